@@ -1,0 +1,58 @@
+# PYTHON chooses the interpreter that a new virtual environment is made from, VENV where it lies:
+#   make test PYTHON=python3.12 VENV=.venv-3.12
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo serve test check format bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo "Settings: PYTHON=$(PYTHON) (for a new environment), VENV=$(VENV), ARGS= (for serve, test, bench)"
+
+install: $(STAMP) ## Make the virtual environment with everything in it
+
+# The stamp comes last, so that an interrupted installation starts again.
+$(STAMP): pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || \
+		{ echo "error: no '$(PYTHON)' found; install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $$("$(PYTHON)" --version) is too old; Python 3.11 or newer is needed: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "error: '$(PYTHON)' cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[server,dev]'
+	@touch $@
+
+demo: $(STAMP) ## Send real embeddings through a server and look at what comes back
+	$(BIN)/python examples/demo.py $(ARGS)
+
+serve: $(STAMP) ## Keep a server running; ARGS='--port 9000' goes to energy-flow serve
+	$(BIN)/energy-flow serve $(ARGS)
+
+test: check ## Lint, types, import rules, then all tests; ARGS='-k ring' goes to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## Formatting, lint, types, import rules, Dockerfile and YAML
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/yamllint --strict -d '{extends: default, rules: {document-start: disable, line-length: {max: 100}}}' docker-compose.yml
+
+format: $(STAMP) ## Format the code and mend what lint can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## Measure; ends with a line of JSON
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove the virtual environment, caches and built files; a server's data stays
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.*' -prune -exec rm -rf {} +

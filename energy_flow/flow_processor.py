@@ -1,0 +1,305 @@
+"""``FlowProcessor``: a model, and what it does with a batch: start, step, finish.
+
+What one step computes is in ``step.py``, in the order of docs/simulation.md §3.
+
+Shape legend: B samples, E embedding width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from energy_flow.blocks import BlockPlan
+from energy_flow.carrier import EnergyCarrier
+from energy_flow.config import FlowConfig, Precision
+from energy_flow.embedding_mapper import InputMapper, OutputMapper
+from energy_flow.embeddings import checked_embeddings, checked_keys, checked_outputs, checked_seed
+from energy_flow.lattice import EnergyLattice
+from energy_flow.metrics import RunMetrics, SampleMetrics, StepMetrics
+from energy_flow.networks import Networks
+from energy_flow.neuron import SimpleNeuron
+from energy_flow.pool import Cohort, FlowState
+from energy_flow.result import SimulationResult
+from energy_flow.step import advance
+from energy_flow.telemetry.logs import log_end, log_step
+from energy_flow.telemetry.memory import MemoryProbe
+from energy_flow.telemetry.profile import mean
+from energy_flow.trace import Trace, TraceCounters
+from energy_flow.trace.records import KINDS
+
+
+class FlowProcessor(nn.Module):
+    """The networks of a model and the simulation that uses them.
+
+    A new processor is in evaluation mode and simulates without gradients. After ``train()``, and
+    with gradients enabled, energies, weights and tally carry gradients to all parameters.
+
+    Args:
+        config: frozen; its model fields fix the shapes, the others are defaults of a run.
+        device: for example ``cpu`` or ``cuda:0``; see ``energy_flow.device.resolve_device``.
+
+    Attributes:
+        trained: whether the weights came out of training; kept in checkpoints.
+    """
+
+    def __init__(self, config: FlowConfig, *, device: str | torch.device = "cpu") -> None:
+        super().__init__()
+        self.config = config
+        self.trained = False
+        self.lattice = EnergyLattice(
+            config.lattice_width, config.lattice_height, config.lattice_depth
+        )
+        generator = torch.Generator().manual_seed(config.model_seed)
+        # Layers draw their defaults when they are built; the caller's generator is not theirs.
+        with torch.random.fork_rng(devices=[]):
+            self.input_mapper = InputMapper(config, generator)
+            self.neuron = SimpleNeuron(config, generator)
+            self.carrier = EnergyCarrier(config, generator)
+            self.output_mapper = OutputMapper(config, generator)
+        self._plans: dict[tuple[torch.dtype, torch.device, int], tuple[BlockPlan, BlockPlan]] = {}
+        self._packed: tuple[tuple[Any, ...], Networks] | None = None
+        self.to(device)
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.input_mapper.energy_scale.device
+
+    def digest(self) -> str:
+        """SHA-256 of the names, shapes and bytes of all weights, in hexadecimal."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def mode(self) -> AbstractContextManager[Any]:
+        """What a simulation runs under: nothing when it is to carry gradients, else inference."""
+        if self.training and torch.is_grad_enabled():
+            return contextlib.nullcontext()
+        return torch.inference_mode()
+
+    def empty(self, config: FlowConfig | None = None) -> FlowState:
+        """A pool without samples, in the config's precision."""
+        config = config or self.config
+        with self.mode():
+            networks = self._networks(config)
+            step_plan, _ = self._block_plans(networks)
+            if not config.batch_invariant:
+                step_plan = BlockPlan(step_plan.heights, step_plan.invariant, padded=False)
+            return FlowState.empty(config, networks, step_plan)
+
+    def enter(
+        self,
+        state: FlowState,
+        embeddings: NDArray[np.float32],
+        config: FlowConfig,
+        seed: int,
+        sample_keys: Sequence[int],
+        first_sample: int = 0,
+    ) -> FlowState:
+        """The pool with the samples of one more cohort, the last of ``state.cohorts``.
+
+        Args:
+            embeddings: float32 [B, E], checked. config: of the run; same model and precision.
+            seed, sample_keys: of the noise. first_sample: row of the first in its request.
+        """
+        with self.mode():
+            inputs = torch.from_numpy(embeddings).to(self.device)
+            _, mapper_plan = self._block_plans(state.networks)
+            energy = state.networks.energies(inputs, mapper_plan)
+            return state.entered(config, self.lattice, energy, seed, sample_keys, first_sample)
+
+    def start(
+        self,
+        embeddings: Any,
+        *,
+        options: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        sample_keys: Sequence[int] | None = None,
+    ) -> FlowState:
+        """A pool with the samples of one batch, before their first step.
+
+        Args:
+            embeddings: [B, E] array, tensor or nested list.
+            options: run-time config fields, nested or dotted.
+            seed: of the noise; by default, and for a deterministic run, the config's.
+            sample_keys: one a sample; by default its row.
+
+        Raises:
+            EmbeddingError, ConfigError: what is wrong with the arguments.
+        """
+        config = self.config.with_options(options or {})
+        batch = checked_embeddings(embeddings, config.embedding_dim)
+        keys = checked_keys(sample_keys, len(batch))
+        chosen = config.seed if seed is None or config.deterministic else checked_seed(seed)
+        return self.enter(self.empty(config), batch, config, chosen, keys)
+
+    def step(self, state: FlowState) -> FlowState:
+        """Moves every active flow once; ``state`` must not be used again.
+
+        Raises:
+            LedgerError: when the counters do not balance.
+        """
+        with self.mode():
+            after, report = advance(state, self.lattice)
+        after.account(report, MemoryProbe.of(self.device).read())
+        return after
+
+    def finish(
+        self, state: FlowState, cohort: Cohort, outputs: Sequence[str] = ("surface",)
+    ) -> SimulationResult:
+        """Reads out what a cohort has left behind, whether or not all its flows have ended.
+
+        Args:
+            outputs: names out of ``embeddings.OUTPUTS``.
+
+        Raises:
+            LedgerError: when hits and completed flows differ.
+        """
+        began = time.perf_counter()
+        with self.mode():
+            values = self._outputs(state, cohort, outputs)
+        trace = _trace(state, cohort)
+        lost = trace.counters.dropped.sum(1) > 0
+        ledger, profile = cohort.ledger, cohort.profile
+        run = ledger.run(bool(lost.any()))
+        log_end(run, cohort.samples)
+        return SimulationResult(
+            outputs=values,
+            trace=trace,
+            metrics=RunMetrics(run, mean(profile.step_ms), max(profile.step_ms, default=None)),
+            samples=tuple(
+                SampleMetrics(
+                    cohort.first_sample + row, key, ledger.sample(row, bool(lost[row]))
+                )
+                for row, key in enumerate(cohort.sample_keys)
+            ),
+            steps=tuple(ledger.history),
+            memory=cohort.memory,
+            profile=profile,
+            warnings=self._warnings(state, cohort),
+            seed=cohort.seed,
+            sample_keys=cohort.sample_keys,
+            compute_ms=sum(profile.step_ms) + 1e3 * (time.perf_counter() - began),
+        )
+
+    def simulate(
+        self,
+        embeddings: Any,
+        *,
+        options: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        sample_keys: Sequence[int] | None = None,
+        outputs: Sequence[str] = ("surface",),
+        on_step: Callable[[StepMetrics], None] | None = None,
+    ) -> SimulationResult:
+        """Runs a batch to its end.
+
+        Args:
+            embeddings, options, seed, sample_keys: as for :meth:`start`.
+            outputs: names out of ``surface``, ``planes``, ``hits`` and ``embedding``.
+            on_step: called after every step.
+
+        Raises:
+            EmbeddingError, ConfigError: what is wrong with the arguments.
+            NonFiniteError: the networks gave a flow a number that is not finite.
+        """
+        names = checked_outputs(outputs)
+        state = self.start(embeddings, options=options, seed=seed, sample_keys=sample_keys)
+        (cohort,) = state.cohorts
+        while state.active_flows:
+            state = self.step(state)
+            if cohort.failure is not None:
+                raise cohort.failure
+            log_step(cohort.ledger.history[-1])
+            if on_step is not None:
+                on_step(cohort.ledger.history[-1])
+        return self.finish(state, cohort, names)
+
+    def _outputs(
+        self, state: FlowState, cohort: Cohort, names: Sequence[str]
+    ) -> dict[str, Any]:
+        surfaces = state.tally.read(cohort.tally.start, cohort.samples)
+        height, width = self.config.lattice_height, self.config.lattice_width
+        hits = surfaces.hits.cpu().numpy()
+        if cohort.failure is None:
+            cohort.ledger.check_hits(hits.sum((1, 2)))
+        values: dict[str, Any] = {}
+        for name in names:
+            if name == "hits":
+                values[name] = hits.reshape(-1, 2, height, width).astype(np.int32)
+                continue
+            if name == "embedding":
+                _, plan = self._block_plans(state.networks)
+                tensor = state.networks.embeddings(surfaces.surface, plan)
+            elif name == "planes":
+                tensor = surfaces.planes.reshape(-1, 2, height, width)
+            else:
+                tensor = surfaces.surface.reshape(-1, height, width)
+            values[name] = tensor if tensor.requires_grad else tensor.cpu().numpy()
+        return values
+
+    def _warnings(self, state: FlowState, cohort: Cohort) -> tuple[str, ...]:
+        warnings = list(cohort.config.warnings())
+        if cohort.config.batch_invariant and not state.plan.invariant:
+            warnings.append(
+                "batch_invariant cannot be kept on this machine: matrix products give a row "
+                "different bits at different places of a block"
+            )
+        return tuple(warnings)
+
+    def _networks(self, config: FlowConfig) -> Networks:
+        """The packed networks; packed anew when a weight has changed, or to carry gradients."""
+        state_dtype = self.input_mapper.energy_scale.dtype
+        dtype = torch.bfloat16 if config.precision is Precision.BFLOAT16 else state_dtype
+        parts = (self.input_mapper, self.neuron, self.carrier, self.output_mapper)
+        if not torch.is_inference_mode_enabled():
+            return Networks(*parts, dtype)
+        versions = (
+            dtype,
+            *((id(weight), weight.device, weight._version) for weight in self.parameters()),
+        )
+        if self._packed is None or self._packed[0] != versions:
+            self._packed = (versions, Networks(*parts, dtype))
+        return self._packed[1]
+
+    def _block_plans(self, networks: Networks) -> tuple[BlockPlan, BlockPlan]:
+        """Block heights of the step and of the mappers, tried once for each kind of arithmetic."""
+        key = (networks.dtype, networks.device, torch.get_num_threads())
+        if key not in self._plans:
+            with torch.no_grad():
+                self._plans[key] = (networks.step_plan(), networks.mapper_plan())
+        return self._plans[key]
+
+
+def _trace(state: FlowState, cohort: Cohort) -> Trace:
+    """The surviving records of a cohort with their counters."""
+    config, totals = cohort.config, cohort.ledger.trace_totals()
+    enabled = np.array([kind in config.trace.kinds for kind in KINDS])
+    if config.trace.capacity == 0:
+        enabled[:] = False
+    counted = np.where(enabled, totals, 0)
+    capacity = config.trace.capacity if enabled.any() else 0
+    columns = state.ring.read(
+        cohort.ring.start,
+        capacity,
+        counted.sum(1),
+        config.trace.keep.value == "latest",
+        cohort.first_sample,
+    )
+    rows = columns["sample"].astype(np.int64) - cohort.first_sample
+    kinds = columns["kind"].astype(np.int64)
+    recorded = np.bincount(rows * len(KINDS) + kinds, minlength=totals.size).reshape(totals.shape)
+    return Trace(columns, TraceCounters(totals, recorded, counted - recorded))

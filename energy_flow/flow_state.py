@@ -1,0 +1,232 @@
+"""``FlowState``: all active flows of all samples in a pool, as columns of tensors.
+
+Shape legend: N active flows, B samples, L GRU layers, H hidden width, R rows of the stored hidden
+state. Flows are sorted by (sample, flow id), so that everything counted within a sample is a prefix
+sum over a contiguous range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from energy_flow.config import Boundary, FlowConfig, Keep, SpawnMode, TraceKind
+
+SPAWN_MODES = (SpawnMode.OFF, SpawnMode.THRESHOLD, SpawnMode.PERCENTILE)
+
+
+class _Columns:
+    """Column-wise operations on a dataclass whose tensor fields share their first axis."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same change to every column."""
+        changed = {name: change(column) for name, column in self._columns()}
+        return replace(self, **changed)  # type: ignore[type-var]
+
+    def take(self, index: Tensor) -> Self:
+        """The rows at ``index``."""
+        return self.map(lambda column: column.index_select(0, index))
+
+    @classmethod
+    def concatenated(cls, parts: Sequence[Self]) -> Self:
+        """All rows of all parts, in order."""
+        columns = zip(*(part._columns() for part in parts), strict=True)
+        return cls(**{named[0][0]: torch.cat([column for _, column in named]) for named in columns})
+
+    def tensors(self) -> list[Tensor]:
+        """The columns, in order."""
+        return [column for _, column in self._columns()]
+
+    def _columns(self) -> list[tuple[str, Tensor]]:
+        return [(f.name, getattr(self, f.name)) for f in fields(self)]  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Flows(_Columns):
+    """Columns over active flows.
+
+    Attributes:
+        sample: row of the sample tables, int64 [N].
+        flow_id: id within the sample, int64 [N].
+        parent: id of the parent, -1 for an initial flow, int64 [N].
+        position: in [-1, 1]³, float32 [N, 3].
+        energy: in (-1, 1) after the first step, float32 [N].
+        age: steps taken, int64 [N].
+        path_length: sum of displacement lengths, float32 [N].
+    """
+
+    sample: Tensor
+    flow_id: Tensor
+    parent: Tensor
+    position: Tensor
+    energy: Tensor
+    age: Tensor
+    path_length: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOptions(_Columns):
+    """What each sample was asked to do, constant over its life; columns [B].
+
+    Counts, limits and words are int64, thresholds float64, choices bool.
+    """
+
+    seed_low: Tensor
+    seed_high: Tensor
+    sample_key: Tensor
+    displacement_scale: Tensor
+    max_displacement: Tensor
+    noise_std: Tensor
+    noise_on_z: Tensor
+    clamp_walls: Tensor
+    min_displacement: Tensor
+    age_limit: Tensor
+    step_limit: Tensor
+    spawn_mode: Tensor
+    spawn_threshold: Tensor
+    spawn_percentile: Tensor
+    max_children: Tensor
+    active_limit: Tensor
+    converges: Tensor
+    convergence_threshold: Tensor
+    convergence_from: Tensor
+    window: Tensor
+    patience: Tensor
+    min_improvement: Tensor
+    legacy_tally: Tensor
+    tally_slot: Tensor
+    ring_start: Tensor
+    ring_capacity: Tensor
+    ring_latest: Tensor
+    trace_kinds: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        config: FlowConfig,
+        seed: int,
+        sample_keys: Sequence[int],
+        tally_start: int,
+        ring_start: int,
+        device: torch.device,
+    ) -> SampleOptions:
+        """Columns for the samples of one run; slots and rings are given out consecutively."""
+        count = len(sample_keys)
+        ring_capacity = config.trace.capacity if config.trace.kinds else 0
+
+        def column(value: Any) -> Tensor:
+            dtype = {bool: torch.bool, int: torch.int64, float: torch.float64}[type(value)]
+            return torch.full((count,), value, dtype=dtype, device=device)
+
+        index = torch.arange(count, device=device)
+        kinds = torch.tensor([kind in config.trace.kinds for kind in TraceKind], device=device)
+        return cls(
+            seed_low=column(seed & 0xFFFFFFFF),
+            seed_high=column(seed >> 32),
+            sample_key=torch.tensor(list(sample_keys), dtype=torch.int64, device=device),
+            displacement_scale=column(float(config.displacement_scale)),
+            max_displacement=column(float(config.max_displacement)),
+            noise_std=column(float(config.noise_std)),
+            noise_on_z=column(config.noise_on_z),
+            clamp_walls=column(config.boundary is Boundary.CLAMP),
+            min_displacement=column(float(config.min_displacement)),
+            age_limit=column(config.age_limit),
+            step_limit=column(config.step_limit),
+            spawn_mode=column(SPAWN_MODES.index(config.spawn.mode)),
+            spawn_threshold=column(float(config.spawn.threshold)),
+            spawn_percentile=column(float(config.spawn.percentile)),
+            max_children=column(config.spawn.max_children),
+            active_limit=column(config.active_limit),
+            converges=column(config.convergence.enabled),
+            convergence_threshold=column(float(config.convergence.threshold)),
+            convergence_from=column(config.convergence.min_steps),
+            window=column(config.convergence.window),
+            patience=column(config.convergence.patience),
+            min_improvement=column(float(config.convergence.min_improvement)),
+            legacy_tally=column(config.aggregation_mode.value == "legacy"),
+            tally_slot=tally_start + index,
+            ring_start=ring_start + index * ring_capacity,
+            ring_capacity=column(ring_capacity),
+            ring_latest=column(config.trace.keep is Keep.LATEST),
+            trace_kinds=kinds.expand(count, -1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SampleProgress(_Columns):
+    """How far each sample has come; columns int64 [B].
+
+    Attributes:
+        active: its active flows. step: steps done. created: flows, also the next flow id.
+        completed: flows that were tallied. stalled: flows that were not. records: the next ``seq``.
+        checks: convergence checks done. window_sum: completed counts of the last ``window`` checks.
+        stale: stale checks in a row. history: those counts, [B, widest window].
+    """
+
+    active: Tensor
+    step: Tensor
+    created: Tensor
+    completed: Tensor
+    stalled: Tensor
+    records: Tensor
+    checks: Tensor
+    window_sum: Tensor
+    stale: Tensor
+    history: Tensor
+
+    @classmethod
+    def of(cls, count: int, initial: int, window: int, device: torch.device) -> SampleProgress:
+        """Before the first step: every sample has ``initial`` active flows."""
+        zero = torch.zeros(count, dtype=torch.int64, device=device)
+        full = torch.full_like(zero, initial)
+        history = torch.zeros((count, window), dtype=torch.int64, device=device)
+        return cls(full, zero, full, zero, zero, zero, zero, zero, zero, history)
+
+    def widened(self, window: int) -> SampleProgress:
+        """With room for windows of at least ``window`` checks."""
+        missing = window - self.history.shape[1]
+        if missing <= 0:
+            return self
+        return replace(self, history=torch.nn.functional.pad(self.history, (0, missing)))
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """The GRU states of the pool's flows.
+
+    A step writes the states of all flows it moved; who survives and who is born only chooses rows
+    of them, so the rows themselves are moved once, when the next step reads them.
+
+    Attributes:
+        rows: L tensors [R, H], as the last step wrote them.
+        source: row of each flow that has taken a step or has a parent that has, int64 [M], M ≤ N.
+            The N - M flows after those are at their first step with a state of zeros.
+    """
+
+    rows: tuple[Tensor, ...]
+    source: Tensor
+
+    @property
+    def stepped(self) -> int:
+        """M, the flows that have a stored state."""
+        return self.source.shape[0]
+
+
+def segment_starts(count_B: Tensor) -> Tensor:
+    """First row of each sample's range and the end of the last, int64 [B + 1]."""
+    return torch.nn.functional.pad(count_B.cumsum(0), (1, 0))
+
+
+def counted_before(mask_N: Tensor) -> Tensor:
+    """How many are set before each row, and in all: int64 [N + 1]."""
+    return torch.nn.functional.pad(mask_N.cumsum(0), (1, 0))
+
+
+def per_sample(counted: Tensor, starts: Tensor) -> Tensor:
+    """Counts per sample, int64 [B], from ``counted_before`` and ``segment_starts``."""
+    at = counted.index_select(0, starts)
+    return at[1:] - at[:-1]

@@ -1,0 +1,196 @@
+"""All networks of a model, packed, called in blocks of fixed heights.
+
+Shape legend: N flows, M of them with a stored hidden state, B samples, E embedding width, S surface
+cells, L GRU layers, H hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from energy_flow.blocks import PROBE_ROWS, BlockPlan, agreeing_plan, candidate_heights
+from energy_flow.carrier import EnergyCarrier, PackedCarrier
+from energy_flow.embedding_mapper import InputMapper, OutputMapper, RowMap
+from energy_flow.flow_state import Hidden
+from energy_flow.neuron import PackedNeuron, SimpleNeuron
+
+STEP_ROWS = {"cpu": 1024, "cuda": 16384}
+MAPPER_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """What the networks propose for all flows.
+
+    Attributes:
+        rows: L tensors [N, H], new hidden states. energy: e', [N]. raw: r, [N, 3].
+    """
+
+    rows: tuple[Tensor, ...]
+    energy: Tensor
+    raw: Tensor
+
+
+class Networks:
+    """The packed networks of one model in one precision.
+
+    Whether results carry gradients depends on whether packing and calling happened with gradients
+    enabled; the arithmetic is the same.
+    """
+
+    def __init__(
+        self,
+        input_mapper: InputMapper,
+        neuron: SimpleNeuron,
+        carrier: EnergyCarrier,
+        output_mapper: OutputMapper,
+        dtype: torch.dtype,
+    ) -> None:
+        self._neuron: PackedNeuron = neuron.packed(dtype)
+        self._carrier: PackedCarrier = carrier.packed(dtype)
+        self._input_map: RowMap = input_mapper.packed()
+        self._output_map: RowMap = output_mapper.packed()
+        self._embedding_dim = input_mapper.layers[0].in_features
+        self._cells = output_mapper.layers[0].in_features
+        self._layers = carrier.gru.num_layers
+        self._hidden_size = carrier.gru.hidden_size
+        self.dtype = dtype
+        self.state_dtype = input_mapper.energy_scale.dtype
+        self.device = input_mapper.energy_scale.device
+
+    def energies(self, embedding_BE: Tensor, plan: BlockPlan) -> Tensor:
+        """Energies of the initial flows, [B, S]."""
+        return _mapped(self._input_map, embedding_BE, plan)
+
+    def embeddings(self, surface_BS: Tensor, plan: BlockPlan) -> Tensor:
+        """Embeddings of surfaces, [B, E]."""
+        return _mapped(self._output_map, surface_BS, plan)
+
+    def propose(
+        self, position_N3: Tensor, energy_N: Tensor, hidden: Hidden, plan: BlockPlan
+    ) -> Proposals:
+        """New hidden state, energy and raw displacement of every flow."""
+        flows, stepped = energy_N.shape[0], hidden.stepped
+        parts = _Parts(flows, self._layers)
+        for start, height in plan.cover(stepped):
+            rows = _rows(hidden.source, start, height, stepped)
+            x = self._neuron(
+                _rows(position_N3, start, height, stepped), _rows(energy_N, start, height, stepped)
+            )
+            states = [layer.index_select(0, rows) for layer in hidden.rows]
+            proposal = self._carrier(x, states)
+            parts.add(
+                start,
+                min(start + height, stepped),
+                (proposal.energy, proposal.displacement, *proposal.hidden),
+            )
+        for offset, height in plan.cover(flows - stepped):
+            start = stepped + offset
+            x = self._neuron(
+                _rows(position_N3, start, height, flows), _rows(energy_N, start, height, flows)
+            )
+            proposal = self._carrier(x, None)
+            parts.add(
+                start,
+                min(start + height, flows),
+                (proposal.energy, proposal.displacement, *proposal.hidden),
+            )
+        energy, raw, *rows = parts.whole()
+        return Proposals(tuple(rows), energy, raw)
+
+    def step_plan(self) -> BlockPlan:
+        """Block heights for ``propose``, tried on this model's shapes."""
+        heights = candidate_heights(
+            STEP_ROWS.get(self.device.type, STEP_ROWS["cpu"]), _threads(self.device)
+        )
+        rows = heights[-1] + PROBE_ROWS
+        generator = torch.Generator().manual_seed(0)
+
+        def random(width: int, dtype: torch.dtype) -> Tensor:
+            return torch.randn((rows, width), generator=generator).to(self.device, dtype)
+
+        inputs = [random(3, self.state_dtype), random(1, self.state_dtype)]
+        inputs += [random(self._hidden_size, self.dtype).tanh() for _ in range(self._layers)]
+
+        def run(columns: Sequence[Tensor]) -> list[Tensor]:
+            position, energy, *hidden = columns
+            x = self._neuron(position, energy.squeeze(1))
+            later, fresh = self._carrier(x, hidden), self._carrier(x, None)
+            return [
+                column
+                for proposal in (later, fresh)
+                for column in (proposal.energy, proposal.displacement, *proposal.hidden)
+            ]
+
+        return agreeing_plan(run, inputs, heights)
+
+    def mapper_plan(self) -> BlockPlan:
+        """Block heights for the two mappers, tried on this model's shapes."""
+        heights = candidate_heights(MAPPER_ROWS, _threads(self.device))
+        rows = heights[-1] + PROBE_ROWS
+        generator = torch.Generator().manual_seed(0)
+        inputs = [
+            torch.randn((rows, width), generator=generator).to(self.device, self.state_dtype)
+            for width in (self._embedding_dim, self._cells)
+        ]
+
+        def run(columns: Sequence[Tensor]) -> list[Tensor]:
+            return [self._input_map(columns[0]), self._output_map(columns[1])]
+
+        return agreeing_plan(run, inputs, heights)
+
+
+class _Parts:
+    """Results of blocks, put together.
+
+    Without gradients, rows are copied straight into place while they are warm in the cache; with
+    gradients they are kept and concatenated, which autograd differentiates at no extra cost.
+    """
+
+    def __init__(self, rows: int, layers: int) -> None:
+        self._rows = rows
+        self._kept: list[tuple[Tensor, ...]] = []
+        self._whole: list[Tensor] = []
+        self._grad = torch.is_grad_enabled()
+        self._layers = layers
+
+    def add(self, start: int, stop: int, block: tuple[Tensor, ...]) -> None:
+        block = tuple(column[: stop - start] for column in block)
+        if self._grad:
+            self._kept.append(block)
+            return
+        if not self._whole:
+            self._whole = [column.new_empty((self._rows, *column.shape[1:])) for column in block]
+        for whole, column in zip(self._whole, block, strict=True):
+            whole[start:stop] = column
+
+    def whole(self) -> list[Tensor]:
+        if self._grad:
+            return [torch.cat(columns) for columns in zip(*self._kept, strict=True)]
+        return self._whole
+
+
+def _mapped(rows_to_rows: RowMap, x: Tensor, plan: BlockPlan) -> Tensor:
+    rows = x.shape[0]
+    return torch.cat(
+        [
+            rows_to_rows(_rows(x, start, height, rows))[: min(height, rows - start)]
+            for start, height in plan.cover(rows)
+        ]
+    )
+
+
+def _rows(column: Tensor, start: int, height: int, stop: int) -> Tensor:
+    """``height`` rows from ``start``; beyond ``stop`` the last row is repeated."""
+    if start + height <= stop:
+        return column[start : start + height]
+    index = torch.arange(start, start + height, device=column.device).clamp_(max=stop - 1)
+    return column.index_select(0, index)
+
+
+def _threads(device: torch.device) -> int:
+    return torch.get_num_threads() if device.type == "cpu" else 1

@@ -1,0 +1,71 @@
+"""Counter-based normal numbers: a function of (seed, flow, step, sample key) and nothing else.
+
+Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3"
+(SC 2011), as in Random123. All words are unsigned 32-bit numbers held in int64 tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor
+
+MASK: Final = 0xFFFFFFFF
+MULTIPLIERS: Final = (0xD2511F53, 0xCD9E8D57)
+WEYL: Final = (0x9E3779B9, 0xBB67AE85)
+ROUNDS: Final = 10
+EXPLORATION: Final = 1
+"""The purpose word of exploration noise."""
+
+
+def philox(counter_4N: Tensor, key_2N: Tensor) -> Tensor:
+    """Philox4x32-10.
+
+    Args:
+        counter_4N: int64 [4, N], each in [0, 2³²).
+        key_2N: int64 [2, N] or [2, 1], likewise.
+
+    Returns:
+        int64 [4, N], the four output words of each counter.
+    """
+    device = counter_4N.device
+    multiplier_21 = torch.tensor(MULTIPLIERS, dtype=torch.int64, device=device).unsqueeze(1)
+    weyl_21 = torch.tensor(WEYL, dtype=torch.int64, device=device).unsqueeze(1)
+    even_2N, odd_2N = counter_4N[0::2], counter_4N[1::2]
+    for _ in range(ROUNDS):
+        # The 64-bit product wraps as a signed number; its bits are those of the unsigned one.
+        product_2N = even_2N * multiplier_21
+        high_2N = (product_2N >> 32) & MASK
+        even_2N = high_2N.flip(0) ^ odd_2N ^ key_2N
+        odd_2N = (product_2N & MASK).flip(0)
+        key_2N = (key_2N + weyl_21) & MASK
+    return torch.stack((even_2N[0], odd_2N[0], even_2N[1], odd_2N[1]))
+
+
+def normals(
+    flow_N: Tensor, step_N: Tensor, sample_key_N: Tensor, seed_2N: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """Three standard normals a flow, [N, 3], by Box and Muller's transform.
+
+    ``g_x = √(-2 ln u(r0)) cos(2π v(r1))``, ``g_y`` with the sine, ``g_z`` from r2 and r3, where
+    ``u(r) = ((r >> 8) + 1) · 2⁻²⁴`` and ``v(r) = (r >> 8) · 2⁻²⁴``.
+
+    Args:
+        flow_N: flow ids; step_N: steps; sample_key_N: sample keys; all int64 in [0, 2³²).
+        seed_2N: low and high words of the seed, int64 [2, N].
+        dtype: of the result.
+    """
+    purpose_N = torch.full_like(flow_N, EXPLORATION)
+    words_4N = philox(torch.stack((flow_N, step_N, sample_key_N, purpose_N)), seed_2N) >> 8
+    # Evaluated in float64 and rounded once: vector and scalar code of a library may differ in a
+    # last bit, and where a flow sits in a tensor must not matter.
+    unit_4N = words_4N.to(torch.float64) * 2.0**-24
+    radius_2N = (-2.0 * (unit_4N[0::2] + 2.0**-24).log()).sqrt()
+    angle_2N = (2.0 * math.pi) * unit_4N[1::2]
+    cosine_2N = angle_2N.cos()
+    g_x = radius_2N[0] * cosine_2N[0]
+    g_y = radius_2N[0] * angle_2N[0].sin()
+    g_z = radius_2N[1] * cosine_2N[1]
+    return torch.stack((g_x, g_y, g_z), dim=1).to(dtype)

@@ -1,0 +1,277 @@
+"""``FlowState``: everything a step reads and writes, for all samples that share a pool.
+
+Samples enter in cohorts (a run, or a part of one) and leave in cohorts; a cohort's samples are
+consecutive, and so are their flows. All of this is known on the host without asking the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from energy_flow.blocks import BlockPlan
+from energy_flow.config import FlowConfig
+from energy_flow.errors import NonFiniteError
+from energy_flow.flow_state import Flows, Hidden, SampleOptions, SampleProgress
+from energy_flow.footprint import footprint
+from energy_flow.lattice import EnergyLattice
+from energy_flow.metrics import Count, Ledger, StepReport
+from energy_flow.networks import Networks
+from energy_flow.spans import Span, SpanAllocator
+from energy_flow.tally import Tally
+from energy_flow.telemetry.memory import MemoryReport, Reading
+from energy_flow.telemetry.profile import StepProfile
+from energy_flow.trace.ring import TraceRing
+
+GROWTH = 1.5
+
+
+@dataclass(eq=False, slots=True)
+class Cohort:
+    """Samples that entered together, with one config and seed; kept on the host.
+
+    Attributes:
+        first_sample: row of its first sample in the caller's request.
+        tally: its tally slots. ring: its stretch of the record array.
+        ledger: what has been counted of it. memory, profile: what it has cost.
+        failure: set when the networks gave one of its flows a number that is not finite.
+    """
+
+    config: FlowConfig
+    seed: int
+    sample_keys: tuple[int, ...]
+    first_sample: int
+    tally: Span
+    ring: Span
+    ledger: Ledger
+    memory: MemoryReport
+    profile: StepProfile = field(default_factory=StepProfile)
+    failure: NonFiniteError | None = None
+
+    @property
+    def samples(self) -> int:
+        """How many samples it has."""
+        return len(self.sample_keys)
+
+    @property
+    def active_flows(self) -> int:
+        """Flows that are in the pool now."""
+        return int(self.ledger.active.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState:
+    """A pool of flows. A step consumes a state and returns the next one.
+
+    Attributes:
+        flows, hidden: columns over active flows, sorted by (sample, flow id).
+        options, progress: columns over samples.
+        tally, ring: what ended flows have left behind.
+        cohorts: the samples in order, on the host.
+        networks, plan: what proposes for these flows, in blocks of these heights.
+    """
+
+    networks: Networks
+    plan: BlockPlan
+    flows: Flows
+    hidden: Hidden
+    options: SampleOptions
+    progress: SampleProgress
+    tally: Tally
+    ring: TraceRing
+    cohorts: tuple[Cohort, ...] = ()
+    tally_slots: SpanAllocator = field(default_factory=SpanAllocator)
+    ring_places: SpanAllocator = field(default_factory=SpanAllocator)
+
+    @classmethod
+    def empty(cls, config: FlowConfig, networks: Networks, plan: BlockPlan) -> FlowState:
+        """A pool without samples for flows of a model with this config."""
+        dtype, device = networks.state_dtype, networks.device
+        index = torch.zeros(0, dtype=torch.int64, device=device)
+        real = torch.zeros(0, dtype=dtype, device=device)
+        return cls(
+            networks=networks,
+            plan=plan,
+            flows=Flows(index, index, index, real.view(0, 3), real, index, real),
+            hidden=Hidden((), index),
+            options=SampleOptions.of(config, 0, (), 0, 0, device),
+            progress=SampleProgress.of(0, 0, 1, device),
+            tally=Tally.empty(config.surface_cells, dtype, device),
+            ring=TraceRing(device),
+        )
+
+    @property
+    def active_flows(self) -> int:
+        """N."""
+        return self.flows.flow_id.shape[0]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of flow columns, hidden state, sample columns and tally; the ring not included."""
+        tensors = [
+            *self.flows.tensors(),
+            *self.options.tensors(),
+            *self.progress.tensors(),
+            *self.hidden.rows,
+            self.hidden.source,
+            *(self.tally.peak, self.tally.weight, self.tally.energy, self.tally.hits),
+        ]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def entered(
+        self,
+        config: FlowConfig,
+        lattice: EnergyLattice,
+        energy_BS: Tensor,
+        seed: int,
+        sample_keys: Sequence[int],
+        first_sample: int,
+    ) -> FlowState:
+        """The pool with new samples, each with one flow a cell of the input plane.
+
+        Args:
+            energy_BS: energies of the initial flows. first_sample: row of the first in its request.
+        """
+        count, cells = energy_BS.shape
+        device = energy_BS.device
+        before = self.options.seed_low.shape[0]
+        capacity = config.trace.capacity if config.trace.kinds else 0
+        tally = self.tally_slots.allocate(count)
+        ring = self.ring_places.allocate(count * capacity)
+        sums = self.tally
+        if self.tally_slots.end > sums.slots:
+            sums = sums.resized(_room(self.tally_slots.end, sums.slots))
+        if self.ring_places.end > self.ring.records:
+            self.ring.resize(_room(self.ring_places.end, self.ring.records))
+        cell = torch.arange(cells, device=device)
+        flow_id = cell.repeat(count)
+        new = Flows(
+            sample=before + torch.arange(count, device=device).repeat_interleave(cells),
+            flow_id=flow_id,
+            parent=torch.full_like(flow_id, -1),
+            position=lattice.positions_of(cell).to(energy_BS.dtype).repeat(count, 1),
+            energy=energy_BS.reshape(-1),
+            age=torch.zeros_like(flow_id),
+            path_length=torch.zeros_like(energy_BS).reshape(-1),
+        )
+        options = SampleOptions.of(config, seed, sample_keys, tally.start, ring.start, device)
+        window = max(config.convergence.window, self.progress.history.shape[1])
+        progress = SampleProgress.of(count, cells, window, device)
+        cohort = Cohort(
+            config,
+            seed,
+            tuple(sample_keys),
+            first_sample,
+            tally,
+            ring,
+            Ledger(count, cells),
+            MemoryReport(footprint(config, count).total),
+        )
+        return replace(
+            self,
+            flows=Flows.concatenated((self.flows, new)),
+            options=SampleOptions.concatenated((self.options, options)),
+            progress=SampleProgress.concatenated((self.progress.widened(window), progress)),
+            tally=sums.cleared(tally.start, count),
+            cohorts=(*self.cohorts, cohort),
+        )
+
+    def account(self, report: StepReport, reading: Reading) -> None:
+        """Enters a step in the books of every cohort that has flows in it.
+
+        Raises:
+            LedgerError: when the counters of one do not balance.
+        """
+        pool_flows = int(report.counts[:, Count.MOVED].sum())
+        state_bytes, trace_bytes, first = self.bytes, self.ring.bytes, 0
+        for cohort in self.cohorts:
+            rows = slice(first, first + cohort.samples)
+            first += cohort.samples
+            if not cohort.active_flows:
+                continue
+            moved = cohort.active_flows
+            cohort.ledger.add(
+                report.counts[rows], report.sums[rows], report.active[rows], report.step_ms
+            )
+            cohort.profile.add(
+                moved, pool_flows, report.network_ms, report.rules_ms, report.emit_ms
+            )
+            cohort.memory.add(reading, state_bytes, trace_bytes, cohort.active_flows)
+        for sample, flow, step in report.failures:
+            cohort, row = self._whose(sample)
+            if cohort.failure is None:
+                cohort.failure = NonFiniteError(cohort.first_sample + row, flow, step)
+
+    def _whose(self, sample: int) -> tuple[Cohort, int]:
+        for cohort in self.cohorts:
+            if sample < cohort.samples:
+                return cohort, sample
+            sample -= cohort.samples
+        raise AssertionError("a sample of no cohort")
+
+    def left(self, leaving: Sequence[Cohort]) -> FlowState:
+        """The pool without these cohorts, whatever flows of theirs were still active."""
+        flows: list[Tensor] = []
+        samples: list[Tensor] = []
+        renumbered: list[Tensor] = []
+        flow = sample = kept = 0
+        device = self.flows.sample.device
+        for cohort in self.cohorts:
+            count, active = cohort.samples, cohort.active_flows
+            stays = cohort not in leaving
+            renumbered.append(torch.arange(kept, kept + count, device=device))
+            if stays:
+                flows.append(torch.arange(flow, flow + active, device=device))
+                samples.append(torch.arange(sample, sample + count, device=device))
+                kept += count
+            else:
+                self.tally_slots.release(cohort.tally)
+                self.ring_places.release(cohort.ring)
+            flow, sample = flow + active, sample + count
+        none = torch.zeros(0, dtype=torch.int64, device=device)
+        sample_index = torch.cat([none, *samples])
+        remaining = self.flows
+        source = self.hidden.source
+        if any(cohort.active_flows for cohort in leaving):
+            flow_index = torch.cat([none, *flows])
+            remaining = remaining.take(flow_index)
+            # Flows at their first step have no stored state; they are the last ones.
+            stepped = sum(
+                min(max(self.hidden.stepped - int(first), 0), size)
+                for first, size in _ranges(self.cohorts, leaving)
+            )
+            source = source.index_select(0, flow_index[:stepped])
+        renumber = torch.cat([none, *renumbered])
+        remaining = replace(remaining, sample=renumber.index_select(0, remaining.sample))
+        if self.ring_places.end * 2 < self.ring.records:
+            self.ring.resize(self.ring_places.end)
+        tally = self.tally
+        if self.tally_slots.end * 2 < tally.slots:
+            tally = tally.resized(self.tally_slots.end)
+        return replace(
+            self,
+            flows=remaining,
+            hidden=Hidden(self.hidden.rows if kept else (), source),
+            options=self.options.take(sample_index),
+            progress=self.progress.take(sample_index),
+            tally=tally,
+            cohorts=tuple(cohort for cohort in self.cohorts if cohort not in leaving),
+        )
+
+
+def _ranges(cohorts: Sequence[Cohort], leaving: Sequence[Cohort]) -> list[tuple[int, int]]:
+    """First flow and number of flows of each cohort that stays."""
+    ranges, first = [], 0
+    for cohort in cohorts:
+        if cohort not in leaving:
+            ranges.append((first, cohort.active_flows))
+        first += cohort.active_flows
+    return ranges
+
+
+def _room(needed: int, held: int) -> int:
+    """Exactly what the first cohort needs; later growth in strides, so that it is seldom."""
+    return max(needed, int(held * GROWTH)) if held else needed

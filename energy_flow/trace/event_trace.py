@@ -1,0 +1,133 @@
+"""``Trace``: the surviving records of a run as columns on the host, with exact counters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_flow.trace.records import COLUMN_DTYPES, KINDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceCounters:
+    """Records of each sample by kind, int64 [B, 3] in the order of ``KINDS``.
+
+    Attributes:
+        total: events that happened, whether recorded or not.
+        recorded: records that the ring holds.
+        dropped: records that the ring lost, overwritten or refused. A kind that is switched off
+            is neither recorded nor dropped.
+    """
+
+    total: NDArray[np.int64]
+    recorded: NDArray[np.int64]
+    dropped: NDArray[np.int64]
+
+    def summed(self) -> dict[str, dict[str, int]]:
+        """Over all samples: counter -> kind -> count."""
+        return {
+            name: dict(zip(KINDS, getattr(self, name).sum(0).tolist(), strict=True))
+            for name in ("total", "recorded", "dropped")
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Records sorted by (sample, seq).
+
+    Attributes:
+        columns: one array a column of ``COLUMN_DTYPES``, all of the same length.
+        counters: exact, whatever was dropped.
+    """
+
+    columns: Columns
+    counters: TraceCounters
+
+    def __len__(self) -> int:
+        return len(self.columns["seq"])
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Events by kind, recorded or not."""
+        return self.counters.summed()["total"]
+
+    @property
+    def recorded(self) -> dict[str, int]:
+        """Records by kind that are here."""
+        return self.counters.summed()["recorded"]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Records by kind that the rings lost."""
+        return self.counters.summed()["dropped"]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the columns."""
+        return sum(column.nbytes for column in self.columns.values())
+
+    def select(
+        self,
+        kind: str | Iterable[str] | None = None,
+        sample: int | None = None,
+        flow: int | None = None,
+        step_from: int | None = None,
+        step_to: int | None = None,
+    ) -> Self:
+        """The records that match all that is given; ``step_to`` is included.
+
+        Raises:
+            ValueError: for a kind that does not exist.
+        """
+        keep = np.ones(len(self), dtype=bool)
+        if kind is not None:
+            names = [kind] if isinstance(kind, str) else list(kind)
+            keep &= np.isin(self.columns["kind"], [KINDS.index(name) for name in names])
+        for name, wanted in (("sample", sample), ("flow", flow)):
+            if wanted is not None:
+                keep &= self.columns[name] == wanted
+        if step_from is not None:
+            keep &= self.columns["step"] >= step_from
+        if step_to is not None:
+            keep &= self.columns["step"] <= step_to
+        columns = {name: column[keep] for name, column in self.columns.items()}
+        return type(self)(columns, self.counters)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A data frame with ``kind`` as a category of names.
+
+        Raises:
+            ImportError: when pandas is not installed.
+        """
+        import pandas as pd
+
+        frame = pd.DataFrame(dict(self.columns))
+        frame["kind"] = pd.Categorical.from_codes(self.columns["kind"], categories=list(KINDS))
+        return frame
+
+    @classmethod
+    def concatenate(cls, traces: Sequence[Self]) -> Self:
+        """The traces of consecutive parts of a run, as one."""
+        columns = {
+            name: np.concatenate(
+                [np.zeros(0, dtype), *(trace.columns[name] for trace in traces)], dtype=dtype
+            )
+            for name, dtype in COLUMN_DTYPES.items()
+        }
+        none = np.zeros((0, len(KINDS)), dtype=np.int64)
+        counters = TraceCounters(
+            *(
+                np.concatenate([none, *(getattr(trace.counters, name) for trace in traces)])
+                for name in ("total", "recorded", "dropped")
+            )
+        )
+        return cls(columns, counters)

@@ -1,0 +1,140 @@
+"""The ring buffers of trace records, on the device.
+
+Every sample has a ring of its own: a stretch of one shared array, so that a single scatter writes
+the records of a step for all samples of a pool. Nothing here waits for the device.
+
+Shape legend: R records of room in all, K records written, B samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from energy_flow.trace.records import COLUMN_DTYPES
+
+WORDS = 13
+"""32-bit words of a stored record: seq, flow, parent (2 each), step, kinds, and five floats."""
+RECORD_BYTES = 4 * WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecords:
+    """Records of one step and kind; columns [K].
+
+    ``code`` and ``plane`` mean what ``records.COLUMN_DTYPES`` says; ``place`` is the row in the
+    shared array.
+    """
+
+    place: Tensor
+    seq: Tensor
+    step: Tensor
+    kind: int
+    flow: Tensor
+    parent: Tensor
+    code: Tensor
+    plane: Tensor
+    position: Tensor
+    energy: Tensor
+    length: Tensor
+
+    def packed(self) -> Tensor:
+        """The records as 32-bit words, int32 [K, WORDS]."""
+        wide = torch.stack((self.seq, self.flow, self.parent), dim=1).view(torch.int32)
+        narrow = torch.stack(
+            (self.step, self.kind | (self.code << 8) | ((self.plane & 0xFF) << 16)), dim=1
+        ).to(torch.int32)
+        floats = torch.cat(
+            (self.position, self.energy.unsqueeze(1), self.length.unsqueeze(1)), dim=1
+        ).to(torch.float32)
+        return torch.cat((wide, narrow, floats.view(torch.int32)), dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RingBounds:
+    """Which sequence numbers survive a step, int64 [B] each: those in [low, high)."""
+
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def of(cls, total: Tensor, capacity: Tensor, latest: Tensor) -> RingBounds:
+        """Bounds when each sample will have counted ``total`` records after the step."""
+        low = torch.where(latest, (total - capacity).clamp(min=0), 0)
+        return cls(low, torch.where(latest, total, torch.minimum(total, capacity)))
+
+    def overlap(self, first: Tensor, count: Tensor) -> Tensor:
+        """How many of ``count`` consecutive numbers from ``first`` survive, int64 [B]."""
+        begin = torch.maximum(first, self.low)
+        return (torch.minimum(first + count, self.high) - begin).clamp(min=0)
+
+
+class TraceRing:
+    """The shared array of rings, int32 [R, WORDS]."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._words = torch.empty((0, WORDS), dtype=torch.int32, device=device)
+
+    @property
+    def records(self) -> int:
+        """R."""
+        return self._words.shape[0]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held."""
+        return self._words.numel() * 4
+
+    def resize(self, records: int) -> None:
+        """Gives room for ``records`` records; those that stay keep theirs."""
+        kept = min(records, self._words.shape[0])
+        words = self._words.new_empty((records, WORDS))
+        words[:kept] = self._words[:kept]
+        self._words = words
+
+    def write(self, batches: list[NewRecords]) -> None:
+        """Writes records at their places, all in one scatter; no place may occur twice."""
+        places = torch.cat([batch.place for batch in batches])
+        self._words.index_copy_(0, places, torch.cat([batch.packed() for batch in batches]))
+
+    def read(
+        self, start: int, capacity: int, total: NDArray[np.int64], latest: bool, sample: int
+    ) -> dict[str, NDArray[np.generic]]:
+        """The surviving records of consecutive rings, sorted by (sample, seq).
+
+        Args:
+            start: place of the first ring. capacity: records a ring.
+            total: records each sample has counted, int64 [B].
+            latest: whether the rings overwrite their oldest.
+            sample: number of the first sample.
+        """
+        held = np.minimum(total, capacity)
+        first = total - held if latest else np.zeros_like(total)
+        ring = np.repeat(np.arange(len(total)), held)
+        within = np.arange(len(ring)) - np.repeat(np.cumsum(held) - held, held)
+        seq = first[ring] + within
+        places = torch.from_numpy(start + ring * capacity + seq % max(capacity, 1))
+        words = self._words.index_select(0, places.to(self._words.device)).cpu().numpy()
+        return _columns(words, ring + sample)
+
+
+def _columns(words: NDArray[np.int32], sample: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+    wide = np.ascontiguousarray(words[:, :6]).view(np.int64)
+    floats = np.ascontiguousarray(words[:, 8:]).view(np.float32)
+    kinds = words[:, 7]
+    raw = {
+        "seq": wide[:, 0],
+        "step": words[:, 6],
+        "kind": kinds & 0xFF,
+        "sample": sample,
+        "flow": wide[:, 1],
+        "parent": wide[:, 2],
+        "code": (kinds >> 8) & 0xFF,
+        "plane": ((kinds >> 16) & 0xFF).astype(np.uint8).view(np.int8),
+        **{name: floats[:, i] for i, name in enumerate(("x", "y", "z", "energy", "length"))},
+    }
+    return {name: raw[name].astype(dtype) for name, dtype in COLUMN_DTYPES.items()}
