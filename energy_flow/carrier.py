@@ -114,7 +114,7 @@ class PackedCarrier:
 class EnergyCarrier(nn.Module):
     """[n, e] and a hidden state -> new hidden state, new energy, proposed displacement."""
 
-    def __init__(self, config: FlowConfig, generator: torch.Generator) -> None:
+    def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         size = config.carrier_hidden_size
         self.gru = nn.GRU(config.neuron_output_dim + 1, size, config.carrier_num_layers)
@@ -124,6 +124,9 @@ class EnergyCarrier(nn.Module):
         self.displacement_head = nn.Sequential(
             nn.Linear(size, HEAD_WIDTH), nn.GELU(), nn.Linear(HEAD_WIDTH, 3)
         )
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draws the weights of an untrained carrier: GRU Xavier and orthogonal, heads Xavier."""
         for name, parameter in self.gru.named_parameters():
             if name.startswith("weight_ih"):
                 nn.init.xavier_uniform_(parameter, generator=generator)
@@ -149,7 +152,7 @@ class EnergyCarrier(nn.Module):
             head_dtype,
         )
         heads_out = PaddedLinear.of(
-            torch.block_diag(energy_out.weight, move_out.weight),
+            _block_diagonal(energy_out.weight, move_out.weight),
             torch.cat((energy_out.bias, move_out.bias)),
             head_dtype,
         )
@@ -161,6 +164,12 @@ class EnergyCarrier(nn.Module):
     def forward(self, x_NI: Tensor, hidden: Sequence[Tensor] | None = None) -> Proposal:
         """Proposes for flows whose inputs [n, e] are given, [N, A + 1]."""
         return self.packed(x_NI.dtype)(pad_columns(x_NI, padded_width(x_NI.shape[1])), hidden)
+
+
+def _block_diagonal(first_OI: Tensor, second_OI: Tensor) -> Tensor:
+    return torch.cat(
+        (pad(first_OI, (0, second_OI.shape[1])), pad(second_OI, (first_OI.shape[1], 0)))
+    )
 
 
 def _packed(weight_OI: Tensor) -> Tensor:

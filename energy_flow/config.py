@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from energy_flow.config_rules import broken_rules, advice
+from energy_flow.config_rules import advice, broken_rules
 from energy_flow.errors import ConfigError, Fault
 
 COORD_VERSION = 2
@@ -261,7 +261,9 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for item in assignments:
         name, equals, text = item.partition("=")
         if not equals or not name.strip():
-            faults.append(Fault((item,), "write FIELD=VALUE, for example spawn.threshold=0.4", item))
+            faults.append(
+                Fault((item,), "write FIELD=VALUE, for example spawn.threshold=0.4", item)
+            )
             continue
         try:
             values[name.strip()] = json.loads(text)

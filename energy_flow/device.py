@@ -18,9 +18,7 @@ def resolve_device(name: str) -> str:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(
-            Fault(("device",), "must be auto, cpu, cuda or cuda:N", name)
-        ) from None
+        raise ConfigError(Fault(("device",), "must be auto, cpu, cuda or cuda:N", name)) from None
     if device.type not in {"cpu", "cuda"}:
         raise ConfigError(Fault(("device",), "must be auto, cpu, cuda or cuda:N", name))
     if device.type == "cuda":

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from energy_flow.config import FlowConfig
-from energy_flow.linear import PackedNorm, PaddedLinear, draw_linear, linears, norms
+from energy_flow.linear import PackedNorm, PaddedLinear, draw_defaults, linears, norms
+
+ENCODING_STD = 0.02
+"""Spread of an untrained positional encoding."""
 
 RowMap = Callable[[Tensor], Tensor]
 """A function of rows: [B, in] -> [B, out], each row from its own input alone."""
@@ -24,7 +27,7 @@ class InputMapper(nn.Module):
     ``tanh(W₂ · LayerNorm(GELU(W₁ · x))) · energy_scale + energy_bias + positional_encoding``
     """
 
-    def __init__(self, config: FlowConfig, generator: torch.Generator) -> None:
+    def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         cells = config.surface_cells
         self.layers = nn.Sequential(
@@ -34,12 +37,19 @@ class InputMapper(nn.Module):
             nn.Linear(config.mapper_hidden_dim, cells),
             nn.Tanh(),
         )
-        for layer in linears(self.layers):
-            draw_linear(layer, generator)
-        self.energy_scale = nn.Parameter(torch.ones(1))
-        self.energy_bias = nn.Parameter(torch.zeros(1))
-        encoding = torch.empty(config.lattice_height, config.lattice_width)
-        self.positional_encoding = nn.Parameter(encoding.normal_(0.0, 0.02, generator=generator))
+        self.energy_scale = nn.Parameter(torch.empty(1))
+        self.energy_bias = nn.Parameter(torch.empty(1))
+        self.positional_encoding = nn.Parameter(
+            torch.empty(config.lattice_height, config.lattice_width)
+        )
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draws the weights of an untrained mapper."""
+        draw_defaults(self.layers, generator)
+        with torch.no_grad():
+            self.energy_scale.fill_(1.0)
+            self.energy_bias.fill_(0.0)
+            self.positional_encoding.normal_(0.0, ENCODING_STD, generator=generator)
 
     def packed(self) -> RowMap:
         """The map as a function of embeddings [B, E] -> energies [B, S]."""
@@ -62,10 +72,10 @@ class InputMapper(nn.Module):
 class OutputMapper(nn.Module):
     """Surface -> embedding: ``W₂ · LayerNorm(GELU(W₁ · (surface · position_weights)))``."""
 
-    def __init__(self, config: FlowConfig, generator: torch.Generator) -> None:
+    def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         self.position_weights = nn.Parameter(
-            torch.ones(config.lattice_height, config.lattice_width)
+            torch.empty(config.lattice_height, config.lattice_width)
         )
         self.layers = nn.Sequential(
             nn.Linear(config.surface_cells, config.mapper_hidden_dim),
@@ -73,8 +83,12 @@ class OutputMapper(nn.Module):
             nn.LayerNorm(config.mapper_hidden_dim),
             nn.Linear(config.mapper_hidden_dim, config.embedding_dim),
         )
-        for layer in linears(self.layers):
-            draw_linear(layer, generator)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draws the weights of an untrained mapper."""
+        draw_defaults(self.layers, generator)
+        with torch.no_grad():
+            self.position_weights.fill_(1.0)
 
     def packed(self) -> RowMap:
         """The map as a function of surfaces [B, S] -> embeddings [B, E]."""

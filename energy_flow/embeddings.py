@@ -106,9 +106,7 @@ def checked_keys(sample_keys: Sequence[int] | None, samples: int) -> tuple[int, 
     faults = [
         Fault(("sample_keys", row), "must be an integer from 0 to 4294967295", _shown(key))
         for row, key in enumerate(keys)
-        if isinstance(key, bool)
-        or not isinstance(key, int | np.integer)
-        or not 0 <= key < 2**32
+        if not _is_integer(key) or not 0 <= key < 2**32
     ]
     if len(keys) != samples:
         faults.insert(
@@ -119,12 +117,16 @@ def checked_keys(sample_keys: Sequence[int] | None, samples: int) -> tuple[int, 
     return tuple(int(key) for key in keys)
 
 
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def checked_seed(seed: int) -> int:
     """A seed in [0, 2⁶³).
 
     Raises:
         EmbeddingError: otherwise.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+    if not _is_integer(seed) or not 0 <= seed < 2**63:
         raise EmbeddingError(Fault(("seed",), "must be an integer from 0 to 2**63 - 1", seed))
-    return seed
+    return int(seed)

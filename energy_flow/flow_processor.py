@@ -25,7 +25,7 @@ from energy_flow.config import FlowConfig, Precision
 from energy_flow.embedding_mapper import InputMapper, OutputMapper
 from energy_flow.embeddings import checked_embeddings, checked_keys, checked_outputs, checked_seed
 from energy_flow.lattice import EnergyLattice
-from energy_flow.metrics import RunMetrics, SampleMetrics, StepMetrics
+from energy_flow.metrics import Counters, RunMetrics, SampleMetrics, StepMetrics
 from energy_flow.networks import Networks
 from energy_flow.neuron import SimpleNeuron
 from energy_flow.pool import Cohort, FlowState
@@ -47,29 +47,60 @@ class FlowProcessor(nn.Module):
     Args:
         config: frozen; its model fields fix the shapes, the others are defaults of a run.
         device: for example ``cpu`` or ``cuda:0``; see ``energy_flow.device.resolve_device``.
+        weights: all tensors by name, float32, as in a checkpoint; drawn from ``model_seed`` if
+            not given.
 
     Attributes:
         trained: whether the weights came out of training; kept in checkpoints.
     """
 
-    def __init__(self, config: FlowConfig, *, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        config: FlowConfig,
+        *,
+        device: str | torch.device = "cpu",
+        weights: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.trained = False
         self.lattice = EnergyLattice(
             config.lattice_width, config.lattice_height, config.lattice_depth
         )
-        generator = torch.Generator().manual_seed(config.model_seed)
-        # Layers draw their defaults when they are built; the caller's generator is not theirs.
-        with torch.random.fork_rng(devices=[]):
-            self.input_mapper = InputMapper(config, generator)
-            self.neuron = SimpleNeuron(config, generator)
-            self.carrier = EnergyCarrier(config, generator)
-            self.output_mapper = OutputMapper(config, generator)
+        # Built without storage, so that nothing is drawn from the caller's random generator.
+        with torch.device("meta"):
+            self.input_mapper = InputMapper(config)
+            self.neuron = SimpleNeuron(config)
+            self.carrier = EnergyCarrier(config)
+            self.output_mapper = OutputMapper(config)
         self._plans: dict[tuple[torch.dtype, torch.device, int], tuple[BlockPlan, BlockPlan]] = {}
         self._packed: tuple[tuple[Any, ...], Networks] | None = None
-        self.to(device)
         self.eval()
+        if weights is None:
+            self.to_empty(device="cpu")
+            generator = torch.Generator().manual_seed(config.model_seed)
+            for part in (self.input_mapper, self.neuron, self.carrier, self.output_mapper):
+                part.draw(generator)
+        else:
+            self.load_state_dict(dict(weights), assign=True)
+            self.requires_grad_(True)
+        self.to(device)
+
+    @classmethod
+    def shapes(cls, config: FlowConfig) -> dict[str, list[int]]:
+        """Names and shapes of all weights of a model; nothing is allocated."""
+        with torch.device("meta"):
+            parts = {
+                "input_mapper": InputMapper(config),
+                "neuron": SimpleNeuron(config),
+                "carrier": EnergyCarrier(config),
+                "output_mapper": OutputMapper(config),
+            }
+        return {
+            f"{part}.{name}": list(tensor.shape)
+            for part, module in parts.items()
+            for name, tensor in module.state_dict().items()
+        }
 
     @property
     def device(self) -> torch.device:
@@ -174,18 +205,17 @@ class FlowProcessor(nn.Module):
         trace = _trace(state, cohort)
         lost = trace.counters.dropped.sum(1) > 0
         ledger, profile = cohort.ledger, cohort.profile
-        run = ledger.run(bool(lost.any()))
+        samples = tuple(
+            SampleMetrics(cohort.first_sample + row, key, ledger.sample(row, bool(lost[row])))
+            for row, key in enumerate(cohort.sample_keys)
+        )
+        run = Counters.total([sample.counters for sample in samples])
         log_end(run, cohort.samples)
         return SimulationResult(
             outputs=values,
             trace=trace,
             metrics=RunMetrics(run, mean(profile.step_ms), max(profile.step_ms, default=None)),
-            samples=tuple(
-                SampleMetrics(
-                    cohort.first_sample + row, key, ledger.sample(row, bool(lost[row]))
-                )
-                for row, key in enumerate(cohort.sample_keys)
-            ),
+            samples=samples,
             steps=tuple(ledger.history),
             memory=cohort.memory,
             profile=profile,
@@ -228,9 +258,7 @@ class FlowProcessor(nn.Module):
                 on_step(cohort.ledger.history[-1])
         return self.finish(state, cohort, names)
 
-    def _outputs(
-        self, state: FlowState, cohort: Cohort, names: Sequence[str]
-    ) -> dict[str, Any]:
+    def _outputs(self, state: FlowState, cohort: Cohort, names: Sequence[str]) -> dict[str, Any]:
         surfaces = state.tally.read(cohort.tally.start, cohort.samples)
         height, width = self.config.lattice_height, self.config.lattice_width
         hits = surfaces.hits.cpu().numpy()

@@ -80,12 +80,19 @@ class PackedNorm:
         return nn.functional.layer_norm(x_NK, (width,), self.weight, self.bias, self.eps)
 
 
-def draw_linear(layer: nn.Linear, generator: torch.Generator) -> None:
-    """Draws a Linear as PyTorch does by default: U(-1/√in, 1/√in) for weight and bias."""
-    bound = layer.in_features**-0.5
+def draw_defaults(layers: nn.Sequential, generator: torch.Generator) -> None:
+    """Draws a stack's linear layers, and sets its norms, as PyTorch does by default.
+
+    Weights and biases of a Linear from U(-1/√in, 1/√in); a LayerNorm starts as the identity.
+    """
     with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.uniform_(-bound, bound, generator=generator)
+        for linear in linears(layers):
+            bound = linear.in_features**-0.5
+            linear.weight.uniform_(-bound, bound, generator=generator)
+            linear.bias.uniform_(-bound, bound, generator=generator)
+        for norm in norms(layers):
+            norm.weight.fill_(1.0)
+            norm.bias.fill_(0.0)
 
 
 def linears(layers: nn.Sequential) -> list[nn.Linear]:

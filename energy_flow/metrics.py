@@ -6,7 +6,7 @@ Shape legend: B samples of one cohort, C counters.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.errors import LedgerError
-from energy_flow.trace.records import KINDS, PLANES, REASONS
+from energy_flow.trace.records import PLANES, REASONS
 
 TALLIED = REASONS[:-1]
 
@@ -137,14 +137,19 @@ class Counters:
     steps: int
     trace_overflow: bool
 
-    def plus(self, other: Counters) -> Counters:
-        """The counters of two disjoint sets of samples together."""
-        return Counters(
-            self.initial + other.initial,
-            self.counts + other.counts,
-            self.sums + other.sums,
-            max(self.steps, other.steps),
-            self.trace_overflow or other.trace_overflow,
+    @classmethod
+    def total(cls, samples: Sequence[Counters]) -> Counters:
+        """The counters of disjoint samples together.
+
+        Floats are summed exactly, so that it does not matter how a run was cut into parts.
+        """
+        sums = [math.fsum(column) for column in zip(*(one.sums for one in samples), strict=True)]
+        return cls(
+            sum(one.initial for one in samples),
+            np.sum([one.counts for one in samples], axis=0, dtype=np.int64),
+            np.array(sums, dtype=np.float64),
+            max(one.steps for one in samples),
+            any(one.trace_overflow for one in samples),
         )
 
     @property
@@ -352,16 +357,6 @@ class Ledger:
             self.counts[row],
             self.sums[row],
             int(self.steps[row]),
-            trace_overflow,
-        )
-
-    def run(self, trace_overflow: bool) -> Counters:
-        """The counters of all samples together."""
-        return Counters(
-            self.initial * len(self.counts),
-            self.counts.sum(0),
-            self.sums.sum(0),
-            int(self.steps.max(initial=0)),
             trace_overflow,
         )
 

@@ -16,6 +16,7 @@ from energy_flow.blocks import PROBE_ROWS, BlockPlan, agreeing_plan, candidate_h
 from energy_flow.carrier import EnergyCarrier, PackedCarrier
 from energy_flow.embedding_mapper import InputMapper, OutputMapper, RowMap
 from energy_flow.flow_state import Hidden
+from energy_flow.linear import linears
 from energy_flow.neuron import PackedNeuron, SimpleNeuron
 
 STEP_ROWS = {"cpu": 1024, "cuda": 16384}
@@ -54,8 +55,8 @@ class Networks:
         self._carrier: PackedCarrier = carrier.packed(dtype)
         self._input_map: RowMap = input_mapper.packed()
         self._output_map: RowMap = output_mapper.packed()
-        self._embedding_dim = input_mapper.layers[0].in_features
-        self._cells = output_mapper.layers[0].in_features
+        self._embedding_dim = linears(input_mapper.layers)[0].in_features
+        self._cells = linears(output_mapper.layers)[0].in_features
         self._layers = carrier.gru.num_layers
         self._hidden_size = carrier.gru.hidden_size
         self.dtype = dtype
@@ -77,11 +78,11 @@ class Networks:
         flows, stepped = energy_N.shape[0], hidden.stepped
         parts = _Parts(flows, self._layers)
         for start, height in plan.cover(stepped):
-            rows = _rows(hidden.source, start, height, stepped)
+            source = _rows(hidden.source, start, height, stepped)
             x = self._neuron(
                 _rows(position_N3, start, height, stepped), _rows(energy_N, start, height, stepped)
             )
-            states = [layer.index_select(0, rows) for layer in hidden.rows]
+            states = [layer.index_select(0, source) for layer in hidden.rows]
             proposal = self._carrier(x, states)
             parts.add(
                 start,

@@ -15,7 +15,7 @@ from energy_flow.config import FlowConfig
 from energy_flow.linear import (
     PackedNorm,
     PaddedLinear,
-    draw_linear,
+    draw_defaults,
     linears,
     norms,
     pad_columns,
@@ -47,7 +47,7 @@ class PackedNeuron:
 class SimpleNeuron(nn.Module):
     """(x, y, z, e) -> n: three linear layers, the first two with LayerNorm and GELU."""
 
-    def __init__(self, config: FlowConfig, generator: torch.Generator) -> None:
+    def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         width = config.neuron_hidden_dim
         self.layers = nn.Sequential(
@@ -59,8 +59,10 @@ class SimpleNeuron(nn.Module):
             nn.GELU(),
             nn.Linear(width, config.neuron_output_dim),
         )
-        for layer in linears(self.layers):
-            draw_linear(layer, generator)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draws the weights of an untrained neuron."""
+        draw_defaults(self.layers, generator)
 
     def packed(self, dtype: torch.dtype) -> PackedNeuron:
         """The weights as a step uses them; differentiable in the parameters."""

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from energy_flow.metrics import RunMetrics, SampleMetrics, StepMetrics
+from energy_flow.metrics import Counters, RunMetrics, SampleMetrics, StepMetrics
 from energy_flow.telemetry.memory import MemoryReport
 from energy_flow.telemetry.profile import StepProfile
 from energy_flow.trace import Trace
@@ -90,18 +90,16 @@ class SimulationResult:
             for name in parts[0].outputs
         }
         step_ms = [time for part in parts for time in part.profile.step_ms]
-        counters = parts[0].metrics.counters
-        for part in parts[1:]:
-            counters = counters.plus(part.metrics.counters)
+        samples = tuple(sample for part in parts for sample in part.samples)
         return cls(
             outputs=outputs,
             trace=Trace.concatenate([part.trace for part in parts]),
             metrics=RunMetrics(
-                counters,
+                Counters.total([sample.counters for sample in samples]),
                 sum(step_ms) / len(step_ms) if step_ms else None,
                 max(step_ms, default=None),
             ),
-            samples=tuple(sample for part in parts for sample in part.samples),
+            samples=samples,
             steps=longest.steps,
             memory=largest.memory,
             profile=longest.profile,

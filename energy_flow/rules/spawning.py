@@ -73,9 +73,7 @@ def length_percentile(
     end = max(sorted_N.shape[0] - 1, 0)
     low_value_B = sorted_N.index_select(0, (starts_B + low_B).clamp(max=end))
     high_value_B = sorted_N.index_select(0, (starts_B + high_B).clamp(max=end))
-    value_B = low_value_B + (high_value_B - low_value_B) * (rank_B - low_B).to(
-        sorted_N.dtype
-    )
+    value_B = low_value_B + (high_value_B - low_value_B) * (rank_B - low_B).to(sorted_N.dtype)
     return torch.where(active_B > 0, value_B, torch.zeros_like(value_B))
 
 

@@ -111,7 +111,8 @@ class Trace:
         import pandas as pd
 
         frame = pd.DataFrame(dict(self.columns))
-        frame["kind"] = pd.Categorical.from_codes(self.columns["kind"], categories=list(KINDS))
+        codes = self.columns["kind"].astype(np.int8)
+        frame["kind"] = pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(KINDS))
         return frame
 
     @classmethod

@@ -14,7 +14,7 @@ WALL_BITS: Final[Mapping[str, int]] = {"x_low": 1, "x_high": 2, "y_low": 4, "y_h
 
 SPAWN, REFLECT, TERMINATE = range(3)
 
-COLUMN_DTYPES: Final[Mapping[str, np.dtype]] = {  # type: ignore[type-arg]
+COLUMN_DTYPES: Final[Mapping[str, np.dtype]] = {
     "seq": np.dtype(np.int64),
     "step": np.dtype(np.int32),
     "kind": np.dtype(np.uint8),

@@ -9,6 +9,7 @@ Shape legend: R records of room in all, K records written, B samples.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +104,7 @@ class TraceRing:
 
     def read(
         self, start: int, capacity: int, total: NDArray[np.int64], latest: bool, sample: int
-    ) -> dict[str, NDArray[np.generic]]:
+    ) -> dict[str, NDArray[Any]]:
         """The surviving records of consecutive rings, sorted by (sample, seq).
 
         Args:
@@ -122,11 +123,11 @@ class TraceRing:
         return _columns(words, ring + sample)
 
 
-def _columns(words: NDArray[np.int32], sample: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+def _columns(words: NDArray[np.int32], sample: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     wide = np.ascontiguousarray(words[:, :6]).view(np.int64)
     floats = np.ascontiguousarray(words[:, 8:]).view(np.float32)
     kinds = words[:, 7]
-    raw = {
+    raw: dict[str, NDArray[Any]] = {
         "seq": wide[:, 0],
         "step": words[:, 6],
         "kind": kinds & 0xFF,

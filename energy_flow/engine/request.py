@@ -1,0 +1,104 @@
+"""What a caller hands to the engine, and how it hears back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_flow.config import FlowConfig
+from energy_flow.errors import EnergyFlowError
+from energy_flow.flow_processor import FlowProcessor
+from energy_flow.metrics import StepMetrics
+from energy_flow.result import SimulationResult
+
+
+class EmbeddingSource(Protocol):
+    """Embeddings that are read a part at a time, for batches beyond memory."""
+
+    @property
+    def rows(self) -> int:
+        """How many embeddings there are."""
+        ...
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows ``start`` to ``stop``, checked, float32; called on a thread of the engine's."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySource:
+    """Embeddings that are in memory already, float32 [B, E], checked."""
+
+    embeddings: NDArray[np.float32]
+
+    @property
+    def rows(self) -> int:
+        """How many embeddings there are."""
+        return len(self.embeddings)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows ``start`` to ``stop``."""
+        return self.embeddings[start:stop]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One run.
+
+    Attributes:
+        run_id: of the caller's choosing; unique among the runs that have not ended.
+        processor: the model. config: ``processor.config.with_options(...)``.
+        embeddings: float32 [B, E], checked, or a source.
+        seed, sample_keys: of the noise; one key a sample.
+        outputs: names out of ``embeddings.OUTPUTS``.
+        deadline: on the clock of ``time.monotonic()``, or none.
+        streams: the listener takes chunks as they end, so that the results of the whole run need
+            never be in memory at once.
+    """
+
+    run_id: str
+    processor: FlowProcessor
+    config: FlowConfig
+    embeddings: NDArray[np.float32] | EmbeddingSource
+    seed: int
+    sample_keys: Sequence[int]
+    outputs: tuple[str, ...] = ("surface",)
+    deadline: float | None = None
+    streams: bool = False
+
+    @property
+    def source(self) -> EmbeddingSource:
+        """The embeddings as a source."""
+        if isinstance(self.embeddings, np.ndarray):
+            return ArraySource(self.embeddings)
+        return self.embeddings
+
+
+class RunListener:
+    """Hears of one run; every method is called on the engine's thread and must return at once."""
+
+    def started(self) -> None:
+        """The run's first samples have entered the pool."""
+
+    def stepped(self, metrics: StepMetrics, done_samples: int) -> None:
+        """Some of the run's samples took a step; ``done_samples`` have ended so far."""
+
+    def accepts(self) -> bool:
+        """Whether another chunk may be started; false while earlier ones wait to be written."""
+        return True
+
+    def chunk(self, first_sample: int, result: SimulationResult) -> None:
+        """Results of consecutive samples; chunks come in order and cover the run.
+
+        Of a run that is cancelled or fails, the samples that had started come as they were.
+        """
+
+    def ended(self, error: EnergyFlowError | None) -> None:
+        """The run has ended; exactly once, after all else.
+
+        ``EngineUnavailable`` says that the engine stopped first: the run may be sent again.
+        """

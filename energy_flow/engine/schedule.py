@@ -1,0 +1,190 @@
+"""Which samples enter the pool next: first come first served, large runs split.
+
+Nothing here touches the device; the engine's thread alone calls it, except for ``_Run.cancelled``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import ParamSpec
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_flow.config import FlowConfig
+from energy_flow.engine.request import RunListener, RunRequest
+from energy_flow.errors import DeadlineExceeded, EnergyFlowError, RunCancelled
+from energy_flow.footprint import footprint
+from energy_flow.result import SimulationResult
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+
+POOL_FLOWS = {"cpu": 32_768, "cuda": 1_048_576}
+"""Initial flows that a pool takes in at once."""
+CHUNKS_OF_POOL = 4
+"""Into how many chunks a run that would fill the pool is split."""
+
+
+def chunk_samples(config: FlowConfig, device: str) -> int:
+    """Samples of one chunk of a large run; at least one."""
+    flows = POOL_FLOWS.get(device, POOL_FLOWS["cpu"]) // CHUNKS_OF_POOL
+    return max(1, flows // config.surface_cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive samples of a run that enter the pool together.
+
+    Attributes:
+        alone: set on the second try after the device ran out of memory; such a chunk gets the
+            pool to itself.
+    """
+
+    run: Run
+    start: int
+    stop: int
+    alone: bool = False
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return self.stop - self.start
+
+    @property
+    def flows(self) -> int:
+        """Initial flows."""
+        return self.samples * self.run.request.config.surface_cells
+
+    @property
+    def bytes(self) -> int:
+        """Predicted bytes in the pool, weights not included."""
+        predicted = footprint(self.run.request.config, self.samples)
+        return predicted.state + predicted.trace
+
+    def halves(self) -> list[Chunk]:
+        """The chunk for its second try: in two, where it has more than one sample."""
+        middle = (self.start + self.stop) // 2
+        bounds = sorted({self.start, middle, self.stop})
+        return [Chunk(self.run, start, stop, alone=True) for start, stop in pairwise(bounds)]
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """A run that the engine has taken on.
+
+    Attributes:
+        next_sample: first sample that has not entered a pool. delivered: first sample whose
+            results the listener has not had. flow_steps: done so far.
+        cancelled: set by any thread.
+    """
+
+    request: RunRequest
+    listener: RunListener
+    bound: int
+    submitted: float = field(default_factory=time.monotonic)
+    next_sample: int = 0
+    delivered: int = 0
+    done_samples: int = 0
+    flow_steps: int = 0
+    in_flight: int = 0
+    started: bool = False
+    cancelled: bool = False
+    ended: bool = False
+    waiting: dict[int, SimulationResult] = field(default_factory=dict)
+    again: list[Chunk] = field(default_factory=list)
+    _read: Future[NDArray[np.float32]] | None = None
+    _read_range: tuple[int, int] = (0, 0)
+
+    @property
+    def samples(self) -> int:
+        """B."""
+        return len(self.request.sample_keys)
+
+    @property
+    def left(self) -> bool:
+        """Whether samples have still to enter a pool."""
+        return self.next_sample < self.samples or bool(self.again)
+
+    def verdict(self) -> EnergyFlowError | None:
+        """Why the run must not go on, if so."""
+        if self.cancelled:
+            return RunCancelled(f"run {self.request.run_id} was cancelled")
+        deadline = self.request.deadline
+        if deadline is not None and time.monotonic() >= deadline:
+            return DeadlineExceeded(f"run {self.request.run_id} passed its deadline")
+        return None
+
+    def next_chunk(self, device: str) -> Chunk:
+        """The samples that should enter next; they stay until :meth:`taken`."""
+        if self.again:
+            return self.again[0]
+        size = chunk_samples(self.request.config, device)
+        return Chunk(self, self.next_sample, min(self.next_sample + size, self.samples))
+
+    def taken(self, chunk: Chunk) -> None:
+        """Marks a chunk as entered."""
+        if self.again and self.again[0] == chunk:
+            self.again.pop(0)
+        else:
+            self.next_sample = chunk.stop
+        self.in_flight += 1
+
+    def embeddings(self, chunk: Chunk, readers: Executor) -> NDArray[np.float32] | None:
+        """The chunk's embeddings, or nothing while they are still being read.
+
+        Raises:
+            Exception: whatever reading them raised.
+        """
+        if isinstance(self.request.embeddings, np.ndarray):
+            return self.request.embeddings[chunk.start : chunk.stop]
+        wanted = (chunk.start, chunk.stop)
+        if self._read is None or self._read_range != wanted:
+            self._read = readers.submit(self.request.source.read, *wanted)
+            self._read_range = wanted
+        if not self._read.done():
+            return None
+        embeddings = self._read.result()
+        self._read = None
+        return embeddings
+
+    def deliver(self, first_sample: int, result: SimulationResult) -> None:
+        """Hands results to the listener, in the order of samples."""
+        self.waiting[first_sample] = result
+        while self.delivered in self.waiting:
+            ready = self.waiting.pop(self.delivered)
+            first, self.delivered = self.delivered, self.delivered + len(ready.samples)
+            self.tell(self.listener.chunk, first, ready)
+
+    def tell(self, method: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Calls the listener; one that breaks costs its own run, never the engine."""
+        try:
+            method(*args, **kwargs)
+        except Exception:
+            logger.exception("the listener of run %s broke; cancelling", self.request.run_id)
+            self.cancelled = True
+
+    def end(self, error: EnergyFlowError | None) -> None:
+        """Tells the listener, once; what a broken run still holds back is handed over first."""
+        if self.ended:
+            return
+        self.ended = True
+        for first in sorted(self.waiting):
+            self.tell(self.listener.chunk, first, self.waiting[first])
+        self.waiting.clear()
+        self.tell(self.listener.ended, error)
+
+
+def candidates(queue: list[Run]) -> Iterator[Run]:
+    """Runs in the order in which they may send samples: those with fewer chunks in the pool first.
+
+    First come first served among equals, so that a small run passes a large one that has its share.
+    """
+    waiting = [run for run in queue if run.left and not run.ended]
+    yield from sorted(waiting, key=lambda run: run.in_flight)
