@@ -111,6 +111,5 @@ def agreeing_plan(
             full,
         )
         return BlockPlan((full,), invariant=False)
-    return BlockPlan(
-        tuple(height for height in candidates[:-1] if agrees(height)) + (full,), invariant=True
-    )
+    agreeing = [height for height in candidates[:-1] if agrees(height)]
+    return BlockPlan((*agreeing, full), invariant=True)

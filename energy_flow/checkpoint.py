@@ -68,7 +68,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     with _opened(path) as file:
         metadata = _checked_metadata(file.metadata() or {})
         config = _checked_config(metadata)
-        _check_shapes(config, {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - no dict)
+        _check_shapes(config, {name: file.get_slice(name).get_shape() for name in _names(file)})
     return {
         "config": config,
         "trained": metadata.get("trained") == "true",
@@ -86,7 +86,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> FlowProcessor:
     """
     told = describe(path)
     with _opened(path) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        tensors = {name: file.get_tensor(name) for name in _names(file)}
     faults = [
         Fault((name,), "holds a weight that is not finite")
         for name, tensor in sorted(tensors.items())
@@ -109,6 +109,10 @@ def _opened(path: str | Path) -> Any:
         raise CheckpointError(
             Fault((), f"not a safetensors file, or a damaged one: {error}")
         ) from None
+
+
+def _names(file: Any) -> list[str]:
+    return list(file.keys())
 
 
 def _checked_metadata(metadata: dict[str, str]) -> dict[str, str]:
