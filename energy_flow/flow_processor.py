@@ -30,7 +30,7 @@ from energy_flow.networks import Networks
 from energy_flow.neuron import SimpleNeuron
 from energy_flow.pool import Cohort, FlowState
 from energy_flow.result import SimulationResult
-from energy_flow.step import advance
+from energy_flow.step import Observer, advance
 from energy_flow.telemetry.logs import log_end, log_step
 from energy_flow.telemetry.memory import MemoryProbe
 from energy_flow.telemetry.profile import mean
@@ -177,14 +177,17 @@ class FlowProcessor(nn.Module):
         chosen = config.seed if seed is None or config.deterministic else checked_seed(seed)
         return self.enter(self.empty(config), batch, config, chosen, keys)
 
-    def step(self, state: FlowState) -> FlowState:
+    def step(self, state: FlowState, observe: Observer | None = None) -> FlowState:
         """Moves every active flow once; ``state`` must not be used again.
+
+        Args:
+            observe: sees the step's flows with what was decided about them.
 
         Raises:
             LedgerError: when the counters do not balance.
         """
         with self.mode():
-            after, report = advance(state, self.lattice)
+            after, report = advance(state, self.lattice, observe)
         after.account(report, MemoryProbe.of(self.device).read())
         return after
 

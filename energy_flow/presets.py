@@ -38,7 +38,7 @@ def optimized() -> FlowConfig:
         carrier_num_layers=3,
         precision=Precision.BFLOAT16,
         noise_std=0.1,
-        spawn=SpawnConfig(threshold=0.25, max_children=3),
+        spawn=SpawnConfig(threshold=0.16, max_children=3),
         max_active_flows=2 * 100 * 100,
         convergence=ConvergenceConfig(threshold=0.95, min_steps=5, patience=12),
         trace=TraceConfig(capacity=16384),

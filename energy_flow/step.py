@@ -9,6 +9,7 @@ Shape legend: N flows before the step, B samples.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -22,8 +23,13 @@ from energy_flow.rules.termination import FAILED
 from energy_flow.step_trace import number_records
 from energy_flow.trace.records import KINDS
 
+Observer = Callable[[FlowState, Decisions], None]
+"""Sees the flows of a step and what was decided about them."""
 
-def advance(state: FlowState, lattice: EnergyLattice) -> tuple[FlowState, StepReport]:
+
+def advance(
+    state: FlowState, lattice: EnergyLattice, observe: Observer | None = None
+) -> tuple[FlowState, StepReport]:
     """Moves every active flow of the pool once."""
     began = time.perf_counter()
     proposals = state.networks.propose(
@@ -31,6 +37,8 @@ def advance(state: FlowState, lattice: EnergyLattice) -> tuple[FlowState, StepRe
     )
     proposed = time.perf_counter()
     decided = decide(state, proposals)
+    if observe is not None:
+        observe(state, decided)
     numbers = number_records(state, decided)
     sums = float_sums(state, decided)
     samples = decided.counts.shape[0]

@@ -112,7 +112,7 @@ class Trace:
 
         frame = pd.DataFrame(dict(self.columns))
         codes = self.columns["kind"].astype(np.int8)
-        frame["kind"] = pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(KINDS))
+        frame["kind"] = pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(list(KINDS)))
         return frame
 
     @classmethod
