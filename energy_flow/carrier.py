@@ -77,17 +77,18 @@ class PackedGRULayer:
         size = self.hidden_size
         x_width = self.w_xn.shape[0]
         x_NK = pad_columns(x_NK, x_width)
-        xn = torch.addmm(self.b_xn, x_NK, self.w_xn)
+        # In place wherever autograd allows it: these columns are as wide as the products.
+        xn = torch.addmm(self.b_xn, x_NK, self.w_xn)[:, :size]
         if hidden_NH is None:
             gates = torch.addmm(self.b_rz, x_NK, self.w_rz[:x_width]).sigmoid_()
             r, z = gates[:, :size], gates[:, size : 2 * size]
-            n = _tanh(xn[:, :size].addcmul(r, self.b_hn[:size]))
-            return n - z * n
+            n = _tanh_(xn.addcmul_(r, self.b_hn[:size]))
+            return torch.addcmul(n, z, n, value=-1)
         h = pad_columns(hidden_NH, self.w_hn.shape[0])
         gates = torch.addmm(self.b_rz, torch.cat((x_NK, h), dim=1), self.w_rz).sigmoid_()
         r, z = gates[:, :size], gates[:, size : 2 * size]
         hn = torch.addmm(self.b_hn, h, self.w_hn)
-        n = _tanh(xn[:, :size].addcmul(r, hn[:, :size]))
+        n = _tanh_(xn.addcmul_(r, hn[:, :size]))
         return torch.lerp(n, hidden_NH, z)
 
 
@@ -177,8 +178,8 @@ def _packed(weight_OI: Tensor) -> Tensor:
     return pad(weight_OI, (0, 0, 0, rows)).t().contiguous()
 
 
-def _tanh(x: Tensor) -> Tensor:
+def _tanh_(x: Tensor) -> Tensor:
     # On a CPU, tanh of bfloat16 goes through float32 too, but at a fraction of the speed.
     if x.dtype == torch.bfloat16 and x.device.type == "cpu":
-        return torch.tanh(x.float()).to(torch.bfloat16)
-    return torch.tanh(x)
+        return x.float().tanh_().to(torch.bfloat16)
+    return x.tanh_()

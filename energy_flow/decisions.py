@@ -137,11 +137,18 @@ def _exploration(state: FlowState) -> Tensor | None:
         return None
     flows, options = state.flows, state.options
     dtype = flows.position.dtype
-    columns = torch.stack(
-        (state.progress.step, options.sample_key, options.seed_low, options.seed_high)
+    step, key = (
+        torch.stack((state.progress.step, options.sample_key))
+        .index_select(1, flows.sample)
+        .unbind(0)
     )
-    step, key, *seed = columns.index_select(1, flows.sample).unbind(0)
-    noise = normals(flows.flow_id, step, key, torch.stack(seed), dtype)
+    seed = torch.stack((options.seed_low, options.seed_high))
+    if len({cohort.seed for cohort in state.cohorts}) == 1:
+        # One key for all flows: its schedule need not be computed for each of them.
+        seed = seed[:, :1]
+    else:
+        seed = seed.index_select(1, flows.sample)
+    noise = normals(flows.flow_id, step, key, seed, dtype)
     scale = options.noise_std.to(dtype)
     scale_B3 = torch.stack((scale, scale, torch.where(options.noise_on_z, scale, 0.0)), dim=1)
     return noise * scale_B3.index_select(0, flows.sample)

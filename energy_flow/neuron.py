@@ -18,7 +18,6 @@ from energy_flow.linear import (
     draw_defaults,
     linears,
     norms,
-    pad_columns,
     padded_width,
 )
 
@@ -37,11 +36,12 @@ class PackedNeuron:
         """The carrier's input: [n, e] with zero columns up to a multiple of 16."""
         dtype = self.first.weight.dtype
         energy_N1 = energy_N.unsqueeze(1).to(dtype)
-        x = torch.cat((position_N3.to(dtype), energy_N1), dim=1)
+        rows = energy_N.shape[0]
+        x = torch.cat((position_N3.to(dtype), energy_N1, energy_N1.new_zeros((rows, 12))), dim=1)
         x = gelu(self.first_norm(self.first(x)))
         x = gelu(self.second_norm(self.second(x)))
-        x = torch.cat((self.third(x), energy_N1), dim=1)
-        return pad_columns(x, padded_width(x.shape[1]))
+        missing = padded_width(self.third.out_width + 1) - self.third.out_width - 1
+        return torch.cat((self.third(x), energy_N1, energy_N1.new_zeros((rows, missing))), dim=1)
 
 
 class SimpleNeuron(nn.Module):

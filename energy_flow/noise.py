@@ -54,7 +54,7 @@ def normals(
 
     Args:
         flow_N: flow ids; step_N: steps; sample_key_N: sample keys; all int64 in [0, 2³²).
-        seed_2N: low and high words of the seed, int64 [2, N].
+        seed_2N: low and high words of the seed, int64 [2, N], or [2, 1] when all have the same.
         dtype: of the result.
     """
     purpose_N = torch.full_like(flow_N, EXPLORATION)
