@@ -5,7 +5,6 @@ Shape legend: N flows, L layers, H hidden width, K padded input width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,15 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, pad
 
 from energy_flow.config import FlowConfig
-from energy_flow.linear import PaddedLinear, linears, pad_columns, padded_width
+from energy_flow.linear import (
+    WIDTH,
+    PaddedLinear,
+    constant_columns,
+    linears,
+    pad_columns,
+    padded_width,
+)
+from energy_flow.neuron import PackedNeuron
 
 HEAD_WIDTH = 64
 
@@ -34,62 +41,79 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class HiddenBlock:
+    """Where a block's hidden states are: rows ``source`` [N] of L tensors ``rows`` [R, H]."""
+
+    rows: tuple[Tensor, ...]
+    source: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class PackedGRULayer:
-    """One GRU layer in PyTorch's gate convention (r, z, n), packed for one product a gate pair.
+    """One GRU layer in PyTorch's gate convention (r, z, n), packed for few products.
 
     ``r, z = σ([x, h] W_rz + b)``, ``n = tanh(x W_in + b_in + r ∘ (h W_hn + b_hn))``,
-    ``h' = (1 - z) ∘ n + z ∘ h``. The rows of ``w_rz`` that meet x come first, so that a flow
-    whose hidden state is zero uses those alone.
+    ``h' = (1 - z) ∘ n + z ∘ h``. All of it reads one block ``[x, zeros, 1, h]``: the row of ones
+    carries the biases, and the rows of ``w_rz`` that meet x come first, so that a flow whose
+    hidden state is zero uses those alone.
+
+    Attributes:
+        w_rz: [X + H, 2 H]. w_xn: [X, H]. w_hn: [16 + H, H], all with padded widths.
+        x_width: width of x. hidden_size: H.
     """
 
     w_rz: Tensor
-    b_rz: Tensor
     w_xn: Tensor
-    b_xn: Tensor
     w_hn: Tensor
-    b_hn: Tensor
+    x_width: int
     hidden_size: int
 
     @classmethod
-    def of(cls, gru: nn.GRU, layer: int, dtype: torch.dtype) -> PackedGRULayer:
-        """Packs layer ``layer``; differentiable in the parameters."""
-        size = gru.hidden_size
-        w_i, w_h, b_i, b_h = (
-            getattr(gru, f"{name}_l{layer}").to(dtype)
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        x_width, h_width = padded_width(w_i.shape[1]), padded_width(size)
-        w_i = pad(w_i, (0, x_width - w_i.shape[1]))
-        w_h = pad(w_h, (0, h_width - size))
-        b_rz = (b_i + b_h)[: 2 * size]
+    def of(
+        cls, w_i: Tensor, b_i: Tensor, w_h: Tensor, b_h: Tensor, dtype: torch.dtype
+    ) -> PackedGRULayer:
+        """Packs PyTorch's input and recurrent weights [3 H, ·]; differentiable in them."""
+        size, x_width = w_h.shape[1], w_i.shape[1]
+        unused = padded_width(x_width + 1) - x_width - 1
+        zeros = w_i.new_zeros((3 * size, unused))
+        missing = padded_width(size) - size
+        w_h = pad(w_h, (0, missing))
+        b_rz, gate = b_i + b_h, 2 * size
+        w_rz = torch.cat((w_i[:gate], zeros[:gate], b_rz[:gate, None], w_h[:gate]), dim=1)
+        w_xn = torch.cat((w_i[gate:], zeros[gate:], b_i[gate:, None]), dim=1)
+        before = w_i.new_zeros((size, WIDTH - 1))
+        w_hn = torch.cat((before, b_h[gate:, None], w_h[gate:]), dim=1)
         return cls(
-            w_rz=_packed(torch.cat((w_i[: 2 * size], w_h[: 2 * size]), dim=1)),
-            b_rz=pad(b_rz, (0, padded_width(2 * size) - 2 * size)),
-            w_xn=_packed(w_i[2 * size :]),
-            b_xn=pad(b_i[2 * size :], (0, h_width - size)),
-            w_hn=_packed(w_h[2 * size :]),
-            b_hn=pad(b_h[2 * size :], (0, h_width - size)),
+            w_rz=_packed(w_rz.to(dtype)),
+            w_xn=_packed(w_xn.to(dtype)),
+            w_hn=_packed(w_hn.to(dtype)),
+            x_width=x_width,
             hidden_size=size,
         )
 
-    def __call__(self, x_NK: Tensor, hidden_NH: Tensor | None) -> Tensor:
-        """The new hidden state [N, H]; ``None`` stands for a hidden state of zeros."""
-        size = self.hidden_size
-        x_width = self.w_xn.shape[0]
-        x_NK = pad_columns(x_NK, x_width)
+    def __call__(self, x_NX: Tensor, hidden_RH: Tensor | None, source_N: Tensor | None) -> Tensor:
+        """The new hidden state [N, H].
+
+        Args:
+            x_NX: the input, with or without the constant columns that follow it.
+            hidden_RH, source_N: stored states and the row of each flow; none for zeros.
+        """
+        size, width = self.hidden_size, self.w_xn.shape[0]
+        if x_NX.shape[1] < width:
+            x_NX = torch.cat((x_NX, constant_columns(x_NX.shape[0], self.x_width, x_NX)), dim=1)
         # In place wherever autograd allows it: these columns are as wide as the products.
-        xn = torch.addmm(self.b_xn, x_NK, self.w_xn)[:, :size]
-        if hidden_NH is None:
-            gates = torch.addmm(self.b_rz, x_NK, self.w_rz[:x_width]).sigmoid_()
+        xn = torch.mm(x_NX, self.w_xn)[:, :size]
+        if hidden_RH is None or source_N is None:
+            gates = torch.mm(x_NX, self.w_rz[:width]).sigmoid_()
             r, z = gates[:, :size], gates[:, size : 2 * size]
-            n = _tanh_(xn.addcmul_(r, self.b_hn[:size]))
+            n = _tanh_(xn.addcmul_(r, self.w_hn[WIDTH - 1, :size]))
             return torch.addcmul(n, z, n, value=-1)
-        h = pad_columns(hidden_NH, self.w_hn.shape[0])
-        gates = torch.addmm(self.b_rz, torch.cat((x_NK, h), dim=1), self.w_rz).sigmoid_()
+        block = _joined(x_NX, hidden_RH, source_N, padded_width(size))
+        gates = torch.mm(block, self.w_rz).sigmoid_()
         r, z = gates[:, :size], gates[:, size : 2 * size]
-        hn = torch.addmm(self.b_hn, h, self.w_hn)
+        hn = torch.mm(block[:, width - WIDTH :], self.w_hn)
         n = _tanh_(xn.addcmul_(r, hn[:, :size]))
-        return torch.lerp(n, hidden_NH, z)
+        return torch.lerp(n, block[:, width : width + size], z)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +124,17 @@ class PackedCarrier:
     heads_in: PaddedLinear
     heads_out: PaddedLinear
 
-    def __call__(self, x_NK: Tensor, hidden: Sequence[Tensor] | None) -> Proposal:
-        """Proposes for a block; ``hidden`` holds L tensors [N, H], ``None`` means all zeros."""
+    def __call__(self, x_NX: Tensor, hidden: HiddenBlock | None) -> Proposal:
+        """Proposes for a block; no hidden state stands for zeros."""
         states = []
         for index, layer in enumerate(self.layers):
-            x_NK = layer(x_NK, None if hidden is None else hidden[index])
-            states.append(x_NK)
+            if hidden is None:
+                x_NX = layer(x_NX, None, None)
+            else:
+                x_NX = layer(x_NX, hidden.rows[index], hidden.source)
+            states.append(x_NX)
         head_dtype = self.heads_in.weight.dtype
-        heads = self.heads_out.padded(gelu(self.heads_in.padded(x_NK.to(head_dtype))))
+        heads = self.heads_out.padded(gelu(self.heads_in.padded(x_NX.to(head_dtype))))
         energy = torch.tanh(heads[:, 0].contiguous())
         return Proposal(tuple(states), energy, heads[:, 1:4])
 
@@ -140,8 +167,12 @@ class EnergyCarrier(nn.Module):
                 nn.init.xavier_normal_(layer.weight, generator=generator)
                 nn.init.zeros_(layer.bias)
 
-    def packed(self, dtype: torch.dtype) -> PackedCarrier:
-        """The weights as a step uses them; differentiable in the parameters."""
+    def packed(self, neuron: PackedNeuron, dtype: torch.dtype) -> PackedCarrier:
+        """The weights as a step uses them; differentiable in the parameters.
+
+        Args:
+            neuron: what comes before; its last layer is multiplied into the first GRU layer.
+        """
         energy_in, energy_out = linears(self.energy_head)
         move_in, move_out = linears(self.displacement_head)
         head_dtype = energy_in.weight.dtype
@@ -157,14 +188,32 @@ class EnergyCarrier(nn.Module):
             torch.cat((energy_out.bias, move_out.bias)),
             head_dtype,
         )
-        layers = tuple(
-            PackedGRULayer.of(self.gru, layer, dtype) for layer in range(self.gru.num_layers)
-        )
-        return PackedCarrier(layers, heads_in, heads_out)
+        layers = []
+        for layer in range(self.gru.num_layers):
+            w_i, b_i, w_h, b_h = (
+                getattr(self.gru, f"{name}_l{layer}")
+                for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
+            )
+            if layer == 0:
+                perceiving = w_i[:, :-1]
+                b_i = b_i + perceiving @ neuron.last_bias
+                w_i = torch.cat((perceiving @ neuron.last_weight, w_i[:, -1:]), dim=1)
+            layers.append(PackedGRULayer.of(w_i, b_i, w_h, b_h, dtype))
+        return PackedCarrier(tuple(layers), heads_in, heads_out)
 
-    def forward(self, x_NI: Tensor, hidden: Sequence[Tensor] | None = None) -> Proposal:
-        """Proposes for flows whose inputs [n, e] are given, [N, A + 1]."""
-        return self.packed(x_NI.dtype)(pad_columns(x_NI, padded_width(x_NI.shape[1])), hidden)
+
+def _joined(x_NX: Tensor, hidden_RH: Tensor, source_N: Tensor, width: int) -> Tensor:
+    """[x, h] with h gathered from its rows and padded to ``width`` columns."""
+    size = hidden_RH.shape[1]
+    if torch.is_grad_enabled():
+        return torch.cat((x_NX, pad_columns(hidden_RH.index_select(0, source_N), width)), dim=1)
+    # Gathered straight into place, which autograd cannot follow.
+    x_width = x_NX.shape[1]
+    block = x_NX.new_empty((x_NX.shape[0], x_width + width))
+    block[:, :x_width] = x_NX
+    torch.index_select(hidden_RH, 0, source_N, out=block[:, x_width : x_width + size])
+    block[:, x_width + size :] = 0.0
+    return block
 
 
 def _block_diagonal(first_OI: Tensor, second_OI: Tensor) -> Tensor:

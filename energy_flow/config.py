@@ -54,10 +54,11 @@ class Aggregation(StrEnum):
 
 
 class Keep(StrEnum):
-    """Which records survive when a ring is full."""
+    """Which records survive when a ring is full; ``lossless`` writes it out and keeps all."""
 
     LATEST = "latest"
     EARLIEST = "earliest"
+    LOSSLESS = "lossless"
 
 
 class TraceKind(StrEnum):
@@ -227,6 +228,19 @@ class FlowConfig(BaseModel):
         return (
             self.max_active_flows if self.max_active_flows is not None else 4 * self.surface_cells
         )
+
+    @property
+    def ring_records(self) -> int:
+        """Records of a sample's ring; 0 when nothing is recorded.
+
+        A lossless ring has room for the records of any one step: of N flows, N may reflect and
+        end, and the rest of ``max_active_flows`` and of their places be filled by births.
+        """
+        if not self.trace.kinds or not self.trace.capacity:
+            return 0
+        if self.trace.keep is Keep.LOSSLESS:
+            return max(self.trace.capacity, 3 * self.active_limit)
+        return self.trace.capacity
 
 
 MODEL_FIELDS: frozenset[str] = frozenset(

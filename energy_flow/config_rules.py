@@ -129,6 +129,17 @@ def _cannot_act(field: str) -> _Rule:
 
 
 _TOLD = (
+    _Rule(
+        ("trace.keep", "trace.capacity", "trace.kinds"),
+        lambda c: (
+            c["trace"]["keep"] == "lossless"
+            and not (c["trace"]["capacity"] and c["trace"]["kinds"])
+        ),
+        lambda c: (
+            "trace.keep = lossless keeps nothing: tracing is off, with trace.capacity "
+            f"{c['trace']['capacity']} and {len(c['trace']['kinds'])} trace.kinds"
+        ),
+    ),
     _cannot_act("min_steps"),
     _cannot_act("window"),
     _cannot_act("patience"),

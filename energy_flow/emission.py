@@ -16,7 +16,7 @@ from energy_flow.lattice import EnergyLattice
 from energy_flow.metrics import Count
 from energy_flow.pool import FlowState
 from energy_flow.rules.termination import ACTIVE, is_tallied
-from energy_flow.step_trace import Births, RecordNumbers, write_records
+from energy_flow.step_trace import Births, KindSize, RecordNumbers, write_records
 from energy_flow.tally import Scores, Tally, importance
 
 
@@ -26,13 +26,13 @@ class StepSizes:
 
     Attributes:
         survivors: flows still active. births: children. scores: flows tallied.
-        records: surviving trace records by kind.
+        records: trace records by kind.
     """
 
     survivors: int
     births: int
     scores: int
-    records: tuple[int, ...]
+    records: tuple[KindSize, ...]
 
 
 def emit(
@@ -44,7 +44,7 @@ def emit(
 ) -> FlowState:
     """The state after the step."""
     births = _births(state, decided, sizes.births)
-    if any(sizes.records):
+    if any(size.surviving for size in sizes.records):
         write_records(state, decided, numbers, births, sizes.records)
     flows, source = _next_flows(state, decided, births, sizes.survivors)
     return replace(

@@ -21,7 +21,7 @@ from torch import nn
 
 from energy_flow.blocks import BlockPlan
 from energy_flow.carrier import EnergyCarrier
-from energy_flow.config import FlowConfig, Precision
+from energy_flow.config import FlowConfig, Keep, Precision
 from energy_flow.embedding_mapper import InputMapper, OutputMapper
 from energy_flow.embeddings import checked_embeddings, checked_keys, checked_outputs, checked_seed
 from energy_flow.lattice import EnergyLattice
@@ -147,7 +147,7 @@ class FlowProcessor(nn.Module):
             seed, sample_keys: of the noise. first_sample: row of the first in its request.
         """
         with self.mode():
-            inputs = torch.from_numpy(embeddings).to(self.device)
+            inputs = torch.tensor(embeddings, device=self.device)
             _, mapper_plan = self._block_plans(state.networks)
             energy = state.networks.energies(inputs, mapper_plan)
             return state.entered(config, self.lattice, energy, seed, sample_keys, first_sample)
@@ -318,18 +318,14 @@ class FlowProcessor(nn.Module):
 def _trace(state: FlowState, cohort: Cohort) -> Trace:
     """The surviving records of a cohort with their counters."""
     config, totals = cohort.config, cohort.ledger.trace_totals()
-    enabled = np.array([kind in config.trace.kinds for kind in KINDS])
-    if config.trace.capacity == 0:
-        enabled[:] = False
-    counted = np.where(enabled, totals, 0)
-    capacity = config.trace.capacity if enabled.any() else 0
-    columns = state.ring.read(
-        cohort.ring.start,
-        capacity,
-        counted.sum(1),
-        config.trace.keep.value == "latest",
-        cohort.first_sample,
-    )
+    counted = cohort.recorded_kinds(totals)
+    total, first_place = counted.sum(1), cohort.ring.start
+    if cohort.spilled is not None:
+        columns = cohort.spilled.joined(state.ring, first_place, total, cohort.first_sample)
+    else:
+        capacity, latest = config.ring_records, config.trace.keep is Keep.LATEST
+        first = np.maximum(total - capacity, 0) if latest else np.zeros_like(total)
+        columns = state.ring.read(first_place, capacity, total, first, cohort.first_sample)
     rows = columns["sample"].astype(np.int64) - cohort.first_sample
     kinds = columns["kind"].astype(np.int64)
     recorded = np.bincount(rows * len(KINDS) + kinds, minlength=totals.size).reshape(totals.shape)

@@ -102,6 +102,7 @@ class SampleOptions(_Columns):
     ring_start: Tensor
     ring_capacity: Tensor
     ring_latest: Tensor
+    ring_lossless: Tensor
     trace_kinds: Tensor
 
     @classmethod
@@ -116,7 +117,7 @@ class SampleOptions(_Columns):
     ) -> SampleOptions:
         """Columns for the samples of one run; slots and rings are given out consecutively."""
         count = len(sample_keys)
-        ring_capacity = config.trace.capacity if config.trace.kinds else 0
+        ring_capacity = config.ring_records
 
         def column(value: Any) -> Tensor:
             dtype = {bool: torch.bool, int: torch.int64, float: torch.float64}[type(value)]
@@ -152,6 +153,7 @@ class SampleOptions(_Columns):
             ring_start=ring_start + index * ring_capacity,
             ring_capacity=column(ring_capacity),
             ring_latest=column(config.trace.keep is Keep.LATEST),
+            ring_lossless=column(config.trace.keep is Keep.LOSSLESS),
             trace_kinds=kinds.expand(count, -1),
         )
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from energy_flow.config import FlowConfig, Precision
+from energy_flow.config import FlowConfig, Keep, Precision
 from energy_flow.errors import ConfigError, Fault
 
 RECORD_BYTES = 52
 """Of one trace record in its ring."""
+SPILLED_BYTES = 55
+"""Of one trace record in columns on the host."""
 FLOW_BYTES = 5 * 8 + 5 * 4 + 8
 """Of the flow columns of one flow: three ids, age and source row; position, energy, path."""
 STEP_BYTES = 900
@@ -34,17 +36,19 @@ class Footprint:
         state: flow columns, hidden state (of two steps), tally, inputs and outputs of the samples
             when every one of them holds as many flows as it may.
         trace: their rings.
+        spilled: what lossless rings write out, at most; on the host.
     """
 
     weights: int
     workspace: int
     state: int
     trace: int
+    spilled: int = 0
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.workspace + self.state + self.trace
+        return self.weights + self.workspace + self.state + self.trace + self.spilled
 
 
 def footprint(config: FlowConfig, samples: int, flows_per_sample: int | None = None) -> Footprint:
@@ -67,8 +71,16 @@ def footprint(config: FlowConfig, samples: int, flows_per_sample: int | None = N
         weights=parameters * 4 + parameters * (4 if real == 4 else 3),
         workspace=BLOCK_ROWS * width * 4,
         state=samples * per_sample,
-        trace=samples * config.trace.capacity * RECORD_BYTES if config.trace.kinds else 0,
+        trace=samples * config.ring_records * RECORD_BYTES,
+        spilled=samples * _spilled_records(config) * SPILLED_BYTES,
     )
+
+
+def _spilled_records(config: FlowConfig) -> int:
+    """Most records that a lossless sample can write out in all its steps."""
+    if config.trace.keep is not Keep.LOSSLESS or not config.ring_records:
+        return 0
+    return 3 * config.active_limit * config.step_limit
 
 
 def parameter_count(config: FlowConfig) -> int:

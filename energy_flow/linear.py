@@ -28,6 +28,17 @@ def pad_columns(x_NK: Tensor, width: int) -> Tensor:
     return nn.functional.pad(x_NK, (0, missing)) if missing else x_NK
 
 
+def constant_columns(rows: int, width: int, like: Tensor) -> Tensor:
+    """The columns that fill ``width`` up to a multiple of 16: zeros, and ones in the last.
+
+    A product takes its bias from the column of ones, which spares writing the bias to every row
+    first. There is at least one column.
+    """
+    columns = like.new_zeros((rows, padded_width(width + 1) - width))
+    columns[:, -1] = 1.0
+    return columns
+
+
 @dataclass(frozen=True, slots=True)
 class PaddedLinear:
     """``x @ weight + bias`` with both widths padded to multiples of 16.

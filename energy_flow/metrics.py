@@ -345,10 +345,7 @@ class Ledger:
 
     def trace_totals(self) -> NDArray[np.int64]:
         """Events of each sample by kind, int64 [B, 3], whether recorded or not."""
-        ended = self.counts[:, : Count.ACTIVE_LOW].sum(1)
-        return np.stack(
-            (self.counts[:, Count.SPAWNED], self.counts[:, Count.REFLECTED], ended), axis=1
-        )
+        return events_by_kind(self.counts)
 
     def sample(self, row: int, trace_overflow: bool) -> Counters:
         """The counters of one sample."""
@@ -359,6 +356,16 @@ class Ledger:
             int(self.steps[row]),
             trace_overflow,
         )
+
+
+def events_by_kind(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Events that a trace has records of, by ``records.KINDS``: int64 [B, 3].
+
+    Args:
+        counts: int64 [B, Count].
+    """
+    ended = counts[:, : Count.ACTIVE_LOW].sum(1)
+    return np.stack((counts[:, Count.SPAWNED], counts[:, Count.REFLECTED], ended), axis=1)
 
 
 def _step_metrics(

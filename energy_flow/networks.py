@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from energy_flow.blocks import PROBE_ROWS, BlockPlan, agreeing_plan, candidate_heights
-from energy_flow.carrier import EnergyCarrier, PackedCarrier
+from energy_flow.carrier import EnergyCarrier, HiddenBlock, PackedCarrier
 from energy_flow.embedding_mapper import InputMapper, OutputMapper, RowMap
 from energy_flow.flow_state import Hidden
 from energy_flow.linear import linears
@@ -52,7 +52,7 @@ class Networks:
         dtype: torch.dtype,
     ) -> None:
         self._neuron: PackedNeuron = neuron.packed(dtype)
-        self._carrier: PackedCarrier = carrier.packed(dtype)
+        self._carrier: PackedCarrier = carrier.packed(self._neuron, dtype)
         self._input_map: RowMap = input_mapper.packed()
         self._output_map: RowMap = output_mapper.packed()
         self._embedding_dim = linears(input_mapper.layers)[0].in_features
@@ -82,8 +82,7 @@ class Networks:
             x = self._neuron(
                 _rows(position_N3, start, height, stepped), _rows(energy_N, start, height, stepped)
             )
-            states = [layer.index_select(0, source) for layer in hidden.rows]
-            proposal = self._carrier(x, states)
+            proposal = self._carrier(x, HiddenBlock(hidden.rows, source))
             parts.add(
                 start,
                 min(start + height, stepped),
@@ -120,7 +119,9 @@ class Networks:
         def run(columns: Sequence[Tensor]) -> list[Tensor]:
             position, energy, *hidden = columns
             x = self._neuron(position, energy.squeeze(1))
-            later, fresh = self._carrier(x, hidden), self._carrier(x, None)
+            every = torch.arange(len(position), device=position.device)
+            later = self._carrier(x, HiddenBlock(tuple(hidden), every))
+            fresh = self._carrier(x, None)
             return [
                 column
                 for proposal in (later, fresh)

@@ -15,33 +15,39 @@ from energy_flow.config import FlowConfig
 from energy_flow.linear import (
     PackedNorm,
     PaddedLinear,
+    constant_columns,
     draw_defaults,
     linears,
     norms,
-    padded_width,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class PackedNeuron:
-    """The neuron's weights, padded and in the dtype of its arithmetic."""
+    """The neuron up to its last layer, padded and in the dtype of its arithmetic.
+
+    The last layer is linear, and so is what the carrier does with it: the two are multiplied once,
+    when the carrier is packed with ``last_weight`` [A, Nh] and ``last_bias`` [A].
+    """
 
     first: PaddedLinear
     first_norm: PackedNorm
     second: PaddedLinear
     second_norm: PackedNorm
-    third: PaddedLinear
+    last_weight: Tensor
+    last_bias: Tensor
 
     def __call__(self, position_N3: Tensor, energy_N: Tensor) -> Tensor:
-        """The carrier's input: [n, e] with zero columns up to a multiple of 16."""
+        """The carrier's input: [last hidden layer, e, zeros, 1], a multiple of 16 wide."""
         dtype = self.first.weight.dtype
         energy_N1 = energy_N.unsqueeze(1).to(dtype)
-        rows = energy_N.shape[0]
-        x = torch.cat((position_N3.to(dtype), energy_N1, energy_N1.new_zeros((rows, 12))), dim=1)
+        rows, width = energy_N.shape[0], self.last_weight.shape[1]
+        unused = self.first.weight.shape[0] - 4
+        x = torch.cat((position_N3.to(dtype), energy_N1, energy_N1.new_zeros(rows, unused)), dim=1)
         x = gelu(self.first_norm(self.first(x)))
         x = gelu(self.second_norm(self.second(x)))
-        missing = padded_width(self.third.out_width + 1) - self.third.out_width - 1
-        return torch.cat((self.third(x), energy_N1, energy_N1.new_zeros((rows, missing))), dim=1)
+        constant = constant_columns(rows, width + 1, energy_N1)
+        return torch.cat((x, energy_N1, constant), dim=1)
 
 
 class SimpleNeuron(nn.Module):
@@ -66,13 +72,19 @@ class SimpleNeuron(nn.Module):
 
     def packed(self, dtype: torch.dtype) -> PackedNeuron:
         """The weights as a step uses them; differentiable in the parameters."""
-        first, second, third = (
-            PaddedLinear.of(one.weight, one.bias, dtype) for one in linears(self.layers)
-        )
+        first, second, last = linears(self.layers)
         first_norm, second_norm = (PackedNorm.of(one, dtype) for one in norms(self.layers))
-        return PackedNeuron(first, first_norm, second, second_norm, third)
+        return PackedNeuron(
+            PaddedLinear.of(first.weight, first.bias, dtype),
+            first_norm,
+            PaddedLinear.of(second.weight, second.bias, dtype),
+            second_norm,
+            last.weight,
+            last.bias,
+        )
 
     def forward(self, position_N3: Tensor, energy_N: Tensor) -> Tensor:
         """What flows perceive, [N, A]."""
         packed = self.packed(position_N3.dtype)
-        return packed(position_N3, energy_N)[:, : packed.third.out_width]
+        hidden = packed(position_N3, energy_N)[:, : packed.last_weight.shape[1]]
+        return hidden @ packed.last_weight.t() + packed.last_bias

@@ -33,15 +33,22 @@ def philox(counter_4N: Tensor, key_2N: Tensor) -> Tensor:
     device = counter_4N.device
     multiplier_21 = torch.tensor(MULTIPLIERS, dtype=torch.int64, device=device).unsqueeze(1)
     weyl_21 = torch.tensor(WEYL, dtype=torch.int64, device=device).unsqueeze(1)
-    even_2N, odd_2N = counter_4N[0::2], counter_4N[1::2]
-    for _ in range(ROUNDS):
+    even_2N = counter_4N[0::2].contiguous()
+    odd = counter_4N[1], counter_4N[3]
+    # Few arrays, written in place, so that they stay in the cache; two of them take turns.
+    high_2N = torch.empty_like(even_2N)
+    products = torch.empty_like(even_2N), torch.empty_like(even_2N)
+    for turn in range(ROUNDS):
         # The 64-bit product wraps as a signed number; its bits are those of the unsigned one.
-        product_2N = even_2N * multiplier_21
-        high_2N = (product_2N >> 32) & MASK
-        even_2N = high_2N.flip(0) ^ odd_2N ^ key_2N
-        odd_2N = (product_2N & MASK).flip(0)
+        product_2N = torch.mul(even_2N, multiplier_21, out=products[turn % 2])
+        torch.bitwise_right_shift(product_2N, 32, out=high_2N).bitwise_and_(MASK)
+        low_2N = product_2N.bitwise_and_(MASK)
+        torch.bitwise_xor(high_2N[1], odd[0], out=even_2N[0])
+        torch.bitwise_xor(high_2N[0], odd[1], out=even_2N[1])
+        even_2N ^= key_2N
+        odd = low_2N[1], low_2N[0]
         key_2N = (key_2N + weyl_21) & MASK
-    return torch.stack((even_2N[0], odd_2N[0], even_2N[1], odd_2N[1]))
+    return torch.stack((even_2N[0], odd[0], even_2N[1], odd[1]))
 
 
 def normals(

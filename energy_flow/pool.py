@@ -9,22 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from energy_flow.blocks import BlockPlan
-from energy_flow.config import FlowConfig
+from energy_flow.config import FlowConfig, Keep
 from energy_flow.errors import NonFiniteError
 from energy_flow.flow_state import Flows, Hidden, SampleOptions, SampleProgress
 from energy_flow.footprint import footprint
 from energy_flow.lattice import EnergyLattice
-from energy_flow.metrics import Count, Ledger, StepReport
+from energy_flow.metrics import Count, Ledger, StepReport, events_by_kind
 from energy_flow.networks import Networks
 from energy_flow.spans import Span, SpanAllocator
 from energy_flow.tally import Tally
 from energy_flow.telemetry.memory import MemoryReport, Reading
 from energy_flow.telemetry.profile import StepProfile
+from energy_flow.trace.records import KINDS
 from energy_flow.trace.ring import TraceRing
+from energy_flow.trace.spill import SpilledRecords
 
 GROWTH = 1.5
 
@@ -37,6 +41,7 @@ class Cohort:
         first_sample: row of its first sample in the caller's request.
         tally: its tally slots. ring: its stretch of the record array.
         ledger: what has been counted of it. memory, profile: what it has cost.
+        spilled: what its rings have written out; none unless it is lossless.
         failure: set when the networks gave one of its flows a number that is not finite.
     """
 
@@ -48,6 +53,7 @@ class Cohort:
     ring: Span
     ledger: Ledger
     memory: MemoryReport
+    spilled: SpilledRecords | None = None
     profile: StepProfile = field(default_factory=StepProfile)
     failure: NonFiniteError | None = None
 
@@ -60,6 +66,11 @@ class Cohort:
     def active_flows(self) -> int:
         """Flows that are in the pool now."""
         return int(self.ledger.active.sum())
+
+    def recorded_kinds(self, events: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Events [B, kinds] with those of kinds that take no ``seq`` set to 0."""
+        on = [kind in self.config.trace.kinds for kind in KINDS]
+        return np.where(on, events, 0) if self.config.trace.capacity else np.zeros_like(events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +149,8 @@ class FlowState:
         count, cells = energy_BS.shape
         device = energy_BS.device
         before = self.options.seed_low.shape[0]
-        capacity = config.trace.capacity if config.trace.kinds else 0
         tally = self.tally_slots.allocate(count)
-        ring = self.ring_places.allocate(count * capacity)
+        ring = self.ring_places.allocate(count * config.ring_records)
         sums = self.tally
         if self.tally_slots.end > sums.slots:
             sums = sums.resized(_room(self.tally_slots.end, sums.slots))
@@ -169,6 +179,9 @@ class FlowState:
             ring,
             Ledger(count, cells),
             MemoryReport(footprint(config, count).total),
+            SpilledRecords(count, config.ring_records)
+            if config.trace.keep is Keep.LOSSLESS and config.ring_records
+            else None,
         )
         return replace(
             self,
@@ -178,6 +191,22 @@ class FlowState:
             tally=sums.cleared(tally.start, count),
             cohorts=(*self.cohorts, cohort),
         )
+
+    def make_room(self, counts: NDArray[np.int64]) -> None:
+        """Writes out the rings of lossless cohorts that the records of a step would run over.
+
+        Args:
+            counts: of the step, int64 [B, Count].
+        """
+        first = 0
+        for cohort in self.cohorts:
+            rows = slice(first, first + cohort.samples)
+            first += cohort.samples
+            if cohort.spilled is None or not cohort.active_flows:
+                continue
+            counted = cohort.recorded_kinds(cohort.ledger.trace_totals()).sum(1)
+            coming = cohort.recorded_kinds(events_by_kind(counts[rows])).sum(1)
+            cohort.spilled.make_room(self.ring, cohort.ring.start, counted, coming)
 
     def account(self, report: StepReport, reading: Reading) -> None:
         """Enters a step in the books of every cohort that has flows in it.
@@ -199,7 +228,10 @@ class FlowState:
             cohort.profile.add(
                 moved, pool_flows, report.network_ms, report.rules_ms, report.emit_ms
             )
-            cohort.memory.add(reading, state_bytes, trace_bytes, cohort.active_flows)
+            spilled_bytes = 0 if cohort.spilled is None else cohort.spilled.nbytes
+            cohort.memory.add(
+                reading, state_bytes, trace_bytes + spilled_bytes, cohort.active_flows
+            )
         for sample, flow, step in report.failures:
             cohort, row = self._whose(sample)
             if cohort.failure is None:

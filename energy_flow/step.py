@@ -20,7 +20,7 @@ from energy_flow.lattice import EnergyLattice
 from energy_flow.metrics import Count, StepReport, Sum
 from energy_flow.pool import FlowState
 from energy_flow.rules.termination import FAILED
-from energy_flow.step_trace import number_records
+from energy_flow.step_trace import KindSize, number_records
 from energy_flow.trace.records import KINDS
 
 Observer = Callable[[FlowState, Decisions], None]
@@ -49,11 +49,15 @@ def advance(
     host = words.cpu().numpy()
     counts = host[: samples * len(Count)].reshape(samples, len(Count))
     told = time.perf_counter()
+    state.make_room(counts)
+    births = int(counts[:, Count.SPAWNED].sum())
+    ended = int(counts[:, : Count.ACTIVE_LOW].sum())
+    happened = (births, int(counts[:, Count.REFLECTED].sum()), ended)
     sizes = StepSizes(
         survivors=int(counts[:, Count.ACTIVE_LOW : Count.ACTIVE_HIGH + 1].sum()),
-        births=int(counts[:, Count.SPAWNED].sum()),
+        births=births,
         scores=int(counts[:, : Count.STALLED_LOW].sum()),
-        records=tuple(host[-len(KINDS) :].tolist()),
+        records=tuple(map(KindSize, happened, host[-len(KINDS) :].tolist())),
     )
     after = emit(state, decided, numbers, lattice, sizes)
     active = counts[:, [Count.ACTIVE_LOW, Count.ACTIVE_HIGH, Count.SPAWNED]].sum(1)

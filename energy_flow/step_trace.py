@@ -62,10 +62,18 @@ def number_records(state: FlowState, decided: Decisions) -> RecordNumbers:
     first_terminate = first_reflect + events[:, REFLECT]
     first_spawn = first_terminate + events[:, TERMINATE]
     total = first_spawn + events[:, SPAWN]
-    bounds = RingBounds.of(total, options.ring_capacity, options.ring_latest)
+    bounds = RingBounds.of(total, options.ring_capacity, options.ring_latest, options.ring_lossless)
     first = (first_spawn, first_reflect, first_terminate)
     surviving = [bounds.overlap(first[kind], events[:, kind]).sum() for kind in range(len(first))]
     return RecordNumbers(first, enabled, bounds, total, torch.stack(surviving))
+
+
+@dataclass(frozen=True, slots=True)
+class KindSize:
+    """How many events of a kind happened in a step, and how many of their records survive it."""
+
+    happened: int
+    surviving: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +102,26 @@ def write_records(
     decided: Decisions,
     numbers: RecordNumbers,
     births: Births,
-    surviving: tuple[int, ...],
+    sizes: tuple[KindSize, ...],
 ) -> None:
     """Writes the step's surviving records into the rings, in one scatter."""
     events = {REFLECT: _reflections, TERMINATE: _terminations}
     batches = [
-        _numbered(state, decided, numbers, events[kind](state, decided), surviving[kind])
+        _numbered(state, decided, numbers, events[kind](state, decided), sizes[kind])
         for kind in (REFLECT, TERMINATE)
-        if surviving[kind]
+        if sizes[kind].surviving
     ]
-    if surviving[SPAWN]:
-        spawned = _spawns(state, births)
-        batches.append(_numbered(state, decided, numbers, spawned, surviving[SPAWN]))
+    if sizes[SPAWN].surviving:
+        batches.append(_numbered(state, decided, numbers, _spawns(state, births), sizes[SPAWN]))
     state.ring.write(batches)
 
 
 def _numbered(
-    state: FlowState, decided: Decisions, numbers: RecordNumbers, events: _Events, size: int
+    state: FlowState, decided: Decisions, numbers: RecordNumbers, events: _Events, size: KindSize
 ) -> NewRecords:
     """The surviving ones of these events, with their numbers and places."""
+    at = torch.nonzero_static(events.happened, size=size.happened).squeeze(1)
+    sample = events.sample.index_select(0, at)
     columns_B = torch.stack(
         (
             numbers.bounds.low,
@@ -121,17 +130,21 @@ def _numbered(
             numbers.enabled[:, events.kind],
             state.options.ring_start,
             state.options.ring_capacity,
+            state.progress.step,
         )
     )
-    low, high, first, enabled, start, capacity = columns_B.index_select(1, events.sample).unbind(0)
-    seq = first + events.rank
-    survives = events.happened & (enabled > 0) & (seq >= low) & (seq < high)
-    at = torch.nonzero_static(survives, size=size).squeeze(1)
+    low, high, first, enabled, start, capacity, step = columns_B.index_select(1, sample).unbind(0)
+    seq = first + events.rank.index_select(0, at)
+    place = start + seq % capacity.clamp(min=1)
+    if size.surviving < size.happened:
+        survives = (enabled > 0) & (seq >= low) & (seq < high)
+        kept = torch.nonzero_static(survives, size=size.surviving).squeeze(1)
+        at, seq, place, step = (column.index_select(0, kept) for column in (at, seq, place, step))
     row = events.flow_row.index_select(0, at)
     return NewRecords(
-        place=(start + seq % capacity.clamp(min=1)).index_select(0, at),
-        seq=seq.index_select(0, at),
-        step=state.progress.step.index_select(0, events.sample.index_select(0, at)),
+        place=place,
+        seq=seq,
+        step=step,
         kind=events.kind,
         flow=events.flow.index_select(0, at),
         parent=events.parent.index_select(0, at),

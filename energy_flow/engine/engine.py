@@ -266,7 +266,8 @@ class Engine:
             return needed
         cells = config.surface_cells
         outputs = 4 * (5 * cells + 2 * config.embedding_dim)
-        return needed + samples * (outputs + footprint(config, 1).trace)
+        one = footprint(config, 1)
+        return needed + samples * (outputs + one.trace + one.spilled)
 
     def _queued_bound(self) -> int:
         return sum(run.bound for run in self._queue if not run.started)

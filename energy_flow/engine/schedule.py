@@ -66,7 +66,7 @@ class Chunk:
     def bytes(self) -> int:
         """Predicted bytes in the pool, weights not included."""
         predicted = footprint(self.run.request.config, self.samples)
-        return predicted.state + predicted.trace
+        return predicted.state + predicted.trace + predicted.spilled
 
     def halves(self) -> list[Chunk]:
         """The chunk for its second try: in two, where it has more than one sample."""

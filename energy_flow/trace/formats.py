@@ -8,43 +8,56 @@ knows such.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from energy_flow.trace.records import COLUMN_DTYPES, KINDS, PLANES, REASONS
-
-ROW_GROUP: Final = 65_536
-"""Records in a row group of a Parquet file, at most; also what passes through memory at once."""
-
-_KIND_TYPE: Final = pa.dictionary(pa.int8(), pa.string())
-_LEGEND: Final[dict[bytes | str, bytes | str]] = {
-    "energy_flow.format_version": "1",
-    "energy_flow.reasons": ",".join(REASONS),
-    "energy_flow.planes": ",".join(PLANES),
-}
-
-SCHEMA: Final = pa.schema(
-    [
-        pa.field(
-            name,
-            _KIND_TYPE if name == "kind" else pa.from_numpy_dtype(dtype),
-            nullable=False,
-        )
-        for name, dtype in COLUMN_DTYPES.items()
-    ],
-    metadata=_LEGEND,
+from energy_flow.trace.batches import (
+    FORMAT_VERSION,
+    SCHEMA,
+    columns_of,
+    kind_codes,
+    numbers,
+    record_batch,
+    regrouped,
 )
-"""The columns as Arrow types."""
+from energy_flow.trace.perfetto import StepCounter, to_perfetto
+from energy_flow.trace.records import KINDS
+from energy_flow.trace.streams import Spool, to_arrow, to_csv, to_ndjson
 
+__all__ = [
+    "FORMATS",
+    "FORMAT_VERSION",
+    "SCHEMA",
+    "HasColumns",
+    "StepCounter",
+    "TraceFilter",
+    "TraceFormat",
+    "columns_of",
+    "kind_codes",
+    "last_record",
+    "merge_parquet",
+    "read_batches",
+    "record_batch",
+    "to_arrow",
+    "to_csv",
+    "to_ndjson",
+    "to_parquet",
+    "to_perfetto",
+    "write_parquet",
+]
+
+ROW_GROUP: Final = 16_384
+"""Records in a row group of a Parquet file, at most; also what passes through memory at once.
+
+A filter reads the row groups that can hold what it keeps: fewer records in each is less to read.
+"""
 
 class HasColumns(Protocol):
     """A trace: columns of equal length, sorted by (sample, seq)."""
@@ -64,6 +77,7 @@ class TraceFilter:
         samples, flows: numbers to keep.
         step_from, step_to: first and last step.
         after: (sample, seq) of a record; only those behind it are read.
+        until: (sample, seq) of a record; it and those before it are read.
     """
 
     kinds: frozenset[str] | None = None
@@ -72,6 +86,7 @@ class TraceFilter:
     step_from: int | None = None
     step_to: int | None = None
     after: tuple[int, int] | None = None
+    until: tuple[int, int] | None = None
 
     @property
     def keeps_all(self) -> bool:
@@ -82,20 +97,24 @@ class TraceFilter:
         """Which records of a batch are kept."""
         keep = np.ones(len(batch), dtype=np.bool_)
         if self.samples is not None:
-            keep &= np.isin(_numbers(batch, "sample"), sorted(self.samples))
+            keep &= np.isin(numbers(batch, "sample"), sorted(self.samples))
         if self.flows is not None:
-            keep &= np.isin(_numbers(batch, "flow"), sorted(self.flows))
+            keep &= np.isin(numbers(batch, "flow"), sorted(self.flows))
         if self.step_from is not None:
-            keep &= _numbers(batch, "step") >= self.step_from
+            keep &= numbers(batch, "step") >= self.step_from
         if self.step_to is not None:
-            keep &= _numbers(batch, "step") <= self.step_to
+            keep &= numbers(batch, "step") <= self.step_to
         if self.kinds is not None:
             codes = [code for code, name in enumerate(KINDS) if name in self.kinds]
             keep &= np.isin(kind_codes(batch), codes)
         if self.after is not None:
             sample, seq = self.after
-            samples = _numbers(batch, "sample")
-            keep &= (samples > sample) | ((samples == sample) & (_numbers(batch, "seq") > seq))
+            samples = numbers(batch, "sample")
+            keep &= (samples > sample) | ((samples == sample) & (numbers(batch, "seq") > seq))
+        if self.until is not None:
+            sample, seq = self.until
+            samples = numbers(batch, "sample")
+            keep &= (samples < sample) | ((samples == sample) & (numbers(batch, "seq") <= seq))
         return keep
 
     def may_match(self, group: pq.RowGroupMetaData) -> bool:
@@ -107,41 +126,8 @@ class TraceFilter:
             and (self.step_from is None or _last(spans.get("step")) >= self.step_from)
             and (self.step_to is None or _first(spans.get("step")) <= self.step_to)
             and (self.after is None or _last(spans.get("sample")) >= self.after[0])
+            and (self.until is None or _first(spans.get("sample")) <= self.until[0])
         )
-
-
-def record_batch(columns: Mapping[str, NDArray[Any]]) -> pa.RecordBatch:
-    """Columns of numbers as one Arrow batch."""
-    arrays = []
-    for field in SCHEMA:
-        values = np.ascontiguousarray(columns[field.name])
-        if field.name == "kind":
-            codes = values.astype(np.int8)
-            arrays.append(pa.DictionaryArray.from_arrays(codes, pa.array(KINDS)))
-        else:
-            arrays.append(pa.array(values, type=field.type))
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
-
-
-def kind_codes(batch: pa.RecordBatch) -> NDArray[np.uint8]:
-    """The ``kind`` column as the numbers of ``records.KINDS``."""
-    column: Any = batch.column("kind")
-    # A file's dictionary may hold the names in another order than ours.
-    order = np.array([KINDS.index(name) for name in column.dictionary.to_pylist()], dtype=np.uint8)
-    indices: NDArray[np.int8] = column.indices.to_numpy(zero_copy_only=False)
-    return order[indices] if len(order) else np.zeros(0, dtype=np.uint8)
-
-
-def columns_of(batches: Iterable[pa.RecordBatch]) -> dict[str, NDArray[Any]]:
-    """The numbers of some batches, ``kind`` as codes; the inverse of :func:`record_batch`."""
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMN_DTYPES}
-    for batch in batches:
-        for name in COLUMN_DTYPES:
-            parts[name].append(kind_codes(batch) if name == "kind" else _numbers(batch, name))
-    return {
-        name: np.concatenate(parts[name]) if parts[name] else np.zeros(0, dtype=dtype)
-        for name, dtype in COLUMN_DTYPES.items()
-    }
 
 
 def write_parquet(trace: HasColumns, target: str | Path | IO[bytes]) -> None:
@@ -192,29 +178,20 @@ def last_record(paths: Sequence[str | Path]) -> tuple[int, int] | None:
 
 
 def to_parquet(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
-    """Record batches as one Parquet file, a row group each."""
-    spool = _Spool()
+    """Record batches as one Parquet file."""
+    spool = Spool()
     with _parquet_writer(spool) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
+        for batch in regrouped(batches, ROW_GROUP):
+            writer.write_batch(batch, row_group_size=ROW_GROUP)
             yield spool.take()
     yield spool.take()
 
 
-def to_ndjson(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
-    """Record batches as JSON objects, one a line; floats as short as float32 allows."""
-    line = b"{" + b",".join(b'"%b":%%b' % name.encode() for name in COLUMN_DTYPES) + b"}\n"
-    names = [b'"%b"' % name.encode() for name in KINDS]
-    for batch in batches:
-        for start in range(0, len(batch), 8192):
-            part = batch.slice(start, 8192)
-            texts = [
-                [names[code] for code in kind_codes(part)]
-                if name == "kind"
-                else _texts(_numbers(part, name))
-                for name in COLUMN_DTYPES
-            ]
-            yield b"".join(line % row for row in zip(*texts, strict=True))
+def merge_parquet(paths: Iterable[str | Path], target: IO[bytes]) -> None:
+    """Files as for :func:`read_batches` as one, in bounded memory."""
+    with _parquet_writer(target) as writer:
+        for batch in regrouped(read_batches(paths), ROW_GROUP):
+            writer.write_batch(batch, row_group_size=ROW_GROUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,65 +199,49 @@ class TraceFormat:
     """One way to write a trace.
 
     Attributes:
-        name: as callers ask for it, also the suffix of files.
+        name: as callers ask for it.
+        suffix: of files.
         media_type: as HTTP names it.
         write: record batches to bytes, piece by piece.
+        shows_counters: whether it can also show what was counted at each step.
     """
 
     name: str
+    suffix: str
     media_type: str
     write: Callable[[Iterable[pa.RecordBatch]], Iterator[bytes]]
+    shows_counters: bool = False
+
+    def pieces(
+        self, batches: Iterable[pa.RecordBatch], counters: Sequence[StepCounter] = ()
+    ) -> Iterator[bytes]:
+        """The whole file, with the counters where it can show them."""
+        return to_perfetto(batches, counters) if self.shows_counters else self.write(batches)
 
 
 FORMATS: Final[Mapping[str, TraceFormat]] = {
     trace_format.name: trace_format
     for trace_format in (
-        TraceFormat("parquet", "application/vnd.apache.parquet", to_parquet),
-        TraceFormat("ndjson", "application/x-ndjson", to_ndjson),
+        TraceFormat("parquet", "parquet", "application/vnd.apache.parquet", to_parquet),
+        TraceFormat("arrow", "arrows", "application/vnd.apache.arrow.stream", to_arrow),
+        TraceFormat("ndjson", "ndjson", "application/x-ndjson", to_ndjson),
+        TraceFormat("csv", "csv", "text/csv", to_csv),
+        TraceFormat(
+            "perfetto",
+            "perfetto-trace",
+            "application/x-perfetto-trace",
+            to_perfetto,
+            shows_counters=True,
+        ),
     )
 }
 """Formats by name; the first is the default."""
-
-
-class _Spool(io.RawIOBase):
-    """Takes what a writer writes and gives it away in pieces."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._position = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any, /) -> int:
-        piece = bytes(data)
-        self._pieces.append(piece)
-        self._position += len(piece)
-        return len(piece)
-
-    def tell(self) -> int:
-        return self._position
-
-    def take(self) -> bytes:
-        """Everything written since the last call."""
-        pieces, self._pieces = self._pieces, []
-        return b"".join(pieces)
 
 
 def _parquet_writer(target: Any) -> pq.ParquetWriter:
     # Dictionaries pay for the columns of few values; floats and counters are all different.
     few_values: Any = ["step", "kind", "sample", "code", "plane"]
     return pq.ParquetWriter(target, SCHEMA, compression="zstd", use_dictionary=few_values)
-
-
-def _numbers(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
-    numbers: NDArray[Any] = batch.column(name).to_numpy(zero_copy_only=False)
-    return numbers
-
-
-def _texts(values: NDArray[Any]) -> list[bytes]:
-    dumped = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
-    return dumped[1:-1].split(b",") if len(values) else []
 
 
 def _spans(group: pq.RowGroupMetaData) -> dict[str, tuple[Any, Any]]:

@@ -36,3 +36,20 @@ among the siblings of the step; of a reflection, the wall bits; of a termination
 ``plane`` is 0 or 1 for tallied terminations, else -1. ``length`` is the step's displacement; of a
 spawn, the parent's.
 """
+
+MEANINGS: Final[Mapping[str, str]] = {
+    "seq": "number of the record among its sample's, from 0; a gap is a loss",
+    "step": "in which it happened, from 0",
+    "kind": "spawn, reflect or terminate",
+    "sample": "row in the request",
+    "flow": "id within the sample; of a spawn, the child's",
+    "parent": "flow that it came from; -1 for an initial flow",
+    "code": "spawn: ordinal among its siblings of the step; reflect: wall bits; terminate: reason",
+    "plane": "of a tallied termination: 0 z0, 1 zdepth; else -1",
+    "x": "after the event, in [-1, 1]; of a spawn, where the child starts",
+    "y": "as x",
+    "z": "as x; input plane 0, exit planes -1 and 1",
+    "energy": "of the flow after the step; of a spawn, the parent's, which the child takes over",
+    "length": "of the step's displacement; of a spawn, the parent's",
+}
+"""What each column means, in a line; docs/trace_format.md says it at length."""

@@ -63,10 +63,13 @@ class RingBounds:
     high: Tensor
 
     @classmethod
-    def of(cls, total: Tensor, capacity: Tensor, latest: Tensor) -> RingBounds:
-        """Bounds when each sample will have counted ``total`` records after the step."""
+    def of(cls, total: Tensor, capacity: Tensor, latest: Tensor, lossless: Tensor) -> RingBounds:
+        """Bounds when each sample will have counted ``total`` records after the step.
+
+        All records of a lossless sample survive: its ring was read out where it had to be.
+        """
         low = torch.where(latest, (total - capacity).clamp(min=0), 0)
-        return cls(low, torch.where(latest, total, torch.minimum(total, capacity)))
+        return cls(low, torch.where(latest | lossless, total, torch.minimum(total, capacity)))
 
     def overlap(self, first: Tensor, count: Tensor) -> Tensor:
         """How many of ``count`` consecutive numbers from ``first`` survive, int64 [B]."""
@@ -103,18 +106,23 @@ class TraceRing:
         self._words.index_copy_(0, places, torch.cat([batch.packed() for batch in batches]))
 
     def read(
-        self, start: int, capacity: int, total: NDArray[np.int64], latest: bool, sample: int
+        self,
+        start: int,
+        capacity: int,
+        total: NDArray[np.int64],
+        first: NDArray[np.int64],
+        sample: int,
     ) -> dict[str, NDArray[Any]]:
-        """The surviving records of consecutive rings, sorted by (sample, seq).
+        """Records of consecutive rings, sorted by (sample, seq).
 
         Args:
             start: place of the first ring. capacity: records a ring.
             total: records each sample has counted, int64 [B].
-            latest: whether the rings overwrite their oldest.
+            first: the first ``seq`` to read of each sample, int64 [B]; of those from it on, the
+                ring holds as many as it has room for.
             sample: number of the first sample.
         """
-        held = np.minimum(total, capacity)
-        first = total - held if latest else np.zeros_like(total)
+        held = np.minimum(total - first, capacity)
         ring = np.repeat(np.arange(len(total)), held)
         within = np.arange(len(ring)) - np.repeat(np.cumsum(held) - held, held)
         seq = first[ring] + within

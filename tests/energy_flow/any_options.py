@@ -39,6 +39,6 @@ def any_options(draw: st.DrawFn, capacities: tuple[int, ...] = (0, 3, 40, 4096))
         "convergence.min_improvement": draw(st.sampled_from((0.0, 0.01, 0.3))),
         "aggregation_mode": draw(st.sampled_from(("weighted_v2", "legacy"))),
         "trace.capacity": draw(st.sampled_from(capacities)),
-        "trace.keep": draw(st.sampled_from(("latest", "earliest"))),
+        "trace.keep": draw(st.sampled_from(("latest", "earliest", "lossless"))),
         "trace.kinds": draw(st.lists(st.sampled_from(KINDS), unique=True)),
     }

@@ -63,7 +63,7 @@ def random_config(rng: np.random.Generator) -> dict[str, Any]:
             "aggregation_mode": str(rng.choice(["weighted_v2", "legacy"])),
             "trace": {
                 "capacity": int(rng.choice([0, 7, 30, 4096])),
-                "keep": str(rng.choice(["latest", "earliest"])),
+                "keep": str(rng.choice(["latest", "earliest", "lossless"])),
                 "kinds": [kind for kind in KINDS if rng.integers(4)],
             },
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -75,6 +76,11 @@ def _stepped(processor: FlowProcessor) -> None:
     bias.grad = None
 
 
+def _exchanged(processor: FlowProcessor) -> None:
+    weights = {name: 2 * tensor for name, tensor in processor.state_dict().items()}
+    processor.load_state_dict(weights, assign=True)
+
+
 def _assigned(processor: FlowProcessor) -> None:
     bias = processor.carrier.get_parameter("energy_head.2.bias")
     bias.data = bias.data + 0.5
@@ -91,15 +97,15 @@ def _from_vector(processor: FlowProcessor) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [_replaced, _stepped, _assigned, _written_through, _from_vector]
+    "change", [_replaced, _exchanged, _stepped, _assigned, _written_through, _from_vector]
 )
 def test_a_run_uses_the_weights_of_the_moment(change: Callable[[FlowProcessor], None]) -> None:
-    processor = FlowProcessor(small_config())
+    processor = copy.deepcopy(untrained())
     x = embeddings(2)
     old = processor.simulate(x).outputs["surface"]
     change(processor)
     new = processor.simulate(x).outputs["surface"]
-    fresh = FlowProcessor(small_config())
+    fresh = copy.deepcopy(untrained())
     fresh.load_state_dict(processor.state_dict())
     np.testing.assert_array_equal(new, fresh.simulate(x).outputs["surface"])
     assert not np.array_equal(new, old)

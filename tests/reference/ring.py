@@ -57,7 +57,7 @@ class Record(NamedTuple):
 
 
 class Ring:
-    """Holds at most `capacity` records and counts all.
+    """Holds at most `capacity` records (a lossless one, all) and counts all.
 
     `recorded` counts the records still held and `dropped` those overwritten or refused, so that
     total = recorded + dropped for a kind that is on. A kind that is off, and every kind when the
@@ -67,6 +67,7 @@ class Ring:
     def __init__(self, rules: TraceRules) -> None:
         self._capacity = rules.capacity
         self._latest = rules.keep == "latest"
+        self._lossless = rules.keep == "lossless"
         self._on = {kind for kind in Kind if kind.label in rules.kinds and rules.capacity > 0}
         self._next_seq = 0
         self._held: list[Record] = []
@@ -82,7 +83,7 @@ class Ring:
             return
         record = Record(self._next_seq, *event)
         self._next_seq += 1
-        if len(self._held) < self._capacity:
+        if self._lossless or len(self._held) < self._capacity:
             self._held.append(record)
             self.recorded[label] += 1
         elif self._latest:

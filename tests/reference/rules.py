@@ -147,7 +147,7 @@ def read_rules(config: Mapping[str, Any], seed: int) -> Rules:
         weighted=_one_of(config, "aggregation_mode", ("weighted_v2", "legacy")) == "weighted_v2",
         trace=TraceRules(
             capacity=int(trace["capacity"]),
-            keep=_one_of(trace, "keep", ("latest", "earliest")),
+            keep=_one_of(trace, "keep", ("latest", "earliest", "lossless")),
             kinds=kinds,
         ),
         seed=int(config["seed"]) if deterministic else int(seed),

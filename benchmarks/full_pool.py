@@ -1,0 +1,85 @@
+"""Fills a pool to its last flow and tells its peak memory; a process of ``memory``.
+
+python -m benchmarks.full_pool PRESET PRECISION BATCH DEVICE
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import torch
+
+from benchmarks.resident import forget_peak, peak_bytes, resident_bytes, warm_arithmetic
+from benchmarks.workload import config, embeddings
+from energy_flow import FlowConfig, FlowProcessor
+from energy_flow.footprint import footprint
+
+STEPS = 6
+
+
+def full_config(preset: str, precision: str) -> FlowConfig:
+    """A config whose flows neither leave nor arrive before the last step, and spawn at once.
+
+    They move in x and y alone, by noise, so that no plane is ever reached.
+    """
+    return config(
+        preset,
+        {
+            "precision": precision,
+            "displacement_scale": 1e-6,
+            "noise_std": 0.25,
+            "noise_on_z": False,
+            "max_steps": STEPS,
+            "projection_age": STEPS,
+            "convergence.enabled": False,
+            "spawn.threshold": 0.01,
+            "spawn.max_children": 3,
+        },
+    )
+
+
+def main() -> None:
+    """Prints one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("preset")
+    parser.add_argument("precision")
+    parser.add_argument("batch", type=int)
+    parser.add_argument("device")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    chosen = full_config(asked.preset, asked.precision)
+    inputs = embeddings(asked.batch)
+    warm_arithmetic()
+    forget_peak()
+    before = resident_bytes()
+    result = FlowProcessor(chosen, device=asked.device).simulate(inputs)
+    peak = result.memory.peak_bytes
+    if peak is None:
+        peak = peak_bytes() - before
+    predicted = footprint(chosen, asked.batch)
+    limit = asked.batch * chosen.active_limit
+    active = result.profile.active_flows
+    told = {
+        "preset": asked.preset,
+        "precision": asked.precision,
+        "batch": asked.batch,
+        "flows": max(active),
+        "steps": len(active),
+        "full_steps": sum(count == limit for count in active),
+        "records": len(result.trace),
+        "before_bytes": before,
+        "peak_bytes": peak,
+        "predicted_bytes": predicted.total,
+        "predicted_state_bytes": predicted.state,
+        "predicted_trace_bytes": predicted.trace,
+        "state_bytes": result.memory.state_bytes,
+        "trace_bytes": result.memory.trace_bytes,
+        "predicted_over_peak": round(predicted.total / peak, 4),
+    }
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

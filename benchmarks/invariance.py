@@ -1,0 +1,77 @@
+"""What ``batch_invariant`` costs: fixed block heights against whatever height is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from benchmarks.comparison import in_turns
+from benchmarks.options import Findings, Options
+from benchmarks.tables import say, show
+from benchmarks.workload import embeddings, processor, shape
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A batch in ``debug``, with other values for some fields."""
+
+    name: str
+    batch: int
+    rounds: int
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Flows leave for a plane one by one over many steps, so that most steps move few rows.
+LONG_TAIL = {
+    "lattice_depth": 40,
+    "projection_age": 40,
+    "convergence.enabled": False,
+    "spawn.mode": "percentile",
+    "displacement_scale": 0.1,
+    "noise_std": 0.1,
+}
+CASES = (
+    Case("batch of 8", 8, 40),
+    Case("batch of 64", 64, 12),
+    Case("a lone sample", 1, 80),
+    Case("a lone sample, percentile, long tail", 1, 30, LONG_TAIL),
+    Case("batch of 8, percentile, long tail", 8, 12, LONG_TAIL),
+)
+
+
+def measure(options: Options) -> Findings:
+    """Compares ``batch_invariant`` on and off for every case."""
+    config: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
+    rows = []
+    off: dict[str, Any] = {"options": {"batch_invariant": False}}
+    for case in CASES:
+        rounds = options.rounds(case.rounds)
+        say(f"invariance: {case.name}, {rounds} rounds")
+        model = processor("debug", options.device, case.changes)
+        inputs = embeddings(case.batch)
+        kept = model.simulate(inputs)
+        times = in_turns(
+            {"on": partial(model.simulate, inputs), "off": partial(model.simulate, inputs, **off)},
+            rounds,
+            options.device,
+        )
+        ratio = times.ratio("on", "off")
+        active = kept.profile.active_flows
+        config[case.name] = shape(model.config) | {"batch": case.batch, "rounds": rounds}
+        figures[case.name] = {
+            "kept": not any("batch_invariant" in text for text in kept.warnings),
+            "steps": len(active),
+            "active_flows_last_step": active[-1],
+            "seconds": {name: round(times.median(name), 5) for name in times.seconds},
+            "on_over_off": ratio.to_dict(),
+        }
+        rows.append((case.name, len(active), sum(active), active[-1], times.median("on"), ratio))
+    show(
+        "batch_invariant on over off, time of simulate",
+        ("debug float32", "steps", "flow-steps", "rows at last", "on, s", "on / off"),
+        rows,
+    )
+    return Findings(config, figures)

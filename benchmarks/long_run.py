@@ -1,0 +1,104 @@
+"""Streams a large run through the engine and tells resident memory; a process of ``memory``.
+
+python -m benchmarks.long_run SAMPLES DEVICE
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.resident import resident_bytes
+from benchmarks.workload import embeddings, processor
+from energy_flow.engine import Engine, RunListener, RunRequest
+from energy_flow.errors import EnergyFlowError
+from energy_flow.result import SimulationResult
+
+FIRST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedRows:
+    """As many rows as one likes, without memory for them."""
+
+    rows: int
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows ``start`` to ``stop``."""
+        return embeddings(stop - start, start)
+
+
+@dataclass
+class Watcher(RunListener):
+    """Throws results away and looks at the memory."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    error: EnergyFlowError | None = None
+    seen: list[tuple[int, int]] = field(default_factory=list)
+    flow_steps: int = 0
+
+    def chunk(self, first_sample: int, result: SimulationResult) -> None:
+        """Some samples have ended."""
+        self.seen.append((first_sample + len(result.samples), resident_bytes()))
+        self.flow_steps += result.metrics.counters.flow_steps
+
+    def ended(self, error: EnergyFlowError | None) -> None:
+        """All have."""
+        self.error = error
+        self.done.set()
+
+
+def main() -> None:
+    """Prints one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("samples", type=int)
+    parser.add_argument("device")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    model = processor("debug", asked.device)
+    engine, watcher = Engine(device=asked.device), Watcher()
+    engine.start()
+    began = time.perf_counter()
+    request = RunRequest(
+        run_id="stream",
+        processor=model,
+        config=model.config,
+        embeddings=RepeatedRows(asked.samples),
+        seed=0,
+        sample_keys=range(asked.samples),
+        streams=True,
+    )
+    engine.submit(request, watcher)
+    watcher.done.wait()
+    seconds = time.perf_counter() - began
+    engine.stop()
+    if watcher.error is not None:
+        raise SystemExit(f"error: {watcher.error}")
+    later = [size for samples, size in watcher.seen if samples > FIRST]
+    quarter = max(1, len(watcher.seen) // 4)
+    sizes = [size for _, size in watcher.seen]
+    told = {
+        "samples": asked.samples,
+        "seconds": round(seconds, 2),
+        "flow_steps_per_second": round(watcher.flow_steps / seconds),
+        "after_hundred_bytes": next(size for samples, size in watcher.seen if samples >= FIRST),
+        "most_after_bytes": max(later),
+        "end_bytes": sizes[-1],
+        "growth_bytes": round(
+            statistics.fmean(sizes[-quarter:]) - statistics.fmean(sizes[quarter : 2 * quarter])
+        ),
+    }
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

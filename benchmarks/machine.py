@@ -1,0 +1,58 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+
+def describe_machine(device: str) -> dict[str, Any]:
+    """Machine, versions and commit, as plain JSON data."""
+    described: dict[str, Any] = {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": device,
+        "commit": commit(),
+        # Others at work on the machine make every figure noisier.
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+    if torch.device(device).type == "cuda":
+        described["accelerator"] = torch.cuda.get_device_name(device)
+    return described
+
+
+def cpu_model() -> str:
+    """The processor's name, as far as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """The commit of the code, with ``-dirty`` when files differ from it; none outside git."""
+    try:
+        told = subprocess.run(
+            ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()

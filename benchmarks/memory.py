@@ -1,0 +1,91 @@
+"""Peak memory of a full pool against prediction, and memory over a long run.
+
+Each is measured in a process of its own, which has nothing else in its memory.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import torch
+
+from benchmarks.options import Findings, Options
+from benchmarks.tables import say, show
+from benchmarks.workload import ROOT
+
+POOLS = (
+    ("debug", "float32", 16),
+    ("debug", "float32", 64),
+    ("debug", "bfloat16", 64),
+    ("experiment", "bfloat16", 8),
+)
+STREAMED = 1_000
+STREAMED_LONG = 10_000
+LIMIT_SECONDS = 1800
+
+
+def measure(options: Options) -> Findings:
+    """Measures both."""
+    say("memory: full pools")
+    pools = []
+    for preset, precision, batch in POOLS:
+        told = _child("benchmarks.full_pool", preset, precision, str(batch), options.device)
+        pools.append(told)
+    show(
+        "Peak memory of a full pool against prediction",
+        ("pool", "batch", "flows", "full steps", "peak, MiB", "predicted, MiB", "predicted / peak"),
+        [
+            (
+                f"{one['preset']} {one['precision']}",
+                one["batch"],
+                one["flows"],
+                f"{one['full_steps']} of {one['steps']}",
+                one["peak_bytes"] / 2**20,
+                one["predicted_bytes"] / 2**20,
+                one["predicted_over_peak"],
+            )
+            for one in pools
+        ],
+        "On a CPU the peak is the process's largest resident size, less what it had before the "
+        "model was made; on CUDA it is what torch allocated at most.",
+    )
+    samples = STREAMED_LONG if options.long else STREAMED
+    say(f"memory: {samples:,} samples through the engine")
+    stream = _child("benchmarks.long_run", str(samples), options.device)
+    show(
+        "Resident memory while one run streams through the engine, debug float32",
+        ("samples", "after 100, MiB", "most after that, MiB", "at the end, MiB", "growth, MiB"),
+        [
+            (
+                str(stream["samples"]),
+                stream["after_hundred_bytes"] / 2**20,
+                stream["most_after_bytes"] / 2**20,
+                stream["end_bytes"] / 2**20,
+                stream["growth_bytes"] / 2**20,
+            )
+        ],
+        "growth: from the second to the last quarter of the run, of the mean",
+    )
+    return Findings(
+        {"pools": [list(pool) for pool in POOLS], "streamed_samples": samples},
+        {"full_pools": pools, "stream": stream},
+    )
+
+
+def _child(module: str, *arguments: str) -> dict[str, Any]:
+    """Runs a module of this package in a new process; it prints one line of JSON."""
+    ended = subprocess.run(
+        [sys.executable, "-m", module, *arguments, "--threads", str(torch.get_num_threads())],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+    if ended.returncode != 0:
+        raise RuntimeError(f"{module} ended with {ended.returncode}")
+    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return told

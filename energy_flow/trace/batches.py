@@ -1,0 +1,112 @@
+"""Trace records as Arrow batches: the schema, and the way there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from energy_flow.trace.records import COLUMN_DTYPES, KINDS, MEANINGS, PLANES, REASONS, WALL_BITS
+
+FORMAT_VERSION: Final = "1"
+
+_KIND_TYPE: Final = pa.dictionary(pa.int8(), pa.string())
+_KIND_NAMES: Final = pa.array(KINDS)
+_LEGEND: Final[dict[bytes | str, bytes | str]] = {
+    "energy_flow.format_version": FORMAT_VERSION,
+    "energy_flow.sorted_by": "sample,seq",
+    "energy_flow.kinds": ",".join(KINDS),
+    "energy_flow.reasons": ",".join(REASONS),
+    "energy_flow.planes": ",".join(PLANES),
+    "energy_flow.wall_bits": ",".join(f"{name}={bit}" for name, bit in WALL_BITS.items()),
+}
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field(
+            name,
+            _KIND_TYPE if name == "kind" else pa.from_numpy_dtype(dtype),
+            nullable=False,
+            metadata={"description": MEANINGS[name]},
+        )
+        for name, dtype in COLUMN_DTYPES.items()
+    ],
+    metadata=_LEGEND,
+)
+"""The columns as Arrow types, with their meanings."""
+
+
+def record_batch(columns: Mapping[str, NDArray[Any]]) -> pa.RecordBatch:
+    """Columns of numbers as one Arrow batch."""
+    arrays: list[Any] = []
+    for field in SCHEMA:
+        values = np.ascontiguousarray(columns[field.name])
+        if field.name == "kind":
+            arrays.append(_kind_array(values))
+        else:
+            arrays.append(pa.array(values, type=field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def kind_codes(batch: pa.RecordBatch) -> NDArray[np.uint8]:
+    """The ``kind`` column as the numbers of ``records.KINDS``."""
+    column: Any = batch.column("kind")
+    # A file's dictionary may hold the names in another order than ours.
+    order = np.array([KINDS.index(name) for name in column.dictionary.to_pylist()], dtype=np.uint8)
+    indices: NDArray[np.int8] = column.indices.to_numpy(zero_copy_only=False)
+    return order[indices] if len(order) else np.zeros(0, dtype=np.uint8)
+
+
+def numbers(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
+    """A column of numbers."""
+    values: NDArray[Any] = batch.column(name).to_numpy(zero_copy_only=False)
+    return values
+
+
+def columns_of(batches: Iterable[pa.RecordBatch]) -> dict[str, NDArray[Any]]:
+    """The numbers of some batches, ``kind`` as codes; the inverse of :func:`record_batch`."""
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMN_DTYPES}
+    for batch in batches:
+        for name in COLUMN_DTYPES:
+            parts[name].append(kind_codes(batch) if name == "kind" else numbers(batch, name))
+    return {
+        name: np.concatenate(parts[name]) if parts[name] else np.zeros(0, dtype=dtype)
+        for name, dtype in COLUMN_DTYPES.items()
+    }
+
+
+def with_one_dictionary(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with the names of kinds in our order, as a stream of batches needs it."""
+    arrays: list[Any] = [
+        _kind_array(kind_codes(batch)) if field.name == "kind" else batch.column(field.name)
+        for field in SCHEMA
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def regrouped(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The same records in batches of exactly ``rows``, but for the last."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += len(batch)
+        if count < rows:
+            continue
+        joined = _joined(held)
+        for start in range(0, count - count % rows, rows):
+            yield joined.slice(start, rows)
+        held, count = [joined.slice(count - count % rows)], count % rows
+    if count:
+        yield _joined(held)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return record_batch(columns_of(batches))
+
+
+def _kind_array(codes: NDArray[Any]) -> pa.DictionaryArray[Any]:
+    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), _KIND_NAMES)

@@ -1,0 +1,70 @@
+"""``create_app``: the application with everything in it; nothing happens before its lifespan."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import Scope
+
+from service import error_handlers, openapi
+from service.lifecycle import Service, default_config
+from service.middleware import ApiKey, Availability, BodyLimit, RequestIds
+from service.routes import events, health, models, outputs, runs, simulate, system, traces
+from service.settings import Settings
+
+VERSION = "0.1.0"
+
+
+class FlowApp(FastAPI):
+    """The application; its OpenAPI document has examples for the model that it serves."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made when it is first asked for."""
+        if self.openapi_schema is None:
+            service: Service = self.state.service
+            config = service.default_model_config or default_config(service.settings)
+            self.openapi_schema = openapi.document(self, config, service.settings.preset)
+        return self.openapi_schema
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application.
+
+    Its ``state.service`` is the service behind it (:mod:`service.lifecycle`), which starts with the
+    lifespan and goes on starting in the background: probes are answered meanwhile.
+    """
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        service.begin()
+        try:
+            yield
+        finally:
+            await service.drain()
+
+    app = FlowApp(
+        title="Energy Flow",
+        version=VERSION,
+        description="Embeddings in; surfaces, event traces and memory telemetry out.",
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    for routes in (health, simulate, runs, events, outputs, traces, models, system):
+        app.include_router(routes.router)
+    error_handlers.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, limit=lambda scope: _body_limit(settings, scope))
+    app.add_middleware(Availability, state=lambda: service.state)
+    key = settings.api_key
+    app.add_middleware(ApiKey, key=None if key is None else key.get_secret_value())
+    app.add_middleware(RequestIds)
+    return app
+
+
+def _body_limit(settings: Settings, scope: Scope) -> int:
+    """Files are streamed to disk and may be larger than what is read into memory."""
+    return settings.max_upload_bytes if scope["method"] == "PUT" else settings.max_body_bytes

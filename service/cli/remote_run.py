@@ -1,0 +1,100 @@
+"""Simulates on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from service.cli.failures import CommandFailed
+from service.cli.job import Job
+from service.cli.outcome import Outcome
+from service.cli.terminal import activity
+from service.client import Conflict, FlowClient, Run
+
+
+def simulate(job: Job, *, url: str, model: str | None, api_key: str | None) -> Outcome:
+    """Queues the job, shows how far it is, and fetches what came out.
+
+    Raises:
+        CommandFailed: the address is none, or the run did not succeed.
+        FlowClientError: the server refuses or cannot be reached.
+    """
+    rows = len(job.embeddings)
+    with open_client(url, api_key) as client:
+        with activity(f"{rows:,} rows to {client.url}") as shown:
+            run = client.submit_run(
+                job.embeddings,
+                options=job.fields,
+                seed=job.seed,
+                sample_keys=job.sample_keys,
+                outputs=job.outputs,
+                model=model,
+            )
+
+            def on_progress(run: Run) -> None:
+                progress = run.progress
+                step = "" if progress.step is None else f", step {progress.step + 1}"
+                shown.advance(
+                    progress.samples_done,
+                    progress.samples,
+                    f"{run.state}: {progress.samples_done:,} of {progress.samples:,} rows{step}",
+                )
+
+            with _cancelled_on_interrupt(client, run.run_id):
+                run = client.wait(run.run_id, on_progress)
+        if run.state != "succeeded":
+            raise CommandFailed(why_not_succeeded(run))
+        outputs = {name: client.outputs(run.run_id, name) for name in job.outputs}
+        report: dict[str, Any] = {
+            **{
+                name: run.data[name]
+                for name in ("run_id", "model", "seed", "metrics", "trace", "timing", "warnings")
+            },
+            "url": client.url,
+            "sample_keys": job.sample_keys,
+            "memory": asdict(client.memory(run.run_id)),
+            "samples": list(client.samples(run.run_id, page_size=1000)),
+        }
+
+    def write_trace(path: Path) -> None:
+        with open_client(url, api_key) as client:
+            client.download_trace(run.run_id, path)
+
+    def write_picture(path: Path) -> None:
+        with open_client(url, api_key) as client:
+            client.download_heat_map(run.run_id, path)
+
+    return Outcome(outputs, report, write_trace, write_picture)
+
+
+def open_client(url: str, api_key: str | None) -> FlowClient:
+    """A client for the address.
+
+    Raises:
+        CommandFailed: it is none.
+    """
+    try:
+        return FlowClient(url, api_key=api_key)
+    except ValueError as error:
+        raise CommandFailed(f"--url: {error}") from None
+
+
+def why_not_succeeded(run: Run) -> str:
+    """How a run that has ended came to another end."""
+    if run.state == "failed" and run.problem is not None:
+        return str(run.problem)
+    return f"run {run.run_id} was not carried to its end: {run.state}"
+
+
+@contextmanager
+def _cancelled_on_interrupt(client: FlowClient, run_id: str) -> Iterator[None]:
+    """Whoever interrupts the command does not want the run to go on without them."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(Conflict):  # it has just ended
+            client.cancel(run_id)
+        raise

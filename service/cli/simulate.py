@@ -1,0 +1,96 @@
+"""``energy-flow simulate``: embeddings from a file, here or on a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli import local_run, remote_run
+from service.cli.assignments import parse_assignments
+from service.cli.embeddings_file import RowRange, read_rows
+from service.cli.failures import EXIT_USAGE, CommandFailed
+from service.cli.job import Job
+from service.cli.options import ApiKey, AsJson
+from service.cli.outcome import summary
+from service.cli.terminal import print_json, print_text
+
+OUTPUTS = ("surface", "planes", "hits", "embedding")
+
+
+def simulate(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Embeddings: .npy, .safetensors or .jsonl, one row a sample."
+        ),
+    ],
+    url: Annotated[
+        str | None, typer.Option(help="Address of a server; without it, run here.")
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Rows from A to before B, counted from 0.")
+    ] = None,
+    tensor: Annotated[str | None, typer.Option(help="Which tensor of a .safetensors file.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Config of an untrained model: debug, experiment, optimized (here)."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A checkpoint file (here), or the name of a model (on a server)."),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the config; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the noise.")] = None,
+    output: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What to compute: {', '.join(OUTPUTS)}; repeatable."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device to run on here: auto, cpu, cuda, cuda:N.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for surface.npy, trace.parquet, metrics.json and surface.png.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    api_key: ApiKey = None,
+) -> None:
+    """Simulate the embeddings in a file.
+
+    Runs in this process, or on a server with --url. Rows keep their index in the file as their
+    sample key, so any part of a file gives the same results as the whole.
+    """
+    unknown = [name for name in output or () if name not in OUTPUTS]
+    if unknown:
+        raise CommandFailed(
+            f"--output takes {', '.join(OUTPUTS)}, not {', '.join(unknown)}", EXIT_USAGE
+        )
+    wanted = tuple(dict.fromkeys([*(output or ["surface"]), *(["surface"] if out else [])]))
+    data = read_rows(file, RowRange.parse(rows), tensor)
+    job = Job(data.embeddings, data.sample_keys, parse_assignments(assignments or ()), seed, wanted)
+    if url is None:
+        outcome = local_run.simulate(job, preset=preset, checkpoint=model, device=device or "auto")
+    else:
+        for flag, value in (("--preset", preset), ("--device", device)):
+            if value is not None:
+                raise CommandFailed(
+                    f"{flag} is for runs in this process; the server at {url} has its own models "
+                    "and device (choose a model with --model NAME)",
+                    EXIT_USAGE,
+                )
+        outcome = remote_run.simulate(job, url=url, model=model, api_key=api_key)
+    files = outcome.write(out) if out is not None else []
+    if as_json:
+        print_json({**outcome.report, "files": [str(path) for path in files]})
+        return
+    print_text(summary(outcome.report, outcome.outputs))
+    if files:
+        print_text(f"\nwritten to {out}: {', '.join(path.name for path in files)}")

@@ -1,0 +1,70 @@
+"""Clients of an Energy Flow server: httpx and numpy, no torch.
+
+>>> from service.client import FlowClient
+>>> with FlowClient("http://127.0.0.1:8000") as client:  # doctest: +SKIP
+...     result = client.simulate(embeddings)
+"""
+
+from service.client.asynchronous import AsyncFlowClient
+from service.client.blocking import FlowClient
+from service.client.errors import (
+    BadRequest,
+    Conflict,
+    DeadlinePassed,
+    FieldError,
+    FlowClientError,
+    NotFound,
+    Overloaded,
+    ProblemError,
+    ResponseTimeout,
+    RunInterrupted,
+    ServerFailure,
+    ServerUnavailable,
+    ServerUnreachable,
+    StorageFull,
+    TooLarge,
+    Unauthorized,
+    UnexpectedAnswer,
+    Unprocessable,
+    UnsupportedMedia,
+)
+from service.client.events import RunEvent
+from service.client.exchange import NO_RETRY, Retry
+from service.client.results import Estimate, Memory, Metrics, Model, Run, Simulation
+from service.client.trace import KINDS, Trace, TraceRecords
+
+__all__ = [
+    "KINDS",
+    "NO_RETRY",
+    "AsyncFlowClient",
+    "BadRequest",
+    "Conflict",
+    "DeadlinePassed",
+    "Estimate",
+    "FieldError",
+    "FlowClient",
+    "FlowClientError",
+    "Memory",
+    "Metrics",
+    "Model",
+    "NotFound",
+    "Overloaded",
+    "ProblemError",
+    "ResponseTimeout",
+    "Retry",
+    "Run",
+    "RunEvent",
+    "RunInterrupted",
+    "ServerFailure",
+    "ServerUnavailable",
+    "ServerUnreachable",
+    "Simulation",
+    "StorageFull",
+    "TooLarge",
+    "Trace",
+    "TraceRecords",
+    "Unauthorized",
+    "UnexpectedAnswer",
+    "Unprocessable",
+    "UnsupportedMedia",
+]

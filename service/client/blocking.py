@@ -1,0 +1,418 @@
+"""``FlowClient``: the blocking client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from numpy.typing import ArrayLike, NDArray
+
+from service.client import calls, dialogues
+from service.client.connection import (
+    DEFAULT_URL,
+    EVENTS_TIMEOUT,
+    client_arguments,
+    lost,
+    replacing,
+    reply_of,
+    request_arguments,
+    stream_ended,
+)
+from service.client.dialogues import Page
+from service.client.events import RunEvent, Subscription
+from service.client.exchange import (
+    Dialogue,
+    Lost,
+    Pause,
+    Reply,
+    Request,
+    Retry,
+    ask,
+    json_as,
+    read_nothing,
+)
+from service.client.results import (
+    Estimate,
+    Memory,
+    Model,
+    Run,
+    Simulation,
+    estimate_from_json,
+    memory_from_json,
+    model_from_json,
+    object_from_json,
+    run_from_json,
+    simulation_from_json,
+)
+from service.client.trace import TraceRecords, records_from_ndjson
+
+T = TypeVar("T")
+
+
+class FlowClient:
+    """Talks to an Energy Flow server and waits for its answers.
+
+    Use it as a context manager, or call :meth:`close`. Every method may raise
+    :class:`~service.client.errors.FlowClientError`; a refusal of the server is a
+    :class:`~service.client.errors.ProblemError`.
+
+    Args:
+        url: address of the server.
+        api_key: sent as bearer token.
+        retry: how often a busy server (429, 503) is asked again; ``NO_RETRY`` turns that off.
+        timeout: seconds to wait for an answer; by default as long as it takes.
+        connect_timeout: seconds to wait for a connection.
+        transport: carries the requests instead of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        connect_timeout: float = 5.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._retry = retry if retry is not None else Retry()
+        arguments = client_arguments(url, api_key, timeout, connect_timeout)
+        self._http = httpx.Client(**arguments, transport=transport)
+
+    @property
+    def url(self) -> str:
+        """Address of the server."""
+        return str(self._http.base_url).rstrip("/")
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Simulations
+
+    def simulate(
+        self,
+        embeddings: ArrayLike,
+        *,
+        options: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        sample_keys: Sequence[int] | None = None,
+        outputs: Sequence[str] | None = None,
+        trace: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        store: bool | None = None,
+        timeout_ms: int | None = None,
+    ) -> Simulation:
+        """Simulates a batch now and returns everything.
+
+        Args:
+            embeddings: rows of numbers, [rows, dimension].
+            options: run-time fields of the config, for example ``{"noise_std": 0.1}``.
+            seed: of the noise.
+            sample_keys: one a row; a row with its key gives the same result in any batch. By
+                default the index of the row.
+            outputs: any of ``surface``, ``planes``, ``hits``, ``embedding``.
+            trace: ``capacity``, ``keep``, ``kinds``, and ``inline``, the records that come along.
+            model: name of a model on the server.
+            store: whether the server keeps the run; it does by default.
+            timeout_ms: after which the server gives the run up.
+
+        Raises:
+            ValueError: the embeddings are not rows of numbers.
+            ProblemError: the server refuses.
+        """
+        request = calls.simulate(
+            embeddings,
+            options=options,
+            seed=seed,
+            sample_keys=sample_keys,
+            outputs=outputs,
+            trace=trace,
+            model=model,
+            store=store,
+            timeout_ms=timeout_ms,
+        )
+        return self._ask(request, json_as(simulation_from_json))
+
+    def dry_run(
+        self,
+        embeddings: ArrayLike,
+        *,
+        options: Mapping[str, Any] | None = None,
+        outputs: Sequence[str] | None = None,
+        trace: Mapping[str, Any] | None = None,
+        model: str | None = None,
+    ) -> Estimate:
+        """What :meth:`simulate` would cost, after the same checks; runs nothing."""
+        request = calls.simulate(
+            embeddings,
+            options=options,
+            outputs=outputs,
+            trace=trace,
+            model=model,
+            dry_run=True,
+        )
+        return self._ask(request, json_as(estimate_from_json))
+
+    def submit_run(
+        self,
+        embeddings: ArrayLike,
+        *,
+        options: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        sample_keys: Sequence[int] | None = None,
+        outputs: Sequence[str] | None = None,
+        trace: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Queues a run and returns at once; arguments are those of :meth:`simulate`.
+
+        Args:
+            idempotency_key: the same key never makes a second run. By default a new one, so that
+                this call may be repeated for you when the connection breaks.
+        """
+        request = calls.submit_run(
+            embeddings,
+            options=options,
+            seed=seed,
+            sample_keys=sample_keys,
+            outputs=outputs,
+            trace=trace,
+            model=model,
+            timeout_ms=timeout_ms,
+            idempotency_key=idempotency_key,
+        )
+        return self._ask(request, json_as(run_from_json))
+
+    def wait(
+        self,
+        run_id: str,
+        on_progress: Callable[[Run], object] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+    ) -> Run:
+        """Waits until a run has ended, well or not, and returns it.
+
+        Args:
+            on_progress: called with the run whenever it has changed.
+            timeout_seconds: how long; by default as long as it takes.
+
+        Raises:
+            ResponseTimeout: the run has not ended in time.
+        """
+        return self._carry_out(
+            dialogues.wait_for_run(run_id, self._retry, on_progress, timeout_seconds)
+        )
+
+    def events(self, run_id: str, *, last_event_id: str | None = None) -> Iterator[RunEvent]:
+        """What happens in a run, until it ends; goes on where it was after a broken connection.
+
+        Args:
+            last_event_id: begin after this event.
+        """
+        subscription = Subscription(calls.at("runs", run_id, "events"), self._retry, last_event_id)
+        while not subscription.over:
+            ending: Reply | Lost = stream_ended(self._http.base_url)
+            arguments = request_arguments(subscription.request())
+            try:
+                with self._http.stream(**arguments, timeout=EVENTS_TIMEOUT) as response:
+                    if response.status_code == httpx.codes.OK:
+                        for chunk in response.iter_bytes():
+                            yield from subscription.feed(chunk)
+                    else:
+                        response.read()
+                        ending = reply_of(response)
+            except httpx.HTTPError as error:
+                ending = lost(error, self._http.base_url)
+            if not subscription.over:
+                time.sleep(subscription.reconnect_after(ending))
+
+    # Runs
+
+    def runs(self, *, page_size: int | None = None) -> Iterator[Run]:
+        """Every run that the server keeps, newest first, read page by page."""
+        return self._items(calls.at("runs"), run_from_json, page_size)
+
+    def run(self, run_id: str) -> Run:
+        """One run."""
+        return self._ask(calls.get(calls.at("runs", run_id)), json_as(run_from_json))
+
+    def cancel(self, run_id: str) -> Run:
+        """Cancels a run, which takes effect within one step."""
+        return self._ask(calls.post(calls.at("runs", run_id, "cancel")), json_as(run_from_json))
+
+    def delete_run(self, run_id: str) -> None:
+        """Removes a run and everything the server keeps of it."""
+        self._ask(calls.delete(calls.at("runs", run_id)), read_nothing)
+
+    def outputs(self, run_id: str, name: str = "surface") -> NDArray[Any]:
+        """An output of a run: ``surface``, ``planes``, ``hits`` or ``embedding``."""
+        return self._ask(calls.output(run_id, name), calls.read_npy)
+
+    def download_heat_map(self, run_id: str, path: str | Path, *, sample: int = 0) -> Path:
+        """Writes a picture (PNG) of one sample's surface to a file."""
+        return self._download(calls.heat_map(run_id, sample, Path(path)))
+
+    def trace(
+        self,
+        run_id: str,
+        *,
+        kind: str | Sequence[str] | None = None,
+        sample: int | Sequence[int] | None = None,
+        flow: int | Sequence[int] | None = None,
+        step_from: int | None = None,
+        step_to: int | None = None,
+        limit: int | None = None,
+    ) -> TraceRecords:
+        """Records of a run's trace, sorted by (sample, seq); without a filter, all of them.
+
+        Args:
+            kind: ``spawn``, ``reflect``, ``terminate``, or several of them.
+            sample: one of them or several; so with ``flow``.
+            step_from: first step; ``step_to``: last step.
+            limit: at most so many records.
+        """
+        request = calls.trace(
+            run_id,
+            kind=kind,
+            sample=sample,
+            flow=flow,
+            step_from=step_from,
+            step_to=step_to,
+            limit=limit,
+        )
+        return self._ask(request, records_from_ndjson)
+
+    def download_trace(self, run_id: str, path: str | Path, *, format: str = "parquet") -> Path:
+        """Writes a run's whole trace to a file, ``parquet`` or ``ndjson``."""
+        return self._download(calls.trace_file(run_id, Path(path), format))
+
+    def memory(self, run_id: str) -> Memory:
+        """A run's memory telemetry."""
+        return self._ask(calls.get(calls.at("runs", run_id, "memory")), json_as(memory_from_json))
+
+    def samples(self, run_id: str, *, page_size: int | None = None) -> Iterator[Mapping[str, Any]]:
+        """The counts of each sample that has ended, in the order of the rows."""
+        return self._items(calls.at("runs", run_id, "samples"), object_from_json, page_size)
+
+    def profile(self, run_id: str) -> Mapping[str, Any]:
+        """A run's profile, step by step."""
+        return self._ask(calls.get(calls.at("runs", run_id, "profile")), json_as(object_from_json))
+
+    # Models
+
+    def models(self, *, page_size: int | None = None) -> Iterator[Model]:
+        """Every model on the server, read page by page."""
+        return self._items(calls.at("models"), model_from_json, page_size)
+
+    def model(self, name: str) -> Model:
+        """One model."""
+        return self._ask(calls.get(calls.at("models", name)), json_as(model_from_json))
+
+    def create_model(
+        self,
+        name: str,
+        *,
+        preset: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        model_seed: int | None = None,
+    ) -> Model:
+        """Makes an untrained model.
+
+        Args:
+            preset: what it starts from: ``debug``, ``experiment`` or ``optimized``.
+            config: fields that differ from the preset's.
+            model_seed: what its weights are drawn from.
+        """
+        request = calls.create_model(name, preset, config, model_seed)
+        return self._ask(request, json_as(model_from_json))
+
+    def download_model(self, name: str, path: str | Path) -> Path:
+        """Writes a model's checkpoint (``.safetensors``) to a file."""
+        return self._download(calls.checkpoint(name, Path(path)))
+
+    # The server
+
+    def system(self) -> Mapping[str, Any]:
+        """The server's versions, device, memory, queue and engine."""
+        return self._ask(calls.get(calls.at("system")), json_as(object_from_json))
+
+    def ready(self) -> bool:
+        """Whether the server takes work; not, if nobody answers."""
+        return self._carry_out(dialogues.probe("/readyz"))
+
+    def live(self) -> bool:
+        """Whether the server's process answers."""
+        return self._carry_out(dialogues.probe("/livez"))
+
+    def wait_until_ready(self, timeout_seconds: float | None = None) -> None:
+        """Waits until the server takes work.
+
+        Raises:
+            ResponseTimeout: it does not within ``timeout_seconds``.
+        """
+        self._carry_out(dialogues.wait_until_ready(timeout_seconds))
+
+    # How dialogues are carried out
+
+    def _items(self, path: str, read: Callable[[Any], T], page_size: int | None) -> Iterator[T]:
+        cursor: str | None = None
+        while True:
+            request = calls.get(path, limit=page_size, cursor=cursor)
+            page: Page[T] = self._ask(request, dialogues.page_of(read))
+            yield from page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def _download(self, request: Request) -> Path:
+        assert request.save_to is not None, "a download has a place to go to"
+        self._ask(request, read_nothing)
+        return request.save_to
+
+    def _ask(self, request: Request, read: Callable[[Reply], T]) -> T:
+        return self._carry_out(ask(request, read, self._retry))
+
+    def _carry_out(self, dialogue: Dialogue[T]) -> T:
+        answer: Reply | Lost | None = None
+        while True:
+            try:
+                act = dialogue.send(answer)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            if isinstance(act, Pause):
+                time.sleep(act.seconds)
+                answer = None
+            else:
+                answer = self._send(act)
+
+    def _send(self, request: Request) -> Reply | Lost:
+        try:
+            with self._http.stream(**request_arguments(request)) as response:
+                if request.save_to is None or not response.is_success:
+                    response.read()
+                    return reply_of(response)
+                with replacing(request.save_to) as file:
+                    for chunk in response.iter_bytes():
+                        file.write(chunk)
+                return reply_of(response, with_body=False)
+        except httpx.HTTPError as error:
+            return lost(error, self._http.base_url)

@@ -1,0 +1,208 @@
+"""Requests to a server, built from Python values; nothing here touches a network."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+import numpy as np
+import orjson
+from numpy.typing import ArrayLike, NDArray
+
+from service.client.errors import UnexpectedAnswer
+from service.client.exchange import Reply, Request
+
+# Above this, rows travel as the bytes they are; JSON would be several times as long.
+NPY_FROM_BYTES = 64 * 1024
+# Servers and proxies refuse long addresses; what does not fit goes as JSON.
+LONGEST_QUERY = 4096
+
+
+def embeddings_array(embeddings: ArrayLike) -> NDArray[Any]:
+    """The rows to send, as a C-contiguous array [rows, dimension] of floats.
+
+    float16 becomes float32, which loses nothing; float64 is left to the server, which tells a
+    number that is too large for float32 from infinity.
+
+    Raises:
+        ValueError: they are not numbers, or not rows of one length.
+    """
+    try:
+        array = np.asarray(embeddings)
+    except ValueError as error:
+        raise ValueError(f"embeddings must be rows of one length: {error}") from None
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"embeddings must be numbers, not {array.dtype}")
+    if array.ndim != 2:
+        raise ValueError(f"embeddings must be rows, [rows, dimension], not {list(array.shape)}")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+    return np.ascontiguousarray(array)
+
+
+def simulate(
+    embeddings: ArrayLike,
+    *,
+    options: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    sample_keys: Sequence[int] | None = None,
+    outputs: Sequence[str] | None = None,
+    trace: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    store: bool | None = None,
+    timeout_ms: int | None = None,
+    path: str = "/v1/simulate",
+    dry_run: bool = False,
+    idempotency_key: str | None = None,
+) -> Request:
+    """A request for a simulation: a ``.npy`` body where that pays and fits, else JSON.
+
+    Raises:
+        ValueError: the embeddings are not rows of numbers.
+    """
+    rows = embeddings_array(embeddings)
+    fields = {
+        "options": dict(options) if options else None,
+        "seed": seed,
+        "sample_keys": None if sample_keys is None else [int(key) for key in sample_keys],
+        "outputs": None if outputs is None else list(outputs),
+        "trace": dict(trace) if trace else None,
+        "model": model,
+        "store": store,
+        "timeout_ms": timeout_ms,
+    }
+    fields = {name: value for name, value in fields.items() if value is not None}
+    query: tuple[tuple[str, str], ...] = (("dry_run", "true"),) if dry_run else ()
+    headers = {"accept": "application/json"}
+    if idempotency_key is not None:
+        headers["idempotency-key"] = idempotency_key
+    as_query = tuple((name, _query_value(value)) for name, value in fields.items())
+    # JSON has no NaN; sent as they are, the server can say which number it is.
+    as_bytes = rows.nbytes >= NPY_FROM_BYTES or not np.isfinite(rows).all()
+    if as_bytes and len(urlencode(as_query)) <= LONGEST_QUERY:
+        headers["content-type"] = "application/x-npy"
+        query, body = query + as_query, _npy(rows)
+    else:
+        headers["content-type"] = "application/json"
+        body = orjson.dumps({"embeddings": rows, **fields}, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Request(
+        "POST",
+        path,
+        query=query,
+        headers=headers,
+        body=body,
+        repeatable=dry_run or idempotency_key is not None,
+    )
+
+
+def get(path: str, accept: str = "application/json", **query: Any) -> Request:
+    """A request to read something; ``None`` values are left out of the query."""
+    pairs = tuple((name, _query_value(value)) for name, value in query.items() if value is not None)
+    return Request("GET", path, query=pairs, headers={"accept": accept}, repeatable=True)
+
+
+def post(path: str, fields: Mapping[str, Any] | None = None) -> Request:
+    """A request to change something."""
+    if fields is None:
+        return Request("POST", path)
+    body = orjson.dumps(
+        {name: value for name, value in fields.items() if value is not None},
+        option=orjson.OPT_SERIALIZE_NUMPY,
+    )
+    return Request("POST", path, headers={"content-type": "application/json"}, body=body)
+
+
+def delete(path: str) -> Request:
+    """A request to remove something."""
+    return Request("DELETE", path)
+
+
+def at(*parts: str) -> str:
+    """A path under ``/v1`` from parts that may hold any character."""
+    return "/".join(("/v1", *(quote(part, safe="") for part in parts)))
+
+
+def submit_run(
+    embeddings: ArrayLike, *, idempotency_key: str | None = None, **fields: Any
+) -> Request:
+    """A request to queue a run; ``fields`` are those of :func:`simulate`."""
+    return simulate(
+        embeddings,
+        path=at("runs"),
+        idempotency_key=idempotency_key if idempotency_key is not None else uuid4().hex,
+        **fields,
+    )
+
+
+def output(run_id: str, name: str) -> Request:
+    """A request for an output's array."""
+    return get(at("runs", run_id, "outputs", name), "application/x-npy", format="npy")
+
+
+def heat_map(run_id: str, sample: int, to: Path) -> Request:
+    """A request for a picture of one sample's surface."""
+    path = at("runs", run_id, "outputs", "surface")
+    return replace(get(path, "image/png", format="png", sample=sample), save_to=to)
+
+
+def trace(run_id: str, **filters: Any) -> Request:
+    """A request for records of a trace, one a line."""
+    path = at("runs", run_id, "trace")
+    return get(path, "application/x-ndjson", format="ndjson", **filters)
+
+
+def trace_file(run_id: str, to: Path, format: str) -> Request:
+    """A request for the whole trace as a file."""
+    return replace(get(at("runs", run_id, "trace"), "*/*", format=format), save_to=to)
+
+
+def checkpoint(name: str, to: Path) -> Request:
+    """A request for a model's weights."""
+    return replace(get(at("models", name), "application/octet-stream"), save_to=to)
+
+
+def create_model(
+    name: str, preset: str | None, config: Mapping[str, Any] | None, model_seed: int | None
+) -> Request:
+    """A request for an untrained model."""
+    fields = {"name": name, "preset": preset, "config": config, "model_seed": model_seed}
+    request = post(at("models"), fields)
+    # With a key of its own, the request can be repeated without making a second model.
+    headers = {**request.headers, "idempotency-key": uuid4().hex}
+    return replace(request, headers=headers, repeatable=True)
+
+
+def read_npy(reply: Reply) -> NDArray[Any]:
+    """The array in a ``.npy`` answer; nothing is ever unpickled.
+
+    Raises:
+        UnexpectedAnswer: it is none.
+    """
+    try:
+        array: NDArray[Any] = np.load(io.BytesIO(reply.body), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UnexpectedAnswer(f"the array cannot be read: {error}") from None
+    return array
+
+
+def _query_value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ",".join(_query_value(entry) for entry in value)
+    if isinstance(value, Mapping):
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return str(value)
+
+
+def _npy(rows: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, rows, allow_pickle=False)
+    return buffer.getvalue()

@@ -1,0 +1,206 @@
+"""What can go wrong between a client and a server, as one tree of exceptions.
+
+::
+
+    FlowClientError
+    ├── ServerUnreachable      nobody answers there, or the connection broke
+    ├── ResponseTimeout        the server did not answer in time
+    ├── UnexpectedAnswer       whoever answers there does not speak as Energy Flow does
+    └── ProblemError           the server refused: status, title, detail, errors
+        ├── BadRequest           400
+        ├── Unauthorized         401
+        ├── NotFound             404
+        ├── Conflict             409
+        ├── TooLarge             413
+        ├── UnsupportedMedia     415
+        ├── Unprocessable        422
+        ├── Overloaded           429, with retry_after
+        ├── RunInterrupted       499, the run was cancelled
+        ├── ServerFailure        500
+        ├── ServerUnavailable    503, with retry_after
+        ├── DeadlinePassed       504
+        └── StorageFull          507
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class FlowClientError(Exception):
+    """Anything this client raises on purpose about a server."""
+
+
+class ServerUnreachable(FlowClientError):
+    """Nobody answers at the address, or the connection broke before the answer was complete."""
+
+
+class ResponseTimeout(FlowClientError):
+    """The server did not answer, or a run did not end, within the time that the caller gave."""
+
+
+class UnexpectedAnswer(FlowClientError):
+    """The answer is not one that an Energy Flow server gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One fault of a request, as the server tells it.
+
+    Attributes:
+        loc: path to the field or element, for example ``("embeddings", 3, 17)``.
+        msg: what would be allowed.
+        got: the offending value, if the server repeats it.
+    """
+
+    loc: tuple[str | int, ...]
+    msg: str
+    got: Any = None
+
+    def __str__(self) -> str:
+        where = ".".join(str(part) for part in self.loc)
+        return f"{where}: {self.msg}" if where else self.msg
+
+
+class ProblemError(FlowClientError):
+    """The server refused, and says why (RFC 9457).
+
+    Attributes:
+        status: HTTP status.
+        type: URI that identifies the kind of problem.
+        title: the kind of problem in words.
+        detail: this occurrence in words.
+        errors: every fault of the request that the server found.
+        retry_after: seconds after which the server asks to be tried again, or ``None``.
+        extensions: further members of the problem, for example ``needed_bytes``.
+    """
+
+    STATUS: ClassVar[int] = 0  # each kind of problem has its own
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        *,
+        type: str = "about:blank",
+        errors: tuple[FieldError, ...] = (),
+        retry_after: float | None = None,
+        extensions: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.status = status
+        self.type = type
+        self.title = title
+        self.detail = detail
+        self.errors = errors
+        self.retry_after = retry_after
+        self.extensions = dict(extensions or {})
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        parts = [f"{self.status} {self.title}"]
+        if self.detail and self.detail != self.title:
+            parts.append(self.detail)
+        # A detail often repeats the faults; each is told once.
+        parts.extend(str(error) for error in self.errors if error.msg not in self.detail)
+        return ": ".join(parts[:2]) + "".join(f"; {part}" for part in parts[2:])
+
+
+class BadRequest(ProblemError):
+    """The request cannot be read, for example because its JSON is malformed."""
+
+    STATUS = 400
+
+
+class Unauthorized(ProblemError):
+    """The API key is missing or wrong."""
+
+    STATUS = 401
+
+
+class NotFound(ProblemError):
+    """There is no such run, model or dataset."""
+
+    STATUS = 404
+
+
+class Conflict(ProblemError):
+    """The resource is in a state that does not allow this."""
+
+    STATUS = 409
+
+
+class TooLarge(ProblemError):
+    """The body is larger than the server takes, or the batch can never fit in its memory."""
+
+    STATUS = 413
+
+
+class UnsupportedMedia(ProblemError):
+    """The server does not read bodies of this type."""
+
+    STATUS = 415
+
+
+class Unprocessable(ProblemError):
+    """The values are wrong: dimension, numbers that are not finite, options."""
+
+    STATUS = 422
+
+
+class Overloaded(ProblemError):
+    """The queue is full; ``retry_after`` says when to try again."""
+
+    STATUS = 429
+
+
+class RunInterrupted(ProblemError):
+    """The run was cancelled before it ended."""
+
+    STATUS = 499
+
+
+class ServerFailure(ProblemError):
+    """The server failed."""
+
+    STATUS = 500
+
+
+class ServerUnavailable(ProblemError):
+    """The server is starting or shutting down."""
+
+    STATUS = 503
+
+
+class DeadlinePassed(ProblemError):
+    """The run did not end within its ``timeout_ms``."""
+
+    STATUS = 504
+
+
+class StorageFull(ProblemError):
+    """The server's disk is full."""
+
+    STATUS = 507
+
+
+PROBLEM_BY_STATUS: Mapping[int, type[ProblemError]] = {
+    problem.STATUS: problem
+    for problem in (
+        BadRequest,
+        Unauthorized,
+        NotFound,
+        Conflict,
+        TooLarge,
+        UnsupportedMedia,
+        Unprocessable,
+        Overloaded,
+        RunInterrupted,
+        ServerFailure,
+        ServerUnavailable,
+        DeadlinePassed,
+        StorageFull,
+    )
+}

@@ -1,0 +1,51 @@
+"""Every refusal of the application as a problem document."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from energy_flow.errors import EnergyFlowError, Fault
+from service.problems import Problem, invalid, problem_of
+
+log = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Registers the handlers; what none of them knows is left to the middleware."""
+    app.add_exception_handler(Problem, _told)
+    app.add_exception_handler(EnergyFlowError, _told)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _parameters)
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    if problem.status == 500:
+        log.error("%s %s", request.method, request.url.path, exc_info=error)
+    return problem.response()
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if error.status_code == 404:
+        detail = f"there is nothing at {request.url.path}; /docs says what there is"
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        detail = f"{request.method} is not allowed at {request.url.path}; allowed: {allowed}"
+    return Problem(error.status_code, detail, headers=error.headers).response()
+
+
+async def _parameters(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = []
+    for entry in error.errors():
+        # "query" or "path" is no part of the caller's names.
+        loc = tuple(entry["loc"])[1:] or ("body",)
+        faults.append(Fault(loc, str(entry["msg"]), entry.get("input")))
+    return invalid(faults).response()

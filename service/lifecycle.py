@@ -1,0 +1,203 @@
+"""``Service``: everything that runs behind the routes, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import IO
+
+from energy_flow.config import FlowConfig, parse_assignments
+from energy_flow.device import resolve_device
+from energy_flow.engine import Engine
+from energy_flow.errors import ConfigError, Fault
+from energy_flow.presets import preset
+from energy_flow.telemetry.memory import memory_limit
+from service.models import DEFAULT, ModelRegistry
+from service.problems import Problem
+from service.runs import Runs
+from service.settings import Settings
+from service.store.archive import RunArchive
+from service.store.catalog import RunCatalog
+from service.store.database import Database
+from service.store.tables import RunRow
+from service.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+# An engine that has not come round for this long is stuck.
+HEARTBEAT_SECONDS = 5.0
+
+
+class State(StrEnum):
+    """Where the server is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class DataDirInUseError(RuntimeError):
+    """Another server works in the data directory."""
+
+
+class Service:
+    """The engine, the archive and the models of one server.
+
+    ``models``, ``runs``, ``archive`` and ``engine`` are there once it is ready.
+
+    Attributes:
+        state: where it is in its life.
+        failure: why it could not start.
+    """
+
+    engine: Engine
+    archive: RunArchive
+    models: ModelRegistry
+    runs: Runs
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.state = State.STARTING
+        self.failure: BaseException | None = None
+        self._lock_file: IO[bytes] | None = None
+        self._database: Database | None = None
+        self._writer = Writer()
+        self._engine_started = False
+        self._starting: asyncio.Task[None] | None = None
+        self._resuming: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Checks what can be checked at once, and starts the rest in the background.
+
+        Raises:
+            ConfigError: the default model's config, or the device.
+            DataDirInUseError: another server works in the data directory.
+            OSError: the data directory cannot be used.
+        """
+        try:
+            config = default_config(self.settings)
+            device = resolve_device(self.settings.device)
+            self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+            self._lock_file = _lock(self.settings.data_dir / "lock")
+        except Exception as error:
+            self.failure = error
+            self.state = State.FAILED
+            raise
+        self._starting = asyncio.create_task(self._start(config, device))
+
+    def accepting(self) -> str | None:
+        """Why new work would not be taken; ``None`` when it would."""
+        if self.state is State.FAILED:
+            return f"the server could not start: {self.failure}"
+        if self.state is not State.READY:
+            return f"the server is {self.state}"
+        status = self.engine.status()
+        if status.state != "running":
+            return f"the engine is {status.state}"
+        if status.heartbeat_age_seconds > HEARTBEAT_SECONDS:
+            return f"the engine has not come round for {status.heartbeat_age_seconds:.0f} s"
+        return None
+
+    @property
+    def default_model_config(self) -> FlowConfig | None:
+        """Of the default model, once it is loaded."""
+        return self.models.find(DEFAULT).config if self.state is State.READY else None
+
+    async def drain(self) -> None:
+        """Takes no new work, gives running work its time, and stops everything; once."""
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._stop())
+        await asyncio.shield(self._draining)
+
+    async def _start(self, config: FlowConfig, device: str) -> None:
+        try:
+            waiting = await asyncio.to_thread(self._open, config, device)
+            self.runs = Runs(self.engine, self.archive, self._writer, asyncio.get_running_loop())
+            if self.state is State.STARTING:
+                self.state = State.READY
+                self._resuming = asyncio.create_task(self.runs.resume(waiting, self.models))
+                log.info("ready")
+        except Exception as error:
+            self.failure = error
+            self.state = State.FAILED
+            log.exception("the server could not start")
+
+    def _open(self, config: FlowConfig, device: str) -> list[RunRow]:
+        settings = self.settings
+        self._database = Database(settings.index_url)
+        catalog = RunCatalog(self._database)
+        self.archive = RunArchive(catalog, settings.data_dir / "runs", settings.keep_runs_bytes)
+        waiting = self.archive.recover(
+            lambda: Problem(503, "interrupted by a restart of the server")
+        )
+        self._writer.start()
+        self.engine = Engine(
+            device=device,
+            memory_limit_bytes=memory_limit(device, settings.memory_limit),
+            max_queued_flow_steps=settings.max_queued_flow_steps,
+        )
+        self.engine.start()
+        self._engine_started = True
+        self.models = ModelRegistry(
+            self._database, settings.data_dir / "models", self.engine, device
+        )
+        self.models.open(config, settings.model)
+        return waiting
+
+    async def _stop(self) -> None:
+        ready = self.state is State.READY
+        if self.state is not State.FAILED:
+            self.state = State.DRAINING
+        if self._starting is not None:
+            await self._starting
+        if ready:
+            self.runs.stop()
+        if self._resuming is not None:
+            self._resuming.cancel()
+        if self._engine_started:
+            await asyncio.to_thread(self.engine.drain, self.settings.drain_seconds)
+        await asyncio.to_thread(self._writer.stop)
+        if ready:
+            self.runs.close()
+        if self._database is not None:
+            self._database.close()
+        if self._lock_file is not None:
+            self._lock_file.close()
+        if self.state is not State.FAILED:
+            self.state = State.STOPPED
+        log.info("stopped")
+
+
+def default_config(settings: Settings) -> FlowConfig:
+    """The config of the default model, where it is not a checkpoint's.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    if settings.model is not None and settings.set:
+        said = "changes a preset, and the default model comes from a checkpoint"
+        raise ConfigError(Fault(("set",), said, list(settings.set)))
+    return preset(settings.preset).replace(parse_assignments(settings.set))
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """Holds the data directory for this process, as long as the file is open."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise DataDirInUseError(
+            f"another server works in {path.parent}; give this one another --data-dir"
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n".encode())
+    file.flush()
+    return file

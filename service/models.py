@@ -1,0 +1,261 @@
+"""Named models: the default one of the settings, and those that callers make."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from energy_flow.checkpoint import load, save
+from energy_flow.config import FlowConfig
+from energy_flow.engine import Engine
+from energy_flow.errors import ConfigError, Fault
+from energy_flow.flow_processor import FlowProcessor
+from energy_flow.footprint import require_fit
+from energy_flow.presets import preset
+from service.problems import Problem
+from service.schemas import ModelFields
+from service.store.database import Database
+from service.store.tables import ModelRow
+
+log = logging.getLogger(__name__)
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that may be loaded.
+
+    Attributes:
+        digest: SHA-256 of its weights.
+        checkpoint: its file; ``None`` for the default model of a preset, whose weights follow from
+            its config.
+        processor: its networks, once they are loaded.
+        position: of its row in the index; 0 for the default.
+    """
+
+    name: str
+    config: FlowConfig
+    trained: bool
+    digest: str
+    created_at: float
+    checkpoint: Path | None
+    processor: FlowProcessor | None
+    position: int = 0
+
+    @property
+    def loaded(self) -> FlowProcessor:
+        """Its networks.
+
+        Raises:
+            RuntimeError: they are not loaded; :meth:`ModelRegistry.ready` sees to that.
+        """
+        if self.processor is None:
+            raise RuntimeError(f"the model {self.name!r} is not loaded")
+        return self.processor
+
+
+class ModelRegistry:
+    """All models by name. Methods block, but for the coroutines.
+
+    Args:
+        folder: where checkpoints lie.
+        device: where models are loaded.
+    """
+
+    def __init__(self, database: Database, folder: Path, engine: Engine, device: str) -> None:
+        self._database = database
+        self._folder = folder
+        self._engine = engine
+        self._device = device
+        self._models: dict[str, Model] = {}
+        self._making = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def open(self, default: FlowConfig, checkpoint: Path | None) -> None:
+        """Loads the default model and finds the others.
+
+        Args:
+            default: config of the default model, where there is no checkpoint.
+            checkpoint: the default model.
+
+        Raises:
+            CheckpointError, ConfigError: the default model is refused.
+        """
+        processor = self._untrained(default) if checkpoint is None else self._loaded(checkpoint)
+        self._models[DEFAULT] = Model(
+            DEFAULT,
+            processor.config,
+            processor.trained,
+            processor.digest(),
+            time.time(),
+            checkpoint,
+            processor,
+        )
+        with self._database.session() as session:
+            rows = list(session.scalars(select(ModelRow).order_by(ModelRow.position)))
+        for row in rows:
+            self._models[row.name] = self._model(row, None)
+        self._remove_leftovers()
+
+    def find(self, name: str) -> Model:
+        """The model of that name, loaded or not.
+
+        Raises:
+            Problem: 404.
+        """
+        model = self._models.get(name)
+        if model is None:
+            known = ", ".join(sorted(self._models))
+            raise Problem(
+                404,
+                f"there is no model {name!r}; known are {known}",
+                faults=[Fault(("model",), f"known are {known}", name)],
+            )
+        return model
+
+    async def ready(self, name: str) -> Model:
+        """The model of that name, loaded."""
+        model = self.find(name)
+        return model if model.processor is not None else await asyncio.to_thread(self._load, name)
+
+    def newest_first(self) -> list[Model]:
+        """All models, the default last."""
+        return sorted(self._models.values(), key=lambda model: -model.position)
+
+    def create(
+        self, fields: ModelFields, idempotency: tuple[str, str] | None = None
+    ) -> tuple[Model, bool]:
+        """Makes an untrained model, durably.
+
+        Args:
+            idempotency: the caller's key and a digest of the request.
+
+        Returns:
+            the model, and whether an earlier request with the same key had made it.
+
+        Raises:
+            ConfigError: the preset or the config is refused.
+            Problem: 409, the name is taken; 422, the key was used for another request.
+        """
+        with self._making:
+            if idempotency is not None:
+                known = self._with_key(*idempotency)
+                if known is not None:
+                    return known, True
+            if fields.name in self._models:
+                raise Problem(409, f"there is a model {fields.name!r} already")
+            processor = self._untrained(config_of(fields))
+            path = self._folder / f"{fields.name}.safetensors"
+            row = ModelRow(
+                name=fields.name,
+                created_at=time.time(),
+                trained=processor.trained,
+                digest=processor.digest(),
+                config=processor.config.to_dict(),
+                bytes=0,
+            )
+            if idempotency is not None:
+                row.idempotency_key, row.idempotency_digest = idempotency
+            try:
+                save(processor, path)
+                row.bytes = path.stat().st_size
+                with self._database.session() as session:
+                    session.add(row)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+            model = self._model(row, processor)
+            self._models[model.name] = model
+            return model, False
+
+    def checkpoint(self, model: Model) -> Path:
+        """A file with the model; the default one's is made when it is first asked for."""
+        if model.checkpoint is not None:
+            return model.checkpoint
+        path = self._folder / f".{model.name}-{model.digest}.safetensors"
+        with self._making:
+            if not path.exists():
+                save(model.loaded, path)
+        return path
+
+    def _untrained(self, config: FlowConfig) -> FlowProcessor:
+        # Before anything is allocated: weights of any size can be asked for.
+        if self._engine.memory_limit_bytes is not None:
+            require_fit(config, self._engine.memory_limit_bytes)
+        return self._on_device(lambda: FlowProcessor(config, device=self._device))
+
+    def _loaded(self, path: Path) -> FlowProcessor:
+        return self._on_device(lambda: load(path, device=self._device))
+
+    def _on_device(self, make: Callable[[], FlowProcessor]) -> FlowProcessor:
+        """Makes a model where it will run: an accelerator belongs to the engine's thread."""
+        return make() if self._device == "cpu" else self._engine.call(make).result()
+
+    def _load(self, name: str) -> Model:
+        with self._making:
+            model = self.find(name)
+            if model.processor is None and model.checkpoint is not None:
+                processor = self._loaded(model.checkpoint)
+                model = replace(model, processor=processor)
+                self._models[name] = model
+            return model
+
+    def _model(self, row: ModelRow, processor: FlowProcessor | None) -> Model:
+        return Model(
+            row.name,
+            FlowConfig.from_dict(row.config),
+            row.trained,
+            row.digest,
+            row.created_at,
+            self._folder / f"{row.name}.safetensors",
+            processor,
+            row.position,
+        )
+
+    def _with_key(self, key: str, digest: str) -> Model | None:
+        with self._database.session() as session:
+            row = session.scalars(
+                select(ModelRow).where(ModelRow.idempotency_key == key)
+            ).one_or_none()
+        if row is None:
+            return None
+        if row.idempotency_digest != digest:
+            raise Problem(422, "this Idempotency-Key was used for another request")
+        return self.find(row.name)
+
+    def _remove_leftovers(self) -> None:
+        known = {model.checkpoint for model in self._models.values()}
+        for path in self._folder.iterdir():
+            if path not in known:
+                log.info("removing leftover %s", path.name)
+                path.unlink()
+
+
+def config_of(fields: ModelFields) -> FlowConfig:
+    """The config that a request for a model describes.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    changes: dict[str, Any] = dict(fields.config)
+    if fields.model_seed is not None:
+        if changes.get("model_seed", fields.model_seed) != fields.model_seed:
+            said = "is given twice, here and in the config"
+            raise ConfigError(Fault(("model_seed",), said, fields.model_seed))
+        changes["model_seed"] = fields.model_seed
+    base = preset(fields.preset)
+    try:
+        return base.replace(changes)
+    except ConfigError as error:
+        raise ConfigError(
+            *(Fault(("config", *fault.loc), fault.msg, fault.got) for fault in error.faults)
+        ) from None

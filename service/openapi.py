@@ -1,0 +1,131 @@
+"""The OpenAPI document: request bodies that are read by hand, refusals, and examples that work."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from energy_flow.config import FlowConfig
+from service.orders import JSON, NPY
+from service.problems import MEDIA_TYPE, TITLES
+from service.schemas import ModelFields, ProblemView, SimulateRequest
+
+_REF = "#/components/schemas/{model}"
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": TITLES[status],
+        "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemView")}}},
+    }
+    for status in (400, 401, 404, 406, 409, 413, 415, 422, 429, 500, 503, 504, 507)
+}
+"""Every answer that is not a good one, told alike."""
+
+_NPY_QUERY = {
+    "model": {"type": "string"},
+    "seed": {"type": "integer"},
+    "sample_keys": {"type": "string", "description": "integers with commas"},
+    "options": {"type": "string", "description": "a JSON object"},
+    "outputs": {"type": "string", "description": "names with commas"},
+    "trace": {"type": "string", "description": "a JSON object"},
+    "store": {"type": "boolean"},
+    "timeout_ms": {"type": "integer"},
+}
+
+
+def simulate_body() -> dict[str, Any]:
+    """The body of a request to simulate, as JSON or as ``.npy`` with query parameters."""
+    return {
+        **_body({JSON: _schema(SimulateRequest), NPY: {"schema": {"format": "binary"}}}),
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": f"with a {NPY} body: as the member of the JSON body",
+                "schema": schema,
+            }
+            for name, schema in _NPY_QUERY.items()
+        ],
+    }
+
+
+def model_body() -> dict[str, Any]:
+    """The body of a request for a model."""
+    return _body({JSON: _schema(ModelFields)})
+
+
+def document(app: FastAPI, config: FlowConfig, preset: str) -> dict[str, Any]:
+    """The document with examples that this server answers well.
+
+    Args:
+        config: of the default model.
+        preset: by its name.
+    """
+    told = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+    )
+    _, schemas = models_json_schema(
+        [(SimulateRequest, "validation"), (ModelFields, "validation"), (ProblemView, "validation")],
+        ref_template=_REF,
+    )
+    told.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
+    runs = {
+        "smallest": {"summary": "Only what is required", "value": _smallest(config)},
+        "full": {"summary": "Every choice made", "value": _full(config)},
+    }
+    model = {
+        "name": "quiet",
+        "preset": preset,
+        "config": {"noise_std": 0.0, "spawn": {"mode": "off"}},
+        "model_seed": 1,
+    }
+    for path, examples in (
+        ("/v1/simulate", runs),
+        ("/v1/runs", runs),
+        ("/v1/models", {"untrained": {"summary": "A model without noise", "value": model}}),
+    ):
+        told["paths"][path]["post"]["requestBody"]["content"][JSON]["examples"] = examples
+    return told
+
+
+def _smallest(config: FlowConfig) -> dict[str, Any]:
+    return {"embeddings": [_embedding(config)]}
+
+
+def _full(config: FlowConfig) -> dict[str, Any]:
+    return {
+        "embeddings": [_embedding(config)],
+        "model": "default",
+        "seed": 7,
+        "sample_keys": [0],
+        "options": {"noise_std": 0.05, "spawn": {"mode": "off"}},
+        "outputs": ["surface", "hits"],
+        "trace": {
+            "capacity": 4096,
+            "keep": "latest",
+            "kinds": ["spawn", "reflect", "terminate"],
+            "inline": 100,
+        },
+        "store": True,
+        "timeout_ms": 60_000,
+    }
+
+
+def _embedding(config: FlowConfig) -> list[float]:
+    return [round(0.05 * math.sin(position), 4) for position in range(1, config.embedding_dim + 1)]
+
+
+def _schema(model: type[SimulateRequest | ModelFields]) -> dict[str, Any]:
+    return {"schema": {"$ref": _REF.format(model=model.__name__)}}
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}

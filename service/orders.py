@@ -1,0 +1,276 @@
+"""A checked request to simulate, and how a request becomes one: all its faults told at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from energy_flow.config import FlowConfig
+from energy_flow.errors import ConfigError, Fault
+from service.embeddings import PIECE_BYTES, check_numbers, read_npy, read_request
+from service.problems import Problem, invalid
+from service.schemas import SimulateFields
+
+Model = TypeVar("Model", bound=BaseModel)
+
+JSON = "application/json"
+NPY = "application/x-npy"
+
+# Keys are one word of the counter of the random numbers.
+MAX_SAMPLE_KEY = 2**32 - 1
+
+_QUERY_TEXTS = frozenset({"model"})
+_QUERY_LISTS = frozenset({"outputs"})
+_QUERY_NUMBER_LISTS = frozenset({"sample_keys"})
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A request that has been read, but not yet checked against its model.
+
+    Attributes:
+        fields: its members, but embeddings and sample keys; defaults where they have faults.
+        numbers: embeddings [rows, dimension], of any float dtype, or ``None`` if they have faults.
+        sample_keys: as they were given.
+        faults: what is wrong so far.
+    """
+
+    fields: SimulateFields
+    numbers: NDArray[Any] | None
+    sample_keys: Any
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request that can be carried out.
+
+    Attributes:
+        config: the model's config with the request's options.
+        embeddings: float32 [samples, embedding_dim].
+        sample_keys: int64 [samples], or ``None`` for the rows' indices.
+        seed: for the noise.
+    """
+
+    fields: SimulateFields
+    config: FlowConfig
+    embeddings: NDArray[np.float32]
+    sample_keys: NDArray[np.int64] | None
+    seed: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return len(self.embeddings)
+
+
+async def read_draft(body: bytes, media_type: str, query: Mapping[str, list[str]]) -> Draft:
+    """Reads a body and the query beside it; large ones in a thread.
+
+    Raises:
+        Problem: 400 or 415.
+    """
+    if media_type == JSON:
+        read = _draft_of_json
+    elif media_type == NPY:
+        read = _draft_of_npy
+    else:
+        said = f"Content-Type is {media_type or 'missing'}; known are {JSON}, {NPY}"
+        raise Problem(415, said, headers={"Accept-Post": f"{JSON}, {NPY}"})
+    if len(body) <= PIECE_BYTES:
+        return read(body, query)
+    return await asyncio.to_thread(read, body, query)
+
+
+async def check_draft(draft: Draft, config: FlowConfig, max_samples: int) -> Order:
+    """Checks a request against the config of its model.
+
+    Raises:
+        Problem: 413, too many samples; 422, with all faults.
+    """
+    if draft.numbers is not None and draft.numbers.size > PIECE_BYTES:
+        return await asyncio.to_thread(_check, draft, config, max_samples)
+    return _check(draft, config, max_samples)
+
+
+def model_named(draft: Draft) -> str | None:
+    """The model that is asked for; ``None`` where the request does not say it properly."""
+    return (
+        None if any(fault.loc[:1] == ("model",) for fault in draft.faults) else draft.fields.model
+    )
+
+
+def _draft_of_json(body: bytes, query: Mapping[str, list[str]]) -> Draft:
+    document, numbers, faults = read_request(body)
+    faults += [_unknown_query(name, texts) for name, texts in query.items()]
+    return _draft(document, numbers, faults)
+
+
+def _draft_of_npy(body: bytes, query: Mapping[str, list[str]]) -> Draft:
+    numbers = read_npy(body)
+    known = {*SimulateFields.model_fields, "sample_keys"}
+    document: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for name, texts in query.items():
+        if name not in known:
+            faults.append(_unknown_query(name, texts))
+        elif len(texts) > 1 and name not in _QUERY_LISTS | _QUERY_NUMBER_LISTS:
+            faults.append(Fault((name,), "may be given once", texts))
+        else:
+            document[name] = _value_of_query(name, texts)
+    return _draft(document, numbers, faults)
+
+
+def _value_of_query(name: str, texts: list[str]) -> Any:
+    """A query parameter as the JSON value that it stands for; a text where it is none."""
+    if name in _QUERY_TEXTS:
+        return texts[0]
+    parts = [part for text in texts for part in text.split(",") if part]
+    if name in _QUERY_LISTS:
+        return parts
+    if name in _QUERY_NUMBER_LISTS:
+        return [_json_or_text(part) for part in parts]
+    return _json_or_text(texts[0])
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _draft(
+    document: dict[str, Any], numbers: NDArray[Any] | None, faults: Iterable[Fault]
+) -> Draft:
+    sample_keys = document.pop("sample_keys", None)
+    # A member that says null is one that says nothing.
+    given = {name: value for name, value in document.items() if value is not None}
+    fields, field_faults = validate(SimulateFields, given)
+    return Draft(fields, numbers, sample_keys, (*field_faults, *faults))
+
+
+def _check(draft: Draft, config: FlowConfig, max_samples: int) -> Order:
+    fields = draft.fields
+    faults = list(draft.faults)
+    embeddings: NDArray[np.float32] | None = None
+    if draft.numbers is not None:
+        embeddings, number_faults = check_numbers(draft.numbers, config.embedding_dim)
+        faults += number_faults
+    sample_keys, key_faults = _check_keys(
+        draft.sample_keys, None if draft.numbers is None else len(draft.numbers)
+    )
+    faults += key_faults
+    options, option_faults = _merge_options(fields)
+    faults += option_faults
+    try:
+        config = config.with_options(options)
+    except ConfigError as error:
+        faults += [_relocate(fault, fields) for fault in error.faults]
+    faults += _fixed_seed_faults(fields, config)
+    if faults or embeddings is None:
+        raise invalid(faults)
+    if len(embeddings) > max_samples:
+        said = f"a run may have {max_samples:,} samples and this one has {len(embeddings):,}"
+        fault = Fault(("embeddings",), said, len(embeddings))
+        raise Problem(413, said, faults=[fault], extra={"limit_samples": max_samples})
+    return Order(
+        fields=fields,
+        config=config,
+        embeddings=embeddings,
+        sample_keys=sample_keys,
+        seed=config.seed if fields.seed is None else fields.seed,
+        options=options,
+    )
+
+
+def _merge_options(fields: SimulateFields) -> tuple[dict[str, Any], list[Fault]]:
+    """The options with those of ``trace``, which is the same group by a shorter name."""
+    trace = fields.trace.options()
+    options = dict(fields.options)
+    given = options.get("trace")
+    named = {name.partition(".")[2] for name in options if name.startswith("trace.")}
+    named |= set(given) if isinstance(given, Mapping) else set()
+    twice = sorted(named & set(trace))
+    faults = [
+        Fault(("trace", name), "is given twice, here and among the options", trace[name])
+        for name in twice
+    ]
+    options |= {f"trace.{name}": value for name, value in trace.items() if name not in twice}
+    return options, faults
+
+
+def _relocate(fault: Fault, fields: SimulateFields) -> Fault:
+    """A fault of the config as one of the request."""
+    if fault.loc[:1] == ("trace",) and set(fault.loc[1:2]) & set(fields.trace.options()):
+        return fault
+    return Fault(("options", *fault.loc), fault.msg, fault.got)
+
+
+def _fixed_seed_faults(fields: SimulateFields, config: FlowConfig) -> list[Fault]:
+    # A deterministic run takes the config's own seed, which the options may set.
+    if not config.deterministic or fields.seed in (None, config.seed):
+        return []
+    said = f"a deterministic run has the config's seed, {config.seed}; set options.seed instead"
+    return [Fault(("seed",), said, fields.seed)]
+
+
+def _check_keys(keys: Any, rows: int | None) -> tuple[NDArray[np.int64] | None, list[Fault]]:
+    where = ("sample_keys",)
+    if keys is None:
+        return None, []
+    if not isinstance(keys, list):
+        return None, [Fault(where, "must be a list of integers, one for each row", keys)]
+    for index, key in enumerate(keys):
+        if type(key) is not int or not 0 <= key <= MAX_SAMPLE_KEY:
+            said = f"must be an integer from 0 to {MAX_SAMPLE_KEY}"
+            return None, [Fault((*where, index), said, key)]
+    if rows is not None and len(keys) != rows:
+        return None, [Fault(where, f"must be {rows} keys, one for each row", len(keys))]
+    return np.array(keys, dtype=np.int64), []
+
+
+def validate(kind: type[Model], given: Mapping[str, Any]) -> tuple[Model, list[Fault]]:
+    """Members as the model has them, and the faults; a faulty member has its default.
+
+    Raises:
+        Problem: 422, where a faulty or missing member has no default.
+    """
+    try:
+        return kind.model_validate(given), []
+    except ValidationError as error:
+        faults = [_fault(entry, kind) for entry in error.errors()]
+    faulty = {fault.loc[0] for fault in faults if fault.loc}
+    try:
+        sound = {name: value for name, value in given.items() if name not in faulty}
+        return kind.model_validate(sound), faults
+    except ValidationError:
+        raise invalid(faults) from None
+
+
+def _fault(entry: Mapping[str, Any], kind: type[BaseModel]) -> Fault:
+    loc = tuple(entry["loc"])
+    if entry["type"] == "extra_forbidden":
+        group = kind
+        for name in loc[:-1]:
+            annotation = group.model_fields[str(name)].annotation
+            assert isinstance(annotation, type)
+            group = annotation
+        return Fault(
+            loc, f"is not known; known are {', '.join(group.model_fields)}", entry["input"]
+        )
+    if entry["type"] == "missing":
+        return Fault(loc, "is required", None)
+    return Fault(loc, str(entry["msg"]), entry["input"])
+
+
+def _unknown_query(name: str, texts: list[str]) -> Fault:
+    return Fault((name,), "is not a query parameter here", texts[0])

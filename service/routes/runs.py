@@ -1,0 +1,163 @@
+"""Runs as a resource."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from energy_flow.errors import Fault
+from service import cursors
+from service.answers import run_answer, run_url
+from service.dependencies import MOST_ITEMS, ServiceDep, idempotency, read_body
+from service.json_answers import JsonAnswer
+from service.lifecycle import Service
+from service.live_run import Keeping
+from service.openapi import REFUSALS, simulate_body
+from service.problems import conflict, invalid, not_found
+from service.schemas import RunPage, RunState, RunView
+from service.store.catalog import ENDED, UNFINISHED
+from service.store.tables import RunRow
+from service.taking_orders import take_order
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+# What a caller waits for a cancelled run to end; it goes on within a step.
+CANCEL_SECONDS = 5.0
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=RunView,
+    responses=REFUSALS,
+    openapi_extra=simulate_body(),
+)
+async def queue_run(request: Request, service: ServiceDep) -> Response:
+    """Queues a run and answers at once; with Idempotency-Key, once however often it is sent."""
+    body = await read_body(request)
+    key = idempotency(request, body)
+    order, model = await take_order(service, request, body)
+    del body
+    if not order.fields.store:
+        said = "must be true: a queued run is read from the store; POST /v1/simulate can do without"
+        raise invalid([Fault(("store",), said, False)])
+    row, replayed = await service.runs.queue(order, model, key)
+    headers = {"Location": run_url(row.run_id)}
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    live = service.runs.find(row.run_id)
+    return JsonAnswer(run_answer(row, live), status_code=202, headers=headers)
+
+
+@router.get("", response_model=RunPage, responses=REFUSALS)
+async def list_runs(
+    service: ServiceDep,
+    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
+    cursor: str | None = None,
+    state: RunState | None = None,
+) -> Response:
+    """Runs, newest first."""
+    before = None if cursor is None else cursors.decode(cursor, 1)[0]
+    rows = await asyncio.to_thread(service.archive.catalog.page, limit + 1, before, state)
+    page = rows[:limit]
+    following = cursors.encode(page[-1].position) if len(rows) > limit else None
+    items = [run_answer(row, service.runs.find(row.run_id)) for row in page]
+    return JsonAnswer({"items": items, "next_cursor": following})
+
+
+@router.get("/{run_id}", response_model=RunView, responses=REFUSALS)
+async def describe_run(run_id: str, service: ServiceDep) -> Response:
+    """State, progress, and once it has ended, metrics."""
+    row = await find_run(service, run_id)
+    return JsonAnswer(run_answer(row, service.runs.find(run_id)))
+
+
+@router.delete("/{run_id}", status_code=204, responses=REFUSALS)
+async def delete_run(run_id: str, service: ServiceDep) -> Response:
+    """Removes a run that has ended, with all its files."""
+    if not await asyncio.to_thread(service.archive.discard, run_id, *ENDED):
+        row = await find_run(service, run_id)
+        raise conflict("delete a run", row.state, ENDED)
+    return Response(status_code=204)
+
+
+@router.post("/{run_id}/cancel", response_model=RunView, responses=REFUSALS)
+async def cancel_run(run_id: str, service: ServiceDep) -> Response:
+    """Ends a run within a step; it keeps what it had. 202 where that takes longer than usual."""
+    live = service.runs.find(run_id)
+    if live is not None and live.keeping is Keeping.ANSWER:
+        raise not_found(f"run {run_id!r}")
+    cancelling = live is not None and service.runs.cancel(live)
+    if live is not None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(live.wait(), CANCEL_SECONDS)
+    row = await find_run(service, run_id)
+    if not cancelling:
+        raise conflict("cancel a run", row.state, UNFINISHED)
+    status = 200 if row.state in ENDED else 202
+    return JsonAnswer(run_answer(row, live), status_code=status)
+
+
+@router.get("/{run_id}/memory", response_model=dict[str, Any], responses=REFUSALS)
+async def read_memory(run_id: str, service: ServiceDep) -> Response:
+    """Memory telemetry: device and host, predicted and measured, step by step."""
+    return await _document(service, run_id, "memory")
+
+
+@router.get("/{run_id}/profile", response_model=dict[str, Any], responses=REFUSALS)
+async def read_profile(run_id: str, service: ServiceDep) -> Response:
+    """How long each phase of each step took, and the metrics of each step."""
+    return await _document(service, run_id, "profile")
+
+
+@router.get("/{run_id}/samples", response_model=dict[str, Any], responses=REFUSALS)
+async def list_samples(
+    run_id: str,
+    service: ServiceDep,
+    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
+    cursor: str | None = None,
+) -> Response:
+    """The counts of each sample that has ended, in the order of the rows."""
+    await find_run(service, run_id)
+    first = 0 if cursor is None else cursors.decode(cursor, 1)[0]
+    folder = service.archive.folder(run_id)
+    samples = await asyncio.to_thread(folder.samples, first, limit + 1)
+    following = cursors.encode(first + limit) if len(samples) > limit else None
+    return JsonAnswer({"items": samples[:limit], "next_cursor": following})
+
+
+async def find_run(service: Service, run_id: str) -> RunRow:
+    """The run of that id.
+
+    Raises:
+        Problem: 404.
+    """
+    row = await asyncio.to_thread(service.archive.catalog.get, run_id)
+    if row is None:
+        raise not_found(f"run {run_id!r}")
+    return row
+
+
+async def find_ended_run(service: Service, run_id: str) -> RunRow:
+    """The run of that id, whose files do not change any more.
+
+    Raises:
+        Problem: 404; 409, it has not ended.
+    """
+    row = await find_run(service, run_id)
+    if row.state not in ENDED:
+        raise conflict("read the results of a run", row.state, ENDED)
+    return row
+
+
+async def _document(service: Service, run_id: str, name: str) -> Response:
+    await find_ended_run(service, run_id)
+    try:
+        data = await asyncio.to_thread(service.archive.folder(run_id).document, name)
+    except FileNotFoundError:
+        raise not_found(f"{name} of run {run_id!r}: it ended before its first sample did") from None
+    return JsonAnswer(data)

@@ -1,0 +1,110 @@
+"""Runs in the index: added, found, listed, changed, removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from service.store.database import Database
+from service.store.tables import RunRow
+
+ENDED = ("succeeded", "failed", "cancelled")
+UNFINISHED = ("queued", "running")
+
+
+class RunCatalog:
+    """The table of runs. Rows that it returns are detached: changing one changes nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, row: RunRow) -> bool:
+        """Adds a run; False when its idempotency key is taken."""
+        try:
+            with self._database.session(durable=row.safe) as session:
+                session.add(row)
+        except IntegrityError:
+            if row.idempotency_key is None or self.with_key(row.idempotency_key) is None:
+                raise
+            return False
+        return True
+
+    def get(self, run_id: str) -> RunRow | None:
+        """The run of that id."""
+        return self._one(RunRow.run_id == run_id)
+
+    def with_key(self, idempotency_key: str) -> RunRow | None:
+        """The run that was made with that key."""
+        return self._one(RunRow.idempotency_key == idempotency_key)
+
+    def page(self, limit: int, before: int | None, state: str | None) -> list[RunRow]:
+        """Runs, newest first, from those that arrived before a position."""
+        query = select(RunRow).order_by(RunRow.position.desc()).limit(limit)
+        if before is not None:
+            query = query.where(RunRow.position < before)
+        if state is not None:
+            query = query.where(RunRow.state == state)
+        with self._database.session() as session:
+            return list(session.scalars(query))
+
+    def change(self, run_id: str, **values: Any) -> None:
+        """Sets columns of a run."""
+        with self._database.session() as session:
+            session.execute(update(RunRow).where(RunRow.run_id == run_id).values(**values))
+
+    def remove(self, run_id: str, *states: str) -> int | None:
+        """Removes a run, if it is in one of the states (any, when none is named).
+
+        Returns:
+            the bytes that it had; ``None`` when there was none to remove.
+        """
+        statement = delete(RunRow).where(RunRow.run_id == run_id)
+        if states:
+            statement = statement.where(RunRow.state.in_(states))
+        with self._database.session() as session:
+            return session.scalar(statement.returning(RunRow.bytes))
+
+    def unfinished(self) -> list[RunRow]:
+        """Runs that have not ended, oldest first."""
+        query = select(RunRow).where(RunRow.state.in_(UNFINISHED)).order_by(RunRow.position.asc())
+        with self._database.session() as session:
+            return list(session.scalars(query))
+
+    def ids(self) -> set[str]:
+        """Ids of all runs."""
+        with self._database.session() as session:
+            return set(session.scalars(select(RunRow.run_id)))
+
+    def ended_bytes(self) -> int:
+        """Bytes that ended runs take."""
+        query = select(func.coalesce(func.sum(RunRow.bytes), 0)).where(RunRow.state.in_(ENDED))
+        with self._database.session() as session:
+            return int(session.scalar(query) or 0)
+
+    def unsafe(self) -> list[RunRow]:
+        """Ended runs whose files may not be safely on the disk."""
+        query = select(RunRow).where(RunRow.safe.is_(False), RunRow.state.in_(ENDED))
+        with self._database.session() as session:
+            return list(session.scalars(query))
+
+    def oldest_ended(self) -> RunRow | None:
+        """The run that ended first."""
+        query = (
+            select(RunRow)
+            .where(RunRow.state.in_(ENDED))
+            .order_by(RunRow.ended_at.asc(), RunRow.position.asc())
+            .limit(1)
+        )
+        with self._database.session() as session:
+            return session.scalars(query).first()
+
+    def count(self) -> int:
+        """How many runs there are."""
+        with self._database.session() as session:
+            return int(session.scalar(select(func.count()).select_from(RunRow)) or 0)
+
+    def _one(self, condition: ColumnElement[bool]) -> RunRow | None:
+        with self._database.session() as session:
+            return session.scalars(select(RunRow).where(condition)).one_or_none()

@@ -1,0 +1,261 @@
+"""One run's files: inputs, outputs, trace and telemetry in a folder of its own.
+
+While a run is going on its outputs grow as ``NAME.npy.part``, and a line in ``chunks.jsonl`` says
+that a chunk of samples is complete. Sealing the folder cuts off what is not, and gives the outputs
+their names. After a crash, what the lines say is kept. Finished folders never change.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from service.store.atomic_files import (
+    NPY_HEADER_BYTES,
+    UNFINISHED,
+    npy_header,
+    sync,
+    write_array,
+    write_bytes,
+    write_file,
+)
+
+CHUNKS = "chunks.jsonl"
+INPUTS = "inputs.npy"
+SAMPLE_KEYS = "sample_keys.npy"
+
+
+class RunFolder:
+    """The folder of one run. Written by one thread at a time, read by any number."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(
+        self,
+        inputs: NDArray[np.float32],
+        sample_keys: NDArray[np.int64] | None = None,
+        *,
+        safe: bool = True,
+    ) -> None:
+        """Makes the folder with what is needed to run (again).
+
+        Args:
+            safe: wait until all of it is safely on the disk.
+
+        Raises:
+            OSError: it could not be written; nothing is left of it.
+        """
+        try:
+            self.path.mkdir(parents=True)
+            write_array(self.path / INPUTS, inputs, sync=safe)
+            if sample_keys is not None:
+                write_array(self.path / SAMPLE_KEYS, sample_keys, sync=safe)
+            if safe:
+                sync(self.path)
+                sync(self.path.parent)
+        except BaseException:
+            self.remove()
+            raise
+
+    def append(
+        self,
+        first_sample: int,
+        samples: int,
+        outputs: Mapping[str, NDArray[Any]],
+        trace: Any,
+        line: Mapping[str, Any],
+    ) -> None:
+        """Adds a chunk of samples; they come in order.
+
+        Args:
+            first_sample: the first one's row in the request.
+            samples: how many the whole run has.
+            outputs: arrays whose first axis is the chunk's samples.
+            trace: anything with ``columns``, or ``None`` where nothing is recorded.
+            line: JSON data about the chunk.
+        """
+        # pyarrow takes a while to import, and not every process that reads folders needs it.
+        from energy_flow.trace.formats import write_parquet
+
+        for name, array in outputs.items():
+            with self._output(name, unfinished=True).open("ab") as file:
+                if file.tell() == 0:
+                    file.write(npy_header(array.dtype, (samples, *array.shape[1:])))
+                file.write(np.ascontiguousarray(array).data)
+        if trace is not None and len(trace.columns["seq"]):
+            folder = self.path / "trace"
+            folder.mkdir(exist_ok=True)
+            part = folder / f"{first_sample:012d}.parquet"
+            # Safe or not is settled for all files together, when the run ends.
+            write_file(part, lambda file: write_parquet(trace, file), sync=False)
+        with (self.path / CHUNKS).open("ab") as file:
+            file.write(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+
+    def chunks(self) -> Iterator[dict[str, Any]]:
+        """The lines of the complete chunks, in order."""
+        try:
+            file = (self.path / CHUNKS).open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            for line in file:
+                # A crash can cut the last line short.
+                if not line.endswith(b"\n"):
+                    return
+                yield orjson.loads(line)
+
+    def samples(self, first: int, count: int) -> list[dict[str, Any]]:
+        """What is noted of some samples, from a row on."""
+        found: list[dict[str, Any]] = []
+        for chunk in self.chunks():
+            start = chunk["first_sample"]
+            if start + len(chunk["samples"]) > first + len(found):
+                found += chunk["samples"][first + len(found) - start :]
+            if len(found) >= count:
+                break
+        return found[:count]
+
+    def seal(self, rows: int, documents: Mapping[str, Any], *, safe: bool = True) -> int:
+        """Ends the writing: keeps the first ``rows`` samples, and adds ``NAME.json`` documents.
+
+        Args:
+            safe: wait until all of it is safely on the disk.
+
+        Returns:
+            bytes that the folder takes.
+        """
+        for path in sorted(self.path.glob(f"*.npy{UNFINISHED}")):
+            _cut(path, rows)
+        for part in self.trace_parts():
+            if int(part.stem) >= rows:
+                part.unlink()
+        for name, document in documents.items():
+            data = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+            write_bytes(self.path / f"{name}.json", data, sync=False)
+        for leftover in self.path.rglob(f"*{UNFINISHED}"):
+            leftover.unlink()
+        if safe:
+            self.make_safe()
+        return self.size()
+
+    def make_safe(self) -> None:
+        """Waits until all of it is safely on the disk."""
+        entries = list(self.path.rglob("*"))
+        for path in [entry for entry in entries if entry.is_file()]:
+            sync(path)
+        for path in [entry for entry in entries if entry.is_dir()]:
+            sync(path)
+        sync(self.path)
+        sync(self.path.parent)
+
+    def sound_chunks(self) -> list[dict[str, Any]]:
+        """After a crash: the lines of the chunks whose numbers are really there."""
+        sound: list[dict[str, Any]] = []
+        rows_held = [_rows_held(path) for path in self.path.glob(f"*.npy{UNFINISHED}")]
+        rows = 0
+        for line in self.chunks():
+            rows += len(line["samples"])
+            if any(held < rows for held in rows_held):
+                break
+            sound.append(line)
+        return sound
+
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.stat().st_size for entry in self.path.rglob("*") if entry.is_file())
+
+    def output(self, name: str) -> NDArray[Any]:
+        """An output, mapped into memory, not read.
+
+        Raises:
+            FileNotFoundError: there is none (any more).
+        """
+        array: NDArray[Any] = np.load(self.output_path(name), mmap_mode="r", allow_pickle=False)
+        return array
+
+    def output_path(self, name: str) -> Path:
+        """Where a finished output lies."""
+        return self._output(name, unfinished=False)
+
+    @property
+    def inputs_path(self) -> Path:
+        """Where the embeddings lie."""
+        return self.path / INPUTS
+
+    def inputs(self) -> NDArray[np.float32]:
+        """The embeddings, mapped into memory."""
+        array: NDArray[np.float32] = np.load(self.inputs_path, mmap_mode="r", allow_pickle=False)
+        return array
+
+    def sample_keys(self) -> NDArray[np.int64] | None:
+        """The keys that the caller gave, if any."""
+        path = self.path / SAMPLE_KEYS
+        keys: NDArray[np.int64] | None = (
+            np.load(path, allow_pickle=False) if path.exists() else None
+        )
+        return keys
+
+    def trace_parts(self, sample_from: int = 0) -> list[Path]:
+        """The files of the trace in the order of samples, from the one with ``sample_from`` on."""
+        folder = self.path / "trace"
+        parts = sorted(folder.glob("*.parquet")) if folder.exists() else []
+        starts = [int(part.stem) for part in parts]
+        skipped = sum(1 for start in starts[1:] if start <= sample_from)
+        return parts[skipped:]
+
+    def document(self, name: str) -> bytes:
+        """A JSON document of the run as it lies there.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return (self.path / f"{name}.json").read_bytes()
+
+    def remove(self) -> None:
+        """Removes the folder: first its name, so that nobody sees half of it."""
+        doomed = self.path.with_name(f".{self.path.name}{UNFINISHED}")
+        try:
+            self.path.rename(doomed)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def _output(self, name: str, *, unfinished: bool) -> Path:
+        return self.path / f"{name}.npy{UNFINISHED if unfinished else ''}"
+
+
+def _cut(path: Path, rows: int) -> None:
+    """Makes an unfinished output a ``.npy`` file of its first rows."""
+    if rows == 0:
+        path.unlink()
+        return
+    with path.open("r+b") as file:
+        shape, dtype = _read_header(path)
+        file.truncate(NPY_HEADER_BYTES + rows * _row_bytes(shape, dtype))
+        file.write(npy_header(dtype, (rows, *shape[1:])))
+    path.rename(path.with_name(path.name.removesuffix(UNFINISHED)))
+
+
+def _rows_held(path: Path) -> int:
+    size = path.stat().st_size
+    if size <= NPY_HEADER_BYTES:
+        return 0
+    return (size - NPY_HEADER_BYTES) // _row_bytes(*_read_header(path))
+
+
+def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape, dtype
+
+
+def _row_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize

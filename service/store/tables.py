@@ -1,0 +1,78 @@
+"""Tables of the index, as SQLAlchemy maps them; Alembic's migrations make them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Boolean, Float, Integer, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_Json = JSON(none_as_null=True)
+
+# SQLite counts up only in an INTEGER primary key; AUTOINCREMENT keeps it from reusing a number.
+_Position = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Table(DeclarativeBase):
+    """What all tables share."""
+
+
+class RunRow(Table):
+    """A run. Times are seconds since the epoch, UTC.
+
+    ``position`` orders runs by their arrival. ``request`` is what is needed to run it (again):
+    options, outputs, trace and timeout; its embeddings lie in its folder. ``safe`` says that a
+    power cut cannot hurt its files any more.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        UniqueConstraint("idempotency_key", name="runs_idempotency_key"),
+        {"sqlite_autoincrement": True},
+    )
+
+    position: Mapped[int] = mapped_column(_Position, primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(String(64), unique=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    created_at: Mapped[float] = mapped_column(Float)
+    started_at: Mapped[float | None] = mapped_column(Float)
+    ended_at: Mapped[float | None] = mapped_column(Float, index=True)
+    model: Mapped[str] = mapped_column(String(64))
+    model_digest: Mapped[str] = mapped_column(String(64))
+    trained: Mapped[bool] = mapped_column(Boolean)
+    seed: Mapped[int] = mapped_column(BigInteger)
+    samples: Mapped[int] = mapped_column(BigInteger)
+    samples_done: Mapped[int] = mapped_column(BigInteger)
+    config: Mapped[dict[str, Any]] = mapped_column(_Json)
+    request: Mapped[dict[str, Any]] = mapped_column(_Json)
+    metrics: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    trace: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    timing: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    warnings: Mapped[list[str]] = mapped_column(_Json)
+    error: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    safe: Mapped[bool] = mapped_column(Boolean)
+    last_event_id: Mapped[int] = mapped_column(BigInteger)
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    idempotency_digest: Mapped[str | None] = mapped_column(String(64))
+
+
+class ModelRow(Table):
+    """A model whose checkpoint lies in the data directory."""
+
+    __tablename__ = "models"
+    __table_args__ = (
+        UniqueConstraint("idempotency_key", name="models_idempotency_key"),
+        {"sqlite_autoincrement": True},
+    )
+
+    position: Mapped[int] = mapped_column(_Position, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float] = mapped_column(Float)
+    trained: Mapped[bool] = mapped_column(Boolean)
+    digest: Mapped[str] = mapped_column(String(64))
+    config: Mapped[dict[str, Any]] = mapped_column(_Json)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    idempotency_digest: Mapped[str | None] = mapped_column(String(64))

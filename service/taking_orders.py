@@ -1,0 +1,74 @@
+"""A request to simulate, from its bytes to an order that can be carried out."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from energy_flow.config import FlowConfig
+from energy_flow.engine import Engine
+from energy_flow.errors import CapacityError
+from energy_flow.footprint import require_fit
+from service.dependencies import media_type, query_lists
+from service.lifecycle import Service
+from service.models import Model
+from service.orders import Order, check_draft, model_named, read_draft
+from service.problems import Problem, invalid
+
+# Beyond it, an answer of one piece serves nobody; a run that is kept can be read in parts.
+LARGEST_ANSWER_BYTES = 256 * 2**20
+
+
+async def take_order(
+    service: Service, request: Request, body: bytes, *own_query: str
+) -> tuple[Order, Model]:
+    """Reads and checks a request.
+
+    Args:
+        own_query: query parameters that are the route's own.
+
+    Raises:
+        Problem: 400, 404, 413, 415 or 422, with every fault.
+    """
+    draft = await read_draft(body, media_type(request), query_lists(request, *own_query))
+    name = model_named(draft)
+    if name is None:
+        raise invalid(draft.faults)
+    model = service.models.find(name)
+    order = await check_draft(draft, model.config, service.settings.max_samples)
+    return order, await service.models.ready(name)
+
+
+def check_answer_size(order: Order) -> None:
+    """Refuses what would make too large an answer.
+
+    Raises:
+        Problem: 413.
+    """
+    needed = order.samples * sum(_numbers(order.config, name) for name in order.fields.outputs) * 4
+    if needed > LARGEST_ANSWER_BYTES:
+        raise Problem(
+            413,
+            f"the outputs have {needed:,} bytes, too many for one answer; send fewer samples at "
+            "once, ask for fewer outputs, or use POST /v1/runs",
+            extra={"needed_bytes": needed, "available_bytes": LARGEST_ANSWER_BYTES},
+        )
+
+
+def check_room(engine: Engine, order: Order) -> None:
+    """The checks of memory that submitting the order would make.
+
+    Raises:
+        ConfigError: one sample cannot fit.
+        CapacityError: all of them together cannot.
+    """
+    if engine.memory_limit_bytes is None:
+        return
+    require_fit(order.config, engine.memory_limit_bytes)
+    needed = engine._needed_bytes(order.config, order.samples, streams=False)
+    if needed > engine.memory_limit_bytes:
+        raise CapacityError(needed, engine.memory_limit_bytes)
+
+
+def _numbers(config: FlowConfig, output: str) -> int:
+    cells = config.surface_cells
+    return {"surface": cells, "embedding": config.embedding_dim}.get(output, 2 * cells)

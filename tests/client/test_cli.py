@@ -1,0 +1,356 @@
+"""``energy-flow`` as a person or a script runs it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from service.cli import main
+from service.cli.serve import serve
+from service.client import FlowClient
+from tests.live_server import TINY_FLAGS, LiveServer, energy_flow, live_server
+
+FILES = {"surface.npy", "trace.parquet", "metrics.json", "surface.png"}
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``energy-flow`` to its end."""
+    return subprocess.run(
+        energy_flow(*(str(argument) for argument in arguments)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What is left of a command that ran in this process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Caller:
+    """Runs ``energy-flow`` in this process, which spares the start of another."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+        self._capsys = capsys
+        self._patch = patch
+
+    def __call__(self, *arguments: str | Path) -> Done:
+        self._patch.setattr(sys, "argv", ["energy-flow", *(str(word) for word in arguments)])
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        else:
+            code = 0
+        printed = self._capsys.readouterr()
+        assert isinstance(code, int)
+        return Done(code, printed.out, printed.err)
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Caller:
+    return Caller(capsys, monkeypatch)
+
+
+def assert_refused(done: Done | subprocess.CompletedProcess[str], *said: str) -> None:
+    """A non-zero exit code and one clear line, nothing on stdout."""
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    for words in said:
+        assert words in last
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("serve",), ("simulate",), ("runs",), ("runs", "wait"), ("version",)]
+)
+def test_help(command: tuple[str, ...]) -> None:
+    done = run(*command, "--help", COLUMNS="100")
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+    assert done.stderr == ""
+
+
+def test_version(call: Caller) -> None:
+    done = call("version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("energy-flow ")
+
+
+def test_here_and_on_a_server_give_the_same_numbers(
+    server: LiveServer, embeddings_file: Path, tmp_path: Path
+) -> None:
+    common = ("--seed", "5", "--rows", "1:5", "--output", "surface", "--output", "hits")
+    here = run(
+        "simulate", embeddings_file, *TINY_FLAGS, *common, "--out", tmp_path / "here", "--json"
+    )
+    there = run(
+        "simulate", embeddings_file, "--url", server.url, *common, "--out", tmp_path / "there",
+        "--json",
+    )  # fmt: skip
+    assert here.returncode == there.returncode == 0, here.stderr + there.stderr
+    for name in ("surface.npy", "hits.npy"):
+        one, other = np.load(tmp_path / "here" / name), np.load(tmp_path / "there" / name)
+        assert one.shape[0] == 4
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    traces = [pq.read_table(tmp_path / where / "trace.parquet") for where in ("here", "there")]
+    assert traces[0].equals(traces[1])
+    reports = [json.loads(done.stdout) for done in (here, there)]
+    reports[1]["trace"].pop("url")
+    for told in ("seed", "sample_keys", "trace", "samples", "warnings"):
+        assert reports[0][told] == reports[1][told]
+    assert reports[0]["sample_keys"] == [1, 2, 3, 4]
+    timed = {"mean_step_ms", "max_step_ms"}
+    one, other = (
+        {name: value for name, value in report["metrics"].items() if name not in timed}
+        for report in reports
+    )
+    assert one == other
+    for where in ("here", "there"):
+        folder = tmp_path / where
+        assert {path.name for path in folder.iterdir()} == FILES | {"hits.npy"}
+        assert (folder / "surface.png").read_bytes().startswith(b"\x89PNG")
+        assert json.loads((folder / "metrics.json").read_bytes())["metrics"]["created"] > 0
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_long_file_in_parts_gives_the_same_as_the_whole(
+    call: Caller, embeddings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = []
+    for name, part_bytes in (("whole", 2**30), ("parts", 1)):
+        monkeypatch.setattr("service.cli.local_run.PART_BYTES", part_bytes)
+        done = call("simulate", embeddings_file, *TINY_FLAGS, "--out", tmp_path / name, "--json")
+        assert done.returncode == 0, done.stderr
+        reports.append(json.loads(done.stdout))
+    whole, parts = (np.load(tmp_path / name / "surface.npy") for name in ("whole", "parts"))
+    np.testing.assert_array_equal(whole, parts)
+    traces = [pq.read_table(tmp_path / name / "trace.parquet") for name in ("whole", "parts")]
+    assert traces[0].equals(traces[1])
+    for told in ("sample_keys", "samples", "trace"):
+        assert reports[0][told] == reports[1][told]
+    for count in ("created", "completed", "exits", "reflected", "flow_steps", "steps"):
+        assert reports[0]["metrics"][count] == reports[1]["metrics"][count]
+
+
+def test_a_summary_for_people(call: Caller, server: LiveServer, embeddings_file: Path) -> None:
+    for where in (TINY_FLAGS, ("--url", server.url)):
+        done = call("simulate", embeddings_file, *where)
+        assert done.returncode == 0, done.stderr
+        for word in ("surface", "flows", "exits z0", "exits zdepth", "memory", "flow-steps"):
+            assert word in done.stdout
+        # What is not the result, such as progress, is not on stdout.
+        assert "6 rows" in done.stderr
+
+
+def test_a_checkpoint_can_be_simulated_here(
+    call: Caller,
+    client: FlowClient,
+    embeddings_file: Path,
+    embeddings: NDArray[np.float32],
+    tmp_path: Path,
+) -> None:
+    checkpoint = client.download_model("default", tmp_path / "default.safetensors")
+    done = call("simulate", embeddings_file, "--model", checkpoint, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    expected = client.simulate(embeddings).surface
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "surface.npy"), expected)
+
+
+def test_every_kind_of_file_gives_the_same(
+    call: Caller, server: LiveServer, embeddings: NDArray[np.float32], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", embeddings)
+    save_file({"inputs": embeddings, "targets": embeddings * 2}, tmp_path / "b.safetensors")
+    lines = [json.dumps(row) for row in embeddings.astype(float).tolist()]
+    (tmp_path / "c.jsonl").write_text("\n".join(lines))
+    lines = [f'{{"embedding": {line}}}' for line in lines]
+    (tmp_path / "d.jsonl").write_text("\n\n".join(lines) + "\n")
+    surfaces = []
+    for path in sorted(tmp_path.iterdir()):
+        out = tmp_path / f"{path.stem}-out"
+        done = call("simulate", path, "--url", server.url, "--rows", "2:4", "--out", out)
+        assert done.returncode == 0, done.stderr
+        surfaces.append(np.load(out / "surface.npy"))
+    assert len(surfaces) == 4
+    for surface in surfaces[1:]:
+        np.testing.assert_array_equal(surface, surfaces[0])
+
+
+def test_files_that_are_not_embeddings_are_refused(call: Caller, tmp_path: Path) -> None:
+    flags = TINY_FLAGS
+    assert_refused(call("simulate", tmp_path / "none.npy", *flags), "no file")
+    assert_refused(call("simulate", tmp_path, *flags), "no file")
+    contents = {
+        "noise.npy": (b"\x93NUMPY nonsense", ".npy"),
+        "empty.npy": (b"", ".npy"),
+        "noise.safetensors": (b"\xff" * 64, ".safetensors"),
+        "noise.jsonl": (b"[1, 2]\n{nonsense\n", "line 2"),
+        "ragged.jsonl": (b"[1, 2]\n[1]\n", "line 2"),
+        "text.jsonl": (b'["a"]\n', "list of numbers"),
+        "other.jsonl": (b'{"text": "a"}\n', "none of"),
+        "empty.jsonl": (b"", "no rows"),
+        "table.csv": (b"1,2\n", ".safetensors"),
+    }
+    for name, (content, said) in contents.items():
+        (tmp_path / name).write_bytes(content)
+        assert_refused(call("simulate", tmp_path / name, *flags), name, said)
+    np.save(tmp_path / "flat.npy", np.zeros(8))
+    assert_refused(call("simulate", tmp_path / "flat.npy", *flags), "[rows, dimension]")
+    np.save(tmp_path / "text.npy", np.array([["a", "b"]]))
+    assert_refused(call("simulate", tmp_path / "text.npy", *flags), "not numbers")
+    np.save(tmp_path / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    assert_refused(call("simulate", tmp_path / "objects.npy", *flags), ".npy file of numbers")
+
+
+def test_bad_requests_are_refused_in_one_line(
+    call: Caller, server: LiveServer, embeddings_file: Path, tmp_path: Path
+) -> None:
+    here: tuple[str | Path, ...] = ("simulate", embeddings_file, *TINY_FLAGS)
+    there: tuple[str | Path, ...] = ("simulate", embeddings_file, "--url", server.url)
+    wide = tmp_path / "wide.npy"
+    np.save(wide, np.zeros((2, 9)))
+    assert_refused(call("simulate", wide, *TINY_FLAGS), "8", "9", "embedding_dim=9")
+    assert_refused(call("simulate", wide, "--url", server.url), "8", "9")
+    spoilt = tmp_path / "spoilt.npy"
+    np.save(spoilt, np.full((2, 8), np.nan))
+    assert_refused(call("simulate", spoilt, *TINY_FLAGS), "finite")
+    assert_refused(call("simulate", spoilt, "--url", server.url), "finite")
+    for command in (here, there):
+        assert_refused(call(*command, "--set", "noise_std=-1"), "noise_std")
+        assert_refused(call(*command, "--set", "nonsense=1"), "nonsense")
+        assert_refused(call(*command, "--set", "noise_std"), "FIELD=VALUE")
+        assert_refused(call(*command, "--rows", "4:9"), "0:6")
+        assert_refused(call(*command, "--rows", "x"), "A:B")
+        assert_refused(call(*command, "--output", "picture"), "picture")
+        assert_refused(call(*command, "--out", embeddings_file), "not a folder")
+        assert_refused(call(*command, "--model", "nowhere"), "nowhere")
+    assert_refused(call(*here, "--preset", "nonsense"), "nonsense")
+    assert_refused(call(*here, "--device", "abacus"), "abacus")
+    assert_refused(call(*there, "--preset", "debug"), "--preset")
+
+
+def test_a_server_that_is_not_there_is_named(call: Caller, embeddings_file: Path) -> None:
+    nobody = "http://127.0.0.1:9"
+    for command in (("simulate", embeddings_file), ("runs", "list"), ("runs", "show", "x")):
+        assert_refused(call(*command, "--url", nobody), nobody, "energy-flow serve")
+    assert_refused(call("runs", "list", "--url", "ftp://x"), "address")
+
+
+def test_runs(
+    call: Caller, server: LiveServer, client: FlowClient, embeddings: NDArray[np.float32]
+) -> None:
+    at = ("--url", server.url)
+    run_id = client.simulate(embeddings).run_id
+    assert run_id is not None
+    listed = call("runs", "list", *at)
+    assert run_id in listed.stdout
+    assert "succeeded" in listed.stdout
+    newest = json.loads(call("runs", "list", *at, "--limit", "1", "--json").stdout)
+    assert [entry["run_id"] for entry in newest] == [run_id]
+    for command in ("show", "wait"):
+        done = call("runs", command, run_id, *at)
+        assert done.returncode == 0, done.stderr
+        assert "6 of 6" in done.stdout
+    assert json.loads(call("runs", "show", run_id, *at, "--json").stdout)["state"] == "succeeded"
+    assert_refused(call("runs", "cancel", run_id, *at), "409")
+    assert call("runs", "delete", run_id, *at).returncode == 0
+    assert_refused(call("runs", "show", run_id, *at), "404")
+
+
+def test_every_setting_has_a_flag() -> None:
+    from service.settings import Settings
+
+    flags = {name.replace("assignments", "set") for name in inspect.signature(serve).parameters}
+    assert flags == set(Settings.model_fields)
+
+
+def test_bad_settings_are_refused_in_one_line(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ("--data-dir", tmp_path)
+    assert_refused(call("serve", *data, "--port", "99999"), "port")
+    assert_refused(call("serve", *data, "--host", "0.0.0.0"), "API_KEY")
+    with monkeypatch.context() as environment:
+        environment.setenv("ENERGY_FLOW_NONSENSE", "1")
+        assert_refused(call("serve", *data), "ENERGY_FLOW_NONSENSE")
+    assert_refused(call("serve", *data, "--port", "0", "--preset", "nonsense"), "nonsense")
+    assert_refused(call("serve", *data, "--port", "0", "--set", "noise_std=-1"), "noise_std")
+    assert_refused(call("serve", *data, "--port", "0", "--model", "nowhere"), "nowhere")
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_text("nonsense")
+    assert_refused(call("serve", *data, "--port", "0", "--model", damaged), "damaged.safetensors: ")
+
+
+def test_a_port_that_is_taken_is_told(call: Caller, server: LiveServer, tmp_path: Path) -> None:
+    port = server.url.rpartition(":")[2]
+    assert_refused(call("serve", "--port", port, "--data-dir", tmp_path), port, "in use")
+
+
+def test_a_data_dir_in_use_is_told(server: LiveServer) -> None:
+    done = run("serve", "--port", "0", "--data-dir", server.log.parent / "data")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: the server could not start: another server")
+
+
+def test_settings_come_from_the_environment_too(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENERGY_FLOW_SET", " ".join(TINY_FLAGS[1::2]))
+    monkeypatch.setenv("ENERGY_FLOW_API_KEY", "secret")
+    with live_server(tmp_path, flags=()) as guarded:
+        done = call("runs", "list", "--url", guarded.url)
+        assert done.stdout == "no runs\n"
+        assert_refused(call("runs", "list", "--url", guarded.url, "--api-key", "x"), "401")
+
+
+def test_a_server_ends_cleanly_when_told_to(tmp_path: Path) -> None:
+    with live_server(tmp_path) as running:
+        assert running.stop() == 0
+    assert "Traceback" not in running.log.read_text()
+
+
+def test_without_the_server_extra_the_plain_commands_work(
+    tmp_path: Path, server: LiveServer, embeddings_file: Path
+) -> None:
+    # Importing any of them fails, as where they are not installed.
+    absent = ["torch", "fastapi", "uvicorn", "pyarrow", "matplotlib", "pandas"]
+    code = (
+        f"import sys\nfor name in {absent}: sys.modules[name] = None\n"
+        "from service.cli import main\nmain()"
+    )
+
+    def plain(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *(str(argument) for argument in arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert plain("--help").returncode == 0
+    there = plain("simulate", embeddings_file, "--url", server.url, "--out", tmp_path / "out")
+    assert there.returncode == 0, there.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    assert plain("runs", "list", "--url", server.url).returncode == 0
+    assert_refused(plain("serve"), "energy-flow[server]")
+    assert_refused(plain("simulate", embeddings_file), "energy-flow[server]")

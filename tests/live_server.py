@@ -1,0 +1,74 @@
+"""A server in a process of its own, as a user starts it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.client import FlowClient
+
+TINY = (
+    "lattice_width=4",
+    "lattice_height=4",
+    "lattice_depth=4",
+    "embedding_dim=8",
+    "mapper_hidden_dim=16",
+    "carrier_hidden_size=16",
+    "carrier_num_layers=1",
+)
+"""Config fields of a model that is made and run in no time."""
+
+TINY_FLAGS = tuple(flag for field in TINY for flag in ("--set", field))
+
+STARTING_SECONDS = 60.0
+
+
+def energy_flow(*arguments: str) -> list[str]:
+    """The command line that runs ``energy-flow`` with this interpreter."""
+    return [sys.executable, "-m", "service.cli", *arguments]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveServer:
+    """A running server.
+
+    Attributes:
+        log: where its stderr goes.
+    """
+
+    url: str
+    process: subprocess.Popen[str]
+    log: Path
+
+    def stop(self) -> int:
+        """Ends it as a service manager does; returns its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+@contextmanager
+def live_server(folder: Path, flags: Sequence[str] = TINY_FLAGS) -> Iterator[LiveServer]:
+    """A server on a free port, ready for work, until the block ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "server.log"
+    command = energy_flow("serve", "--port", "0", "--data-dir", str(folder / "data"), *flags)
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            # The one line that it writes there; none if it could not start.
+            announcement = process.stdout.readline()
+            assert "http://" in announcement, log.read_text()
+            url = announcement.split()[-1]
+            with FlowClient(url) as client:
+                client.wait_until_ready(STARTING_SECONDS)
+            yield LiveServer(url, process, log)
+        finally:
+            process.kill()

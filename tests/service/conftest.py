@@ -1,0 +1,31 @@
+"""One server that most tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.service.servers import RunningServer, rows, serving
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with serving(tmp_path_factory.mktemp("shared"), max_body_bytes=2_000_000) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: RunningServer) -> httpx.Client:
+    return server.client
+
+
+@pytest.fixture
+def still_works(client: httpx.Client) -> Iterator[None]:
+    """After the test: a good request works, and nothing was left behind by the others."""
+    before = len(client.get("/v1/runs?limit=1000").json()["items"])
+    yield
+    assert len(client.get("/v1/runs?limit=1000").json()["items"]) == before
+    good = {"embeddings": rows().tolist(), "store": False}
+    assert client.post("/v1/simulate", json=good).status_code == 200

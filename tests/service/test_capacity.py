@@ -1,0 +1,114 @@
+"""More than there is room or time for, and models that misbehave: refused or failed, alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+
+from energy_flow import FlowConfig, FlowProcessor, checkpoint
+from energy_flow.config import parse_assignments
+from tests.service.servers import TINY, ended, npy, rows, serving, until
+
+NPY = {"content-type": "application/x-npy"}
+
+
+def test_a_full_queue_is_429_and_says_when_to_come_again(tmp_path: Path) -> None:
+    with serving(tmp_path, max_queued_flow_steps=1) as server:
+        client = server.client
+        accepted = []
+        refused: httpx.Response | None = None
+        for _ in range(20):
+            answer = client.post("/v1/runs", content=npy(rows(20_000)), headers=NPY)
+            if answer.status_code != 202:
+                refused = answer
+                break
+            accepted.append(answer.json()["run_id"])
+        assert refused is not None
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) >= 1
+        assert sorted(_folders(tmp_path)) == sorted(accepted)
+        simulated = client.post("/v1/simulate", content=npy(rows(5)), headers=NPY)
+        assert simulated.status_code == 429
+        dry = client.post("/v1/simulate?dry_run=true", content=npy(rows(5)), headers=NPY)
+        assert dry.json()["queue_wait_ms"] > 0
+        assert len(client.get("/v1/runs").json()["items"]) == len(accepted)
+        for run_id in accepted:
+            client.post(f"/v1/runs/{run_id}/cancel")
+        until(lambda: not client.get("/v1/system").json()["engine"]["queued_runs"])
+        good = client.post("/v1/simulate", content=npy(rows(5)), headers=NPY)
+        assert good.status_code == 200
+
+
+def _folders(data_dir: Path) -> list[str]:
+    return [path.name for path in (data_dir / "runs").iterdir()]
+
+
+def test_what_can_never_fit_is_refused(tmp_path: Path) -> None:
+    with serving(tmp_path, memory_limit=0.0002) as server:
+        client = server.client
+        for path in ("/v1/simulate", "/v1/simulate?dry_run=true"):
+            batch = client.post(path, content=npy(rows(20_000)), headers=NPY)
+            assert batch.status_code == 413
+            told = batch.json()
+            assert told["needed_bytes"] > told["available_bytes"] > 0
+            options = {"options": {"trace": {"capacity": 2**30}}}
+            sample = client.post(path, json={"embeddings": rows(1).tolist(), **options})
+            assert sample.status_code == 422
+            assert "bytes" in sample.json()["detail"]
+        assert client.get("/v1/runs").json()["items"] == []
+        assert _folders(tmp_path) == []
+        # As a queued run it streams through.
+        queued = client.post("/v1/runs", content=npy(rows(600)), headers=NPY).json()["run_id"]
+        assert ended(client, queued)["state"] == "succeeded"
+
+
+def test_too_many_samples_or_too_large_an_answer_are_413(tmp_path: Path) -> None:
+    with serving(tmp_path, max_samples=10) as server:
+        for path in ("/v1/simulate", "/v1/runs"):
+            many = server.client.post(path, content=npy(rows(11)), headers=NPY)
+            assert many.status_code == 413
+            assert many.json()["limit_samples"] == 10
+        assert server.client.post("/v1/runs", content=npy(rows(10)), headers=NPY).status_code == 202
+    wide = ("lattice_width=256", "lattice_height=256", *TINY[2:])
+    with serving(tmp_path / "wide", set=wide) as server:
+        large = server.client.post("/v1/simulate", content=npy(rows(2000)), headers=NPY)
+        assert large.status_code == 413
+        assert "/v1/runs" in large.json()["detail"]
+
+
+@pytest.fixture
+def exploding(tmp_path: Path) -> Path:
+    """A checkpoint whose displacements are infinite."""
+    processor = FlowProcessor(FlowConfig().replace(parse_assignments(TINY)))
+    with torch.no_grad():
+        for parameter in processor.carrier.displacement_head.parameters():
+            parameter.fill_(3e38)
+    path = tmp_path / "exploding.safetensors"
+    checkpoint.save(processor, path)
+    return path
+
+
+def test_a_run_with_numbers_that_are_not_finite_fails_alone(
+    tmp_path: Path, exploding: Path
+) -> None:
+    with serving(tmp_path / "data", set=(), model=exploding) as server:
+        client = server.client
+        config = parse_assignments(TINY)
+        assert client.post("/v1/models", json={"name": "good", "config": config}).status_code == 201
+        body = {"embeddings": rows().tolist()}
+        failed = client.post("/v1/simulate", json=body)
+        assert failed.status_code == 422
+        told = failed.json()
+        assert {"sample", "flow", "step", "run_id"} <= set(told)
+        run = client.get(f"/v1/runs/{told['run_id']}").json()
+        assert run["state"] == "failed"
+        assert run["error"]["step"] == told["step"]
+        queued = client.post("/v1/runs", json=body).json()["run_id"]
+        assert ended(client, queued)["state"] == "failed"
+        good = client.post("/v1/simulate", json={**body, "model": "good"})
+        assert good.status_code == 200
+        assert np.isfinite(good.json()["outputs"]["surface"]).all()

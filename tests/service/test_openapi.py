@@ -1,0 +1,55 @@
+"""The OpenAPI document: complete, and its examples work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+
+@pytest.fixture
+def document(client: httpx.Client) -> dict[str, Any]:
+    told: dict[str, Any] = client.get("/openapi.json").json()
+    return told
+
+
+def test_every_example_is_answered_well(client: httpx.Client, document: dict[str, Any]) -> None:
+    tried = 0
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            content = operation.get("requestBody", {}).get("content", {})
+            for example in content.get("application/json", {}).get("examples", {}).values():
+                answer = client.request(method, path, json=example["value"])
+                expected = {int(status) for status in operation["responses"] if status < "300"}
+                assert answer.status_code in expected, answer.text
+                tried += 1
+    assert tried == 5
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+
+    def check(value: Any) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get("$ref"), str):
+                assert value["$ref"].removeprefix("#/components/schemas/") in schemas
+            for entry in value.values():
+                check(entry)
+        elif isinstance(value, list):
+            for entry in value:
+                check(entry)
+
+    check(document)
+
+
+def test_every_operation_tells_its_refusals(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert operation["description"]
+            if path.startswith("/v1"):
+                assert {"422", "503", "507"} <= set(operation["responses"])
+
+
+def test_the_pages_are_there(client: httpx.Client) -> None:
+    assert client.get("/docs").status_code == 200

@@ -1,0 +1,236 @@
+"""Runs as a resource: queued, followed, cancelled, listed, removed, asked for twice."""
+
+from __future__ import annotations
+
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+import pytest
+
+from service.client import events as client_events
+from tests.service.servers import RunningServer, ended, leftovers, npy, queue, rows, until
+
+LONG = 59_000
+"""Samples that take long enough to be cancelled."""
+
+
+def queue_long(client: httpx.Client, count: int = LONG, **query: Any) -> str:
+    answer = client.post(
+        "/v1/runs",
+        params=query,
+        content=npy(rows(count)),
+        headers={"content-type": "application/x-npy"},
+    )
+    assert answer.status_code == 202, answer.text
+    run_id: str = answer.json()["run_id"]
+    return run_id
+
+
+def follow(
+    client: httpx.Client, run_id: str, last_event_id: str | None = None, stop_after: int = 10**9
+) -> list[client_events.RunEvent]:
+    headers = {} if last_event_id is None else {"last-event-id": last_event_id}
+    parser = client_events.EventParser()
+    found: list[client_events.RunEvent] = []
+    with client.stream("GET", f"/v1/runs/{run_id}/events", headers=headers) as stream:
+        assert stream.status_code == 200
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        for piece in stream.iter_bytes():
+            for event in parser.feed(piece):
+                found.append(event)
+                if event.ended or len(found) >= stop_after:
+                    return found
+    return found
+
+
+def test_a_queued_run_is_answered_at_once_and_then_carried_out(client: httpx.Client) -> None:
+    body = {"embeddings": rows().tolist(), "outputs": ["surface", "hits"], "seed": 4}
+    answer = client.post("/v1/runs", json=body)
+    assert answer.status_code == 202
+    run = answer.json()
+    assert run["state"] in ("queued", "running")
+    assert answer.headers["location"] == run["url"] == f"/v1/runs/{run['run_id']}"
+    done = ended(client, run["run_id"])
+    assert done["state"] == "succeeded"
+    assert done["progress"] == {"samples": 3, "samples_done": 3, "step": None, "fraction": 1.0}
+    at_once = client.post("/v1/simulate", json=body).json()
+    timeless = {"mean_step_ms", "max_step_ms"}
+    for name in set(done["metrics"]) - timeless:
+        assert done["metrics"][name] == at_once["metrics"][name]
+    for name in ("surface", "hits"):
+        told = client.get(f"{run['url']}/outputs/{name}").json()
+        assert told["data"] == at_once["outputs"][name]
+    assert done["bytes"] > 0
+    assert done["created_at"] <= done["started_at"] <= done["ended_at"]
+
+
+def test_memory_profile_and_samples_can_be_read(client: httpx.Client) -> None:
+    run_id = queue(client, 5)
+    ended(client, run_id)
+    memory = client.get(f"/v1/runs/{run_id}/memory").json()
+    profile = client.get(f"/v1/runs/{run_id}/profile").json()
+    assert memory["predicted_bytes"] > 0
+    assert profile["steps"] == len(profile["step_metrics"]) == len(memory["steps"])
+    assert set(profile["mean"]) == set(profile["max"])
+    page = client.get(f"/v1/runs/{run_id}/samples?limit=2").json()
+    rest = client.get(f"/v1/runs/{run_id}/samples", params={"cursor": page["next_cursor"]}).json()
+    assert [item["sample"] for item in page["items"] + rest["items"]] == [0, 1, 2, 3, 4]
+    assert rest["next_cursor"] is None
+
+
+def test_events_tell_the_whole_story_and_can_be_resumed(client: httpx.Client) -> None:
+    run_id = queue(client, 3)
+    events = follow(client, run_id)
+    assert [int(event.id or 0) for event in events] == list(range(1, len(events) + 1))
+    states = [event.data["state"] for event in events if event.event == "state"]
+    assert states == ["queued", "running", "succeeded"]
+    assert [event.data["step"] for event in events if event.event == "step"] == [0, 1, 2]
+    progress = [event.data for event in events if event.event == "progress"]
+    assert progress[-1]["fraction"] == 1.0
+    # What a state tells is there when it is told.
+    assert client.get(f"/v1/runs/{run_id}/outputs/surface").status_code == 200
+    middle = events[2]
+    assert follow(client, run_id, middle.id) == events[3:]
+    again = follow(client, run_id, events[-1].id)
+    assert again in ([], events[-1:])
+
+
+def test_events_can_be_followed_while_a_run_goes_on(client: httpx.Client) -> None:
+    run_id = queue_long(client)
+    first = follow(client, run_id, stop_after=4)
+    assert first[0].data["state"] == "queued"
+    later = follow(client, run_id, first[-1].id, stop_after=3)
+    assert int(later[0].id or 0) == int(first[-1].id or 0) + 1
+    with ThreadPoolExecutor(2) as readers:
+        reading = [readers.submit(follow, client, run_id) for _ in range(2)]
+        time.sleep(0.2)
+        assert client.post(f"/v1/runs/{run_id}/cancel").status_code == 200
+        for reader in reading:
+            events = reader.result(timeout=30)
+            assert events[-1].data["state"] == "cancelled"
+
+
+def test_a_cancelled_run_keeps_what_it_had(client: httpx.Client) -> None:
+    run_id = queue_long(client, outputs="surface,hits")
+    until(lambda: client.get(f"/v1/runs/{run_id}").json()["progress"]["samples_done"] > 600)
+    answer = client.post(f"/v1/runs/{run_id}/cancel")
+    assert answer.status_code == 200
+    run = answer.json()
+    assert run["state"] == "cancelled"
+    kept = run["progress"]["samples_done"]
+    assert 600 < kept < LONG
+    surface = client.get(f"/v1/runs/{run_id}/outputs/surface?format=npy").content
+    assert np.load(io.BytesIO(surface)).shape == (kept, 4, 4)
+    records = client.get(f"/v1/runs/{run_id}/trace?format=ndjson&sample=599").text.splitlines()
+    assert records
+    assert run["metrics"]["initial"] == kept * 16
+    assert run["metrics"]["created"] == run["metrics"]["initial"] + run["metrics"]["spawned"]
+    assert sum(run["trace"]["recorded"].values()) > kept
+    again = client.post(f"/v1/runs/{run_id}/cancel")
+    assert again.status_code == 409
+    assert again.json()["allowed"] == ["queued", "running"]
+    assert again.json()["state"] == "cancelled"
+
+
+def test_what_is_allowed_in_which_state(client: httpx.Client) -> None:
+    run_id = queue_long(client)
+    url = f"/v1/runs/{run_id}"
+    for answer in (
+        client.delete(url),
+        client.get(f"{url}/outputs/surface"),
+        client.get(f"{url}/memory"),
+    ):
+        assert answer.status_code == 409
+        assert answer.json()["allowed"] == ["succeeded", "failed", "cancelled"]
+    assert client.post(f"{url}/cancel").json()["state"] == "cancelled"
+    assert client.delete(url).status_code == 204
+    for path in ("", "/trace", "/events", "/outputs/surface", "/memory", "/samples"):
+        assert client.get(url + path).status_code == 404
+    assert client.delete(url).status_code == 404
+    assert client.post(f"{url}/cancel").status_code == 404
+
+
+def test_a_removed_run_leaves_nothing(server: RunningServer) -> None:
+    run_id = queue(server.client, 3)
+    ended(server.client, run_id)
+    assert run_id in leftovers(server.data_dir)
+    assert server.client.delete(f"/v1/runs/{run_id}").status_code == 204
+    assert not [name for name in leftovers(server.data_dir) if run_id in name]
+
+
+def test_a_deadline_fails_a_queued_run_and_keeps_what_it_had(client: httpx.Client) -> None:
+    run_id = queue_long(client, timeout_ms=700)
+    run = ended(client, run_id)
+    assert run["state"] == "failed"
+    assert run["error"]["status"] == 504
+    assert run["progress"]["samples_done"] < LONG
+
+
+def test_lists_are_newest_first_and_in_pages(client: httpx.Client) -> None:
+    made = [queue(client, 1) for _ in range(5)]
+    for run_id in made:
+        ended(client, run_id)
+    found: list[str] = []
+    cursor: str | None = None
+    while len(found) < 5:
+        params: dict[str, Any] = {"limit": 2, "state": "succeeded"}
+        if cursor is not None:
+            params["cursor"] = cursor
+        page = client.get("/v1/runs", params=params).json()
+        assert len(page["items"]) <= 2
+        found += [run["run_id"] for run in page["items"]]
+        cursor = page["next_cursor"]
+    assert found[:5] == made[::-1]
+    assert client.get("/v1/runs?cursor=nonsense").status_code == 422
+    assert client.get("/v1/runs?limit=0").status_code == 422
+    assert client.get("/v1/runs?state=asleep").status_code == 422
+
+
+def test_an_idempotency_key_makes_one_run(client: httpx.Client) -> None:
+    content = orjson.dumps({"embeddings": rows(2).tolist()})
+    headers = {"content-type": "application/json", "idempotency-key": "only-once"}
+
+    def send(_: int) -> httpx.Response:
+        return client.post("/v1/runs", content=content, headers=headers)
+
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(send, range(4)))
+    assert {answer.status_code for answer in answers} == {202}
+    ids = {answer.json()["run_id"] for answer in answers}
+    assert len(ids) == 1
+    replayed = [answer.headers.get("idempotency-replayed") for answer in answers]
+    assert replayed.count("true") == 3
+    other = orjson.dumps({"embeddings": rows(3).tolist()})
+    refused = client.post("/v1/runs", content=other, headers=headers)
+    assert refused.status_code == 422
+    assert "Idempotency-Key" in refused.json()["detail"]
+    too_long = {**headers, "idempotency-key": "x" * 300}
+    assert client.post("/v1/runs", content=content, headers=too_long).status_code == 422
+    assert ended(client, ids.pop())["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("count", [1, 513, 2000])
+def test_a_run_in_chunks_equals_the_same_run_at_once(client: httpx.Client, count: int) -> None:
+    run_id = queue_long(client, count)
+    run = ended(client, run_id)
+    assert run["state"] == "succeeded"
+    at_once = client.post(
+        "/v1/simulate",
+        params={"store": "false", "trace": '{"inline": 1000000}'},
+        content=npy(rows(count)),
+        headers={"content-type": "application/x-npy"},
+    ).json()
+    timeless = {"mean_step_ms", "max_step_ms"}
+    for name in set(run["metrics"]) - timeless:
+        assert run["metrics"][name] == at_once["metrics"][name], name
+    kept = client.get(f"/v1/runs/{run_id}/outputs/surface").json()["data"]
+    assert kept == at_once["outputs"]["surface"]
+    lines = client.get(f"/v1/runs/{run_id}/trace?format=ndjson").text.splitlines()
+    records = [orjson.loads(line) for line in lines]
+    for name, column in at_once["trace"]["records"].items():
+        assert [record[name] for record in records] == column

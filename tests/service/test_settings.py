@@ -1,0 +1,92 @@
+"""Settings: from arguments and the environment, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from energy_flow.errors import ConfigError
+from service.lifecycle import default_config
+from service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("ENERGY_FLOW_"):
+            monkeypatch.delenv(name)
+
+
+def test_defaults() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.data_dir == Path(".energy-flow")
+    assert settings.index_url.startswith("sqlite:///")
+    assert settings.index_url.endswith(".energy-flow/index.sqlite3")
+    assert settings.max_body_bytes == 64 * 2**20
+    assert settings.max_upload_bytes == 4 * 2**30
+    assert settings.preset == "debug"
+
+
+def test_the_environment_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENERGY_FLOW_PORT", "9000")
+    monkeypatch.setenv("ENERGY_FLOW_KEEP_RUNS_BYTES", "5")
+    monkeypatch.setenv("ENERGY_FLOW_SET", "embedding_dim=384 spawn.threshold=0.35")
+    settings = Settings(port=9001)
+    assert settings.port == 9001
+    assert settings.keep_runs_bytes == 5
+    config = default_config(settings)
+    assert config.embedding_dim == 384
+    assert config.spawn.threshold == 0.35
+
+
+def test_unknown_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENERGY_FLOW_PROT", "9000")
+    with pytest.raises(ValidationError, match="ENERGY_FLOW_PROT"):
+        Settings()
+    monkeypatch.delenv("ENERGY_FLOW_PROT")
+    with pytest.raises(ValidationError, match="prot"):
+        Settings.model_validate({"prot": 9000})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "example.org"])
+def test_others_are_not_served_without_a_key(host: str) -> None:
+    with pytest.raises(ValidationError, match="API_KEY"):
+        Settings(host=host)
+    assert Settings(host=host, allow_open=True).host == host
+    assert Settings.model_validate({"host": host, "api_key": "x"}).host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
+def test_loopback_needs_no_key(host: str) -> None:
+    assert Settings(host=host).api_key is None
+
+
+def test_the_key_is_not_shown() -> None:
+    settings = Settings.model_validate({"api_key": "sesame"})
+    assert "sesame" not in repr(settings)
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"api_key": "  "})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", -1), ("memory_limit", 0.0), ("memory_limit", 1.5), ("drain_seconds", -1)],
+)
+def test_values_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Settings.model_validate({name: value})
+
+
+def test_a_bad_default_model_is_refused_with_every_fault() -> None:
+    with pytest.raises(ConfigError) as refused:
+        default_config(Settings(set=("lattice_width=1", "gravity=2")))
+    assert len(refused.value.faults) == 2
+    with pytest.raises(ConfigError):
+        default_config(Settings(preset="nobody"))
+    with pytest.raises(ConfigError):
+        default_config(Settings(model=Path("x"), set=("embedding_dim=4",)))

@@ -1,0 +1,81 @@
+"""The examples run, and tell what they promise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.live_server import live_server
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+def run(name: str, *arguments: str | Path) -> str:
+    """Runs an example to its end; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, run("demo.py", folder)
+
+
+def test_every_example_is_run_here() -> None:
+    tested = {"demo.py", "in_process.py", "read_a_trace.py", "through_a_server.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == tested
+
+
+def test_demo(demo: tuple[Path, str]) -> None:
+    folder, printed = demo
+    for words in ("Surfaces:", "256 × 20 × 20", "Events:", "z0", "zdepth", "Memory:", "a second"):
+        assert words in printed
+    assert (folder / "surface.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "trace.parquet").stat().st_size > 0
+
+
+def test_a_demo_that_cannot_start_says_why(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "demo.py", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ENERGY_FLOW_NONSENSE": "1"},
+    )
+    assert done.returncode == 1
+    assert "The demo failed" in done.stderr
+    assert "ENERGY_FLOW_NONSENSE" in done.stderr
+
+
+def test_read_a_trace(demo: tuple[Path, str]) -> None:
+    printed = run("read_a_trace.py", demo[0] / "trace.parquet")
+    assert "256 samples" in printed
+    assert "projected" in printed
+
+
+def test_in_process() -> None:
+    assert "same surface" in run("in_process.py")
+
+
+def test_through_a_server(tmp_path: Path) -> None:
+    with live_server(tmp_path, ["--set", "embedding_dim=384"]) as server:
+        printed = run("through_a_server.py", server.url)
+    assert "(8, 20, 20)" in printed
+    assert "refused as it should be: 422" in printed

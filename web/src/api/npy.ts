@@ -1,0 +1,62 @@
+/** NumPy's `.npy` files, the numeric ones. */
+
+export interface NpyHeader {
+  /** NumPy's name of the type, such as `<f4`. */
+  dtype: string;
+  shape: number[];
+  fortran: boolean;
+  /** Where the numbers begin, in bytes. */
+  offset: number;
+}
+
+export interface NumberArray {
+  shape: number[];
+  data: Float32Array | Float64Array | Int32Array;
+}
+
+const MAGIC = "\x93NUMPY";
+
+export function readHeader(buffer: ArrayBuffer): NpyHeader {
+  const bytes = new Uint8Array(buffer);
+  const magic = String.fromCharCode(...bytes.subarray(0, 6));
+  if (magic !== MAGIC || bytes.length < 12) {
+    throw new Error("This is not a .npy file.");
+  }
+  const view = new DataView(buffer);
+  const wide = bytes[6] > 1;
+  const length = wide ? view.getUint32(8, true) : view.getUint16(8, true);
+  const start = wide ? 12 : 10;
+  const text = new TextDecoder("latin1").decode(bytes.subarray(start, start + length));
+  const dtype = /'descr':\s*'([^']+)'/.exec(text)?.[1];
+  const shape = /'shape':\s*\(([^)]*)\)/.exec(text)?.[1];
+  if (dtype === undefined || shape === undefined) {
+    throw new Error("The header of the .npy file cannot be read.");
+  }
+  return {
+    dtype,
+    shape: shape
+      .split(",")
+      .filter((part) => part.trim() !== "")
+      .map(Number),
+    fortran: /'fortran_order':\s*True/.test(text),
+    offset: start + length,
+  };
+}
+
+/** The array in a file of the server's: float32, float64 or int32, in C order. */
+export function readNpy(buffer: ArrayBuffer): NumberArray {
+  const header = readHeader(buffer);
+  const count = header.shape.reduce((product, length) => product * length, 1);
+  const kinds = { "<f4": Float32Array, "<f8": Float64Array, "<i4": Int32Array };
+  const kind = kinds[header.dtype as keyof typeof kinds];
+  if (kind === undefined || header.fortran) {
+    throw new Error(`Arrays of ${header.dtype} are not shown here.`);
+  }
+  const size = count * kind.BYTES_PER_ELEMENT;
+  if (buffer.byteLength < header.offset + size) {
+    throw new Error("The .npy file is cut short.");
+  }
+  // A copy, because a typed array must begin at a multiple of its element's size.
+  const data = new kind(buffer.slice(header.offset, header.offset + size));
+  return { shape: header.shape, data };
+}

@@ -1,0 +1,126 @@
+/** The server's resources, as functions. */
+
+import { getBytes, getJson, query, request, sendJson } from "./http";
+import { type NumberArray, readNpy } from "./npy";
+import type {
+  Comparison,
+  Kind,
+  Memory,
+  Model,
+  OutputName,
+  Page,
+  Profile,
+  Run,
+  System,
+  TraceRecord,
+} from "./types";
+
+export function runPath(runId: string): string {
+  return `/v1/runs/${encodeURIComponent(runId)}`;
+}
+
+export function listRuns(cursor: string | null, limit: number, signal?: AbortSignal) {
+  return getJson<Page<Run>>(`/v1/runs${query({ limit, cursor })}`, signal);
+}
+
+export function getRun(runId: string, signal?: AbortSignal): Promise<Run> {
+  return getJson<Run>(runPath(runId), signal);
+}
+
+export function cancelRun(runId: string): Promise<unknown> {
+  return sendJson("POST", `${runPath(runId)}/cancel`);
+}
+
+export function deleteRun(runId: string): Promise<unknown> {
+  return sendJson("DELETE", runPath(runId));
+}
+
+export function getProfile(runId: string, signal?: AbortSignal): Promise<Profile> {
+  return getJson<Profile>(`${runPath(runId)}/profile`, signal);
+}
+
+export function getMemory(runId: string, signal?: AbortSignal): Promise<Memory> {
+  return getJson<Memory>(`${runPath(runId)}/memory`, signal);
+}
+
+/** An output of one sample; its array still has the axis of samples, of length 1. */
+export async function getOutput(
+  runId: string,
+  name: OutputName,
+  sample: number,
+  signal?: AbortSignal,
+): Promise<NumberArray> {
+  const path = `${runPath(runId)}/outputs/${name}?format=npy&sample=${sample}`;
+  return readNpy(await getBytes(path, signal));
+}
+
+export function compareRuns(a: string, b: string, signal?: AbortSignal): Promise<Comparison> {
+  return getJson<Comparison>(`${runPath(a)}/compare/${encodeURIComponent(b)}`, signal);
+}
+
+/** The answer to a replay, unread: it can be large, and a worker reads it. */
+export async function replay(
+  runId: string,
+  sample: number,
+  signal?: AbortSignal,
+): Promise<ArrayBuffer> {
+  const response = await request(`${runPath(runId)}/replay`, {
+    method: "POST",
+    body: JSON.stringify({ sample }),
+    headers: { "Content-Type": "application/json", Accept: "application/json" },
+    ...(signal && { signal }),
+  });
+  return response.arrayBuffer();
+}
+
+/** A sample's reflections as NDJSON, unread as well; of a longer trace, so many. */
+export function getReflections(
+  runId: string,
+  sample: number,
+  signal?: AbortSignal,
+): Promise<ArrayBuffer> {
+  const wanted = { format: "ndjson", kind: "reflect", sample, limit: MOST_REFLECTIONS };
+  return getBytes(`${runPath(runId)}/trace${query(wanted)}`, signal);
+}
+
+export const MOST_REFLECTIONS = 200_000;
+
+export interface TraceFilter {
+  kind?: Kind | null;
+  sample?: number | null;
+  /** One flow, or several with commas. */
+  flow?: string | null;
+  step_from?: number | null;
+  step_to?: number | null;
+}
+
+export interface TracePage {
+  records: TraceRecord[];
+  cursor: string | null;
+}
+
+export async function getRecords(
+  runId: string,
+  filter: TraceFilter,
+  limit: number,
+  cursor: string | null,
+  signal?: AbortSignal,
+): Promise<TracePage> {
+  const path = `${runPath(runId)}/trace${query({ format: "ndjson", limit, cursor, ...filter })}`;
+  const response = await request(path, signal ? { signal } : {});
+  const text = await response.text();
+  const records = text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as TraceRecord);
+  const more = records.length === limit;
+  return { records, cursor: more ? response.headers.get("next-cursor") : null };
+}
+
+export function listModels(signal?: AbortSignal): Promise<Page<Model>> {
+  return getJson<Page<Model>>("/v1/models?limit=100", signal);
+}
+
+export function getSystem(signal?: AbortSignal): Promise<System> {
+  return getJson<System>("/v1/system", signal);
+}

@@ -1,0 +1,162 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { onKeyNeeded } from "./api/key";
+import { getSystem } from "./api/runs";
+import { ComparePage } from "./pages/compare_page";
+import { RunPage } from "./pages/run_page";
+import { RunsPage } from "./pages/runs_page";
+import { TryPage } from "./pages/try_page";
+import { useLoad } from "./parts/hooks";
+import { Notice, Waiting } from "./parts/notice";
+import { type Route, useRoute } from "./route";
+
+export function App() {
+  const route = useRoute();
+  const main = useRef<HTMLElement>(null);
+  const place = route.parts.join("/");
+  const before = useRef(place);
+  useEffect(() => {
+    // On another page, reading begins at its top.
+    if (before.current !== place) {
+      before.current = place;
+      main.current?.focus({ preventScroll: true });
+      scrollTo(0, 0);
+    }
+  }, [place]);
+  return (
+    <>
+      <button type="button" class="skip" onClick={() => main.current?.focus()}>
+        Skip to the content
+      </button>
+      <header class="site-head">
+        <a class="brand" href="#/">
+          <img src="./icon.svg" alt="" width={26} height={26} />
+          Energy Flow
+        </a>
+        <nav aria-label="Pages">
+          <NavLink href="#/" active={place === "" || route.parts[0] === "runs"}>
+            Runs
+          </NavLink>
+          <NavLink href="#/try" active={place === "try"}>
+            Try it
+          </NavLink>
+          <NavLink href="#/compare" active={place === "compare"}>
+            Compare
+          </NavLink>
+          <a href="./docs">API</a>
+        </nav>
+      </header>
+      <main ref={main} tabIndex={-1} id="main">
+        <CurrentPage route={route} />
+      </main>
+      <SiteFoot />
+      <KeyDialog />
+    </>
+  );
+}
+
+function NavLink({ href, active, children }: { href: string; active: boolean; children: string }) {
+  return (
+    <a href={href} aria-current={active ? "page" : undefined}>
+      {children}
+    </a>
+  );
+}
+
+function CurrentPage({ route }: { route: Route }) {
+  const [first, id, part] = route.parts;
+  if (first === undefined) {
+    return <RunsPage route={route} />;
+  }
+  if (first === "try") {
+    return <TryPage />;
+  }
+  if (first === "compare") {
+    return <ComparePage route={route} />;
+  }
+  if (first === "demo") {
+    return <Lattice key="demo" runId={null} route={route} />;
+  }
+  if (first === "runs" && id !== undefined) {
+    return part === "lattice" ? (
+      <Lattice key={id} runId={id} route={route} />
+    ) : (
+      <RunPage key={id} runId={id} route={route} />
+    );
+  }
+  return (
+    <>
+      <h1>There is no such page</h1>
+      <p>
+        <a href="#/">All runs</a>
+      </p>
+    </>
+  );
+}
+
+/** Loaded when it is needed: drawing in 3D takes most of the code. */
+function Lattice(props: { runId: string | null; route: Route }) {
+  const { value: page, failure } = useLoad(() => import("./pages/lattice_page"), []);
+  if (page === null) {
+    return failure === null ? (
+      <Waiting what="Loading" />
+    ) : (
+      <Notice tone="problem">{failure}</Notice>
+    );
+  }
+  return <page.LatticePage {...props} />;
+}
+
+function SiteFoot() {
+  const { value: system } = useLoad(getSystem, []);
+  if (system === null) {
+    return <footer class="site-foot" />;
+  }
+  const version = system.versions.energy_flow ?? system.versions["energy-flow"];
+  return (
+    <footer class="site-foot">
+      Energy Flow {version} on {system.device}
+    </footer>
+  );
+}
+
+/** Asks for the API key when the server wants one. */
+function KeyDialog() {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const answer = useRef<((key: string) => void) | null>(null);
+  const [refused, setRefused] = useState(false);
+  useEffect(() => {
+    onKeyNeeded((wasRefused) => {
+      setRefused(wasRefused);
+      dialog.current?.showModal();
+      return new Promise((resolve) => {
+        answer.current = resolve;
+      });
+    });
+  }, []);
+  const submit = (event: SubmitEvent): void => {
+    event.preventDefault();
+    const form = event.currentTarget as HTMLFormElement;
+    const key = String(new FormData(form).get("key") ?? "").trim();
+    if (key !== "") {
+      form.reset();
+      dialog.current?.close();
+      answer.current?.(key);
+    }
+  };
+  return (
+    <dialog ref={dialog} aria-labelledby="key-title" onCancel={(event) => event.preventDefault()}>
+      <form onSubmit={submit}>
+        <h2 id="key-title">API key</h2>
+        <p>{refused ? "The server refused this key." : "This server asks for an API key."}</p>
+        <label>
+          Key
+          <input name="key" type="password" autocomplete="off" required />
+        </label>
+        <p class="quiet">It is kept until this tab is closed.</p>
+        <button class="button-main" type="submit">
+          Use this key
+        </button>
+      </form>
+    </dialog>
+  );
+}

@@ -1,0 +1,275 @@
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { explain, isAbort, Problem } from "../api/http";
+import { listModels } from "../api/runs";
+import { dryRun, type Order, submitRun } from "../api/submit";
+import type { Estimate, Fault, OutputName } from "../api/types";
+import { useLoad, useTitle } from "../parts/hooks";
+import { Notice } from "../parts/notice";
+import { address, go } from "../route";
+import { bytes, count, milliseconds } from "../text/numbers";
+import type { Embeddings } from "../try/embeddings";
+import { sortFaults } from "../try/faults";
+import { OptionFields } from "../try/option_fields";
+import { type Entered, optionsOf } from "../try/options";
+import { SourcePicker } from "../try/source_picker";
+
+const OUTPUTS: readonly OutputName[] = ["surface", "planes", "hits", "embedding"];
+/** Larger bodies are checked when asked for, not while somebody types. */
+const MOST_NUMBERS_UNASKED = 50_000;
+
+interface Checked {
+  estimate: Estimate | null;
+  faults: Fault[];
+  failure: string | null;
+}
+
+const UNCHECKED: Checked = { estimate: null, faults: [], failure: null };
+
+/** A form that checks an order while it is written, says what it costs, and sends it. */
+export function TryPage() {
+  useTitle("New run");
+  const models = useLoad(listModels, []);
+  const [model, setModel] = useState("default");
+  const [seed, setSeed] = useState("");
+  const [outputs, setOutputs] = useState<OutputName[]>(["surface", "planes", "hits"]);
+  const [entered, setEntered] = useState<Entered>({});
+  const [embeddings, setEmbeddings] = useState<Embeddings | null>(null);
+  const [checked, setChecked] = useState<Checked>(UNCHECKED);
+  const [sending, setSending] = useState(false);
+
+  const config = models.value?.items.find(({ name }) => name === model)?.config ?? null;
+  const order = useMemo<Order | null>(
+    () => embeddings && { embeddings, model, seed, outputs, options: optionsOf(entered) },
+    [embeddings, model, seed, outputs, entered],
+  );
+  const takeEmbeddings = useCallback(setEmbeddings, []);
+
+  // The same order sent twice, by a second click or a lost answer, makes one run.
+  const key = useRef("");
+  useEffect(() => {
+    key.current = crypto.randomUUID?.() ?? `pages-${Date.now()}-${Math.random()}`;
+  }, [order]);
+
+  const check = useCallback(async (wanted: Order, signal: AbortSignal): Promise<void> => {
+    try {
+      setChecked({ estimate: await dryRun(wanted, signal), faults: [], failure: null });
+    } catch (error) {
+      if (!isAbort(error)) {
+        setChecked(refusal(error));
+      }
+    }
+  }, []);
+  useEffect(() => {
+    const controller = new AbortController();
+    if (order === null) {
+      setChecked(UNCHECKED);
+    } else if (isSmall(order.embeddings)) {
+      const timer = setTimeout(() => void check(order, controller.signal), 300);
+      return () => {
+        clearTimeout(timer);
+        controller.abort();
+      };
+    } else {
+      setChecked(UNCHECKED);
+    }
+    return () => controller.abort();
+  }, [order, check]);
+
+  const submit = async (event: SubmitEvent): Promise<void> => {
+    event.preventDefault();
+    if (order === null || sending) {
+      return;
+    }
+    setSending(true);
+    try {
+      const run = await submitRun(order, key.current);
+      go(address(["runs", run.run_id]));
+    } catch (error) {
+      setChecked(refusal(error));
+    } finally {
+      setSending(false);
+    }
+  };
+
+  const { fields, rest } = sortFaults(checked.faults);
+  const complaints = checked.faults.length;
+  return (
+    <form onSubmit={(event) => void submit(event)} noValidate>
+      <h1>New run</h1>
+      {models.failure !== null && <Notice tone="problem">{models.failure}</Notice>}
+      <div class="try">
+        <div class="stack">
+          <SourcePicker
+            dimension={config?.embedding_dim ?? null}
+            onEmbeddings={takeEmbeddings}
+            complaints={fields.get("embeddings") ?? []}
+          />
+          <details
+            class="options"
+            open={[...fields.keys()].some((name) => !OWN_FIELDS.has(name)) || undefined}
+          >
+            <summary>
+              Options <span class="quiet">{optionWords(entered)}</span>
+            </summary>
+            <OptionFields
+              entered={entered}
+              onEntered={setEntered}
+              config={config}
+              complaints={fields}
+            />
+          </details>
+        </div>
+        <div class="stack order">
+          <fieldset class="panel">
+            <legend>Run</legend>
+            <div class="field">
+              <label for="model">model</label>
+              <select
+                id="model"
+                value={model}
+                onChange={(event) => setModel(event.currentTarget.value)}
+              >
+                {(models.value?.items ?? []).map(({ name, trained }) => (
+                  <option key={name} value={name}>
+                    {name}
+                    {!trained && " (untrained)"}
+                  </option>
+                ))}
+              </select>
+              <FieldComplaints words={fields.get("model")} />
+            </div>
+            <div class="field">
+              <label for="seed">seed</label>
+              <input
+                id="seed"
+                inputMode="numeric"
+                autocomplete="off"
+                placeholder={String(config?.seed ?? "")}
+                value={seed}
+                aria-invalid={fields.has("seed")}
+                onInput={(event) => setSeed(event.currentTarget.value)}
+              />
+              <FieldComplaints words={fields.get("seed")} />
+            </div>
+            <fieldset class="outputs">
+              <legend>outputs</legend>
+              {OUTPUTS.map((name) => (
+                <label key={name} class="check">
+                  <input
+                    type="checkbox"
+                    checked={outputs.includes(name)}
+                    onChange={(event) =>
+                      setOutputs(
+                        OUTPUTS.filter((other) =>
+                          other === name ? event.currentTarget.checked : outputs.includes(other),
+                        ),
+                      )
+                    }
+                  />
+                  {name}
+                </label>
+              ))}
+              <FieldComplaints words={fields.get("outputs")} />
+            </fieldset>
+          </fieldset>
+          <section class="panel" aria-label="Cost">
+            <h2>Cost</h2>
+            <div aria-live="polite">
+              {checked.estimate && <Cost estimate={checked.estimate} />}
+              {complaints > 0 && (
+                <Notice tone="problem">
+                  {complaints === 1 ? "One thing is wrong" : `${complaints} things are wrong`}; see
+                  the fields.
+                </Notice>
+              )}
+              {rest.map((words) => (
+                <p key={words} class="complaint">
+                  {words}
+                </p>
+              ))}
+              {checked.failure !== null && <Notice tone="problem">{checked.failure}</Notice>}
+              {order === null && <p class="quiet">Choose some embeddings first.</p>}
+            </div>
+            <div class="actions">
+              {order !== null && !isSmall(order.embeddings) && (
+                <button
+                  type="button"
+                  onClick={() => void check(order, new AbortController().signal)}
+                >
+                  What would it cost?
+                </button>
+              )}
+              <button
+                class="button-main"
+                type="submit"
+                disabled={order === null || sending || complaints > 0}
+              >
+                {sending ? "Sending…" : "Run"}
+              </button>
+            </div>
+          </section>
+        </div>
+      </div>
+    </form>
+  );
+}
+
+const OWN_FIELDS = new Set(["embeddings", "model", "seed", "outputs"]);
+
+function FieldComplaints({ words }: { words: string[] | undefined }) {
+  return (
+    <div class="field-said">
+      {words?.map((text) => (
+        <p key={text} class="complaint">
+          {text}
+        </p>
+      ))}
+    </div>
+  );
+}
+
+function Cost({ estimate }: { estimate: Estimate }) {
+  return (
+    <>
+      <dl class="cost">
+        <dt>samples</dt>
+        <dd>{count(estimate.samples)}</dd>
+        <dt>flows at the start</dt>
+        <dd>{count(estimate.flows)}</dd>
+        <dt>flow-steps, at most</dt>
+        <dd>{count(estimate.flow_steps_bound)}</dd>
+        <dt>memory</dt>
+        <dd>{bytes(estimate.predicted_bytes)}</dd>
+        <dt>wait</dt>
+        <dd>{estimate.queue_wait_ms === 0 ? "none" : milliseconds(estimate.queue_wait_ms)}</dd>
+      </dl>
+      {estimate.warnings.map((text) => (
+        <Notice key={text} tone="warning">
+          {text}
+        </Notice>
+      ))}
+    </>
+  );
+}
+
+function refusal(error: unknown): Checked {
+  if (error instanceof Problem && error.errors.length > 0) {
+    return { estimate: null, faults: error.errors, failure: null };
+  }
+  return { estimate: null, faults: [], failure: explain(error) };
+}
+
+function isSmall(embeddings: Embeddings): boolean {
+  if (embeddings.kind === "npy") {
+    return embeddings.bytes.byteLength <= 4 * MOST_NUMBERS_UNASKED;
+  }
+  const [first] = embeddings.rows;
+  return embeddings.rows.length * (Array.isArray(first) ? first.length : 1) <= MOST_NUMBERS_UNASKED;
+}
+
+function optionWords(entered: Entered): string {
+  const changed = Object.entries(entered).filter(([, text]) => text.trim() !== "");
+  return changed.length
+    ? changed.map(([name, text]) => `${name} = ${text}`).join(", ")
+    : "as the model has them";
+}

@@ -1,0 +1,51 @@
+import { useEffect, useRef } from "preact/hooks";
+import { number, ticks } from "../text/numbers";
+
+interface ColourBarProps {
+  scale: Uint8Array;
+  low: number;
+  high: number;
+  label: string;
+  /** A value to mark on the bar. */
+  mark?: number | null;
+}
+
+/** What the colours mean: a bar with round numbers. */
+export function ColourBar({ scale, low, high, label, mark = null }: ColourBarProps) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    const context = canvas.current?.getContext("2d");
+    if (!context) {
+      return;
+    }
+    const image = context.createImageData(256, 1);
+    for (let index = 0; index < 256; index++) {
+      image.data.set(scale.subarray(3 * index, 3 * index + 3), 4 * index);
+      image.data[4 * index + 3] = 255;
+    }
+    context.putImageData(image, 0, 0);
+  }, [scale]);
+  const share = (value: number) => (high > low ? (100 * (value - low)) / (high - low) : 50);
+  return (
+    <div class="colour-bar">
+      <span class="colour-bar-label">{label}</span>
+      <div class="colour-bar-scale">
+        <canvas
+          ref={canvas}
+          width={256}
+          height={1}
+          role="img"
+          aria-label={`Colours of ${label} from ${number(low)} to ${number(high)}`}
+        />
+        {mark !== null && <span class="colour-bar-mark" style={{ left: `${share(mark)}%` }} />}
+        <div class="colour-bar-ticks">
+          {ticks(low, high, 4).map((value) => (
+            <span key={value} style={{ left: `${share(value)}%` }}>
+              {number(value, 3).replace("-", "−")}
+            </span>
+          ))}
+        </div>
+      </div>
+    </div>
+  );
+}

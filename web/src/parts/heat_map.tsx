@@ -1,0 +1,142 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { extent, place, viridis } from "../colour";
+import { number } from "../text/numbers";
+import { ColourBar } from "./colour_bar";
+
+export interface Cell {
+  x: number;
+  y: number;
+}
+
+interface HeatMapProps {
+  /** At index y · width + x. */
+  values: ArrayLike<number>;
+  width: number;
+  height: number;
+  /** What the numbers are, for example "energy". */
+  quantity: string;
+  /** What the picture shows, in words. */
+  title: string;
+  scale?: Uint8Array;
+  /** Least and largest value of the scale; those of the values unless given. */
+  range?: [number, number];
+  /** Cells without a value. */
+  empty?: (index: number) => boolean;
+  /** More to say about a cell. */
+  describe?: (index: number) => string;
+  /** The cell pointed at here or in a map beside this one. */
+  cell?: Cell | null;
+  onCell?: (cell: Cell | null) => void;
+}
+
+const STEPS: Record<string, [number, number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, 1],
+  ArrowDown: [0, -1],
+};
+
+/** A surface as a picture; x runs to the right and y upwards, as in the lattice seen from above. */
+export function HeatMap(props: HeatMapProps) {
+  const { values, width, height, quantity, title, scale = viridis, empty, describe } = props;
+  const [own, setOwn] = useState<Cell | null>(null);
+  const cell = props.onCell ? (props.cell ?? null) : own;
+  const setCell = props.onCell ?? setOwn;
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const [low, high] = props.range ?? extent(values);
+
+  useEffect(() => {
+    const context = canvas.current?.getContext("2d");
+    if (!context) {
+      return;
+    }
+    const image = context.createImageData(width, height);
+    for (let index = 0; index < width * height; index++) {
+      // Empty cells stay clear, and the pattern behind the picture shows.
+      if (!empty?.(index)) {
+        const row = height - 1 - Math.floor(index / width);
+        const at = 4 * (row * width + (index % width));
+        const colour = 3 * place(values[index], low, high);
+        image.data.set(scale.subarray(colour, colour + 3), at);
+        image.data[at + 3] = 255;
+      }
+    }
+    context.putImageData(image, 0, 0);
+  }, [values, width, height, low, high, scale, empty]);
+
+  const point = (event: PointerEvent): void => {
+    const box = (event.currentTarget as Element).getBoundingClientRect();
+    const x = Math.floor(((event.clientX - box.left) / box.width) * width);
+    const y = height - 1 - Math.floor(((event.clientY - box.top) / box.height) * height);
+    setCell(x >= 0 && x < width && y >= 0 && y < height ? { x, y } : null);
+  };
+  const step = (event: KeyboardEvent): void => {
+    const move = STEPS[event.key];
+    if (move) {
+      event.preventDefault();
+      const from = cell ?? { x: Math.floor(width / 2), y: Math.floor(height / 2) };
+      setCell({
+        x: Math.max(0, Math.min(width - 1, from.x + move[0])),
+        y: Math.max(0, Math.min(height - 1, from.y + move[1])),
+      });
+    } else if (event.key === "Escape") {
+      setCell(null);
+    }
+  };
+  const index = cell ? cell.y * width + cell.x : -1;
+  const isEmpty = index >= 0 && empty?.(index) === true;
+  return (
+    <figure class="heat-map">
+      <div
+        class="heat-map-frame"
+        role="group"
+        aria-label={`${title}: cells`}
+        tabIndex={0}
+        onPointerMove={point}
+        onPointerDown={point}
+        onPointerLeave={() => setCell(null)}
+        onKeyDown={step}
+      >
+        <canvas
+          ref={canvas}
+          width={width}
+          height={height}
+          role="img"
+          aria-label={`${title}: ${width} by ${height} cells, ${quantity} from ${number(low)} to ${number(high)}`}
+          style={{ aspectRatio: `${width} / ${height}` }}
+        />
+        {cell && (
+          <span
+            class="heat-map-cursor"
+            style={{
+              left: `${(100 * cell.x) / width}%`,
+              bottom: `${(100 * cell.y) / height}%`,
+              width: `${100 / width}%`,
+              height: `${100 / height}%`,
+            }}
+          />
+        )}
+      </div>
+      <ColourBar
+        scale={scale}
+        low={low}
+        high={high}
+        label={quantity}
+        mark={index >= 0 && !isEmpty ? values[index] : null}
+      />
+      <output class="reading" aria-live="polite">
+        {cell ? (
+          <>
+            <b>
+              x {cell.x}, y {cell.y}
+            </b>{" "}
+            {isEmpty ? "no flow ended here" : `${quantity} ${number(values[index])}`}
+            {!isEmpty && describe && <> · {describe(index)}</>}
+          </>
+        ) : (
+          <span class="quiet">Point at a cell to read it.</span>
+        )}
+      </output>
+    </figure>
+  );
+}

@@ -1,0 +1,107 @@
+/** What components share in behaviour. */
+
+import { type Inputs, useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { pause } from "../api/event_stream";
+import { explain, isAbort } from "../api/http";
+
+export interface Loaded<T> {
+  value: T | null;
+  failure: string | null;
+  loading: boolean;
+  reload: () => void;
+}
+
+/** Loads something whenever `inputs` change; what came before stays until the next is there. */
+export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, inputs: Inputs): Loaded<T> {
+  const [value, setValue] = useState<T | null>(null);
+  const [failure, setFailure] = useState<string | null>(null);
+  const [loading, setLoading] = useState(true);
+  const [round, setRound] = useState(0);
+  const latest = useRef(load);
+  latest.current = load;
+  useEffect(() => {
+    const controller = new AbortController();
+    setLoading(true);
+    latest
+      .current(controller.signal)
+      .then((loaded) => {
+        if (!controller.signal.aborted) {
+          setValue(() => loaded);
+          setFailure(null);
+          setLoading(false);
+        }
+      })
+      .catch((error: unknown) => {
+        if (!controller.signal.aborted && !isAbort(error)) {
+          setFailure(explain(error));
+          setLoading(false);
+        }
+      });
+    return () => controller.abort();
+  }, [...inputs, round]);
+  const reload = useCallback(() => setRound((number) => number + 1), []);
+  return { value, failure, loading, reload };
+}
+
+/** Calls something again and again while the page is visible, each time after the last has ended. */
+export function useRepeat(act: (signal: AbortSignal) => Promise<void>, periodMs: number): void {
+  const latest = useRef(act);
+  latest.current = act;
+  useEffect(() => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const loop = async (): Promise<void> => {
+      while (!signal.aborted) {
+        await pause(periodMs, signal);
+        if (!signal.aborted && document.visibilityState === "visible") {
+          await latest.current(signal);
+        }
+      }
+    };
+    loop().catch(() => {});
+    return () => controller.abort();
+  }, [periodMs]);
+}
+
+export interface Size {
+  width: number;
+  height: number;
+}
+
+/** The size of an element, followed as it changes. */
+export function useSize<T extends Element>(): [(element: T | null) => void, Size] {
+  const [size, setSize] = useState<Size>({ width: 0, height: 0 });
+  const observer = useRef<ResizeObserver | null>(null);
+  const attach = useCallback((element: T | null) => {
+    observer.current?.disconnect();
+    observer.current = null;
+    if (element) {
+      observer.current = new ResizeObserver(([entry]) => {
+        const { width, height } = entry.contentRect;
+        setSize({ width: Math.round(width), height: Math.round(height) });
+      });
+      observer.current.observe(element);
+    }
+  }, []);
+  return [attach, size];
+}
+
+/** Whether a media query holds, followed as it changes. */
+export function useMedia(text: string): boolean {
+  const [holds, setHolds] = useState(() => matchMedia(text).matches);
+  useEffect(() => {
+    const media = matchMedia(text);
+    const changed = () => setHolds(media.matches);
+    media.addEventListener("change", changed);
+    changed();
+    return () => media.removeEventListener("change", changed);
+  }, [text]);
+  return holds;
+}
+
+/** The title of the page, for the window and its history. */
+export function useTitle(title: string): void {
+  useEffect(() => {
+    document.title = `${title} · Energy Flow`;
+  }, [title]);
+}

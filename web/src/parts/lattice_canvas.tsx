@@ -1,0 +1,164 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Journey } from "../lattice/journey";
+import type { Player } from "../lattice/player";
+import { type Label, LatticeView, type PlanePicture } from "../lattice/view";
+import { count } from "../text/numbers";
+import { useMedia, useSize } from "./hooks";
+import { Notice } from "./notice";
+
+interface LatticeCanvasProps {
+  journey: Journey;
+  player: Player;
+  values: Float32Array;
+  standing: Uint8Array;
+  showArrived: boolean;
+  planes: [PlanePicture | null, PlanePicture | null];
+  onPick: (flow: number) => void;
+  /** What the picture shows, in words. */
+  title: string;
+}
+
+const NAMES: Record<Label["name"], string> = { z0: "z0", input: "input", zdepth: "zdepth" };
+const PICK_REACH_PIXELS = 14;
+const TURN = Math.PI / 24;
+
+/** The box with its flows. Drag or arrow keys turn it, the wheel or + and − come nearer. */
+export function LatticeCanvas(props: LatticeCanvasProps) {
+  const { journey, player, values, standing, showArrived, planes, onPick, title } = props;
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const labels = useRef<HTMLDivElement>(null);
+  const figures = useRef<HTMLOutputElement>(null);
+  const [view, setView] = useState<LatticeView | null>(null);
+  const [broken, setBroken] = useState(false);
+  const [attach, size] = useSize<HTMLDivElement>();
+  const dark = useMedia("(prefers-color-scheme: dark)");
+
+  useEffect(() => {
+    if (!canvas.current) {
+      return undefined;
+    }
+    let made: LatticeView;
+    try {
+      made = new LatticeView(canvas.current);
+    } catch {
+      setBroken(true);
+      return undefined;
+    }
+    made.onLabels = (places) => {
+      for (const { name, x, y } of places) {
+        const label = labels.current?.querySelector<HTMLElement>(`[data-label="${name}"]`);
+        if (label) {
+          label.style.left = `${100 * x}%`;
+          label.style.top = `${100 * y}%`;
+        }
+      }
+    };
+    made.start();
+    setView(made);
+    return () => made.dispose();
+  }, []);
+
+  useEffect(() => {
+    if (view && size.width && size.height) {
+      view.resize(size.width, size.height);
+    }
+  }, [view, size]);
+  useEffect(() => {
+    if (view && canvas.current) {
+      const style = getComputedStyle(canvas.current);
+      view.setTheme(style.getPropertyValue("--line-strong"), style.getPropertyValue("--accent"));
+    }
+  }, [view, dark, planes]);
+  useEffect(() => view?.setJourney(journey), [view, journey]);
+  useEffect(() => view?.setValues(values), [view, journey, values]);
+  useEffect(() => view?.setStanding(standing), [view, journey, standing]);
+  useEffect(() => view?.setArrivedShown(showArrived), [view, showArrived]);
+  useEffect(() => view?.setPlanes(...planes), [view, planes]);
+  useEffect(() => {
+    if (!view) {
+      return undefined;
+    }
+    view.onFrame = (elapsed) => player.pass(elapsed);
+    view.setTime(player.time);
+    return player.listen(() => view.setTime(player.time));
+  }, [view, player, journey]);
+  useEffect(() => {
+    if (!view) {
+      return undefined;
+    }
+    const timer = setInterval(() => {
+      const now = view.figures();
+      if (figures.current && now.frames) {
+        figures.current.dataset.drawCalls = String(now.drawCalls);
+        figures.current.dataset.median = now.median.toFixed(2);
+        figures.current.dataset.worst = now.worst.toFixed(2);
+        figures.current.dataset.frames = String(now.frames);
+        const script = now.median > 0 ? ` · ${now.median.toFixed(1)} ms of script a frame` : "";
+        figures.current.textContent = `${count(journey.flow.length)} flows · ${now.drawCalls} draw calls${script}`;
+      }
+    }, 500);
+    return () => clearInterval(timer);
+  }, [view, journey]);
+
+  const pressed = useRef<[number, number] | null>(null);
+  const release = (event: PointerEvent): void => {
+    const from = pressed.current;
+    pressed.current = null;
+    // A press that moved has turned the box.
+    if (!view || !from || Math.hypot(event.clientX - from[0], event.clientY - from[1]) > 4) {
+      return;
+    }
+    const box = (event.currentTarget as Element).getBoundingClientRect();
+    const x = (2 * (event.clientX - box.left)) / box.width - 1;
+    const y = 1 - (2 * (event.clientY - box.top)) / box.height;
+    onPick(view.pick(x, y, 2 * PICK_REACH_PIXELS * devicePixelRatio));
+  };
+  const press = (event: KeyboardEvent): void => {
+    const acts: Record<string, () => void> = {
+      ArrowLeft: () => view?.orbit(-TURN, 0),
+      ArrowRight: () => view?.orbit(TURN, 0),
+      ArrowUp: () => view?.orbit(0, -TURN),
+      ArrowDown: () => view?.orbit(0, TURN),
+      "+": () => view?.zoom(0.9),
+      "-": () => view?.zoom(1.1),
+      " ": () => player.toggle(),
+      Escape: () => onPick(-1),
+    };
+    const act = acts[event.key];
+    if (act) {
+      event.preventDefault();
+      act();
+    }
+  };
+  if (broken) {
+    return (
+      <Notice tone="problem">
+        This browser shows no WebGL, which the lattice is drawn with. The records below are the
+        same.
+      </Notice>
+    );
+  }
+  return (
+    <div class="lattice-frame" ref={attach}>
+      <canvas
+        ref={canvas}
+        tabIndex={0}
+        role="img"
+        aria-label={`${title}. Drag or use the arrow keys to turn, plus and minus to zoom, space to play.`}
+        onPointerDown={(event) => {
+          pressed.current = [event.clientX, event.clientY];
+        }}
+        onPointerUp={release}
+        onKeyDown={press}
+      />
+      <div ref={labels} aria-hidden="true">
+        {(Object.keys(NAMES) as Label["name"][]).map((name) => (
+          <span key={name} class="lattice-label" data-label={name}>
+            {NAMES[name]}
+          </span>
+        ))}
+      </div>
+      <output ref={figures} class="lattice-figures" />
+    </div>
+  );
+}

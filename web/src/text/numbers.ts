@@ -1,0 +1,114 @@
+/** Numbers, sizes and times in words for people. */
+
+const COUNT = new Intl.NumberFormat("en");
+const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+
+export function count(value: number): string {
+  return COUNT.format(value);
+}
+
+export function compact(value: number): string {
+  return Math.abs(value) < 10_000 ? COUNT.format(round(value, 4)) : SHORT.format(value);
+}
+
+/** Four significant digits, or a dash where nothing is known. */
+export function number(value: number | null | undefined, digits = 4): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) {
+    return "–";
+  }
+  if (Number.isInteger(value)) {
+    return COUNT.format(value);
+  }
+  const size = Math.abs(value);
+  if (size < 1e-4 || size >= 1e7) {
+    return value
+      .toExponential(digits - 1)
+      .replace("-", "−")
+      .replace("e+", "e");
+  }
+  return COUNT.format(round(value, digits)) === "0"
+    ? value.toPrecision(digits)
+    : new Intl.NumberFormat("en", { maximumSignificantDigits: digits }).format(value);
+}
+
+function round(value: number, digits: number): number {
+  return Number(value.toPrecision(digits));
+}
+
+export function percent(share: number): string {
+  return `${number(100 * share, 3)} %`;
+}
+
+export function bytes(value: number | null | undefined): string {
+  if (value === null || value === undefined) {
+    return "–";
+  }
+  let size = value;
+  for (const unit of ["B", "KiB", "MiB", "GiB"]) {
+    if (size < 1024) {
+      return `${number(size, 3)} ${unit}`;
+    }
+    size /= 1024;
+  }
+  return `${number(size, 3)} TiB`;
+}
+
+export function milliseconds(value: number | null | undefined): string {
+  if (value === null || value === undefined) {
+    return "–";
+  }
+  if (value < 1000) {
+    return `${number(value, 3)} ms`;
+  }
+  const seconds = value / 1000;
+  if (seconds < 60) {
+    return `${number(seconds, 3)} s`;
+  }
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 60
+    ? `${minutes} min ${Math.round(seconds % 60)} s`
+    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** "3 min ago", for times of the last day; later ones as a date. */
+export function ago(iso: string, now: number): string {
+  const seconds = Math.max(0, (now - Date.parse(iso)) / 1000);
+  if (seconds < 10) {
+    return "just now";
+  }
+  if (seconds < 60) {
+    return `${Math.floor(seconds / 10) * 10} s ago`;
+  }
+  if (seconds < 3600) {
+    return `${Math.floor(seconds / 60)} min ago`;
+  }
+  if (seconds < 86_400) {
+    return `${Math.floor(seconds / 3600)} h ago`;
+  }
+  return new Date(iso).toLocaleDateString("en-GB", { dateStyle: "medium" });
+}
+
+export function moment(iso: string | null): string {
+  return iso === null
+    ? "–"
+    : new Date(iso).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+}
+
+export function shortId(runId: string): string {
+  return runId.slice(0, 8);
+}
+
+/** Round numbers that divide a range into about `parts`. */
+export function ticks(low: number, high: number, parts: number): number[] {
+  if (!(high > low)) {
+    return [low];
+  }
+  const rough = (high - low) / parts;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? rough;
+  const first = Math.ceil(low / step - 1e-9);
+  const last = Math.floor(high / step + 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, index) => {
+    return Number(((first + index) * step).toPrecision(12));
+  });
+}

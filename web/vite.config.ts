@@ -1,0 +1,26 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  base: "./",
+  build: {
+    outDir: "../service/web/dist",
+    emptyOutDir: true,
+    target: "es2022",
+    // The bundle is committed, so its text must not depend on the machine that builds it.
+    reportCompressedSize: false,
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 1000,
+    license: { fileName: "licenses.md" },
+  },
+  worker: { format: "es" },
+  // Only for `npm run dev`: the pages from here, the data from a server beside it.
+  server: {
+    proxy: { "/v1": "http://127.0.0.1:8000", "/readyz": "http://127.0.0.1:8000" },
+  },
+  test: {
+    environment: "happy-dom",
+    include: ["tests/**/*.test.{ts,tsx}"],
+    restoreMocks: true,
+  },
+});
