@@ -23,6 +23,8 @@ def describe_machine(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device,
+        # Threads that wait for work by spinning take the cores from others, and suffer likewise.
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
         "commit": commit(),
         # Others at work on the machine make every figure noisier.
         "load_average": round(os.getloadavg()[0], 2),

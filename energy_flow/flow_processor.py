@@ -121,6 +121,10 @@ class FlowProcessor(nn.Module):
             return contextlib.nullcontext()
         return torch.inference_mode()
 
+    def prepare(self) -> None:
+        """Packs the weights and tries the block heights, which the first run would wait for."""
+        self.empty()
+
     def empty(self, config: FlowConfig | None = None) -> FlowState:
         """A pool without samples, in the config's precision."""
         config = config or self.config

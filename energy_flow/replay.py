@@ -18,9 +18,12 @@ from energy_flow.decisions import Decisions
 from energy_flow.errors import EmbeddingError, Fault
 from energy_flow.flow_processor import FlowProcessor
 from energy_flow.pool import FlowState
+from energy_flow.result import SimulationResult
 from energy_flow.rules.termination import ACTIVE, Reason, is_tallied
 from energy_flow.trace import Trace
-from energy_flow.trace.records import COLUMN_DTYPES, KINDS
+from energy_flow.trace.difference import Difference, first_difference
+
+__all__ = ["Difference", "Replay", "Replaying", "first_difference", "reason_name", "replay"]
 
 PATH_DTYPES: Final[Mapping[str, Any]] = {
     "step": np.int32,
@@ -158,6 +161,52 @@ class _Recorder:
         )
 
 
+class Replaying:
+    """A replay under way, a step at a time, so that others can have their turns between.
+
+    Args:
+        embedding: float32 [E]. config: of the run. seed, sample_key: of its noise.
+        sample: its row in the run, for the trace.
+    """
+
+    def __init__(
+        self,
+        processor: FlowProcessor,
+        embedding: NDArray[np.float32],
+        config: FlowConfig,
+        seed: int,
+        sample_key: int,
+        sample: int = 0,
+    ) -> None:
+        self._processor = processor
+        self._recorder = _Recorder()
+        self._state = processor.enter(
+            processor.empty(config), embedding[None], config, seed, (sample_key,), sample
+        )
+        (self._cohort,) = self._state.cohorts
+        self._recorder.started(self._state)
+
+    def step(self) -> bool:
+        """Moves the flows that are active; false when there are none left.
+
+        Raises:
+            NonFiniteError: as the run did.
+        """
+        if self._state.active_flows:
+            self._state = self._processor.step(self._state, self._recorder.observe)
+            if self._cohort.failure is not None:
+                raise self._cohort.failure
+        return self._state.active_flows > 0
+
+    def result(self) -> SimulationResult:
+        """Trace and counters of the sample so far."""
+        return self._processor.finish(self._state, self._cohort, ())
+
+    def assembled(self, trace: Trace) -> Replay:
+        """The paths so far, with the trace of :meth:`result`; nothing here touches the device."""
+        return _assembled(self._recorder, trace)
+
+
 def replay(
     processor: FlowProcessor,
     embedding: NDArray[np.float32],
@@ -166,27 +215,11 @@ def replay(
     sample_key: int,
     sample: int = 0,
 ) -> Replay:
-    """Simulates one sample again.
-
-    Args:
-        embedding: float32 [E]. config: of the run. seed, sample_key: of its noise.
-        sample: its row in the run, for the trace.
-
-    Raises:
-        NonFiniteError: as the run did.
-    """
-    recorder = _Recorder()
-    state = processor.enter(
-        processor.empty(config), embedding[None], config, seed, (sample_key,), sample
-    )
-    (cohort,) = state.cohorts
-    recorder.started(state)
-    while state.active_flows:
-        state = processor.step(state, recorder.observe)
-        if cohort.failure is not None:
-            raise cohort.failure
-    trace = processor.finish(state, cohort, ()).trace
-    return _assembled(recorder, trace)
+    """Simulates one sample again, to its end; arguments and errors are those of Replaying."""
+    replaying = Replaying(processor, embedding, config, seed, sample_key, sample)
+    while replaying.step():
+        pass
+    return replaying.assembled(replaying.result().trace)
 
 
 def _assembled(recorder: _Recorder, trace: Trace) -> Replay:
@@ -222,54 +255,6 @@ def _assembled(recorder: _Recorder, trace: Trace) -> Replay:
 def reason_name(code: int) -> str | None:
     """Name of a reason, or nothing for a flow that has not ended."""
     return Reason(code).name.lower() if code >= 0 else None
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Where two traces of a sample part.
-
-    Attributes:
-        seq: number of the first record that differs, or that only one of them has.
-        first, second: that record in each, by column name; none where it is missing.
-    """
-
-    seq: int
-    first: dict[str, Any] | None
-    second: dict[str, Any] | None
-
-
-def first_difference(first: Trace, second: Trace) -> Difference | None:
-    """The first record at which two traces of one sample part; none when they are equal.
-
-    Records are matched by ``seq``; a record that either ring no longer holds is not compared.
-    ``sample`` is a row number and is left out.
-    """
-    one, two = first.columns, second.columns
-    begin = max(
-        (int(columns["seq"][0]) for columns in (one, two) if len(columns["seq"])), default=0
-    )
-    first_rows, second_rows = (np.flatnonzero(columns["seq"] >= begin) for columns in (one, two))
-    shared = min(len(first_rows), len(second_rows))
-    differs = np.zeros(shared, dtype=bool)
-    for name in COLUMN_DTYPES:
-        if name != "sample":
-            differs |= one[name][first_rows[:shared]] != two[name][second_rows[:shared]]
-    if differs.any():
-        at = int(np.argmax(differs))
-    elif len(first_rows) != len(second_rows):
-        at = shared
-    else:
-        return None
-    return Difference(
-        begin + at,
-        _record(one, first_rows[at]) if at < len(first_rows) else None,
-        _record(two, second_rows[at]) if at < len(second_rows) else None,
-    )
-
-
-def _record(columns: Columns, row: int) -> dict[str, Any]:
-    values = {name: columns[name][row].item() for name in COLUMN_DTYPES}
-    return {**values, "kind": KINDS[values["kind"]]}
 
 
 def _host(value: Any) -> Any:

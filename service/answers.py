@@ -22,14 +22,14 @@ def simulation_answer(live: LiveRun, order: Order, model: Model, total_ms: float
     """The answer to a simulation that succeeded, serialised; may take long."""
     gathered, summary = live.gathered, live.summary
     assert gathered is not None
-    records = _join(gathered.records, order.fields.trace.inline)
+    records = joined(gathered.records, order.fields.trace.inline)
     stored = order.fields.store
     return large_to_json(
         {
             "run_id": live.run_id,
             "model": model_view(model.name, model.trained, order.config.coord_version),
             "seed": order.seed,
-            "outputs": _concatenate(gathered.outputs),
+            "outputs": concatenated(gathered.outputs),
             "trace": {
                 **(summary.trace or {}),
                 "records": {**records, "kind": names_fragment(KINDS, records["kind"])},
@@ -131,13 +131,14 @@ def timestamp(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def _concatenate(chunks: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+def concatenated(chunks: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The outputs of consecutive chunks."""
     if len(chunks) == 1:
         return chunks[0]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _join(parts: list[dict[str, NDArray[Any]]], most: int) -> Mapping[str, NDArray[Any]]:
+def joined(parts: list[dict[str, NDArray[Any]]], most: int) -> Mapping[str, NDArray[Any]]:
     """The first records of consecutive chunks."""
     return {
         name: np.concatenate([np.zeros(0, dtype), *(part[name] for part in parts)])[:most]

@@ -12,7 +12,23 @@ from starlette.types import Scope
 from service import error_handlers, openapi
 from service.lifecycle import Service, default_config
 from service.middleware import ApiKey, Availability, BodyLimit, RequestIds
-from service.routes import events, health, models, outputs, runs, simulate, system, traces
+from service.monitoring.gauges import StateCollector
+from service.monitoring.requests import CountRequests
+from service.open_inference.statistics import InferenceStatistics
+from service.routes import (
+    events,
+    health,
+    metrics,
+    models,
+    open_inference,
+    open_inference_admin,
+    outputs,
+    replays,
+    runs,
+    simulate,
+    system,
+    traces,
+)
 from service.settings import Settings
 
 VERSION = "0.1.0"
@@ -51,10 +67,26 @@ def create_app(settings: Settings) -> FastAPI:
         version=VERSION,
         description="Embeddings in; surfaces, event traces and memory telemetry out.",
         lifespan=lifespan,
+        # Clients of the Open Inference Protocol take a redirect for a failure.
+        redirect_slashes=False,
     )
     app.state.service = service
-    for routes in (health, simulate, runs, events, outputs, traces, models, system):
+    app.state.inference_statistics = InferenceStatistics()
+    for routes in (
+        health,
+        metrics,
+        simulate,
+        runs,
+        events,
+        outputs,
+        traces,
+        replays,
+        models,
+        system,
+    ):
         app.include_router(routes.router)
+    for inference_routes in (open_inference, open_inference_admin):
+        app.include_router(inference_routes.router)
     error_handlers.install(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=lambda scope: _body_limit(settings, scope))
@@ -62,6 +94,8 @@ def create_app(settings: Settings) -> FastAPI:
     key = settings.api_key
     app.add_middleware(ApiKey, key=None if key is None else key.get_secret_value())
     app.add_middleware(RequestIds)
+    app.add_middleware(CountRequests, instruments=service.instruments)
+    service.instruments.registry.register(StateCollector(service, VERSION))
     return app
 
 

@@ -67,7 +67,7 @@ def read_request(body: bytes) -> tuple[dict[str, Any], NDArray[np.float64] | Non
     if "embeddings" not in document:
         return document, None, [Fault(("embeddings",), "is required", None)]
     rows = document.pop("embeddings")
-    faults = _faults_of_rows(rows)
+    faults = faults_of_rows(rows)
     if faults:
         return document, None, faults
     return document, np.array(rows, dtype=np.float64), []
@@ -139,7 +139,7 @@ def _skip_space(body: bytes, position: int) -> int:
     return position
 
 
-def _faults_of_rows(rows: Any) -> list[Fault]:
+def faults_of_rows(rows: Any) -> list[Fault]:
     """What keeps rows from being a rectangle of numbers; the first fault of each sort."""
     if not isinstance(rows, list):
         return [Fault(("embeddings",), "must be a list of rows of numbers", rows)]

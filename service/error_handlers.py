@@ -25,9 +25,13 @@ def install(app: FastAPI) -> None:
 
 async def _told(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
+    run_id = problem.extra.get("run_id")
+    if run_id is not None:
+        request.state.run_id = run_id
     if problem.status == 500:
-        log.error("%s %s", request.method, request.url.path, exc_info=error)
-    return problem.response()
+        told = {"request_id": request.state.request_id, "run_id": run_id}
+        log.error("%s %s", request.method, request.url.path, exc_info=error, extra=told)
+    return problem.response(request.url.path)
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -38,14 +42,14 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         detail = f"{request.method} is not allowed at {request.url.path}; allowed: {allowed}"
-    return Problem(error.status_code, detail, headers=error.headers).response()
+    return Problem(error.status_code, detail, headers=error.headers).response(request.url.path)
 
 
-async def _parameters(_request: Request, error: Exception) -> Response:
+async def _parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = []
     for entry in error.errors():
         # "query" or "path" is no part of the caller's names.
         loc = tuple(entry["loc"])[1:] or ("body",)
         faults.append(Fault(loc, str(entry["msg"]), entry.get("input")))
-    return invalid(faults).response()
+    return invalid(faults).response(request.url.path)

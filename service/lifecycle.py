@@ -17,12 +17,15 @@ from energy_flow.errors import ConfigError, Fault
 from energy_flow.presets import preset
 from energy_flow.telemetry.memory import memory_limit
 from service.models import DEFAULT, ModelRegistry
+from service.monitoring.instruments import Instruments
 from service.problems import Problem
+from service.replays import Replays
 from service.runs import Runs
 from service.settings import Settings
 from service.store.archive import RunArchive
 from service.store.catalog import RunCatalog
 from service.store.database import Database
+from service.store.safety import SafetyThread
 from service.store.tables import RunRow
 from service.store.writer import Writer
 
@@ -49,10 +52,11 @@ class DataDirInUseError(RuntimeError):
 class Service:
     """The engine, the archive and the models of one server.
 
-    ``models``, ``runs``, ``archive`` and ``engine`` are there once it is ready.
+    ``models``, ``runs``, ``replays``, ``archive`` and ``engine`` are there once it is ready.
 
     Attributes:
         state: where it is in its life.
+        instruments: what is counted.
         failure: why it could not start.
     """
 
@@ -60,14 +64,17 @@ class Service:
     archive: RunArchive
     models: ModelRegistry
     runs: Runs
+    replays: Replays
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.instruments = Instruments()
         self.state = State.STARTING
         self.failure: BaseException | None = None
         self._lock_file: IO[bytes] | None = None
         self._database: Database | None = None
         self._writer = Writer()
+        self._safety: SafetyThread | None = None
         self._engine_started = False
         self._starting: asyncio.Task[None] | None = None
         self._resuming: asyncio.Task[None] | None = None
@@ -110,6 +117,11 @@ class Service:
         """Of the default model, once it is loaded."""
         return self.models.find(DEFAULT).config if self.state is State.READY else None
 
+    @property
+    def opened(self) -> bool:
+        """Whether engine, archive and models are there."""
+        return self.state in (State.READY, State.DRAINING) and hasattr(self, "runs")
+
     async def drain(self) -> None:
         """Takes no new work, gives running work its time, and stops everything; once."""
         if self._draining is None:
@@ -118,8 +130,12 @@ class Service:
 
     async def _start(self, config: FlowConfig, device: str) -> None:
         try:
-            waiting = await asyncio.to_thread(self._open, config, device)
-            self.runs = Runs(self.engine, self.archive, self._writer, asyncio.get_running_loop())
+            waiting, safety = await asyncio.to_thread(self._open, config, device)
+            loop = asyncio.get_running_loop()
+            self.runs = Runs(
+                self.engine, self.archive, self._writer, safety, loop, self.instruments
+            )
+            self.replays = Replays(self.engine, self.archive, self.models)
             if self.state is State.STARTING:
                 self.state = State.READY
                 self._resuming = asyncio.create_task(self.runs.resume(waiting, self.models))
@@ -129,7 +145,7 @@ class Service:
             self.state = State.FAILED
             log.exception("the server could not start")
 
-    def _open(self, config: FlowConfig, device: str) -> list[RunRow]:
+    def _open(self, config: FlowConfig, device: str) -> tuple[list[RunRow], SafetyThread]:
         settings = self.settings
         self._database = Database(settings.index_url)
         catalog = RunCatalog(self._database)
@@ -138,10 +154,13 @@ class Service:
             lambda: Problem(503, "interrupted by a restart of the server")
         )
         self._writer.start()
+        self._safety = safety = SafetyThread(self.archive)
+        safety.start()
         self.engine = Engine(
             device=device,
             memory_limit_bytes=memory_limit(device, settings.memory_limit),
             max_queued_flow_steps=settings.max_queued_flow_steps,
+            on_step=self.instruments.stepped,
         )
         self.engine.start()
         self._engine_started = True
@@ -149,7 +168,7 @@ class Service:
             self._database, settings.data_dir / "models", self.engine, device
         )
         self.models.open(config, settings.model)
-        return waiting
+        return waiting, safety
 
     async def _stop(self) -> None:
         ready = self.state is State.READY
@@ -164,6 +183,8 @@ class Service:
         if self._engine_started:
             await asyncio.to_thread(self.engine.drain, self.settings.drain_seconds)
         await asyncio.to_thread(self._writer.stop)
+        if self._safety is not None:
+            await asyncio.to_thread(self._safety.stop)
         if ready:
             self.runs.close()
         if self._database is not None:

@@ -59,7 +59,10 @@ class RequestIds:
         except Exception as error:
             problem = problem_of(error)
             if problem.status == 500:
-                error_log.exception("%s %s %s", scope["method"], scope["path"], request_id)
+                told = {"request_id": request_id, "run_id": _run_of(scope)}
+                error_log.exception(
+                    "%s %s %s", scope["method"], scope["path"], request_id, extra=told
+                )
             if status is not None:
                 raise
             await problem(scope, receive, send_with_id)
@@ -71,7 +74,15 @@ class RequestIds:
                 status if status is not None else "-",
                 (time.perf_counter() - started) * 1e3,
                 request_id,
+                extra={"request_id": request_id, "run_id": _run_of(scope)},
             )
+
+
+def _run_of(scope: Scope) -> str | None:
+    """The run that a request made or asked for."""
+    made = scope["state"].get("run_id")
+    asked = scope.get("path_params", {}).get("run_id")
+    return made or (asked if isinstance(asked, str) else None)
 
 
 class ApiKey:
@@ -106,6 +117,7 @@ class Availability:
     """
 
     PREFIXES = ("/v1/", "/v2/", "/v2")
+    ALWAYS = "/v2/health/live"
 
     def __init__(self, app: ASGIApp, state: Callable[[], str]) -> None:
         self.app = app
@@ -113,7 +125,8 @@ class Availability:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        if scope["type"] == "http" and scope["path"].startswith(self.PREFIXES):
+        path = scope.get("path", "")
+        if scope["type"] == "http" and path.startswith(self.PREFIXES) and path != self.ALWAYS:
             state = self.state()
             reading = scope["method"] in ("GET", "HEAD", "OPTIONS")
             if state != "ready" and not (state == "draining" and reading):

@@ -177,6 +177,20 @@ class ModelRegistry:
             self._models[model.name] = model
             return model, False
 
+    def unload(self, name: str) -> Model:
+        """Lets go of a model's networks; runs that use them go on.
+
+        Raises:
+            Problem: 404; 409, the default model stays loaded.
+        """
+        with self._making:
+            model = self.find(name)
+            if name == DEFAULT:
+                raise Problem(409, "the default model stays loaded")
+            model = replace(model, processor=None)
+            self._models[name] = model
+            return model
+
     def checkpoint(self, model: Model) -> Path:
         """A file with the model; the default one's is made when it is first asked for."""
         if model.checkpoint is not None:
@@ -198,7 +212,9 @@ class ModelRegistry:
 
     def _on_device(self, make: Callable[[], FlowProcessor]) -> FlowProcessor:
         """Makes a model where it will run: an accelerator belongs to the engine's thread."""
-        return make() if self._device == "cpu" else self._engine.call(make).result()
+        processor = make() if self._device == "cpu" else self._engine.call(make).result()
+        self._engine.call(processor.prepare).result()
+        return processor
 
     def _load(self, name: str) -> Model:
         with self._making:

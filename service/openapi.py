@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from energy_flow.config import FlowConfig
+from service.open_inference import schemas as open_inference
 from service.orders import JSON, NPY
 from service.problems import MEDIA_TYPE, TITLES
 from service.schemas import ModelFields, ProblemView, SimulateRequest
@@ -35,6 +36,19 @@ _NPY_QUERY = {
     "store": {"type": "boolean"},
     "timeout_ms": {"type": "integer"},
 }
+
+
+_READ_BY_HAND = (
+    SimulateRequest,
+    ModelFields,
+    ProblemView,
+    open_inference.InferRequest,
+    open_inference.InferParameters,
+    open_inference.IndexQuestion,
+    open_inference.RepositoryAction,
+    open_inference.TraceSetting,
+    open_inference.LogSettings,
+)
 
 
 def simulate_body() -> dict[str, Any]:
@@ -73,7 +87,7 @@ def document(app: FastAPI, config: FlowConfig, preset: str) -> dict[str, Any]:
         routes=app.routes,
     )
     _, schemas = models_json_schema(
-        [(SimulateRequest, "validation"), (ModelFields, "validation"), (ProblemView, "validation")],
+        [(model, "validation") for model in _READ_BY_HAND],
         ref_template=_REF,
     )
     told.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])

@@ -32,6 +32,9 @@ from energy_flow.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 
+OPEN_INFERENCE = "/v2"
+"""Below it, refusals have the form of the Open Inference Protocol."""
+
 # Enough to recognise a value by; a refusal must not send a body back whole.
 LONGEST_GOT = 200
 MOST_SHOWN = 10
@@ -50,6 +53,7 @@ TITLES: Mapping[int, str] = {
     429: "Queue full",
     499: "Client closed request",
     500: "Internal error",
+    501: "Not offered",
     503: "Unavailable",
     504: "Deadline passed",
     507: "Disk full",
@@ -108,18 +112,19 @@ class Problem(Exception):
             headers=self.headers,
         )
 
-    def response(self) -> Response:
-        """The answer to send."""
+    def response(self, path: str = "") -> Response:
+        """The answer to send to a request for a path."""
+        inference = path == OPEN_INFERENCE or path.startswith(OPEN_INFERENCE + "/")
         return Response(
-            orjson.dumps(self.to_dict()),
+            orjson.dumps({"error": self.detail} if inference else self.to_dict()),
             status_code=self.status,
             headers=self.headers,
-            media_type=MEDIA_TYPE,
+            media_type="application/json" if inference else MEDIA_TYPE,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the answer, so that middleware can hand over to it."""
-        await self.response()(scope, receive, send)
+        await self.response(scope["path"])(scope, receive, send)
 
 
 def invalid(faults: Iterable[Fault]) -> Problem:

@@ -5,15 +5,28 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from energy_flow.errors import DeadlineExceeded, EngineUnavailable, RunCancelled
 from energy_flow.result import SimulationResult
+from energy_flow.telemetry.logs import lines_of
 from service.live_run import Keeping, LiveRun
 from service.problems import Problem, is_disk_full, problem_of
 from service.store.archive import RunArchive
+from service.store.safety import SafetyThread
 from service.store.writer import Writer
 
 log = logging.getLogger(__name__)
+
+
+class RunObserver(Protocol):
+    """Counts what happens to runs; called on the writer's thread."""
+
+    def chunk_ended(self, result: SimulationResult) -> None:
+        """Samples of a run have ended."""
+
+    def run_ended(self, live: LiveRun) -> None:
+        """A run has ended and is in its place."""
 
 
 class ArchiveRecorder:
@@ -22,19 +35,24 @@ class ArchiveRecorder:
     Args:
         cancel: ends a run in the engine; called when it cannot be kept.
         settled: called on the writer's thread when a run has ended and is in its place.
+        observer: counts.
     """
 
     def __init__(
         self,
         archive: RunArchive,
         writer: Writer,
+        safety: SafetyThread,
         cancel: Callable[[str], object],
         settled: Callable[[LiveRun], None],
+        observer: RunObserver,
     ) -> None:
         self._archive = archive
         self._writer = writer
+        self._safety = safety
         self._cancel = cancel
         self._settled = settled
+        self._observer = observer
         self.stopping = False
 
     def begin(self, live: LiveRun) -> None:
@@ -54,17 +72,19 @@ class ArchiveRecorder:
 
     def end(self, live: LiveRun) -> None:
         """The engine is done with it."""
-        self._writer.put(lambda: self._end(live))
+        self._writer.put(lambda: self._end_in_its_name(live))
 
     def _guard(self, live: LiveRun, write: Callable[[], None]) -> None:
         """Writes, unless that has already failed for this run; a failure ends it."""
         if live.storage_error is not None or live.withdrawn:
             return
         try:
-            write()
+            with lines_of(live.run_id):
+                write()
         except Exception as error:
             if not is_disk_full(error):
-                log.exception("run %s could not be kept", live.run_id)
+                told = {"run_id": live.run_id}
+                log.exception("run %s could not be kept", live.run_id, extra=told)
             live.storage_error = error
             self._cancel(live.run_id)
 
@@ -91,11 +111,16 @@ class ArchiveRecorder:
             # Of a run that broke off, samples in the middle may be missing; the first are kept.
             return
         record = live.sum_up(first_sample, result)
+        self._observer.chunk_ended(result)
         if live.keeping is not Keeping.ANSWER:
             self._make_folder(live)
             self._archive.folder(live.run_id).append(
                 first_sample, live.samples, result.outputs, result.trace, record
             )
+
+    def _end_in_its_name(self, live: LiveRun) -> None:
+        with lines_of(live.run_id):
+            self._end(live)
 
     def _end(self, live: LiveRun) -> None:
         state, problem = self._outcome(live)
@@ -106,6 +131,8 @@ class ArchiveRecorder:
             log.exception("the end of run %s could not be kept", live.run_id)
             state, problem = "failed", problem_of(error)
         live.settle(state, problem)
+        self._observer.run_ended(live)
+        log.info("run %s: %s", live.run_id, state)
         self._settled(live)
 
     def _outcome(self, live: LiveRun) -> tuple[str, Problem | None]:
@@ -166,7 +193,7 @@ class ArchiveRecorder:
                 self._archive.empty(live.run_id, problem.to_dict(), live.final_event_id)
             return state, problem
         if for_caller:
-            self._writer.put_when_idle(lambda: self._archive.make_safe(live.run_id))
+            self._safety.put(live.run_id)
         return state, problem
 
     def _remove(self, live: LiveRun) -> None:

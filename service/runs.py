@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Awaitable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ from service.live_run import Gathered, Keeping, LiveRun, Unsaved
 from service.models import Model, ModelRegistry
 from service.orders import Order
 from service.problems import Problem, unavailable
-from service.recording import ArchiveRecorder
+from service.recording import ArchiveRecorder, RunObserver
 from service.store.archive import RunArchive
+from service.store.safety import SafetyThread
 from service.store.tables import RunRow
 from service.store.writer import Writer
 
@@ -75,7 +76,9 @@ class Runs:
         engine: Engine,
         archive: RunArchive,
         writer: Writer,
+        safety: SafetyThread,
         loop: asyncio.AbstractEventLoop,
+        observer: RunObserver,
     ) -> None:
         self._engine = engine
         self._archive = archive
@@ -83,10 +86,17 @@ class Runs:
         self._lock = threading.Lock()
         self._live: dict[str, LiveRun] = {}
         self._ended: OrderedDict[str, LiveRun] = OrderedDict()
-        self._recorder = ArchiveRecorder(archive, writer, engine.cancel, self._forget)
+        self._recorder = ArchiveRecorder(
+            archive, writer, safety, engine.cancel, self._forget, observer
+        )
 
-    async def simulate(self, order: Order, model: Model, client_gone: Awaitable[None]) -> LiveRun:
+    async def simulate(
+        self, order: Order, model: Model, client_gone: Callable[[], Coroutine[Any, Any, None]]
+    ) -> LiveRun:
         """Runs now and waits for the end.
+
+        Args:
+            client_gone: waits until the client hangs up.
 
         Returns:
             the run with its results, to be released once they are told.
@@ -108,8 +118,8 @@ class Runs:
             else None,
         )
         self._submit(live, _work(order, model, order.embeddings))
-        settled = asyncio.ensure_future(live.wait())
-        gone = asyncio.ensure_future(client_gone)
+        settled = asyncio.create_task(live.wait())
+        gone = asyncio.create_task(client_gone())
         try:
             await asyncio.wait({settled, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:

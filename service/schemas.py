@@ -92,6 +92,15 @@ class ModelFields(_Request):
     model_seed: int | None = Field(None, ge=0, le=MAX_SEED)
 
 
+class ReplayFields(_Request):
+    """A request to simulate one sample of a run again."""
+
+    sample: int = Field(ge=0, description="row in the run's request")
+    flow: int | None = Field(
+        None, ge=0, description="tell of this flow, its ancestors and descendants alone"
+    )
+
+
 class _Answer(BaseModel):
     model_config = ConfigDict(extra="allow")
 

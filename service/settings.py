@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     )
     keep_runs_bytes: int = Field(
         10 * GIBIBYTE, ge=0, description="finished runs beyond this are removed, oldest first"
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="lines for people, or one JSON object a line"
     )
     drain_seconds: float = Field(
         30.0, ge=0, description="what running work gets when the server is told to stop"

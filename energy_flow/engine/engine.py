@@ -37,6 +37,7 @@ from energy_flow.errors import (
 from energy_flow.flow_processor import FlowProcessor
 from energy_flow.footprint import footprint, require_fit
 from energy_flow.pool import Cohort, FlowState
+from energy_flow.telemetry.logs import lines_of
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,9 @@ class EngineStatus:
         heartbeat_age_seconds: since its thread last came round.
         queued_runs, queued_flow_steps: accepted and not started; flow-steps as upper bounds.
         active_runs, active_flows, active_samples: in the pools.
+        pool_flows: initial flows that pools take in at once.
+        admitted_bytes, admitted_flow_steps: of what is in the pools, by prediction: with the
+            rings, without the weights; and the upper bounds of those runs.
         flow_steps: done since the start. flow_steps_per_second: running mean; none before a step.
         out_of_memory_splits: times that the device ran out of memory and the work was split.
     """
@@ -87,6 +91,9 @@ class EngineStatus:
     active_runs: int
     active_samples: int
     active_flows: int
+    pool_flows: int
+    admitted_bytes: int
+    admitted_flow_steps: int
     flow_steps: int
     flow_steps_per_second: float | None
     out_of_memory_splits: int
@@ -115,6 +122,7 @@ class Engine:
         memory_limit_bytes: what pools may hold by prediction; no limit if none.
         max_queued_flow_steps: upper bounds of the runs that wait, together; the first run that
             waits is always taken.
+        on_step: told the seconds of every step of a pool, on the engine's thread.
     """
 
     def __init__(
@@ -123,6 +131,7 @@ class Engine:
         device: str = "cpu",
         memory_limit_bytes: int | None = None,
         max_queued_flow_steps: int = 10**12,
+        on_step: Callable[[float], None] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.memory_limit_bytes = memory_limit_bytes
@@ -140,6 +149,8 @@ class Engine:
         self._bound_ratio = 1.0
         self._splits = 0
         self._active = (0, 0, 0)
+        self._held: tuple[Chunk, ...] = ()
+        self._on_step = on_step
 
     def start(self) -> None:
         """Starts the thread."""
@@ -241,6 +252,7 @@ class Engine:
         with self._lock:
             queued = [run for run in self._queue if not run.started]
             runs, samples, flows = self._active
+            held, entered = self._held, [run for run in self._queue if run.started]
             return EngineStatus(
                 state=self._state,
                 heartbeat_age_seconds=time.monotonic() - self._beat,
@@ -249,6 +261,9 @@ class Engine:
                 active_runs=runs,
                 active_samples=samples,
                 active_flows=flows,
+                pool_flows=POOL_FLOWS.get(self.device.type, POOL_FLOWS["cpu"]),
+                admitted_bytes=sum(chunk.bytes for chunk in held),
+                admitted_flow_steps=sum(run.bound for run in entered),
                 flow_steps=self._flow_steps,
                 flow_steps_per_second=self._rate,
                 out_of_memory_splits=self._splits,
@@ -391,7 +406,9 @@ class Engine:
                 raise
             self._split(pool, [chunk])
             return
-        pool.chunks[pool.state.cohorts[-1]] = chunk
+        cohort = pool.state.cohorts[-1]
+        cohort.memory.limit_bytes = self.memory_limit_bytes
+        pool.chunks[cohort] = chunk
         if not run.started:
             run.started = True
             run.tell(run.listener.started)
@@ -406,11 +423,10 @@ class Engine:
                 self._split(pool, [])
                 return
             logger.exception("a step failed")
-            broken = _as_energy_flow_error(error)
-            self._empty(pool)
-            for chunk in list(pool.chunks.values()):
-                self._break_off(chunk.run, broken)
-            pool.chunks.clear()
+            # What the pool held is in an unknown state; none of it is read any more.
+            chunks = self._emptied(pool)
+            for chunk in chunks:
+                self._break_off(chunk.run, _as_energy_flow_error(error))
             return
         self._measure(moved, time.perf_counter() - before)
         for cohort, chunk in list(pool.chunks.items()):
@@ -432,7 +448,8 @@ class Engine:
         run = chunk.run
         run.in_flight -= 1
         try:
-            result = pool.processor.finish(pool.state, cohort, run.request.outputs)
+            with lines_of(run.request.run_id):
+                result = pool.processor.finish(pool.state, cohort, run.request.outputs)
         except EnergyFlowError as error:
             self._break_off(run, error)
             return
@@ -454,10 +471,11 @@ class Engine:
                 chunk = pool.chunks.pop(cohort)
                 run.in_flight -= 1
                 try:
-                    result = pool.processor.finish(pool.state, cohort, run.request.outputs)
+                    with lines_of(run.request.run_id):
+                        result = pool.processor.finish(pool.state, cohort, run.request.outputs)
                     run.deliver(chunk.start, result)
                 except EnergyFlowError as second:
-                    logger.error("a broken run's results are lost: %s", second)
+                    logger.error("results of run %s are lost: %s", run.request.run_id, second)
             if leaving:
                 pool.state = pool.state.left(leaving)
         run.end(error)
@@ -465,13 +483,12 @@ class Engine:
     def _split(self, pool: _Pool, entering: list[Chunk]) -> None:
         """The device ran out of memory: everything in the pool starts again, in halves, alone."""
         self._splits += 1
-        chunks = [*pool.chunks.values(), *entering]
-        self._empty(pool)
-        pool.chunks.clear()
+        chunks = [*self._emptied(pool), *entering]
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        for chunk in chunks:
+        for chunk in entering:
             chunk.run.in_flight -= 1
+        for chunk in chunks:
             if chunk.alone:
                 self._break_off(
                     chunk.run,
@@ -483,13 +500,20 @@ class Engine:
             else:
                 chunk.run.again += chunk.halves()
 
-    def _empty(self, pool: _Pool) -> None:
-        config = next((c.config for c in pool.state.cohorts), pool.processor.config)
-        pool.state = pool.processor.empty(config)
+    def _emptied(self, pool: _Pool) -> list[Chunk]:
+        """Forgets all that a pool holds; returns what it held."""
+        chunks = list(pool.chunks.values())
+        pool.chunks.clear()
+        for chunk in chunks:
+            chunk.run.in_flight -= 1
+        pool.state = pool.processor.empty(chunks[0].run.request.config if chunks else None)
+        return chunks
 
     def _measure(self, flow_steps: int, seconds: float) -> None:
         rate = flow_steps / max(seconds, 1e-9)
         self._flow_steps += flow_steps
+        if self._on_step is not None:
+            self._on_step(seconds)
         self._rate = rate if self._rate is None else self._rate + SMOOTHING * (rate - self._rate)
 
     def _tidy(self) -> None:
@@ -498,7 +522,9 @@ class Engine:
         active = {id(chunk.run) for pool in self._pools.values() for chunk in pool.chunks.values()}
         samples = sum(c.samples for pool in self._pools.values() for c in pool.chunks.values())
         flows = sum(pool.flows for pool in self._pools.values())
+        held = tuple(chunk for pool in self._pools.values() for chunk in pool.chunks.values())
         with self._lock:
+            self._held = held
             self._queue = [run for run in self._queue if not run.ended]
             self._active = (len(active), samples, flows)
             self._lock.notify_all()

@@ -13,6 +13,9 @@ Nothing is computed for a level that is off, and no handler is ever installed he
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from energy_flow.metrics import Counters, StepMetrics, summarize_step
 
@@ -20,6 +23,20 @@ STEP_INTERVAL = 10
 
 step_logger = logging.getLogger("energy_flow.step")
 run_logger = logging.getLogger("energy_flow.run")
+
+
+run_id: ContextVar[str | None] = ContextVar("run_id", default=None)
+"""The run that lines are about, for whoever formats them on the thread that logs."""
+
+
+@contextmanager
+def lines_of(run: str) -> Iterator[None]:
+    """What is logged in the block is about a run."""
+    token = run_id.set(run)
+    try:
+        yield
+    finally:
+        run_id.reset(token)
 
 
 def log_step(metrics: StepMetrics) -> None:

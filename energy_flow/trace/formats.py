@@ -41,6 +41,7 @@ __all__ = [
     "TraceFormat",
     "columns_of",
     "kind_codes",
+    "last_of",
     "last_record",
     "merge_parquet",
     "read_batches",
@@ -58,6 +59,7 @@ ROW_GROUP: Final = 16_384
 
 A filter reads the row groups that can hold what it keeps: fewer records in each is less to read.
 """
+
 
 class HasColumns(Protocol):
     """A trace: columns of equal length, sorted by (sample, seq)."""
@@ -163,6 +165,12 @@ def read_batches(
                         left -= len(kept)
                     if len(kept):
                         yield kept
+
+
+def last_of(batch: pa.RecordBatch) -> tuple[int, int]:
+    """(sample, seq) of the last record of a batch."""
+    row = batch.slice(len(batch) - 1).to_pydict()
+    return row["sample"][0], row["seq"][0]
 
 
 def last_record(paths: Sequence[str | Path]) -> tuple[int, int] | None:

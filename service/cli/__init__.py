@@ -17,6 +17,7 @@ from service.cli.failures import EXIT_FAILED, CommandFailed
 from service.cli.serve import serve
 from service.cli.simulate import simulate
 from service.cli.terminal import print_note, print_text
+from service.cli.trace import trace
 from service.client import FlowClientError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(serve)
 app.command()(simulate)
+app.command()(trace)
 app.add_typer(runs.app, name="runs")
 
 

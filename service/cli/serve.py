@@ -76,6 +76,9 @@ def serve(
     keep_runs_bytes: Annotated[
         int | None, _flag("Finished runs beyond this are removed, oldest first.", "10 GiB")
     ] = None,
+    log_format: Annotated[
+        str | None, _flag("text, or json: one object a line, with the run's id.", "text")
+    ] = None,
     drain_seconds: Annotated[
         float | None, _flag("What running work gets when the server is told to stop.", "30")
     ] = None,
@@ -98,6 +101,7 @@ def serve(
         "api_key": api_key,
         "allow_open": allow_open,
         "keep_runs_bytes": keep_runs_bytes,
+        "log_format": log_format,
         "drain_seconds": drain_seconds,
     }
     with needing_server_extra("serving"):

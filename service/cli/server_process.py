@@ -12,6 +12,7 @@ from energy_flow.device import resolve_device
 from energy_flow.errors import CheckpointError, ConfigError
 from service.cli.failures import EXIT_USAGE, CommandFailed
 from service.lifecycle import State, default_config
+from service.monitoring.log_lines import JsonLines
 from service.serving import FlowServer
 from service.settings import Settings
 
@@ -52,7 +53,7 @@ def run(settings: Settings, bound: socket.socket) -> None:
     except (CheckpointError, OSError) as error:
         raise CommandFailed(f"{settings.model}: {error}", EXIT_USAGE) from None
     server = AnnouncingServer(settings, address_of(bound))
-    _set_up_log()
+    _set_up_log(settings.log_format)
     # uvicorn leaves this way when the application cannot start; what it says follows below.
     with suppress(SystemExit):
         server.run(sockets=[bound])
@@ -60,11 +61,12 @@ def run(settings: Settings, bound: socket.socket) -> None:
         raise CommandFailed(f"the server could not start: {server.service.failure}")
 
 
-def _set_up_log() -> None:
+def _set_up_log(log_format: str) -> None:
     """One line a message on stderr; what libraries tell only from warnings on."""
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler()
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonLines() if log_format == "json" else text)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("energy_flow", "service"):
         logging.getLogger(name).setLevel(logging.INFO)
     # Its own handlers came with its config; its words belong among the others.

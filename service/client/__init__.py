@@ -30,6 +30,7 @@ from service.client.errors import (
 )
 from service.client.events import RunEvent
 from service.client.exchange import NO_RETRY, Retry
+from service.client.lookback import Comparison, Difference, Replay, SampleComparison
 from service.client.results import Estimate, Memory, Metrics, Model, Run, Simulation
 from service.client.trace import KINDS, Trace, TraceRecords
 
@@ -38,8 +39,10 @@ __all__ = [
     "NO_RETRY",
     "AsyncFlowClient",
     "BadRequest",
+    "Comparison",
     "Conflict",
     "DeadlinePassed",
+    "Difference",
     "Estimate",
     "FieldError",
     "FlowClient",
@@ -50,11 +53,13 @@ __all__ = [
     "NotFound",
     "Overloaded",
     "ProblemError",
+    "Replay",
     "ResponseTimeout",
     "Retry",
     "Run",
     "RunEvent",
     "RunInterrupted",
+    "SampleComparison",
     "ServerFailure",
     "ServerUnavailable",
     "ServerUnreachable",

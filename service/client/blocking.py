@@ -35,6 +35,12 @@ from service.client.exchange import (
     json_as,
     read_nothing,
 )
+from service.client.lookback import (
+    Comparison,
+    Replay,
+    comparison_from_json,
+    replay_from_json,
+)
 from service.client.results import (
     Estimate,
     Memory,
@@ -300,9 +306,55 @@ class FlowClient:
         )
         return self._ask(request, records_from_ndjson)
 
-    def download_trace(self, run_id: str, path: str | Path, *, format: str = "parquet") -> Path:
-        """Writes a run's whole trace to a file, ``parquet`` or ``ndjson``."""
-        return self._download(calls.trace_file(run_id, Path(path), format))
+    def download_trace(
+        self,
+        run_id: str,
+        path: str | Path,
+        *,
+        format: str = "parquet",
+        kind: str | Sequence[str] | None = None,
+        sample: int | Sequence[int] | None = None,
+        flow: int | Sequence[int] | None = None,
+        step_from: int | None = None,
+        step_to: int | None = None,
+        limit: int | None = None,
+    ) -> Path:
+        """Writes a run's trace, or the part that the filters of :meth:`trace` leave, to a file.
+
+        Args:
+            format: ``parquet``, ``arrow``, ``ndjson``, ``csv`` or ``perfetto``.
+        """
+        request = calls.trace_file(
+            run_id,
+            Path(path),
+            format,
+            kind=kind,
+            sample=sample,
+            flow=flow,
+            step_from=step_from,
+            step_to=step_to,
+            limit=limit,
+        )
+        return self._download(request)
+
+    def replay(self, run_id: str, sample: int, *, flow: int | None = None) -> Replay:
+        """Simulates one sample of a run again: where its flows were, step by step.
+
+        Args:
+            flow: tell of this flow, its ancestors and descendants alone.
+
+        Raises:
+            Conflict: the run has not ended, or its model is gone or not the same any more.
+        """
+        return self._ask(calls.replay(run_id, sample, flow), json_as(replay_from_json))
+
+    def compare(self, run_id: str, other: str) -> Comparison:
+        """Two runs side by side: metrics, surfaces, and where the traces of each sample part.
+
+        Raises:
+            Conflict: one has not ended, or their surfaces have different shapes.
+        """
+        return self._ask(calls.compare(run_id, other), json_as(comparison_from_json))
 
     def memory(self, run_id: str) -> Memory:
         """A run's memory telemetry."""

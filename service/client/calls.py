@@ -156,9 +156,21 @@ def trace(run_id: str, **filters: Any) -> Request:
     return get(path, "application/x-ndjson", format="ndjson", **filters)
 
 
-def trace_file(run_id: str, to: Path, format: str) -> Request:
-    """A request for the whole trace as a file."""
-    return replace(get(at("runs", run_id, "trace"), "*/*", format=format), save_to=to)
+def trace_file(run_id: str, to: Path, format: str, **filters: Any) -> Request:
+    """A request for a trace, or a part of it, as a file."""
+    path = at("runs", run_id, "trace")
+    return replace(get(path, "*/*", format=format, **filters), save_to=to)
+
+
+def replay(run_id: str, sample: int, flow: int | None) -> Request:
+    """A request to simulate a sample again, which changes nothing."""
+    request = post(at("runs", run_id, "replay"), {"sample": sample, "flow": flow})
+    return replace(request, repeatable=True)
+
+
+def compare(run_id: str, other: str) -> Request:
+    """A request for two runs side by side."""
+    return get(at("runs", run_id, "compare", other))
 
 
 def checkpoint(name: str, to: Path) -> Request:

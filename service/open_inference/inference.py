@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from energy_flow.errors import Fault
-from service.models import DEFAULT, Model
+from service.models import DEFAULT, Model, ModelRegistry
 from service.open_inference.request import Inference
 from service.open_inference.tensors import OUTPUTS, TRACE_OUTPUTS
 from service.orders import Draft, Order, check_draft, validate
@@ -21,30 +21,23 @@ VERSION = "1"
 """Models have one version: another model is another name."""
 
 
-def registry_name(name: str) -> str:
-    """The name of a model in the registry; the default model has one name here, and no second.
+def find_served(models: ModelRegistry, name: str, version: str | None = None) -> Model:
+    """A model by the name that it has here, of which the default model has one and no second.
 
     Raises:
         Problem: 404.
     """
-    if name == DEFAULT:
-        raise Problem(404, f"there is no model {name!r}; the default is {SERVED_DEFAULT!r}")
-    return DEFAULT if name == SERVED_DEFAULT else name
+    known = {served_name(model): model for model in models.newest_first()}
+    if name not in known:
+        raise Problem(404, f"there is no model {name!r}; known are {', '.join(sorted(known))}")
+    if version not in (None, VERSION):
+        raise Problem(404, f"there is no version {version!r}; the only one is {VERSION!r}")
+    return known[name]
 
 
 def served_name(model: Model) -> str:
     """What a model is called here."""
     return SERVED_DEFAULT if model.name == DEFAULT else model.name
-
-
-def require_version(version: str | None) -> None:
-    """Refuses a version that does not exist.
-
-    Raises:
-        Problem: 404.
-    """
-    if version not in (None, VERSION):
-        raise Problem(404, f"there is no version {version!r}; the only one is {VERSION!r}")
 
 
 async def order_of(inference: Inference, model: Model, max_samples: int) -> Order:

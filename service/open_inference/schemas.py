@@ -114,6 +114,13 @@ class TensorView(_Told):
     shape: list[int]
 
 
+class Health(_Told):
+    """Yes; a no is a refusal."""
+
+    live: bool | None = None
+    ready: bool | None = None
+
+
 class ServerMetadata(_Told):
     """What the server is."""
 
@@ -177,3 +184,25 @@ class RepositoryAction(_Sent):
     """How to load or unload."""
 
     parameters: dict[str, Any] | None = None
+
+
+class TraceSetting(_Told):
+    """What is traced of requests."""
+
+    trace_level: list[str] | str | None = None
+    trace_rate: str | None = None
+    trace_count: str | None = None
+    log_frequency: str | None = None
+    trace_file: str | None = None
+    trace_mode: str | None = None
+
+
+class LogSettings(_Told):
+    """What is logged."""
+
+    log_file: str | None = None
+    log_info: bool | None = None
+    log_warning: bool | None = None
+    log_error: bool | None = None
+    log_verbose_level: Length | None = None
+    log_format: str | None = None

@@ -36,7 +36,9 @@ class ModelStatistics:
 
     success: Duration = field(default_factory=Duration)
     fail: Duration = field(default_factory=Duration)
-    stages: dict[str, Duration] = field(default_factory=lambda: {name: Duration() for name in STAGES})
+    stages: dict[str, Duration] = field(
+        default_factory=lambda: {name: Duration() for name in STAGES}
+    )
     inferences: int = 0
     last_inference_ms: int = 0
 

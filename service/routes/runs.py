@@ -46,6 +46,7 @@ async def queue_run(request: Request, service: ServiceDep) -> Response:
         said = "must be true: a queued run is read from the store; POST /v1/simulate can do without"
         raise invalid([Fault(("store",), said, False)])
     row, replayed = await service.runs.queue(order, model, key)
+    request.state.run_id = row.run_id
     headers = {"Location": run_url(row.run_id)}
     if replayed:
         headers["Idempotency-Replayed"] = "true"

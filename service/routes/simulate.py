@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -44,7 +45,8 @@ async def simulate(
     if dry_run:
         check_room(service.engine, order)
         return JsonAnswer(estimate_answer(service.engine, order, model))
-    live = await service.runs.simulate(order, model, client_gone(request))
+    live = await service.runs.simulate(order, model, partial(client_gone, request))
+    request.state.run_id = live.run_id
     total_ms = (time.perf_counter() - received) * 1e3
     assert live.gathered is not None
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,16 +20,18 @@ from service.openapi import REFUSALS
 from service.problems import invalid, not_found
 from service.routes.runs import find_run
 from service.store.catalog import ENDED
+from service.step_counters import step_counters
 from service.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from energy_flow.trace.formats import TraceFilter, TraceFormat
+    from energy_flow.trace.formats import TraceFilter
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 MOST_RECORDS = 1_000_000
 NEXT_CURSOR = "Next-Cursor"
 COMPLETE = "Trace-Complete"
+FORMAT = "Trace-Format-Version"
 
 _MANY = "repeatable, or several with commas"
 
@@ -39,7 +42,8 @@ async def read_trace(
     request: Request,
     service: ServiceDep,
     trace_format: Annotated[
-        str | None, Query(alias="format", description="parquet or ndjson; else by Accept")
+        str | None,
+        Query(alias="format", description="parquet, arrow, ndjson, csv, perfetto; else by Accept"),
     ] = None,
     kind: Annotated[list[str] | None, Query(description=f"{', '.join(KINDS)}; {_MANY}")] = None,
     sample: Annotated[list[str] | None, Query(description=_MANY)] = None,
@@ -56,9 +60,10 @@ async def read_trace(
     """Records sorted by (sample, seq); of a run that goes on, of the samples that have ended.
 
     ``Next-Cursor`` goes on after these records, also when more come later; ``Trace-Complete`` says
-    whether none will.
+    whether none will. Of a run that has ended, all of it as Parquet is the stored file: with a
+    strong ETag, and in ranges, so that a download can be resumed.
     """
-    from energy_flow.trace.formats import FORMATS, TraceFilter
+    from energy_flow.trace.formats import FORMAT_VERSION, FORMATS, TraceFilter
 
     media_types = {name: known.media_type for name, known in FORMATS.items()}
     chosen = choose_format(trace_format, request.headers.get("accept", ""), media_types, "a trace")
@@ -84,15 +89,42 @@ async def read_trace(
         raise not_found(f"run {run_id!r}") from None
     headers = {
         COMPLETE: "true" if ended and part.exhausted else "false",
-        "Content-Disposition": f'attachment; filename="{run_id}.{chosen}"',
+        FORMAT: FORMAT_VERSION,
+        "Content-Disposition": f'attachment; filename="{run_id}.{FORMATS[chosen].suffix}"',
+        "Vary": "Accept",
     }
     if part.last is not None:
         headers[NEXT_CURSOR] = cursors.encode(*part.last)
     media_type = media_types[chosen]
     if chosen == "parquet" and ended and keep.keeps_all and limit is None and len(part.paths) == 1:
-        return FileResponse(part.paths[0], media_type=media_type, headers=headers)
-    written = _written(FORMATS[chosen], part)
+        return await _stored_file(part.paths[0], request, media_type, headers)
+    counters = ()
+    if FORMATS[chosen].shows_counters and ended:
+        counters = await asyncio.to_thread(step_counters, folder)
+    written = (piece for piece in FORMATS[chosen].pieces(part.batches(), counters) if piece)
     return StreamingResponse(written, media_type=media_type, headers=headers)
+
+
+async def _stored_file(
+    path: Path, request: Request, media_type: str, headers: dict[str, str]
+) -> Response:
+    """The file as it lies there: as a whole, in ranges, or not at all where the caller has it."""
+    try:
+        stat = await asyncio.to_thread(path.stat)
+    except FileNotFoundError:
+        raise not_found(f"trace of run {path.parent.name!r}") from None
+    # Files of ended runs never change, so these numbers stand for their bytes.
+    told = f"{path.parent.name}-{stat.st_size}-{stat.st_mtime_ns}"
+    tag = f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
+    headers |= {"ETag": tag, "Cache-Control": "private, no-cache, no-transform"}
+    known = {entry.strip().removeprefix("W/") for entry in _if_none_match(request).split(",")}
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return FileResponse(path, media_type=media_type, headers=headers, stat_result=stat)
+
+
+def _if_none_match(request: Request) -> str:
+    return request.headers.get("if-none-match", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +145,42 @@ class _Part:
 
 
 def _select(folder: RunFolder, first_sample: int, keep: TraceFilter, limit: int | None) -> _Part:
-    from energy_flow.trace.formats import columns_of, last_record, read_batches
+    from energy_flow.trace.formats import last_of, last_record
 
     paths = folder.trace_parts(first_sample)
-    end = last_record(paths) or keep.after
+    try:
+        end = last_record(paths) or keep.after
+    except FileNotFoundError:  # the run has just ended
+        paths = folder.trace_parts(first_sample)
+        end = last_record(paths) or keep.after
     if limit is None:
-        return _Part(paths, lambda: read_batches(paths, keep), end, True)
-    held = list(read_batches(paths, keep, limit))
+        return _Part(paths, lambda: _batches(folder, paths, keep, end), end, True)
+    held = list(_batches(folder, paths, keep, end, limit))
     if sum(len(batch) for batch in held) < limit:
         return _Part(paths, lambda: iter(held), end, True)
-    columns = columns_of(held[-1:])
-    last = (int(columns["sample"][-1]), int(columns["seq"][-1]))
+    last = last_of(held[-1])
     return _Part(paths, lambda: iter(held), last, last == end)
 
 
-def _written(trace_format: TraceFormat, part: _Part) -> Iterator[bytes]:
-    yield from (piece for piece in trace_format.write(part.batches()) if piece)
+def _batches(
+    folder: RunFolder,
+    paths: list[Path],
+    keep: TraceFilter,
+    end: tuple[int, int] | None,
+    limit: int | None = None,
+) -> Iterator[Any]:
+    """The records up to ``end``; while they are read, the parts may become one file."""
+    from energy_flow.trace.formats import last_of, read_batches
+
+    last, count = keep.after, 0
+    try:
+        for batch in read_batches(paths, keep, limit):
+            yield batch
+            last, count = last_of(batch), count + len(batch)
+    except FileNotFoundError:
+        rest = replace(keep, after=last, until=end)
+        left = None if limit is None else limit - count
+        yield from read_batches(folder.trace_parts(), rest, left)
 
 
 def _split(texts: list[str] | None) -> list[str] | None:

@@ -6,10 +6,11 @@ methods block, and none is for the event loop.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class RunArchive:
 
         Args:
             unsaved: its row, where it has none yet.
-            safe: wait until all of it is safely on the disk; otherwise :meth:`make_safe` does.
+            safe: wait until all of it is safely on the disk; otherwise :meth:`make_safe` does so later.
             columns: of its row, ``state`` among them.
         """
         size = self.folder(run_id).seal(summary.samples_done, summary.documents, safe=safe)
@@ -103,13 +104,17 @@ class RunArchive:
             self.catalog.add(unsaved)
         self._change_bytes(size)
 
-    def make_safe(self, run_id: str) -> None:
-        """Waits until an ended run is safely on the disk."""
-        try:
-            self.folder(run_id).make_safe()
-        except FileNotFoundError:  # it has been removed meanwhile
-            return
-        self.catalog.change(run_id, safe=True)
+    def make_safe(self, run_ids: Sequence[str], *, sync: bool = True) -> None:
+        """Waits until ended runs are safely on the disk, and notes it.
+
+        Args:
+            sync: False where the whole disk has just been asked for.
+        """
+        for run_id in run_ids if sync else ():
+            # One that has been removed meanwhile needs nothing.
+            with contextlib.suppress(FileNotFoundError):
+                self.folder(run_id).make_safe()
+        self.catalog.note_safe(run_ids)
 
     def empty(self, run_id: str, error: Mapping[str, Any], last_event_id: int = 0) -> None:
         """Ends a run that could not be stored: its files go, what remains is the reason."""
@@ -172,7 +177,7 @@ class RunArchive:
                 self.empty(row.run_id, interrupted().to_dict())
         for row in self.catalog.unsafe():
             if self.folder(row.run_id).size() == row.bytes:
-                self.make_safe(row.run_id)
+                self.make_safe([row.run_id])
             else:
                 log.warning("run %s was damaged by a power cut and is removed", row.run_id)
                 self.discard(row.run_id)

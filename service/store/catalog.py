@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select, update
@@ -83,6 +84,11 @@ class RunCatalog:
         with self._database.session() as session:
             return int(session.scalar(query) or 0)
 
+    def note_safe(self, run_ids: Sequence[str]) -> None:
+        """Notes that a power cut cannot hurt these runs any more."""
+        with self._database.session() as session:
+            session.execute(update(RunRow).where(RunRow.run_id.in_(run_ids)).values(safe=True))
+
     def unsafe(self) -> list[RunRow]:
         """Ended runs whose files may not be safely on the disk."""
         query = select(RunRow).where(RunRow.safe.is_(False), RunRow.state.in_(ENDED))
@@ -99,6 +105,12 @@ class RunCatalog:
         )
         with self._database.session() as session:
             return session.scalars(query).first()
+
+    def count_by_state(self) -> dict[str, int]:
+        """How many runs are in each state that any is in."""
+        query = select(RunRow.state, func.count()).group_by(RunRow.state)
+        with self._database.session() as session:
+            return {state: int(count) for state, count in session.execute(query)}
 
     def count(self) -> int:
         """How many runs there are."""

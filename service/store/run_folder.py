@@ -29,6 +29,12 @@ from service.store.atomic_files import (
 CHUNKS = "chunks.jsonl"
 INPUTS = "inputs.npy"
 SAMPLE_KEYS = "sample_keys.npy"
+TRACE = "trace.parquet"
+"""The trace of a run that has ended."""
+TRACE_PARTS = "trace"
+"""The folder of a file a chunk, until then."""
+
+_DOOMED_PARTS = "trace.old"
 
 
 class RunFolder:
@@ -90,7 +96,7 @@ class RunFolder:
                     file.write(npy_header(array.dtype, (samples, *array.shape[1:])))
                 file.write(np.ascontiguousarray(array).data)
         if trace is not None and len(trace.columns["seq"]):
-            folder = self.path / "trace"
+            folder = self.path / TRACE_PARTS
             folder.mkdir(exist_ok=True)
             part = folder / f"{first_sample:012d}.parquet"
             # Safe or not is settled for all files together, when the run ends.
@@ -133,9 +139,7 @@ class RunFolder:
         """
         for path in sorted(self.path.glob(f"*.npy{UNFINISHED}")):
             _cut(path, rows)
-        for part in self.trace_parts():
-            if int(part.stem) >= rows:
-                part.unlink()
+        self._join_trace(rows)
         for name, document in documents.items():
             data = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
             write_bytes(self.path / f"{name}.json", data, sync=False)
@@ -204,7 +208,9 @@ class RunFolder:
 
     def trace_parts(self, sample_from: int = 0) -> list[Path]:
         """The files of the trace in the order of samples, from the one with ``sample_from`` on."""
-        folder = self.path / "trace"
+        whole, folder = self.path / TRACE, self.path / TRACE_PARTS
+        if whole.exists():
+            return [whole]
         parts = sorted(folder.glob("*.parquet")) if folder.exists() else []
         starts = [int(part.stem) for part in parts]
         skipped = sum(1 for start in starts[1:] if start <= sample_from)
@@ -226,6 +232,24 @@ class RunFolder:
         except FileNotFoundError:
             return
         shutil.rmtree(doomed, ignore_errors=True)
+
+    def _join_trace(self, rows: int) -> None:
+        """Makes one file of the trace's parts, of the first ``rows`` samples."""
+        # Where a crash interrupted this, the parts are still there, all of them.
+        shutil.rmtree(self.path / _DOOMED_PARTS, ignore_errors=True)
+        folder, whole = self.path / TRACE_PARTS, self.path / TRACE
+        if not folder.exists():
+            return
+        whole.unlink(missing_ok=True)
+        parts = [part for part in self.trace_parts() if int(part.stem) < rows]
+        if len(parts) == 1:
+            parts[0].replace(whole)
+        elif parts:
+            from energy_flow.trace.formats import merge_parquet
+
+            write_file(whole, lambda file: merge_parquet(parts, file), sync=False)
+        folder.rename(self.path / _DOOMED_PARTS)
+        shutil.rmtree(self.path / _DOOMED_PARTS)
 
     def _output(self, name: str, *, unfinished: bool) -> Path:
         return self.path / f"{name}.npy{UNFINISHED if unfinished else ''}"

@@ -22,7 +22,6 @@ class Writer:
     def __init__(self, most_waiting_bytes: int = MOST_WAITING_BYTES) -> None:
         self._limit = most_waiting_bytes
         self._jobs: deque[tuple[Callable[[], None], int]] = deque()
-        self._idle_jobs: deque[Callable[[], None]] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
         self._stopping = False
@@ -44,12 +43,6 @@ class Writer:
             self._waiting_bytes += size
             self._changed.notify()
 
-    def put_when_idle(self, job: Callable[[], None]) -> None:
-        """Adds a job that gives way to all others."""
-        with self._changed:
-            self._idle_jobs.append(job)
-            self._changed.notify()
-
     def stop(self) -> None:
         """Waits until all jobs are done, and ends the thread."""
         with self._changed:
@@ -61,13 +54,10 @@ class Writer:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._idle_jobs or self._stopping)
-                if self._jobs:
-                    job, size = self._jobs.popleft()
-                elif self._idle_jobs:
-                    job, size = self._idle_jobs.popleft(), 0
-                else:
+                self._changed.wait_for(lambda: self._jobs or self._stopping)
+                if not self._jobs:
                     return
+                job, size = self._jobs.popleft()
             try:
                 job()
             except Exception:

@@ -16,7 +16,7 @@ from energy_flow.presets import PRESETS, debug, preset
 from tests.energy_flow.small import finished
 
 EMBEDDINGS = Path(__file__).parents[2] / "examples" / "data" / "wordnet_256.safetensors"
-ROWS = 16
+ROWS = 8
 NAMES = ("debug", "experiment", "optimized")
 TABLE: dict[str, tuple[Any, Any, Any]] = {
     "lattice_width": (20, 28, 100),

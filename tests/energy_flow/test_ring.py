@@ -126,5 +126,5 @@ class Rings(RuleBasedStateMachine):
 
 TestRings: Any = Rings.TestCase
 TestRings.settings = settings(
-    max_examples=15, stateful_step_count=25, deadline=None, derandomize=True, database=None
+    max_examples=12, stateful_step_count=20, deadline=None, derandomize=True, database=None
 )

@@ -157,7 +157,7 @@ for logger in [logging.getLogger(), *(one for one in named if one.name.startswit
 opened = [args for event, args in reads if isinstance(args[1], str)]
 written = [args[0] for args in opened if set(args[1]) & set("wax+")]
 assert not [path for path in written if "__pycache__" not in str(path)], written
-for module in ("fastapi", "httpx", "sqlalchemy", "typer", "pandas", "matplotlib"):
+for module in ("fastapi", "httpx", "sqlalchemy", "typer", "matplotlib"):
     assert module not in sys.modules, module
 """
 

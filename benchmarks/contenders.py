@@ -1,0 +1,81 @@
+"""Ways to have embeddings simulated: calls in this process, a server's client, plain HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from benchmarks.callers import Call
+from benchmarks.workload import all_embeddings
+from energy_flow import FlowProcessor
+from service.client import AsyncFlowClient
+
+TIMEOUT_SECONDS = 300
+
+
+@asynccontextmanager
+async def in_process(model: FlowProcessor) -> AsyncIterator[Call]:
+    """Calls of ``simulate`` in this process, one after the other, first come first served."""
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1, thread_name_prefix="in-process") as thread:
+
+        def simulate(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            result = model.simulate(all_embeddings()[rows], sample_keys=rows.tolist())
+            surface: NDArray[np.float32] = result.outputs["surface"]
+            return surface
+
+        async def call(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            return await loop.run_in_executor(thread, simulate, rows)
+
+        yield call
+
+
+@asynccontextmanager
+async def flow_client(url: str, *, store: bool) -> AsyncIterator[Call]:
+    """The project's client; the trace stays on the server."""
+    async with AsyncFlowClient(url) as client:
+        await client.wait_until_ready(TIMEOUT_SECONDS)
+
+        async def call(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            simulation = await client.simulate(
+                all_embeddings()[rows],
+                sample_keys=rows.tolist(),
+                trace={"inline": 0},
+                store=store,
+            )
+            return simulation.surface
+
+        yield call
+
+
+@asynccontextmanager
+async def plain_http(url: str, path: str, fields: dict[str, Any]) -> AsyncIterator[Call]:
+    """JSON over HTTP without a client of its own, the same for any server.
+
+    Args:
+        fields: sent with every request besides the embeddings and their keys. The answer holds
+            nested lists under ``surface``, or under ``outputs.surface``.
+    """
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS, limits=limits) as client:
+
+        async def call(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            body = {"embeddings": all_embeddings()[rows], "sample_keys": rows, **fields}
+            answer = await client.post(
+                path,
+                content=orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
+                headers={"content-type": "application/json"},
+            )
+            answer.raise_for_status()
+            told = orjson.loads(answer.content)
+            return np.asarray(told.get("outputs", told)["surface"], dtype=np.float32)
+
+        yield call

@@ -1,0 +1,83 @@
+"""A server in a process of its own, on a free port of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.workload import ROOT, all_embeddings
+
+END_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """Where it listens, and its process."""
+
+    url: str
+    pid: int
+
+
+@contextmanager
+def energy_flow_server(device: str, *assignments: str) -> Iterator[RunningServer]:
+    """``energy-flow serve`` with the ``debug`` preset for the bundled embeddings, until the end.
+
+    Args:
+        assignments: further ``FIELD=VALUE`` changes of the preset.
+
+    Raises:
+        RuntimeError: it did not start, or did not end well.
+    """
+    with tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder:
+        command = [sys.executable, "-m", "service.cli", "serve", "--port", "0"]
+        command += ["--data-dir", folder, "--device", device]
+        for change in (f"embedding_dim={all_embeddings().shape[1]}", *assignments):
+            command += ["--set", change]
+        with running(command, Path(folder) / "server.log") as server:
+            yield server
+
+
+@contextmanager
+def running(command: list[str], log: Path) -> Iterator[RunningServer]:
+    """A process that prints its address, the last word of its first line, once it listens.
+
+    Raises:
+        RuntimeError: it did not, or ended with an error when told to stop.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("ENERGY_FLOW_")
+    }
+    environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+    environment["PYTHONUNBUFFERED"] = "1"
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=out, text=True
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            announced = process.stdout.readline()
+            if "http://" not in announced:
+                process.kill()
+                process.wait()
+                raise RuntimeError(f"the server did not start:\n{_end_of(log)}")
+            yield RunningServer(announced.split()[-1], process.pid)
+            process.send_signal(signal.SIGTERM)
+            if process.wait(timeout=END_SECONDS) != 0:
+                raise RuntimeError(f"the server ended with {process.returncode}:\n{_end_of(log)}")
+        finally:
+            process.kill()
+
+
+def _end_of(log: Path) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])

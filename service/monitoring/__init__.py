@@ -1,0 +1,1 @@
+"""What an operator watches: counters and histograms, what is read at each scrape, log lines."""

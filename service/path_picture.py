@@ -1,0 +1,66 @@
+"""A picture of one sample: its surface, and the paths of its flows from above and from the side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+PANEL_INCHES = 4.8
+DOTS_PER_INCH = 120
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+def draw_paths(path: Columns, surface: NDArray[Any] | None, title: str, to: Path) -> None:
+    """Writes a PNG: the surface [H, W], if there is one, and the box with every flow's path.
+
+    Args:
+        path: columns ``flow``, ``step``, ``x``, ``y``, ``z`` and ``energy`` of a replay.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = 2 if surface is None else 3
+    figure = Figure(
+        figsize=(PANEL_INCHES * panels + 0.8, PANEL_INCHES),
+        dpi=DOTS_PER_INCH,
+        layout="constrained",
+    )
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(1, panels))
+    if surface is not None:
+        axis = axes.pop(0)
+        image = axis.imshow(
+            surface, origin="lower", cmap="viridis", extent=(-1, 1, -1, 1), interpolation="nearest"
+        )
+        axis.set(title="surface", xlabel="x", ylabel="y")
+        figure.colorbar(image, ax=axis, shrink=0.8)
+    lines = None
+    for axis, (across, up) in zip(axes, (("x", "y"), ("x", "z")), strict=True):
+        lines = _lines(axis, path, across, up)
+        axis.set(title=f"paths, {across} and {up}", xlabel=across, ylabel=up)
+        axis.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), aspect="equal")
+    axes[-1].axhline(0.0, color="0.5", linewidth=0.6, linestyle=":")
+    figure.colorbar(lines, ax=axes, shrink=0.8, label="energy")
+    figure.suptitle(title)
+    figure.savefig(to, format="png")
+
+
+def _lines(axis: Any, path: Columns, across: str, up: str) -> Any:
+    """A line for each move of each flow, coloured by the energy after it."""
+    from matplotlib.collections import LineCollection
+
+    order = np.lexsort((path["step"], path["flow"]))
+    flow = path["flow"][order]
+    points = np.stack([path[name][order] for name in (across, up)], axis=1).astype(np.float64)
+    moves = np.flatnonzero(flow[1:] == flow[:-1])
+    segments: Any = np.stack((points[moves], points[moves + 1]), axis=1)
+    width = float(np.clip(60 / max(len(np.unique(flow)), 1), 0.25, 1.5))
+    lines = LineCollection(segments, cmap="plasma", linewidths=width)
+    lines.set_array(path["energy"][order][moves + 1])
+    axis.add_collection(lines)
+    return lines

@@ -1,0 +1,235 @@
+"""The pages in a real browser over a real server, as somebody uses them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from playwright.sync_api import Page, expect
+
+from service.client import FlowClient
+from tests.live_server import LiveServer, live_server
+from tests.web.conftest import FLAGS, NewPage
+from tests.web.runs_for_pages import make_run
+
+
+@pytest.fixture(scope="module")
+def run_id(server: LiveServer) -> str:
+    return make_run(server.url)
+
+
+@pytest.fixture(scope="module")
+def other_run_id(server: LiveServer) -> str:
+    return make_run(server.url, seed=8)
+
+
+def test_submitting_a_run_and_watching_it_end(server: LiveServer, page: Page) -> None:
+    page.goto(f"{server.url}/#/try")
+    cost = page.get_by_label("Cost")
+    expect(cost.get_by_text("256", exact=True)).to_be_visible()
+    page.get_by_label("seed", exact=True).fill("3")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("succeeded")).to_be_visible()
+    expect(page.get_by_text("seed", exact=True).locator("xpath=..")).to_contain_text("3")
+    surface = page.get_by_role("img", name=re.compile("surface of sample 0: 8 by 8 cells"))
+    surface.hover()
+    expect(page.get_by_text(re.compile("x 4, y [34]"))).to_be_visible()
+    page.get_by_role("button", name="Next sample").click()
+    expect(
+        page.get_by_role("img", name=re.compile("surface of sample 1: 8 by 8 cells"))
+    ).to_be_visible()
+    page.get_by_label("shows").select_option("hits")
+    expect(page.get_by_role("img", name=re.compile("hits of sample 1"))).to_be_visible()
+    assert "plane=hits" in page.url
+
+
+def test_a_run_is_shown_with_what_happened_in_it(
+    server: LiveServer, page: Page, run_id: str
+) -> None:
+    with FlowClient(server.url) as client:
+        metrics = client.run(run_id).metrics
+    assert metrics is not None
+    page.goto(f"{server.url}/#/runs/{run_id}")
+    exits = page.get_by_role("table", name="Ended flows by plane and reason")
+    for plane in ("z0", "zdepth"):
+        row = exits.get_by_role("row", name=re.compile(f"^{plane} "))
+        shown = [int(text) for text in row.get_by_role("cell").all_inner_texts()]
+        assert sum(shown) == metrics.planes[plane]
+    for title in ("Active flows", "Events", "Displacement", "Memory"):
+        chart = page.get_by_role("img", name=re.compile(f"^{title} over {metrics.steps} steps"))
+        expect(chart).to_be_visible()
+    steps = page.get_by_role("group", name="Events by step")
+    steps.focus()
+    steps.press("ArrowRight")
+    expect(steps.locator("xpath=..").get_by_text("step 0", exact=True)).to_be_visible()
+
+
+def test_complaints_stand_beside_the_fields(server: LiveServer, new_page: NewPage) -> None:
+    page = new_page(expected=("422",))
+    page.goto(f"{server.url}/#/try")
+    page.get_by_text("Options").click()
+    page.get_by_label("noise", exact=True).fill("-1")
+    page.get_by_label("percentile").fill("200")
+    send = page.get_by_role("button", name="Run", exact=True)
+    for name in ("noise_std", "spawn.percentile"):
+        field = page.locator(f'[name="{name}"]')
+        expect(field).to_have_attribute("aria-invalid", "true")
+        complaint = page.locator(f'[id="option-{name}-said"] .complaint')
+        expect(complaint).not_to_be_empty()
+    expect(page.get_by_text("2 things are wrong")).to_be_visible()
+    expect(send).to_be_disabled()
+    page.get_by_label("noise", exact=True).fill("0.1")
+    page.get_by_label("percentile").fill("")
+    expect(send).to_be_enabled()
+
+
+def test_pasting_and_uploading(server: LiveServer, new_page: NewPage, tmp_path: Path) -> None:
+    page = new_page(expected=("422",))
+    page.goto(f"{server.url}/#/try")
+    page.get_by_text("Paste").click()
+    page.get_by_label(re.compile("^JSON")).fill("[[1, 2, 3]")
+    expect(page.get_by_role("alert")).to_contain_text("not JSON")
+    page.get_by_label(re.compile("^JSON")).fill("[[1, 2, 3]]")
+    expect(page.get_by_role("alert").first).to_contain_text("384")
+    rows = np.random.default_rng(0).normal(size=(3, 384)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    page.get_by_text("Upload").click()
+    page.get_by_label(re.compile("npy")).set_input_files(tmp_path / "rows.npy")
+    expect(page.get_by_text("3 × 384 numbers (<f4) from rows.npy")).to_be_visible()
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("3 of 3 samples")).to_be_visible()
+    expect(page.get_by_text("succeeded")).to_be_visible()
+
+
+def test_flows_in_the_lattice(server: LiveServer, page: Page, run_id: str) -> None:
+    page.goto(f"{server.url}/#/runs/{run_id}/lattice")
+    canvas = page.get_by_role("img", name=re.compile("Flows of sample 0"))
+    expect(canvas).to_be_visible()
+    expect(page.get_by_text("the replay equals the recorded trace")).to_be_visible()
+
+    slider = page.get_by_role("slider", name="Step")
+    slider.focus()
+    slider.press("ArrowRight")
+    slider.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^2 of"))
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(slider).not_to_have_attribute("aria-valuetext", re.compile("^2 of"))
+    page.get_by_role("button", name="Pause").click()
+    slider.press("Home")
+
+    records = page.get_by_role("region", name="Trace records")
+    expect(records.get_by_role("row").nth(5)).to_be_visible()
+    _pick_some_flow(page)
+    card = page.locator(".flow-card")
+    picked = int(card.locator("b").inner_text().removeprefix("Flow "))
+    expect(page.get_by_label("flow", exact=True)).to_have_value(str(picked))
+    page.get_by_label("of a picked flow, the records of its whole lineage").uncheck()
+    flows = records.locator("tbody tr td:nth-child(4)")
+    expect(flows.first).to_have_text(str(picked))
+    assert set(flows.all_inner_texts()) == {str(picked)}
+
+    canvas.press("Escape")
+    expect(card).to_have_count(0)
+    expect(records.locator("tbody td").first).to_have_text("0")
+    records.get_by_role("button").first.click()
+    expect(card).to_be_visible()
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^1 of"))
+
+
+def _pick_some_flow(page: Page) -> None:
+    """Clicks on flows' dots until one is hit; they begin in the plane in the middle."""
+    canvas = page.locator(".lattice-frame canvas")
+    box = canvas.bounding_box()
+    assert box is not None
+    for right in range(-6, 7):
+        for down in range(-2, 3):
+            position = {"x": box["width"] / 2 + 14 * right, "y": box["height"] / 2 + 14 * down}
+            canvas.click(position={"x": position["x"], "y": position["y"]})
+            if page.locator(".flow-card").count():
+                return
+    raise AssertionError("no flow could be picked")
+
+
+def test_flows_and_records_are_filtered(server: LiveServer, page: Page, run_id: str) -> None:
+    page.goto(f"{server.url}/#/runs/{run_id}/lattice")
+    shown = page.get_by_text(re.compile("of .* flows shown"))
+    expect(shown).to_be_visible()
+    with FlowClient(server.url) as client:
+        plane = client.trace(run_id, kind="terminate", sample=0)
+    expected = int((plane["code"] == 0).sum())
+    page.get_by_label("and ended by").select_option("plane")
+    expect(shown).to_contain_text(re.compile(f"^{expected} of "))
+    page.get_by_role("combobox", name="reason", exact=True).select_option("plane")
+    records = page.get_by_role("region", name="Trace records")
+    expect(records.get_by_text("plane → z").first).to_be_visible()
+    expect(page.get_by_text(f"{expected} records")).to_be_visible()
+    page.get_by_label("colour by").select_option("generation")
+    expect(page.get_by_role("img", name=re.compile("Colours of generation from 0"))).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("combobox", name="kind", exact=True).select_option("spawn")
+    expect(records.get_by_text("child").first).to_be_visible()
+
+
+def test_two_runs_are_compared(
+    server: LiveServer, page: Page, run_id: str, other_run_id: str
+) -> None:
+    page.goto(server.url)
+    for name in (run_id, other_run_id):
+        page.get_by_role("checkbox", name=f"Compare run {name[:8]}").check()
+    page.get_by_role("link", name="Compare the two").click()
+    expect(page.get_by_role("img", name=re.compile("difference of the surfaces"))).to_be_visible()
+    expect(page.get_by_text("Where the traces of sample 0 part")).to_be_visible()
+    expect(page.get_by_text(re.compile("step 0, flow \\d+: ")).first).to_be_visible()
+    metrics = page.get_by_role("table", name="Metrics of both runs")
+    expect(metrics.get_by_role("row", name=re.compile("^created "))).to_be_visible()
+    page.get_by_role("button", name="Show sample 1").click()
+    expect(page.get_by_text("Where the traces of sample 1 part")).to_be_visible()
+
+
+def test_downloads_hold_what_the_server_has(
+    server: LiveServer, page: Page, run_id: str, tmp_path: Path
+) -> None:
+    page.goto(f"{server.url}/#/runs/{run_id}")
+    with page.expect_download() as surface:
+        page.get_by_role("link", name="surface.npy").click()
+    surface.value.save_as(tmp_path / "surface.npy")
+    with page.expect_download() as trace:
+        page.get_by_role("link", name="parquet").click()
+    trace.value.save_as(tmp_path / "trace.parquet")
+    with FlowClient(server.url) as client:
+        np.testing.assert_array_equal(
+            np.load(tmp_path / "surface.npy"), client.outputs(run_id, "surface")
+        )
+        records = client.trace(run_id)
+    table = pyarrow.parquet.read_table(tmp_path / "trace.parquet")
+    np.testing.assert_array_equal(table["seq"].to_numpy(), records["seq"])
+
+
+def test_a_run_is_deleted(server: LiveServer, new_page: NewPage) -> None:
+    doomed = make_run(server.url, samples=1)
+    page = new_page()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(server.url)
+    page.get_by_role("button", name=f"Delete run {doomed[:8]}").click()
+    expect(page.get_by_role("link", name=doomed[:8])).to_have_count(0)
+
+
+def test_a_server_with_a_key_asks_for_it(new_page: NewPage, tmp_path: Path) -> None:
+    page = new_page(expected=("401",))
+    with live_server(tmp_path, (*FLAGS, "--api-key", "sesame")) as guarded:
+        page.goto(guarded.url)
+        dialog = page.get_by_role("dialog", name="API key")
+        dialog.get_by_label("Key").fill("wrong")
+        dialog.get_by_role("button").click()
+        expect(dialog.get_by_text("The server refused this key.")).to_be_visible()
+        dialog.get_by_label("Key").fill("sesame")
+        dialog.get_by_label("Key").press("Enter")
+        expect(page.get_by_text("Nothing has run yet.")).to_be_visible()
+        expect(dialog).to_be_hidden()
+        page.reload()
+        expect(page.get_by_text("Nothing has run yet.")).to_be_visible()
+        expect(dialog).to_be_hidden()
