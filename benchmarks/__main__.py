@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Read by the arithmetic libraries when they are imported, here and in started processes.
     if asked.threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(asked.threads)
+    # As an exit, so that servers and folders go with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     told = _run(asked)
     line = json.dumps(told)
     if asked.json is not None:
@@ -60,7 +64,9 @@ def _run(asked: argparse.Namespace) -> dict[str, Any]:
     for one in chosen(asked.names, long=asked.long):
         try:
             findings = one.load()(options)
-        except (EnergyFlowError, RuntimeError, OSError) as error:
+        except Exception as error:
+            # The others are still worth measuring.
+            traceback.print_exc()
             say(f"{one.name} failed: {error}")
             found[one.name] = {"error": f"{type(error).__name__}: {error}"}
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,23 @@ async def serve(load: Load, call: Call, expected: NDArray[np.float32]) -> Served
     began = time.perf_counter()
     await asyncio.gather(*map(caller, load.callers))
     return Served(load.samples, time.perf_counter() - began, tuple(latencies), wrong)
+
+
+async def serve_in_turns(
+    contenders: Mapping[str, tuple[Call, Load]],
+    expected: NDArray[np.float32],
+    rounds: int,
+    *,
+    warm_up: bool = True,
+) -> dict[str, list[Served]]:
+    """Every contender serves its load once a round, always in the same order."""
+    served: dict[str, list[Served]] = {name: [] for name in contenders}
+    for turn in range(-1 if warm_up else 0, rounds):
+        for name, (call, load) in contenders.items():
+            one = await serve(load, call, expected)
+            if turn >= 0:
+                served[name].append(one)
+    return served
 
 
 def summary(rounds: Sequence[Served]) -> dict[str, Any]:

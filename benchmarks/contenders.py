@@ -64,15 +64,18 @@ async def plain_http(url: str, path: str, fields: dict[str, Any]) -> AsyncIterat
         fields: sent with every request besides the embeddings and their keys. The answer holds
             nested lists under ``surface``, or under ``outputs.surface``.
     """
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS, limits=limits) as client:
+    async with httpx.AsyncClient(
+        base_url=url,
+        timeout=TIMEOUT_SECONDS,
+        limits=httpx.Limits(max_connections=None),
+        # No server spends time on packing what travels inside this machine.
+        headers={"accept-encoding": "identity", "content-type": "application/json"},
+    ) as client:
 
         async def call(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             body = {"embeddings": all_embeddings()[rows], "sample_keys": rows, **fields}
             answer = await client.post(
-                path,
-                content=orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY),
-                headers={"content-type": "application/json"},
+                path, content=orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
             )
             answer.raise_for_status()
             told = orjson.loads(answer.content)

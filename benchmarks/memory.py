@@ -5,16 +5,9 @@ Each is measured in a process of its own, which has nothing else in its memory.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from typing import Any
-
-import torch
-
+from benchmarks.child_process import child_told
 from benchmarks.options import Findings, Options
 from benchmarks.tables import say, show
-from benchmarks.workload import ROOT
 
 POOLS = (
     ("debug", "float32", 16),
@@ -24,7 +17,6 @@ POOLS = (
 )
 STREAMED = 1_000
 STREAMED_LONG = 10_000
-LIMIT_SECONDS = 1800
 
 
 def measure(options: Options) -> Findings:
@@ -32,7 +24,7 @@ def measure(options: Options) -> Findings:
     say("memory: full pools")
     pools = []
     for preset, precision, batch in POOLS:
-        told = _child("benchmarks.full_pool", preset, precision, str(batch), options.device)
+        told = child_told("benchmarks.full_pool", preset, precision, str(batch), options.device)
         pools.append(told)
     show(
         "Peak memory of a full pool against prediction",
@@ -54,7 +46,7 @@ def measure(options: Options) -> Findings:
     )
     samples = STREAMED_LONG if options.long else STREAMED
     say(f"memory: {samples:,} samples through the engine")
-    stream = _child("benchmarks.long_run", str(samples), options.device)
+    stream = child_told("benchmarks.long_run", str(samples), options.device)
     show(
         "Resident memory while one run streams through the engine, debug float32",
         ("samples", "after 100, MiB", "most after that, MiB", "at the end, MiB", "growth, MiB"),
@@ -73,19 +65,3 @@ def measure(options: Options) -> Findings:
         {"pools": [list(pool) for pool in POOLS], "streamed_samples": samples},
         {"full_pools": pools, "stream": stream},
     )
-
-
-def _child(module: str, *arguments: str) -> dict[str, Any]:
-    """Runs a module of this package in a new process; it prints one line of JSON."""
-    ended = subprocess.run(
-        [sys.executable, "-m", module, *arguments, "--threads", str(torch.get_num_threads())],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=LIMIT_SECONDS,
-        check=False,
-    )
-    if ended.returncode != 0:
-        raise RuntimeError(f"{module} ended with {ended.returncode}")
-    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return told

@@ -19,6 +19,7 @@ def _benchmark(name: str, about: str, *, short: bool = True) -> Benchmark:
 BENCHMARKS: tuple[Benchmark, ...] = (
     _benchmark("step", "flow-steps a second against a bare GRU and its matrix products"),
     _benchmark("trace", "what the event trace costs"),
+    _benchmark("trace_formats", "a million records in each format: time, and a server's memory"),
     _benchmark("invariance", "what bitwise independence of the batch costs"),
     _benchmark("batch", "one batch of 64 against eight of 8"),
     _benchmark("growth", "time against lattice side, hidden size, batch and depth"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -47,11 +48,15 @@ def energy_flow_server(device: str, *assignments: str) -> Iterator[RunningServer
 
 
 @contextmanager
-def running(command: list[str], log: Path) -> Iterator[RunningServer]:
-    """A process that prints its address, the last word of its first line, once it listens.
+def running(command: list[str], log: Path, *, own: bool = True) -> Iterator[RunningServer]:
+    """A process that prints a line whose last word is the address at which it listens.
+
+    Args:
+        own: a server of this project, which is to end well when it is told to; any other is
+            ended with all processes that it has started.
 
     Raises:
-        RuntimeError: it did not, or ended with an error when told to stop.
+        RuntimeError: it did not start, or ended with an error when told to stop.
     """
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("ENERGY_FLOW_")
@@ -61,21 +66,33 @@ def running(command: list[str], log: Path) -> Iterator[RunningServer]:
     with (
         log.open("wb") as out,
         subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=out, text=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=out,
+            text=True,
+            start_new_session=not own,
         ) as process,
     ):
         try:
             assert process.stdout is not None
-            announced = process.stdout.readline()
-            if "http://" not in announced:
-                process.kill()
-                process.wait()
-                raise RuntimeError(f"the server did not start:\n{_end_of(log)}")
+            announced = ""
+            while "http://" not in announced:
+                announced = process.stdout.readline()
+                if not announced:
+                    raise RuntimeError(f"the server did not start:\n{_end_of(log)}")
             yield RunningServer(announced.split()[-1], process.pid)
-            process.send_signal(signal.SIGTERM)
-            if process.wait(timeout=END_SECONDS) != 0:
-                raise RuntimeError(f"the server ended with {process.returncode}:\n{_end_of(log)}")
+            if own:
+                process.send_signal(signal.SIGTERM)
+                if process.wait(timeout=END_SECONDS) != 0:
+                    raise RuntimeError(
+                        f"the server ended with {process.returncode}:\n{_end_of(log)}"
+                    )
         finally:
+            if not own:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             process.kill()
 
 

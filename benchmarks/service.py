@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.callers import MOST_ROWS, Call, Served, serve, staggered, summary, uniform
+from benchmarks.callers import MOST_ROWS, Call, serve_in_turns, staggered, summary, uniform
 from benchmarks.comparison import Times
 from benchmarks.contenders import flow_client, in_process
 from benchmarks.options import Findings, Options
@@ -23,7 +23,7 @@ CROWD = 64
 LONE_ROUNDS = 40
 CROWD_ROUNDS = 8
 LOAD_ROUNDS = 2
-VISITS = {1: 24, 8: 8, 64: 2}
+VISITS = {1: 12, 8: 4, 64: 1}
 COUNTS = range(1, MOST_ROWS + 1)
 
 
@@ -65,7 +65,9 @@ async def _lone(
     rounds = options.rounds(LONE_ROUNDS)
     say(f"service: a lone caller with one embedding, {rounds} rounds")
     load = uniform(1, 1, len(expected), [1], seed=0)
-    served = await _in_turns({name: (call, load) for name, call in calls.items()}, expected, rounds)
+    served = await serve_in_turns(
+        {name: (call, load) for name, call in calls.items()}, expected, rounds
+    )
     told = {name: summary(list(of)) for name, of in served.items()}
     base = told["in_process"]["p50_ms"]
     for name in ("service", "service_stored"):
@@ -96,7 +98,7 @@ async def _crowd(
         return expected[:1]
 
     one = uniform(1, 1, 1, [1], seed=1)
-    served = await _in_turns(
+    served = await serve_in_turns(
         {
             "in_process": (batch, one),
             "service": (calls["service"], many),
@@ -137,10 +139,11 @@ async def _loads(
         load = uniform(callers, visits, rows, COUNTS, seed=callers)
         pause = 0.0
         for arrivals in ("uniform", "staggered"):
-            served = await _in_turns(
+            served = await serve_in_turns(
                 {name: (calls[name], load) for name in ("in_process", "service")},
                 expected,
                 rounds,
+                warm_up=False,
             )
             told.append(
                 {"callers": callers, "arrivals": arrivals, "mean_pause_ms": round(1e3 * pause, 1)}
@@ -168,15 +171,3 @@ async def _loads(
         "staggered: every caller pauses before each request, on average as long as one took",
     )
     return told
-
-
-async def _in_turns(
-    contenders: dict[str, tuple[Call, Any]], expected: NDArray[np.float32], rounds: int
-) -> dict[str, list[Served]]:
-    served: dict[str, list[Served]] = {name: [] for name in contenders}
-    for turn in range(1 + rounds):
-        for name, (call, load) in contenders.items():
-            one = await serve(load, call, expected)
-            if turn:
-                served[name].append(one)
-    return served

@@ -21,6 +21,7 @@ from energy_flow.flow_processor import FlowProcessor
 
 FORMAT = "energy_flow"
 FORMAT_VERSION = "1"
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def save(processor: FlowProcessor, path: str | Path) -> None:
@@ -86,15 +87,22 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> FlowProcessor:
     """
     told = describe(path)
     with _opened(path) as file:
-        tensors = {name: file.get_tensor(name) for name in _names(file)}
+        raw = {name: file.get_tensor(name) for name in _names(file)}
     faults = [
-        Fault((name,), "holds a weight that is not finite")
+        Fault((name,), f"must be one of {', '.join(map(str, DTYPES))}", str(tensor.dtype))
+        for name, tensor in sorted(raw.items())
+        if tensor.dtype not in DTYPES
+    ]
+    if faults:
+        raise CheckpointError(*faults)
+    tensors = {name: tensor.to(torch.float32) for name, tensor in raw.items()}
+    faults = [
+        Fault((name,), "holds a weight that is not finite, or not in the range of float32")
         for name, tensor in sorted(tensors.items())
         if not bool(torch.isfinite(tensor).all())
     ]
     if faults:
         raise CheckpointError(*faults)
-    tensors = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
     processor = FlowProcessor(told["config"], device=device, weights=tensors)
     processor.trained = told["trained"]
     return processor
@@ -148,7 +156,10 @@ def _checked_config(metadata: dict[str, str]) -> FlowConfig:
 
 def _check_shapes(config: FlowConfig, shapes: dict[str, list[int]]) -> None:
     """Names and shapes must be those of the config's model."""
-    expected = FlowProcessor.shapes(config)
+    try:
+        expected = FlowProcessor.shapes(config)
+    except RuntimeError as error:
+        raise CheckpointError(Fault(("config",), f"no such model can exist: {error}")) from None
     faults = [Fault((name,), "is missing") for name in expected if name not in shapes]
     faults += [
         Fault((name,), "is not part of this model") for name in shapes if name not in expected

@@ -101,12 +101,8 @@ class TraceConfig(_Group):
     kinds: tuple[TraceKind, ...] = tuple(TraceKind)
 
 
-class FlowConfig(BaseModel):
-    """Every setting of a simulation; frozen, keyword-only.
-
-    Raises:
-        ConfigError: on any unknown field, type, range or combination, all of them at once.
-    """
+class _Fields(BaseModel):
+    """The fields with their types and ranges; ``FlowConfig`` adds the combinations."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -138,6 +134,14 @@ class FlowConfig(BaseModel):
     seed: int = Field(0, ge=0, le=2**63 - 1)
     model_seed: int = Field(0, ge=0, le=2**63 - 1)
     coord_version: int = COORD_VERSION
+
+
+class FlowConfig(_Fields):
+    """Every setting of a simulation; frozen, keyword-only.
+
+    Raises:
+        ConfigError: on any unknown field, type, range or combination, all of them at once.
+    """
 
     GROUPS: ClassVar[Mapping[str, type[_Group]]] = {
         "spawn": SpawnConfig,
@@ -343,5 +347,4 @@ def _without(fields: Mapping[str, Any], faults: list[Fault]) -> tuple[dict[str, 
         else:
             sound.pop(name, None)
             unsure.add(name)
-    defaults = FlowConfig.model_construct().model_dump(mode="json")
-    return _merge(defaults, sound), unsure
+    return _Fields.model_validate(sound).model_dump(mode="json"), unsure

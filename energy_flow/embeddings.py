@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from energy_flow.errors import EmbeddingError, Fault
 
 OUTPUTS: Final = ("surface", "planes", "hits", "embedding")
+FLOAT32_BYTES: Final = 4
 LARGEST: Final = float(np.finfo(np.float32).max)
 
 
@@ -24,59 +26,86 @@ def checked_embeddings(embeddings: Any, width: int) -> NDArray[np.float32]:
         EmbeddingError: ragged or not numeric, wrong dimension, empty, NaN, infinite or beyond
             float32; with the index of the first such element.
     """
-    if hasattr(embeddings, "detach"):
-        embeddings = embeddings.detach().cpu().float().numpy()
-    try:
-        array = np.asarray(embeddings)
-        if array.dtype == object or array.dtype.kind not in "fiu":
-            raise ValueError
-    except ValueError:
-        raise _refusal(embeddings, width) from None
+    array = _as_array(embeddings, width)
     if array.ndim != 2 or array.shape[1] != width:
         expected = f"expected [samples, {width}], got shape {list(array.shape)}"
         raise EmbeddingError(Fault(("embeddings",), expected, list(array.shape)))
     if array.shape[0] == 0:
         raise EmbeddingError(Fault(("embeddings",), "at least one embedding is needed", []))
-    wide = array if array.dtype.kind == "f" else array.astype(np.float64)
-    bad = ~(np.abs(wide) <= LARGEST)
+    # Narrow floats hold nothing beyond float32 but infinity.
+    narrow = array.dtype.kind == "f" and array.dtype.itemsize <= FLOAT32_BYTES
+    bad = ~np.isfinite(array) if narrow else ~(np.abs(array.astype(np.float64)) <= LARGEST)
     if bad.any():
         row, column = (int(index) for index in np.argwhere(bad)[0])
-        value = float(wide[row, column])
-        message = (
-            "must be a finite number"
-            if not np.isfinite(value)
-            else f"must be at most {LARGEST:.6g} in magnitude, the range of float32"
-        )
-        got = value if np.isfinite(value) else repr(value)
-        raise EmbeddingError(Fault(("embeddings", row, column), message, got))
+        raise EmbeddingError(_unfit(embeddings, array, row, column))
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def _refusal(embeddings: Any, width: int) -> EmbeddingError:
-    """Says where nested lists stop being a matrix of numbers."""
+def _as_array(embeddings: Any, width: int) -> NDArray[Any]:
+    """The numbers as an array of real numbers.
+
+    Raises:
+        EmbeddingError: where they are no matrix of real numbers.
+    """
+    if hasattr(embeddings, "detach"):
+        tensor = embeddings.detach().cpu()
+        # numpy knows no bfloat16; all of it fits into float32.
+        embeddings = (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
+    try:
+        array = np.asarray(embeddings)
+    except (ValueError, OverflowError):
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind in "fiu":
+        return array
+    fault = _fault_of_rows(embeddings, width)
+    if fault is not None:
+        raise EmbeddingError(fault)
+    # Numbers after all: integers of any size are kept as objects.
+    return np.array([[_real(value) for value in row] for row in embeddings], dtype=np.float64)
+
+
+def _real(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _unfit(embeddings: Any, array: NDArray[Any], row: int, column: int) -> Fault:
+    value = float(array[row, column])
+    given = embeddings[row][column] if isinstance(embeddings, Sequence) else value
+    beyond = math.isfinite(value) or isinstance(given, int)
+    message = (
+        f"must be at most {LARGEST:.6g} in magnitude, the range of float32"
+        if beyond
+        else "must be a finite number"
+    )
+    got = value if math.isfinite(value) else _shown(given)
+    return Fault(("embeddings", row, column), message, got)
+
+
+def _fault_of_rows(embeddings: Any, width: int) -> Fault | None:
+    """Where nested lists stop being a matrix of numbers, if they do."""
     if not isinstance(embeddings, Sequence) or isinstance(embeddings, str):
-        return EmbeddingError(
-            Fault(("embeddings",), "must be a list of lists of numbers", type(embeddings).__name__)
-        )
+        got = getattr(embeddings, "dtype", type(embeddings).__name__)
+        return Fault(("embeddings",), "must be a list of lists of real numbers", str(got))
     for row, values in enumerate(embeddings):
-        if not isinstance(values, Sequence) or isinstance(values, str):
-            return EmbeddingError(
-                Fault(("embeddings", row), "must be a list of numbers", _shown(values))
-            )
+        if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
+            return Fault(("embeddings", row), "must be a list of numbers", _shown(values))
         if len(values) != width:
-            return EmbeddingError(
-                Fault(("embeddings", row), f"must hold {width} numbers", len(values))
-            )
+            return Fault(("embeddings", row), f"must hold {width} numbers", len(values))
         for column, value in enumerate(values):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                return EmbeddingError(
-                    Fault(("embeddings", row, column), "must be a number", _shown(value))
-                )
-    return EmbeddingError(Fault(("embeddings",), "must be a matrix of numbers"))
+            real = isinstance(value, int | float | np.integer | np.floating)
+            if isinstance(value, bool) or not real:
+                return Fault(("embeddings", row, column), "must be a number", _shown(value))
+    return None
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer with more digits than Python prints
+        text = type(value).__name__
     return text if len(text) <= 60 else text[:57] + "..."
 
 

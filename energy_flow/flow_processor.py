@@ -12,6 +12,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,17 @@ class FlowProcessor(nn.Module):
         weights: all tensors by name, float32, as in a checkpoint; drawn from ``model_seed`` if
             not given.
 
+    Weights are packed for use once, and again when they change. PyTorch does not notice writes
+    through ``parameter.data``; change weights under ``torch.no_grad()`` instead.
+
     Attributes:
         trained: whether the weights came out of training; kept in checkpoints.
     """
+
+    input_mapper: InputMapper
+    neuron: SimpleNeuron
+    carrier: EnergyCarrier
+    output_mapper: OutputMapper
 
     def __init__(
         self,
@@ -67,38 +76,34 @@ class FlowProcessor(nn.Module):
         self.lattice = EnergyLattice(
             config.lattice_width, config.lattice_height, config.lattice_depth
         )
-        # Built without storage, so that nothing is drawn from the caller's random generator.
-        with torch.device("meta"):
-            self.input_mapper = InputMapper(config)
-            self.neuron = SimpleNeuron(config)
-            self.carrier = EnergyCarrier(config)
-            self.output_mapper = OutputMapper(config)
         self._plans: dict[tuple[torch.dtype, torch.device, int], tuple[BlockPlan, BlockPlan]] = {}
         self._packed: tuple[tuple[Any, ...], Networks] | None = None
+        # A caller's inference mode would make weights whose changes cannot be noticed.
+        with torch.inference_mode(False):
+            for name, part in _parts(config).items():
+                self.add_module(name, part)
+            if weights is None:
+                self.to_empty(device="cpu")
+                generator = torch.Generator().manual_seed(config.model_seed)
+                for part in (self.input_mapper, self.neuron, self.carrier, self.output_mapper):
+                    part.draw(generator)
+            else:
+                given = {name: tensor.detach().clone() for name, tensor in weights.items()}
+                self.load_state_dict(given, assign=True)
+                self.requires_grad_(True)
+            self.to(device)
         self.eval()
-        if weights is None:
-            self.to_empty(device="cpu")
-            generator = torch.Generator().manual_seed(config.model_seed)
-            for part in (self.input_mapper, self.neuron, self.carrier, self.output_mapper):
-                part.draw(generator)
-        else:
-            self.load_state_dict(dict(weights), assign=True)
-            self.requires_grad_(True)
-        self.to(device)
 
     @classmethod
     def shapes(cls, config: FlowConfig) -> dict[str, list[int]]:
-        """Names and shapes of all weights of a model; nothing is allocated."""
-        with torch.device("meta"):
-            parts = {
-                "input_mapper": InputMapper(config),
-                "neuron": SimpleNeuron(config),
-                "carrier": EnergyCarrier(config),
-                "output_mapper": OutputMapper(config),
-            }
+        """Names and shapes of all weights of a model; nothing is allocated.
+
+        Raises:
+            RuntimeError: when a tensor of the model could not exist.
+        """
         return {
             f"{part}.{name}": list(tensor.shape)
-            for part, module in parts.items()
+            for part, module in _parts(config).items()
             for name, tensor in module.state_dict().items()
         }
 
@@ -224,8 +229,8 @@ class FlowProcessor(nn.Module):
             metrics=RunMetrics(run, mean(profile.step_ms), max(profile.step_ms, default=None)),
             samples=samples,
             steps=tuple(ledger.history),
-            memory=cohort.memory,
-            profile=profile,
+            memory=deepcopy(cohort.memory),
+            profile=deepcopy(profile),
             warnings=self._warnings(state, cohort),
             seed=cohort.seed,
             sample_keys=cohort.sample_keys,
@@ -304,7 +309,7 @@ class FlowProcessor(nn.Module):
             return Networks(*parts, dtype)
         versions = (
             dtype,
-            *((id(weight), weight.device, weight._version) for weight in self.parameters()),
+            *((weight.data_ptr(), weight.device, weight._version) for weight in self.parameters()),
         )
         if self._packed is None or self._packed[0] != versions:
             self._packed = (versions, Networks(*parts, dtype))
@@ -317,6 +322,17 @@ class FlowProcessor(nn.Module):
             with torch.no_grad():
                 self._plans[key] = (networks.step_plan(), networks.mapper_plan())
         return self._plans[key]
+
+
+def _parts(config: FlowConfig) -> dict[str, nn.Module]:
+    """The networks, without storage, so that nothing is drawn from a caller's generator."""
+    with torch.device("meta"):
+        return {
+            "input_mapper": InputMapper(config).float(),
+            "neuron": SimpleNeuron(config).float(),
+            "carrier": EnergyCarrier(config).float(),
+            "output_mapper": OutputMapper(config).float(),
+        }
 
 
 def _trace(state: FlowState, cohort: Cohort) -> Trace:

@@ -351,8 +351,8 @@ class Ledger:
         """The counters of one sample."""
         return Counters(
             self.initial,
-            self.counts[row],
-            self.sums[row],
+            self.counts[row].copy(),
+            self.sums[row].copy(),
             int(self.steps[row]),
             trace_overflow,
         )

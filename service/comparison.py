@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,7 @@ def _traces(folder: RunFolder, count: int) -> Iterator[Columns]:
         # The last sample of the batch may go on in the next.
         last = int(held["sample"][-1])
         bounds = np.searchsorted(held["sample"], np.arange(following, last + 1))
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in pairwise(bounds.tolist()):
             if following >= count:
                 return
             yield {name: column[start:stop] for name, column in held.items()}

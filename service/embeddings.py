@@ -185,7 +185,9 @@ def check_numbers(
         said = f"the model expects rows of {dimension} numbers"
         faults.append(Fault(("embeddings",), said, int(numbers.shape[1])))
     # NaN compares false, so this finds it as well.
-    sound = np.abs(numbers) <= _FLOAT32_MAX
+    # A float16 has no such maximum: compared with it, infinity would pass.
+    most = _FLOAT32_MAX if numbers.itemsize > 2 else float(np.finfo(np.float16).max)
+    sound = np.abs(numbers) <= most
     if not sound.all():
         row, column = (int(index) for index in np.argwhere(~sound)[0])
         value = float(numbers[row, column])

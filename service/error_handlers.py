@@ -40,9 +40,18 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         detail = f"there is nothing at {request.url.path}; /docs says what there is"
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = _allowed(request) or (error.headers or {}).get("Allow", "")
         detail = f"{request.method} is not allowed at {request.url.path}; allowed: {allowed}"
+        headers = {**(error.headers or {}), "Allow": allowed}
+        return Problem(405, detail, headers=headers).response(request.url.path)
     return Problem(error.status_code, detail, headers=error.headers).response(request.url.path)
+
+
+def _allowed(request: Request) -> str:
+    """All methods of a path; the router knows those of the first route that has it."""
+    template = getattr(request.scope.get("route"), "path", None)
+    operations = request.app.openapi()["paths"].get(template, {})
+    return ", ".join(sorted(method.upper() for method in operations))
 
 
 async def _parameters(request: Request, error: Exception) -> Response:

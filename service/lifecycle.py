@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import importlib
 import logging
 import os
 from enum import StrEnum
@@ -147,6 +148,8 @@ class Service:
 
     def _open(self, config: FlowConfig, device: str) -> tuple[list[RunRow], SafetyThread]:
         settings = self.settings
+        # Takes long enough that the first run should not have to wait for it.
+        importlib.import_module("energy_flow.trace.formats")
         self._database = Database(settings.index_url)
         catalog = RunCatalog(self._database)
         self.archive = RunArchive(catalog, settings.data_dir / "runs", settings.keep_runs_bytes)

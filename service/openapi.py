@@ -95,6 +95,10 @@ def document(app: FastAPI, config: FlowConfig, preset: str) -> dict[str, Any]:
         "smallest": {"summary": "Only what is required", "value": _smallest(config)},
         "full": {"summary": "Every choice made", "value": _full(config)},
     }
+    inference = {
+        "smallest": {"summary": "JSON, all outputs but the trace", "value": _inference(config)},
+        "full": {"summary": "Every choice made", "value": _full_inference(config)},
+    }
     model = {
         "name": "quiet",
         "preset": preset,
@@ -104,6 +108,8 @@ def document(app: FastAPI, config: FlowConfig, preset: str) -> dict[str, Any]:
     for path, examples in (
         ("/v1/simulate", runs),
         ("/v1/runs", runs),
+        ("/v2/models/{name}/infer", inference),
+        ("/v2/models/{name}/versions/{version}/infer", inference),
         ("/v1/models", {"untrained": {"summary": "A model without noise", "value": model}}),
     ):
         told["paths"][path]["post"]["requestBody"]["content"][JSON]["examples"] = examples
@@ -130,6 +136,30 @@ def _full(config: FlowConfig) -> dict[str, Any]:
         },
         "store": True,
         "timeout_ms": 60_000,
+    }
+
+
+def _inference(config: FlowConfig) -> dict[str, Any]:
+    numbers = _embedding(config)
+    shape = [1, len(numbers)]
+    tensor = {"name": "embeddings", "shape": shape, "datatype": "FP32", "data": numbers}
+    return {"inputs": [tensor]}
+
+
+def _full_inference(config: FlowConfig) -> dict[str, Any]:
+    return {
+        **_inference(config),
+        "id": "one",
+        "parameters": {
+            "seed": 7,
+            "trace_capacity": 4096,
+            "options": '{"noise_std": 0.05}',
+            "timeout": 60_000_000,
+        },
+        "outputs": [
+            {"name": "surface", "parameters": {"binary_data": False}},
+            {"name": "trace_kind", "parameters": {"binary_data": False}},
+        ],
     }
 
 

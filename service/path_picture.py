@@ -39,7 +39,7 @@ def draw_paths(path: Columns, surface: NDArray[Any] | None, title: str, to: Path
         )
         axis.set(title="surface", xlabel="x", ylabel="y")
         figure.colorbar(image, ax=axis, shrink=0.8)
-    lines = None
+    lines: Any = None
     for axis, (across, up) in zip(axes, (("x", "y"), ("x", "z")), strict=True):
         lines = _lines(axis, path, across, up)
         axis.set(title=f"paths, {across} and {up}", xlabel=across, ylabel=up)

@@ -85,7 +85,7 @@ class ModelFields(_Request):
     """A request for a new, untrained model."""
 
     name: ModelName
-    preset: str = "debug"
+    preset: str = Field("debug", json_schema_extra={"enum": ["debug", "experiment", "optimized"]})
     config: dict[str, Any] = Field(
         default_factory=dict, description="fields that differ from the preset, nested or dotted"
     )

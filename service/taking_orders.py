@@ -6,8 +6,6 @@ from fastapi import Request
 
 from energy_flow.config import FlowConfig
 from energy_flow.engine import Engine
-from energy_flow.errors import CapacityError
-from energy_flow.footprint import require_fit
 from service.dependencies import media_type, query_lists
 from service.lifecycle import Service
 from service.models import Model
@@ -61,12 +59,7 @@ def check_room(engine: Engine, order: Order) -> None:
         ConfigError: one sample cannot fit.
         CapacityError: all of them together cannot.
     """
-    if engine.memory_limit_bytes is None:
-        return
-    require_fit(order.config, engine.memory_limit_bytes)
-    needed = engine._needed_bytes(order.config, order.samples, streams=False)
-    if needed > engine.memory_limit_bytes:
-        raise CapacityError(needed, engine.memory_limit_bytes)
+    engine.check(order.config, order.samples)
 
 
 def _numbers(config: FlowConfig, output: str) -> int:

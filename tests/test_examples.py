@@ -14,6 +14,12 @@ from tests.live_server import live_server
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 
+LIBRARIES = {
+    "pandas": ("256 samples", "ends by reason", "projected", "one sample"),
+    "polars": ("events by step and kind", "terminate", "one sample"),
+    "duckdb": ("events by kind", "generation", "reflections by wall"),
+}
+
 
 def run(name: str, *arguments: str | Path) -> str:
     """Runs an example to its end; returns what it printed."""
@@ -38,6 +44,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_every_example_is_run_here() -> None:
     tested = {"demo.py", "in_process.py", "read_a_trace.py", "through_a_server.py"}
+    tested |= {f"trace_with_{library}.py" for library in LIBRARIES}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -68,6 +75,15 @@ def test_read_a_trace(demo: tuple[Path, str]) -> None:
     printed = run("read_a_trace.py", demo[0] / "trace.parquet")
     assert "256 samples" in printed
     assert "projected" in printed
+
+
+@pytest.mark.parametrize(("library", "words"), LIBRARIES.items())
+def test_a_trace_with_other_libraries(
+    demo: tuple[Path, str], library: str, words: tuple[str, ...]
+) -> None:
+    printed = run(f"trace_with_{library}.py", demo[0] / "trace.parquet")
+    for word in words:
+        assert word in printed
 
 
 def test_in_process() -> None:

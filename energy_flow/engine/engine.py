@@ -197,11 +197,7 @@ class Engine:
             QueueFull: too much work is waiting.
         """
         config, samples = request.config, len(request.sample_keys)
-        if self.memory_limit_bytes is not None:
-            require_fit(config, self.memory_limit_bytes)
-            needed = self._needed_bytes(config, samples, streams=request.streams)
-            if needed > self.memory_limit_bytes:
-                raise CapacityError(needed, self.memory_limit_bytes)
+        self.check(config, samples, streams=request.streams)
         bound = flow_steps_bound(config, samples)
         with self._lock:
             if self._state != "running":
@@ -211,6 +207,20 @@ class Engine:
                 raise QueueFull(max(1.0, self._seconds(queued)))
             self._queue.append(Run(request, listener, bound))
             self._lock.notify_all()
+
+    def check(self, config: FlowConfig, samples: int, *, streams: bool = False) -> None:
+        """Refuses what can never fit in memory.
+
+        Raises:
+            ConfigError: one sample of the run cannot fit.
+            CapacityError: its results cannot all be in memory, and it does not stream them.
+        """
+        if self.memory_limit_bytes is None:
+            return
+        require_fit(config, self.memory_limit_bytes)
+        needed = _needed_bytes(config, samples, streams=streams)
+        if needed > self.memory_limit_bytes:
+            raise CapacityError(needed, self.memory_limit_bytes)
 
     def cancel(self, run_id: str) -> bool:
         """Asks a run to end within a step; false when there is none of this id."""
@@ -274,15 +284,6 @@ class Engine:
     def _samples_at_once(self, config: FlowConfig) -> int:
         most = POOL_FLOWS.get(self.device.type, POOL_FLOWS["cpu"])
         return max(chunk_samples(config, self.device.type), most // config.surface_cells)
-
-    def _needed_bytes(self, config: FlowConfig, samples: int, *, streams: bool) -> int:
-        needed = footprint(config, 1).total
-        if streams:
-            return needed
-        cells = config.surface_cells
-        outputs = 4 * (5 * cells + 2 * config.embedding_dim)
-        one = footprint(config, 1)
-        return needed + samples * (outputs + one.trace + one.spilled)
 
     def _queued_bound(self) -> int:
         return sum(run.bound for run in self._queue if not run.started)
@@ -546,6 +547,15 @@ class Engine:
 def flow_steps_bound(config: FlowConfig, samples: int) -> int:
     """Most flow-steps that ``samples`` samples can take."""
     return samples * config.active_limit * config.step_limit
+
+
+def _needed_bytes(config: FlowConfig, samples: int, *, streams: bool) -> int:
+    """One sample in the pool, and the results of all unless they are streamed."""
+    one = footprint(config, 1)
+    if streams:
+        return one.total
+    outputs = 4 * (5 * config.surface_cells + 2 * config.embedding_dim)
+    return one.total + samples * (outputs + one.trace)
 
 
 def _answer(function: Callable[[], Any], future: Future[Any]) -> None:

@@ -108,5 +108,5 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return record_batch(columns_of(batches))
 
 
-def _kind_array(codes: NDArray[Any]) -> pa.DictionaryArray[Any]:
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), _KIND_NAMES)
+def _kind_array(codes: NDArray[Any]) -> Any:
+    return pa.DictionaryArray.from_arrays(codes.astype(np.int8), _KIND_NAMES)

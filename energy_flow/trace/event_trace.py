@@ -91,6 +91,9 @@ class Trace:
         keep = np.ones(len(self), dtype=bool)
         if kind is not None:
             names = [kind] if isinstance(kind, str) else list(kind)
+            unknown = [name for name in names if name not in KINDS]
+            if unknown:
+                raise ValueError(f"no such kind: {unknown[0]!r}; known are {', '.join(KINDS)}")
             keep &= np.isin(self.columns["kind"], [KINDS.index(name) for name in names])
         for name, wanted in (("sample", sample), ("flow", flow)):
             if wanted is not None:

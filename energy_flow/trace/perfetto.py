@@ -23,7 +23,7 @@ from energy_flow.trace.records import COLUMN_DTYPES, PLANES, REASONS, REFLECT, S
 
 STEP_NANOSECONDS: Final = 1_000_000
 FLOW_BITS: Final = 40
-"""A track's id is (sample + 1) · 2⁴⁰ + flow + 1; with 0 for the flow, it is the sample's process."""
+"""A track's id is (sample + 1) · 2⁴⁰ + flow + 1; without the last part, it is of the process."""
 
 EVENT_NAMES: Final = ("spawn", "reflect", "terminate", "flow")
 ALL: Final = ("seq", "x", "y", "z", "energy", "length")
@@ -67,7 +67,7 @@ def to_perfetto(
         ]
         for row in zip(*columns, strict=True):
             writer.record(*row)
-            if writer.bytes >= _PIECE_BYTES:
+            if writer.size >= _PIECE_BYTES:
                 yield writer.take()
     writer.end_sample()
     yield writer.take()
@@ -89,7 +89,9 @@ class _Writer:
 
     def __init__(self) -> None:
         # The schema is large, and takes a while to import.
-        from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as proto
+        from perfetto.protos.perfetto.trace import (  # type: ignore[import-untyped]
+            perfetto_trace_pb2 as proto,
+        )
 
         self._proto: Any = proto
         self._written = io.BytesIO()
@@ -108,7 +110,7 @@ class _Writer:
         self._descriptor: Any = self._track.track_descriptor
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Written since the last call of :meth:`take`."""
         return self._written.tell()
 

@@ -59,7 +59,7 @@ def to_arrow(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
 
 def to_csv(batches: Iterable[pa.RecordBatch]) -> Iterator[bytes]:
     """Record batches as CSV with a line of names; floats as short as float32 allows."""
-    spool = Spool()
+    spool: Any = Spool()
     plain = pa.schema(
         [pa.field(f.name, pa.string() if f.name == "kind" else f.type) for f in SCHEMA]
     )

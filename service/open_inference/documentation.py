@@ -19,15 +19,21 @@ _JSON = "application/json"
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
-def body(schema: str, *, required: bool = True, **content: Any) -> dict[str, Any]:
-    """A body that a route reads by hand."""
-    described = {_JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}, **content}
-    return {"requestBody": {"required": required, "content": described}}
+def body(schema: str, *, required: bool = True, octets: bool = False) -> dict[str, Any]:
+    """A body that a route reads by hand.
+
+    Args:
+        octets: whether bytes may follow the JSON.
+    """
+    content = {_JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    if octets:
+        content[OCTETS] = _BINARY
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def infer_body() -> dict[str, Any]:
     """JSON, or JSON with bytes behind it."""
-    return body("InferRequest", **{OCTETS: _BINARY})
+    return body("InferRequest", octets=True)
 
 
 def infer_responses() -> dict[int | str, dict[str, Any]]:

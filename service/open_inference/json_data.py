@@ -67,7 +67,7 @@ def _rows(text: bytes, position: int) -> tuple[NDArray[np.float64], int] | None:
     """Rows of equal length, and where their list ends."""
     parts: list[NDArray[np.float64]] = []
     start = position
-    for row in iter(lambda: _ROW.match(text, position), None):
+    while row := _ROW.match(text, position):
         position = row.end()
         last = row[2] == b"]"
         if last or position - start >= PIECE_BYTES:

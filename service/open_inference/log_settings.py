@@ -8,6 +8,9 @@ from typing import Any
 
 from energy_flow.errors import Fault
 
+MOST_VERBOSE = 10
+"""Levels from 1 on are one and the same."""
+
 LOGGERS = ("energy_flow", "service")
 
 # Off, so is everything above it in this list.
@@ -41,12 +44,16 @@ def set_logging(changes: Mapping[str, Any]) -> list[Fault]:
     for name, value in _FIXED.items():
         if wanted[name] != value:
             faults.append(Fault((name,), "cannot be changed while the server runs", wanted[name]))
-    for name in _SWITCHES:
-        if not isinstance(wanted[name], bool):
-            faults.append(Fault((name,), "must be true or false", wanted[name]))
+    faults += [
+        Fault((name,), "must be true or false", wanted[name])
+        for name in _SWITCHES
+        if not isinstance(wanted[name], bool)
+    ]
     verbose = wanted["log_verbose_level"]
-    if type(verbose) is not int or verbose < 0:
-        faults.append(Fault(("log_verbose_level",), "must be an integer from 0", verbose))
+    # JSON has one sort of number: 1.0 is an integer there.
+    if isinstance(verbose, bool) or verbose not in range(MOST_VERBOSE + 1):
+        said = f"must be an integer from 0 to {MOST_VERBOSE}"
+        faults.append(Fault(("log_verbose_level",), said, verbose))
     if not faults and changes:
         level = logging.DEBUG if verbose else _level(wanted)
         for logger in LOGGERS:

@@ -17,7 +17,7 @@ from service.open_inference.schemas import (
     InferInput,
     InferOutput,
     InferParameters,
-    InferRequest,
+    InferFields,
 )
 from service.open_inference.tensors import (
     BINARY_ONLY,
@@ -93,7 +93,7 @@ def _raw(body: bytes, dimension: int) -> Inference:
 
 def _of_document(document: dict[str, Any], tail: memoryview) -> Inference:
     try:
-        request = InferRequest.model_validate(document)
+        request = InferFields.model_validate(document)
     except ValidationError as error:
         raise invalid(
             Fault(tuple(entry["loc"]), str(entry["msg"]), entry.get("input"))
@@ -111,7 +111,7 @@ def _of_document(document: dict[str, Any], tail: memoryview) -> Inference:
     )
 
 
-def _refuse_what_is_not_offered(request: InferRequest) -> None:
+def _refuse_what_is_not_offered(request: InferFields) -> None:
     tensors: list[InferInput | InferOutput] = [*request.inputs, *(request.outputs or ())]
     for tensor in tensors:
         parameters = tensor.parameters

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.open_inference.log_settings import MOST_VERBOSE
+from service.open_inference.tensors import (
+    EMBEDDINGS,
+    INPUT_DATATYPES,
+    OUTPUTS,
+    TRACE_OUTPUTS,
+)
 from service.schemas import MAX_SEED
 
 # Beyond it a length is no length.
 MAX_LENGTH = 2**53
+
+_NUMBER: dict[str, Any] = {"type": "number"}
+_NUMBERS: dict[str, Any] = {"type": "array", "items": _NUMBER}
 
 Length = Annotated[int, Field(ge=0, le=MAX_LENGTH)]
 
@@ -32,14 +42,16 @@ class InputParameters(_Sent):
 class InferInput(_Sent):
     """An input tensor: its numbers are here, or follow the JSON as bytes."""
 
-    name: str
-    shape: list[Length]
-    datatype: str
+    name: str = Field(json_schema_extra={"enum": [EMBEDDINGS]})
+    shape: list[Length] = Field(
+        description="[rows, dimension]", json_schema_extra={"minItems": 2, "maxItems": 2}
+    )
+    datatype: str = Field(json_schema_extra={"enum": list(INPUT_DATATYPES)})
     parameters: InputParameters | None = None
     data: Any = Field(
         None,
         description="flat in row-major order, or nested as the shape is",
-        json_schema_extra={"type": "array", "items": {}},
+        json_schema_extra={"type": "array", "items": {"anyOf": [_NUMBER, _NUMBERS]}},
     )
 
 
@@ -54,7 +66,7 @@ class OutputParameters(_Sent):
 class InferOutput(_Sent):
     """An output that is asked for."""
 
-    name: str
+    name: str = Field(json_schema_extra={"enum": [*OUTPUTS, *TRACE_OUTPUTS]})
     parameters: OutputParameters | None = None
 
 
@@ -83,17 +95,24 @@ class InferParameters(BaseModel):
     headers: Any = Field(None, description="without effect")
 
 
-class InferRequest(_Sent):
-    """Embeddings to simulate."""
-
+class _InferTensors(_Sent):
     id: str | None = None
-    parameters: dict[str, Any] | None = Field(
-        None, json_schema_extra={"$ref": "#/components/schemas/InferParameters"}
-    )
     inputs: list[InferInput] = Field(min_length=1)
     outputs: list[InferOutput] | None = Field(
         None, description="default: all but the trace, whose columns come when they are named"
     )
+
+
+class InferFields(_InferTensors):
+    """A request whose parameters are still to be checked, so that all faults are told at once."""
+
+    parameters: dict[str, Any] | None = None
+
+
+class InferRequest(_InferTensors):
+    """Embeddings to simulate."""
+
+    parameters: InferParameters | None = None
 
 
 class _Told(BaseModel):
@@ -187,22 +206,28 @@ class RepositoryAction(_Sent):
 
 
 class TraceSetting(_Told):
-    """What is traced of requests."""
+    """What is traced of requests; read only."""
 
-    trace_level: list[str] | str | None = None
-    trace_rate: str | None = None
-    trace_count: str | None = None
-    log_frequency: str | None = None
-    trace_file: str | None = None
-    trace_mode: str | None = None
+    model_config = ConfigDict(extra="forbid")
+
+    trace_level: list[Literal["OFF"]] | Literal["OFF"] | None = Field(
+        None, json_schema_extra={"maxItems": 1, "minItems": 1}
+    )
+    trace_rate: Literal["1000"] | None = None
+    trace_count: Literal["-1"] | None = None
+    log_frequency: Literal["0"] | None = None
+    trace_file: Literal[""] | None = None
+    trace_mode: Literal["triton"] | None = None
 
 
 class LogSettings(_Told):
     """What is logged."""
 
-    log_file: str | None = None
+    model_config = ConfigDict(extra="forbid")
+
+    log_file: Literal[""] | None = None
     log_info: bool | None = None
     log_warning: bool | None = None
     log_error: bool | None = None
-    log_verbose_level: Length | None = None
-    log_format: str | None = None
+    log_verbose_level: int | None = Field(None, ge=0, le=MOST_VERBOSE)
+    log_format: Literal["default"] | None = None

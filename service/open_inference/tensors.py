@@ -23,14 +23,27 @@ BINARY_ONLY: Final = frozenset({"FP16", "BF16"})
 """JSON has no form of these."""
 
 ITEM_BYTES: Final[Mapping[str, int]] = {
-    **{"BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8},
-    **{"INT8": 1, "INT16": 2, "INT32": 4, "INT64": 8},
-    **{"FP16": 2, "BF16": 2, "FP32": 4, "FP64": 8},
+    "BOOL": 1,
+    "UINT8": 1,
+    "UINT16": 2,
+    "UINT32": 4,
+    "UINT64": 8,
+    "INT8": 1,
+    "INT16": 2,
+    "INT32": 4,
+    "INT64": 8,
+    "FP16": 2,
+    "BF16": 2,
+    "FP32": 4,
+    "FP64": 8,
 }
 
 _DATATYPES: Final[Mapping[str, str]] = {
-    **{"uint8": "UINT8", "int8": "INT8", "int32": "INT32", "int64": "INT64"},
-    **{"float32": "FP32"},
+    "uint8": "UINT8",
+    "int8": "INT8",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float32": "FP32",
 }
 _WIRE: Final[Mapping[str, str]] = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
 
@@ -84,4 +97,4 @@ def from_wire(data: memoryview, datatype: str, shape: list[int]) -> NDArray[Any]
 def to_wire(array: NDArray[Any]) -> memoryview:
     """The bytes of an output; a view of it where its memory is as the wire wants it."""
     ordered = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return memoryview(ordered.reshape(-1).view(np.uint8))
+    return ordered.reshape(-1).view(np.uint8).data

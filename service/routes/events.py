@@ -17,6 +17,16 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 MEDIA_TYPE = "text/event-stream"
 
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "counts up by one"},
+        "event": {"enum": ["state", "progress", "step", "gap"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "string"},
+    },
+}
+
 # Proxies close connections on which nothing comes.
 IDLE_SECONDS = 15.0
 
@@ -24,7 +34,7 @@ IDLE_SECONDS = 15.0
 @router.get(
     "/{run_id}/events",
     response_class=StreamingResponse,
-    responses={**REFUSALS, 200: {"content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    responses={**REFUSALS, 200: {"content": {MEDIA_TYPE: {"schema": _EVENT}}}},
 )
 async def follow_run(
     run_id: str,

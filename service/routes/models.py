@@ -89,7 +89,12 @@ async def describe_model(
     request: Request,
     service: ServiceDep,
     model_format: Annotated[
-        str | None, Query(alias="format", description="json or safetensors; else by Accept")
+        str | None,
+        Query(
+            alias="format",
+            description="json or safetensors; else by Accept",
+            json_schema_extra={"enum": list(MEDIA_TYPES)},
+        ),
     ] = None,
 ) -> Response:
     """A model as JSON, or its checkpoint with ``Accept: application/octet-stream``."""

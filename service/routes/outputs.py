@@ -41,7 +41,12 @@ async def read_output(
     request: Request,
     service: ServiceDep,
     output_format: Annotated[
-        str | None, Query(alias="format", description="json, npy or png; else by Accept")
+        str | None,
+        Query(
+            alias="format",
+            description="json, npy or png; else by Accept",
+            json_schema_extra={"enum": list(MEDIA_TYPES)},
+        ),
     ] = None,
     sample: Annotated[int | None, Query(ge=0, description="this sample only")] = None,
     sample_from: Annotated[int | None, Query(ge=0, description="first sample")] = None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from pydantic import WithJsonSchema
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from energy_flow.errors import Fault
@@ -19,12 +20,12 @@ from service.dependencies import ServiceDep, choose_format
 from service.openapi import REFUSALS
 from service.problems import invalid, not_found
 from service.routes.runs import find_run
-from service.store.catalog import ENDED
 from service.step_counters import step_counters
+from service.store.catalog import ENDED
 from service.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from energy_flow.trace.formats import TraceFilter
+    from energy_flow.trace.formats import StepCounter, TraceFilter
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -34,6 +35,11 @@ COMPLETE = "Trace-Complete"
 FORMAT = "Trace-Format-Version"
 
 _MANY = "repeatable, or several with commas"
+_A_KIND = f"({'|'.join(KINDS)})"
+_Kinds = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{_A_KIND}(,{_A_KIND})*$"})]
+_Indices = Annotated[
+    str, WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,18}(,[0-9]{1,18})*$"})
+]
 
 
 @router.get("/{run_id}/trace", response_class=Response, responses=REFUSALS)
@@ -43,11 +49,15 @@ async def read_trace(
     service: ServiceDep,
     trace_format: Annotated[
         str | None,
-        Query(alias="format", description="parquet, arrow, ndjson, csv, perfetto; else by Accept"),
+        Query(
+            alias="format",
+            description="parquet, arrow, ndjson, csv, perfetto; else by Accept",
+            json_schema_extra={"enum": ["parquet", "arrow", "ndjson", "csv", "perfetto"]},
+        ),
     ] = None,
-    kind: Annotated[list[str] | None, Query(description=f"{', '.join(KINDS)}; {_MANY}")] = None,
-    sample: Annotated[list[str] | None, Query(description=_MANY)] = None,
-    flow: Annotated[list[str] | None, Query(description=_MANY)] = None,
+    kind: Annotated[list[_Kinds] | None, Query(description=f"{', '.join(KINDS)}; {_MANY}")] = None,
+    sample: Annotated[list[_Indices] | None, Query(description=_MANY)] = None,
+    flow: Annotated[list[_Indices] | None, Query(description=_MANY)] = None,
     step_from: Annotated[int | None, Query(description="first step")] = None,
     step_to: Annotated[int | None, Query(description="last step")] = None,
     limit: Annotated[
@@ -98,7 +108,7 @@ async def read_trace(
     media_type = media_types[chosen]
     if chosen == "parquet" and ended and keep.keeps_all and limit is None and len(part.paths) == 1:
         return await _stored_file(part.paths[0], request, media_type, headers)
-    counters = ()
+    counters: tuple[StepCounter, ...] = ()
     if FORMATS[chosen].shows_counters and ended:
         counters = await asyncio.to_thread(step_counters, folder)
     written = (piece for piece in FORMATS[chosen].pieces(part.batches(), counters) if piece)
@@ -155,11 +165,14 @@ def _select(folder: RunFolder, first_sample: int, keep: TraceFilter, limit: int 
         end = last_record(paths) or keep.after
     if limit is None:
         return _Part(paths, lambda: _batches(folder, paths, keep, end), end, True)
-    held = list(_batches(folder, paths, keep, end, limit))
-    if sum(len(batch) for batch in held) < limit:
-        return _Part(paths, lambda: iter(held), end, True)
-    last = last_of(held[-1])
-    return _Part(paths, lambda: iter(held), last, last == end)
+    # Counted first and read again, so that a million records are not held.
+    last, count = keep.after, 0
+    for batch in _batches(folder, paths, keep, end, limit):
+        last, count = last_of(batch), count + len(batch)
+    if count < limit:
+        return _Part(paths, lambda: _batches(folder, paths, keep, end), end, True)
+    part = replace(keep, until=last)
+    return _Part(paths, lambda: _batches(folder, paths, part, last), last, last == end)
 
 
 def _batches(

@@ -81,7 +81,7 @@ class RunArchive:
 
         Args:
             unsaved: its row, where it has none yet.
-            safe: wait until all of it is safely on the disk; otherwise :meth:`make_safe` does so later.
+            safe: wait until all of it is safely on the disk; else :meth:`make_safe` has to follow.
             columns: of its row, ``state`` among them.
         """
         size = self.folder(run_id).seal(summary.samples_done, summary.documents, safe=safe)

@@ -1,7 +1,7 @@
 """The thread that makes what was written safe from a power cut, a little later.
 
-A caller who waits for an answer does not wait for the disk. Until a run is safe its row says so, and
-the next start looks whether its files are whole.
+A caller who waits for an answer does not wait for the disk. Until a run is safe its row says so,
+and the next start looks whether its files are whole.
 """
 
 from __future__ import annotations

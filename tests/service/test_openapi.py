@@ -20,11 +20,12 @@ def test_every_example_is_answered_well(client: httpx.Client, document: dict[str
         for method, operation in methods.items():
             content = operation.get("requestBody", {}).get("content", {})
             for example in content.get("application/json", {}).get("examples", {}).values():
-                answer = client.request(method, path, json=example["value"])
+                where = path.format(name="energy_flow", version="1")
+                answer = client.request(method, where, json=example["value"])
                 expected = {int(status) for status in operation["responses"] if status < "300"}
                 assert answer.status_code in expected, answer.text
                 tried += 1
-    assert tried == 5
+    assert tried >= 5
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

@@ -18,3 +18,10 @@ def make_run(url: str, *, seed: int = 7, samples: int = 2) -> str:
         )
         client.wait(run.run_id)
     return run.run_id
+
+
+def begin_long_run(url: str) -> str:
+    """A run that takes longer than a test; returns its id."""
+    rows = np.random.default_rng(4).normal(size=(20_000, DIMENSION)).astype(np.float32)
+    with FlowClient(url) as client:
+        return client.submit_run(rows / np.sqrt(DIMENSION)).run_id

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from service.client import FlowClient
 from tests.live_server import LiveServer, live_server
 from tests.web.conftest import FLAGS, NewPage
-from tests.web.runs_for_pages import make_run
+from tests.web.runs_for_pages import begin_long_run, make_run
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +233,13 @@ def test_a_server_with_a_key_asks_for_it(new_page: NewPage, tmp_path: Path) -> N
         page.reload()
         expect(page.get_by_text("Nothing has run yet.")).to_be_visible()
         expect(dialog).to_be_hidden()
+
+
+def test_a_run_is_cancelled_on_its_way(server: LiveServer, page: Page) -> None:
+    run_id = begin_long_run(server.url)
+    page.goto(f"{server.url}/#/runs/{run_id}")
+    expect(page.locator(".badge-running")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Active flows over"))).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("cancelled")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete")).to_be_visible()

@@ -21,7 +21,9 @@ def main() -> None:
     embeddings = np.frombuffer(raw[start + begin : start + end], dtype=np.float16)
     embeddings = embeddings.reshape(256, -1)
     texts = (DATA / "wordnet_256.jsonl").read_text(encoding="utf-8").splitlines()
-    notice = re.findall(r"^> ?(.*)$", (DATA / "README.md").read_text(encoding="utf-8"), re.M)
+    notice = re.findall(
+        r"^> ?(.*)$", (DATA / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     rows = []
     for row in ROWS:
         text = json.loads(texts[row])

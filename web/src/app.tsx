@@ -136,7 +136,7 @@ function KeyDialog() {
   const submit = (event: SubmitEvent): void => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
-    const key = String(new FormData(form).get("key") ?? "").trim();
+    const key = (form.elements.namedItem("key") as HTMLInputElement).value.trim();
     if (key !== "") {
       form.reset();
       dialog.current?.close();

@@ -13,7 +13,7 @@ export function npy(
     .padEnd(Math.ceil((text.length + start + 1) / 64) * 64 - start - 1)
     .concat("\n");
   const bytes = new Uint8Array(start + header.length + data.byteLength);
-  bytes.set([0x93, ...[..."NUMPY"].map((letter) => letter.charCodeAt(0)), version, 0]);
+  bytes.set([0x93, ...new TextEncoder().encode("NUMPY"), version, 0]);
   const view = new DataView(bytes.buffer);
   if (version === 1) {
     view.setUint16(8, header.length, true);

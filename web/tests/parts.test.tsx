@@ -219,6 +219,6 @@ describe("the form", () => {
     const complaint = await screen.findByText("must be at most 10");
     expect(complaint.closest(".field")?.contains(field)).toBe(true);
     expect(field.getAttribute("aria-invalid")).toBe("true");
-    expect((screen.getByRole("button", { name: "Run" }) as HTMLButtonElement).disabled).toBe(true);
+    expect(screen.getByRole<HTMLButtonElement>("button", { name: "Run" }).disabled).toBe(true);
   });
 });

@@ -185,11 +185,18 @@ export interface TraceRecord {
   length: number;
 }
 
+/** The first record at which a replay and the run's trace part. */
+export interface ReplayDifference {
+  seq: number;
+  stored: TraceRecord | null;
+  replayed: TraceRecord | null;
+}
+
 export interface Replay {
   run_id: string;
   sample: number;
   agrees: boolean;
-  difference: Record<string, unknown> | null;
+  difference: ReplayDifference | null;
   flows: {
     flow: number[];
     parent: number[];

@@ -293,8 +293,10 @@ function layTrails(journey: Journey): Trails {
 
 /** Buffers that may be handed to another thread instead of being copied. */
 export function buffersOf(journey: Journey): ArrayBuffer[] {
-  const columns = [...Object.values(journey), ...Object.values(journey.trails ?? {})];
-  return columns.filter(ArrayBuffer.isView).map((column) => column.buffer as ArrayBuffer);
+  const columns: unknown[] = [journey, journey.trails ?? {}].flatMap((part) => Object.values(part));
+  return columns
+    .filter((column) => ArrayBuffer.isView(column))
+    .map((column) => column.buffer as ArrayBuffer);
 }
 
 /** Row of a flow at a step; −1 where it has none. */

@@ -37,7 +37,7 @@ void main() {
   float off = 2.0 * length(gl_PointCoord - 0.5);
   float edge = 1.0 - smoothstep(0.82, 1.0, off);
   if (edge <= 0.0) discard;
-  float alpha = edge * opacity * (vStanding < 1.5 ? 0.12 : 1.0);
+  float alpha = edge * opacity * (vStanding < 1.5 ? 0.2 : 1.0);
   gl_FragColor = vec4(vColour * (1.0 - 0.35 * off * off), alpha);
 }`;
 
@@ -68,5 +68,5 @@ void main() {
   float age = now - vTime;
   if (vStanding < 0.5 || age < 0.0 || age > span) discard;
   float faded = 1.0 - age / span;
-  gl_FragColor = vec4(vColour, opacity * faded * (vStanding < 1.5 ? 0.1 : 1.0));
+  gl_FragColor = vec4(vColour, opacity * faded * (vStanding < 1.5 ? 0.16 : 1.0));
 }`;

@@ -10,6 +10,7 @@ import {
   EdgesGeometry,
   LineBasicMaterial,
   LineSegments,
+  type Material,
   Mesh,
   MeshBasicMaterial,
   NearestFilter,
@@ -381,8 +382,9 @@ export class LatticeView {
     this.#controls.dispose();
     this.#scene.traverse((object) => {
       if (object instanceof Mesh || object instanceof Points || object instanceof LineSegments) {
-        object.geometry.dispose();
-        object.material.dispose();
+        const { geometry, material } = object as Mesh<BufferGeometry, Material>;
+        geometry.dispose();
+        material.dispose();
       }
     });
     for (const tint of this.#tints) {
@@ -652,7 +654,7 @@ function scaleTexture(): Texture {
 }
 
 function planeTexture({ width, height, colours }: PlanePicture): Texture {
-  const texture = new DataTexture(colours as Uint8Array<ArrayBuffer>, width, height, RGBAFormat);
+  const texture = new DataTexture(colours, width, height, RGBAFormat);
   texture.colorSpace = SRGBColorSpace;
   texture.magFilter = NearestFilter;
   texture.needsUpdate = true;

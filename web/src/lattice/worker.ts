@@ -1,6 +1,6 @@
 /** Reads a replay beside the page, so that the page never stands still over a large one. */
 
-import type { Replay, TraceRecord } from "../api/types";
+import type { Replay, ReplayDifference, TraceRecord } from "../api/types";
 import { demoReplay } from "./demo";
 import { buffersOf, buildJourney, type Journey } from "./journey";
 
@@ -10,7 +10,7 @@ export type Question =
 
 export interface Agreement {
   agrees: boolean;
-  difference: Record<string, unknown> | null;
+  difference: ReplayDifference | null;
 }
 
 export type Reply = { journey: Journey; agreement: Agreement | null } | { error: string };

@@ -323,12 +323,16 @@ function isGroup(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+function text(value: unknown): string {
+  return typeof value === "string" || typeof value === "boolean" ? String(value) : "–";
+}
+
 function listed(value: unknown): string {
   return Array.isArray(value) ? value.join(", ") || "none" : "–";
 }
 
 function words(value: unknown): string {
-  return typeof value === "number" ? number(value).replace("-", "−") : String(value ?? "–");
+  return typeof value === "number" ? number(value).replace("-", "−") : text(value);
 }
 
 /** Of many samples, so many are listed; the picker above reaches all. */

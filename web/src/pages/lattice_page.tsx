@@ -13,7 +13,7 @@ import { FlowCard } from "../parts/flow_card";
 import { useLoad, useTitle } from "../parts/hooks";
 import { LatticeCanvas } from "../parts/lattice_canvas";
 import { Notice, Waiting } from "../parts/notice";
-import { ALL_RECORDS, RecordsTable } from "../parts/records_table";
+import { ALL_RECORDS, RecordsTable, recordWords } from "../parts/records_table";
 import { SamplePicker } from "../parts/sample_picker";
 import { cut } from "../parts/surface_panel";
 import { Timeline } from "../parts/timeline";
@@ -48,6 +48,7 @@ export function LatticePage({ runId, route }: LatticePageProps) {
     async (signal) => run.value && loadPlanes(run.value, sample, signal),
     [run.value, sample],
   );
+  const difference = loaded.value?.agreement?.difference ?? null;
   const title = runId === null ? `${count(flows)} made-up flows` : `Flows of sample ${sample}`;
   return (
     <>
@@ -69,8 +70,15 @@ export function LatticePage({ runId, route }: LatticePageProps) {
       )}
       {loaded.value?.agreement && !loaded.value.agreement.agrees && (
         <Notice tone="warning">
-          The replay differs from what the run recorded; the flows shown are the replay's.{" "}
-          <code>{JSON.stringify(loaded.value.agreement.difference)}</code>
+          The replay differs from what the run recorded; the flows shown are the replay's.
+          {difference && (
+            <dl class="parting">
+              <dt>recorded, record {difference.seq}</dt>
+              <dd>{recordWords(difference.stored)}</dd>
+              <dt>replayed</dt>
+              <dd>{recordWords(difference.replayed)}</dd>
+            </dl>
+          )}
         </Notice>
       )}
       {loaded.value && (
@@ -133,7 +141,10 @@ function Lattice({ journey, agrees, planes, runId, sample, title }: LatticeProps
   const pick = useCallback(
     (flow: number) => {
       setPicked(flow);
-      setRecordFilter((before) => ({ ...before, flow: flow < 0 ? null : journey.flow[flow] }));
+      setRecordFilter((before) => ({
+        ...before,
+        flow: flow < 0 ? null : journey.flow[flow],
+      }));
     },
     [journey],
   );
@@ -225,13 +236,14 @@ function Lattice({ journey, agrees, planes, runId, sample, title }: LatticeProps
             {count(shown)} of {count(journey.flow.length)} flows shown
             {agrees && "; the replay equals the recorded trace"}
           </p>
-          <div aria-live="polite">
-            {picked < 0 ? (
-              <p class="quiet">Click a flow to see where it came from and what came of it.</p>
-            ) : (
-              <FlowCard journey={journey} player={player} flow={picked} onPick={pick} />
-            )}
-          </div>
+          <output class="hidden">
+            {picked < 0 ? "no flow picked" : `flow ${journey.flow[picked]} picked`}
+          </output>
+          {picked < 0 ? (
+            <p class="quiet">Click a flow to see where it came from and what came of it.</p>
+          ) : (
+            <FlowCard journey={journey} player={player} flow={picked} onPick={pick} />
+          )}
         </section>
       </div>
       {runId !== null && (

@@ -104,7 +104,9 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
           {run.metrics !== null && (
             <a
               class="button button-main"
-              href={address(["runs", runId, "lattice"], { sample: route.values.get("sample") })}
+              href={address(["runs", runId, "lattice"], {
+                sample: route.values.get("sample"),
+              })}
             >
               See it in 3D
             </a>

@@ -10,7 +10,7 @@ import { bytes, count, milliseconds } from "../text/numbers";
 import type { Embeddings } from "../try/embeddings";
 import { sortFaults } from "../try/faults";
 import { OptionFields } from "../try/option_fields";
-import { type Entered, optionsOf } from "../try/options";
+import { type Entered, inherited, optionsOf } from "../try/options";
 import { SourcePicker } from "../try/source_picker";
 
 const OUTPUTS: readonly OutputName[] = ["surface", "planes", "hits", "embedding"];
@@ -42,7 +42,6 @@ export function TryPage() {
     () => embeddings && { embeddings, model, seed, outputs, options: optionsOf(entered) },
     [embeddings, model, seed, outputs, entered],
   );
-  const takeEmbeddings = useCallback(setEmbeddings, []);
 
   // The same order sent twice, by a second click or a lost answer, makes one run.
   const key = useRef("");
@@ -101,7 +100,7 @@ export function TryPage() {
         <div class="stack">
           <SourcePicker
             dimension={config?.embedding_dim ?? null}
-            onEmbeddings={takeEmbeddings}
+            onEmbeddings={setEmbeddings}
             complaints={fields.get("embeddings") ?? []}
           />
           <details
@@ -144,7 +143,7 @@ export function TryPage() {
                 id="seed"
                 inputMode="numeric"
                 autocomplete="off"
-                placeholder={String(config?.seed ?? "")}
+                placeholder={inherited(config, "seed")}
                 value={seed}
                 aria-invalid={fields.has("seed")}
                 onInput={(event) => setSeed(event.currentTarget.value)}

@@ -14,7 +14,7 @@ export function Exits({ metrics }: { metrics: Metrics }) {
   const { exits } = metrics;
   const rows = exits
     ? [
-        ...PLANES.map((plane) => ({ name: plane as string, reasons: exits[plane] })),
+        ...PLANES.map((plane) => ({ name: plane, reasons: exits[plane] })),
         ...(metrics.stalled ? [{ name: "nowhere", reasons: { stalled: metrics.stalled } }] : []),
       ]
     : [{ name: "all", reasons: metrics.terminated as Partial<Record<Reason, number>> }];

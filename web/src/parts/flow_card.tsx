@@ -72,7 +72,7 @@ export function FlowCard({ journey, player, flow, onPick }: FlowCardProps) {
           {plane >= 0 && ` → ${PLANES[plane]}`}
         </dd>
         <dt>now</dt>
-        <dd aria-live="off">
+        <dd>
           {row < 0
             ? "not born yet"
             : `x ${at(0)}, y ${at(1)}, z ${at(2)}; energy ${number(journey.energy[row], 3)}`}

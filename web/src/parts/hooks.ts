@@ -38,6 +38,7 @@ export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, inputs: In
         }
       });
     return () => controller.abort();
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- the caller names the inputs.
   }, [...inputs, round]);
   const reload = useCallback(() => setRound((number) => number + 1), []);
   return { value, failure, loading, reload };
@@ -69,10 +70,10 @@ export interface Size {
 }
 
 /** The size of an element, followed as it changes. */
-export function useSize<T extends Element>(): [(element: T | null) => void, Size] {
+export function useSize(): [(element: Element | null) => void, Size] {
   const [size, setSize] = useState<Size>({ width: 0, height: 0 });
   const observer = useRef<ResizeObserver | null>(null);
-  const attach = useCallback((element: T | null) => {
+  const attach = useCallback((element: Element | null) => {
     observer.current?.disconnect();
     observer.current = null;
     if (element) {

@@ -30,7 +30,7 @@ export function LatticeCanvas(props: LatticeCanvasProps) {
   const figures = useRef<HTMLOutputElement>(null);
   const [view, setView] = useState<LatticeView | null>(null);
   const [broken, setBroken] = useState(false);
-  const [attach, size] = useSize<HTMLDivElement>();
+  const [attach, size] = useSize();
   const dark = useMedia("(prefers-color-scheme: dark)");
 
   useEffect(() => {

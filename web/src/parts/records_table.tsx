@@ -71,7 +71,6 @@ export function RecordsTable(props: RecordsTableProps) {
     }
   };
   const { kind, reason, flow, stepFrom, stepTo } = filter;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `load` reads just these.
   useEffect(() => {
     // Not on every key that is pressed in a field.
     const timer = setTimeout(() => {
@@ -81,6 +80,7 @@ export function RecordsTable(props: RecordsTableProps) {
       clearTimeout(timer);
       controller.current.abort();
     };
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- `load` reads just these.
   }, [runId, sample, kind, reason, flow, stepFrom, stepTo, relatives]);
 
   return (
@@ -175,7 +175,7 @@ export function RecordsTable(props: RecordsTableProps) {
             : found &&
               `${count(found.records.length)} records${found.cursor ? ", and there are more" : ""}`}
         </output>
-        {found?.cursor != null && (
+        {found && found.cursor !== null && (
           <button
             type="button"
             disabled={loading}
@@ -282,7 +282,11 @@ function RecordFilters({ filter, onFilter }: Pick<RecordsTableProps, "filter" | 
           value={filter.kind ?? ""}
           onChange={(event) => {
             const kind = (event.currentTarget.value || null) as Kind | null;
-            onFilter({ ...filter, kind, reason: kind === "terminate" ? filter.reason : null });
+            onFilter({
+              ...filter,
+              kind,
+              reason: kind === "terminate" ? filter.reason : null,
+            });
           }}
         >
           <option value="">all</option>

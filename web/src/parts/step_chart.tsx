@@ -21,7 +21,7 @@ const MARGIN = { top: 10, right: 12, bottom: 26, left: 56 };
 
 /** Values over steps as lines; the pointer or the arrow keys read them off. */
 export function StepChart({ title, series, format = compact, fromZero = true }: StepChartProps) {
-  const [attach, size] = useSize<HTMLDivElement>();
+  const [attach, size] = useSize();
   const [at, setAt] = useState<number | null>(null);
   const steps = Math.max(0, ...series.map((line) => line.values.length));
   const [low, high] = useMemo(() => bounds(series, fromZero), [series, fromZero]);

@@ -31,13 +31,15 @@ export function readText(text: string): unknown[] {
   } catch (error) {
     const lines = trimmed.split(/\r?\n/).filter((line) => line.trim() !== "");
     if (lines.length < 2) {
-      throw new Error(`This is not JSON: ${(error as Error).message}`);
+      throw new Error(`This is not JSON: ${(error as Error).message}`, { cause: error });
     }
     return lines.map((line, index) => {
       try {
         return rowOf(JSON.parse(line));
       } catch (lineError) {
-        throw new Error(`Line ${index + 1} is not JSON: ${(lineError as Error).message}`);
+        throw new Error(`Line ${index + 1} is not JSON: ${(lineError as Error).message}`, {
+          cause: lineError,
+        });
       }
     });
   }

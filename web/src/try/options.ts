@@ -98,7 +98,12 @@ export const OPTION_GROUPS: readonly OptionGroup[] = [
         kind: "number",
         help: "records a sample; 0 is off",
       },
-      { name: "trace.keep", label: "keep", kind: "choice", choices: ["latest", "earliest"] },
+      {
+        name: "trace.keep",
+        label: "keep",
+        kind: "choice",
+        choices: ["latest", "earliest", "lossless"],
+      },
       {
         name: "aggregation_mode",
         label: "tally",
@@ -148,5 +153,5 @@ export function inherited(config: Config | null, name: string): string {
   for (const part of name.split(".")) {
     value = (value as Record<string, unknown> | null | undefined)?.[part];
   }
-  return value === null || value === undefined ? "" : String(value);
+  return ["string", "number", "boolean"].includes(typeof value) ? String(value) : "";
 }

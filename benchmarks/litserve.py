@@ -1,0 +1,149 @@
+"""The same processor behind LitServe with its batching, as a peer: uniform and staggered load.
+
+Both servers run at once, each in processes of its own, and serve in turns. The same caller sends
+both the same JSON over HTTP; nothing is kept, and the trace stays where it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack, ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.callers import (
+    MOST_ROWS,
+    Load,
+    Served,
+    percentile,
+    serve_in_turns,
+    staggered,
+    summary,
+    uniform,
+)
+from benchmarks.comparison import estimate
+from benchmarks.contenders import plain_http
+from benchmarks.options import Findings, Options
+from benchmarks.server_process import energy_flow_server, running
+from benchmarks.service import expected_surfaces
+from benchmarks.tables import say, show
+from benchmarks.workload import processor, shape
+
+ROUNDS = 6
+CALLERS = 64
+STAGGERED_CALLERS = 16
+STAGGERED_VISITS = 6
+START_SECONDS = 120
+
+
+def measure(options: Options) -> Findings:
+    """Starts both servers and lets callers come.
+
+    Raises:
+        RuntimeError: LitServe is not installed, or does not start.
+    """
+    if find_spec("litserve") is None:
+        raise RuntimeError("LitServe is not installed; pip install -c constraints.txt litserve")
+    model = processor("debug", options.device)
+    expected = expected_surfaces(model)
+    command = [sys.executable, "-m", "benchmarks.litserve_server", "--device", options.device]
+    command += ["--threads", str(torch.get_num_threads())]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="litserve-")))
+        own = stack.enter_context(energy_flow_server(options.device))
+        peer = stack.enter_context(running(command, folder / "server.log", own=False))
+        _wait_until_healthy(peer.url)
+        figures = asyncio.run(_measured(own.url, peer.url, expected, options))
+    return Findings(shape(model.config) | {"rounds": options.rounds(ROUNDS)}, figures)
+
+
+def _wait_until_healthy(url: str) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        try:
+            if httpx.get(f"{url}/health").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise RuntimeError("LitServe did not become healthy")
+
+
+async def _measured(
+    own: str, peer: str, expected: NDArray[np.float32], options: Options
+) -> dict[str, Any]:
+    rounds, rows = options.rounds(ROUNDS), len(expected)
+    unkept: dict[str, Any] = {"store": False, "trace": {"inline": 0}}
+    async with AsyncExitStack() as stack:
+        calls = {
+            "energy_flow": await stack.enter_async_context(plain_http(own, "/v1/simulate", unkept)),
+            "litserve": await stack.enter_async_context(plain_http(peer, "/predict", {})),
+        }
+
+        async def compared(name: str, load: Load) -> dict[str, list[Served]]:
+            say(f"litserve: {name}, {rounds} rounds")
+            contenders = {server: (call, load) for server, call in calls.items()}
+            return await serve_in_turns(contenders, expected, rounds)
+
+        counts = range(1, MOST_ROWS + 1)
+        at_once = await compared(
+            f"{CALLERS} callers with one embedding", uniform(CALLERS, 1, rows, [1], seed=0)
+        )
+        again = await compared(
+            f"{STAGGERED_CALLERS} callers with 1 to {MOST_ROWS}, uniform",
+            uniform(STAGGERED_CALLERS, STAGGERED_VISITS // 2, rows, counts, seed=1),
+        )
+        pause = statistics.median(again["energy_flow"][-1].latencies)
+        scattered = await compared(
+            f"{STAGGERED_CALLERS} callers with 1 to {MOST_ROWS}, staggered",
+            staggered(STAGGERED_CALLERS, STAGGERED_VISITS, rows, counts, 2, pause),
+        )
+    served = {
+        f"{CALLERS} × 1 at once": at_once,
+        f"{STAGGERED_CALLERS} × 1 to {MOST_ROWS} uniform": again,
+        f"{STAGGERED_CALLERS} × 1 to {MOST_ROWS} staggered": scattered,
+    }
+    told = {name: _told(one) for name, one in served.items()}
+    show(
+        "Energy Flow / LitServe",
+        ("load", "p50, ms", "p99, ms", "embeddings a second", "throughput", "p99", "wrong"),
+        [
+            (
+                name,
+                *(
+                    f"{one['energy_flow'][key]:,.0f} / {one['litserve'][key]:,.0f}"
+                    for key in ("p50_ms", "p99_ms", "samples_per_second")
+                ),
+                f"{one['throughput']['median']:.3f} [{one['throughput']['low']:.3f}, "
+                f"{one['throughput']['high']:.3f}]",
+                f"{one['p99']['median']:.3f} [{one['p99']['low']:.3f}, {one['p99']['high']:.3f}]",
+                one["energy_flow"]["wrong"] + one["litserve"]["wrong"],
+            )
+            for name, one in told.items()
+        ],
+        "throughput and p99: Energy Flow over LitServe, median over rounds with 95 % interval",
+    )
+    return {"mean_pause_ms": round(1e3 * pause, 1), "loads": told}
+
+
+def _told(served: dict[str, list[Served]]) -> dict[str, Any]:
+    pairs = list(zip(served["energy_flow"], served["litserve"], strict=True))
+    return {name: summary(of) for name, of in served.items()} | {
+        "throughput": estimate([theirs.seconds / ours.seconds for ours, theirs in pairs]).to_dict(),
+        "p99": estimate(
+            [
+                percentile(ours.latencies, 99) / percentile(theirs.latencies, 99)
+                for ours, theirs in pairs
+            ]
+        ).to_dict(),
+    }

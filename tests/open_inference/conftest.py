@@ -1,0 +1,30 @@
+"""One server for most tests of the protocol, and NVIDIA's client for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import tritonclient.http as triton
+
+from tests.service.servers import RunningServer, serving
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with serving(tmp_path_factory.mktemp("inference"), max_body_bytes=300_000) as running:
+        body = {"name": "other", "config": {"embedding_dim": 4, "lattice_width": 3}}
+        body["config"] |= {"lattice_height": 5, "lattice_depth": 3, "carrier_hidden_size": 8}
+        running.client.post("/v1/models", json=body).raise_for_status()
+        yield running
+
+
+@pytest.fixture
+def address(server: RunningServer) -> str:
+    return str(server.client.base_url).removeprefix("http://").rstrip("/")
+
+
+@pytest.fixture
+def client(address: str) -> Iterator[triton.InferenceServerClient]:
+    with triton.InferenceServerClient(address) as connected:
+        yield connected
