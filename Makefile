@@ -5,11 +5,14 @@ VENV ?= .venv
 ARGS ?=
 
 BIN := $(VENV)/bin
+# The pages' tools come with the development packages; no Node.js needs to be installed.
+NPM := PATH="$(abspath $(BIN)):$$PATH" npm --prefix web
+BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo serve test check format bench clean
+.PHONY: help install demo serve test check pages format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -36,15 +39,24 @@ serve: $(STAMP) ## Keep a server running; ARGS='--port 9000' goes to energy-flow
 	$(BIN)/energy-flow serve $(ARGS)
 
 test: check ## Lint, types, import rules, then all tests; ARGS='-k ring' goes to pytest
-	$(BIN)/python -m pytest $(ARGS)
+	@test -n "$(BROWSER)" || echo "note: no Chromium found, so the tests of the pages in a browser are left out" >&2
+	$(BIN)/python -m pytest $(if $(BROWSER),,--ignore=tests/web) $(ARGS)
 
-check: $(STAMP) ## Formatting, lint, types, import rules, Dockerfile and YAML
+check: $(STAMP) web/node_modules/.installed ## Formatting, lint, types, import rules, pages, Dockerfile and YAML
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(NPM) run --silent check
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/yamllint --strict -d '{extends: default, rules: {document-start: disable, line-length: {max: 100}}}' docker-compose.yml
+
+web/node_modules/.installed: $(STAMP) web/package.json web/package-lock.json
+	$(NPM) ci --loglevel=error
+	@touch $@
+
+pages: web/node_modules/.installed ## Build the pages from web/ into the package
+	$(NPM) run --silent build
 
 format: $(STAMP) ## Format the code and mend what lint can mend
 	$(BIN)/ruff check --fix-only .
@@ -54,5 +66,5 @@ bench: $(STAMP) ## Measure; ends with a line of JSON
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove the virtual environment, caches and built files; a server's data stays
-	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) web/node_modules build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.*' -prune -exec rm -rf {} +

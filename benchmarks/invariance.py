@@ -23,14 +23,14 @@ class Case:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-# Flows leave for a plane one by one over many steps, so that most steps move few rows.
+# Hardly any flow is born and they leave one by one, so that most steps move few rows.
 LONG_TAIL = {
-    "lattice_depth": 40,
-    "projection_age": 40,
+    "lattice_depth": 120,
+    "projection_age": 120,
     "convergence.enabled": False,
     "spawn.mode": "percentile",
-    "displacement_scale": 0.1,
-    "noise_std": 0.1,
+    "spawn.percentile": 99.0,
+    "spawn.threshold": 0.6,
 }
 CASES = (
     Case("batch of 8", 8, 40),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import threading
 import time
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.resident import resident_bytes
+from benchmarks.resident import growth, resident_bytes
 from benchmarks.workload import embeddings, processor
 from energy_flow.engine import Engine, RunListener, RunRequest
 from energy_flow.errors import EnergyFlowError
@@ -84,7 +83,6 @@ def main() -> None:
     if watcher.error is not None:
         raise SystemExit(f"error: {watcher.error}")
     later = [size for samples, size in watcher.seen if samples > FIRST]
-    quarter = max(1, len(watcher.seen) // 4)
     sizes = [size for _, size in watcher.seen]
     told = {
         "samples": asked.samples,
@@ -93,9 +91,7 @@ def main() -> None:
         "after_hundred_bytes": next(size for samples, size in watcher.seen if samples >= FIRST),
         "most_after_bytes": max(later),
         "end_bytes": sizes[-1],
-        "growth_bytes": round(
-            statistics.fmean(sizes[-quarter:]) - statistics.fmean(sizes[quarter : 2 * quarter])
-        ),
+        "growth_bytes": round(growth(sizes)),
     }
     print(json.dumps(told))
 

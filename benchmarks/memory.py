@@ -59,7 +59,7 @@ def measure(options: Options) -> Findings:
                 stream["growth_bytes"] / 2**20,
             )
         ],
-        "growth: from the second to the last quarter of the run, of the mean",
+        "growth: from the second to the last third of the run, of the mean",
     )
     return Findings(
         {"pools": [list(pool) for pool in POOLS], "streamed_samples": samples},

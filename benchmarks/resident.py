@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import gc
 import resource
+import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
-import torch
 
 
 def resident_bytes() -> int:
     """Now."""
     return int(psutil.Process().memory_info().rss)
+
+
+def growth(sizes: Sequence[int]) -> float:
+    """How much larger the last third is on average than the one before it.
+
+    What is there at the beginning fills up, so the first third does not count.
+    """
+    third = max(1, len(sizes) // 3)
+    return statistics.fmean(sizes[-third:]) - statistics.fmean(sizes[-2 * third : -third])
 
 
 def forget_peak() -> None:
@@ -33,10 +43,3 @@ def peak_bytes() -> int:
                 return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def warm_arithmetic() -> None:
-    """Loads what torch loads at the first product, so that it counts as there before."""
-    for dtype in (torch.float32, torch.bfloat16):
-        one = torch.ones((256, 256), dtype=dtype)
-        (one @ one).sigmoid().float().tanh().sort()

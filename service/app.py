@@ -23,6 +23,7 @@ from service.routes import (
     open_inference,
     open_inference_admin,
     outputs,
+    pages,
     replays,
     runs,
     simulate,
@@ -69,6 +70,9 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         # Clients of the Open Inference Protocol take a redirect for a failure.
         redirect_slashes=False,
+        # The pages bring a reference that needs no CDN.
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.service = service
     app.state.inference_statistics = InferenceStatistics()
@@ -83,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         replays,
         models,
         system,
+        pages,
     ):
         app.include_router(routes.router)
     for inference_routes in (open_inference, open_inference_admin):
@@ -92,7 +97,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, limit=lambda scope: _body_limit(settings, scope))
     app.add_middleware(Availability, state=lambda: service.state)
     key = settings.api_key
-    app.add_middleware(ApiKey, key=None if key is None else key.get_secret_value())
+    app.add_middleware(
+        ApiKey,
+        key=None if key is None else key.get_secret_value(),
+        is_open=pages.is_page,
+    )
     app.add_middleware(RequestIds)
     app.add_middleware(CountRequests, instruments=service.instruments)
     service.instruments.registry.register(StateCollector(service, VERSION))

@@ -86,17 +86,18 @@ def _run_of(scope: Scope) -> str | None:
 
 
 class ApiKey:
-    """Asks for ``Authorization: Bearer`` everywhere but at the probes."""
+    """Asks for ``Authorization: Bearer`` everywhere but at the probes and at open paths."""
 
     OPEN = frozenset({"/livez", "/readyz"})
 
-    def __init__(self, app: ASGIApp, key: str | None) -> None:
+    def __init__(self, app: ASGIApp, key: str | None, is_open: Callable[[str], bool]) -> None:
         self.app = app
+        self.is_open = is_open
         self.key = None if key is None else key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        if scope["type"] != "http" or self.key is None or scope["path"] in self.OPEN:
+        if scope["type"] != "http" or self.key is None or self._needs_none(scope["path"]):
             await self.app(scope, receive, send)
             return
         scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
@@ -108,6 +109,9 @@ class ApiKey:
         said = "the API key is wrong" if given else "send the API key: Authorization: Bearer KEY"
         problem = Problem(401, said, headers={"WWW-Authenticate": "Bearer"})
         await _refuse(problem, scope, receive, send)
+
+    def _needs_none(self, path: str) -> bool:
+        return path in self.OPEN or self.is_open(path)
 
 
 class Availability:

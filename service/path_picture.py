@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 PANEL_INCHES = 4.8
 DOTS_PER_INCH = 120
+TICKS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -34,15 +35,21 @@ def draw_paths(path: Columns, surface: NDArray[Any] | None, title: str, to: Path
     axes = list(figure.subplots(1, panels))
     if surface is not None:
         axis = axes.pop(0)
+        # Cells lie on the grid from -1 to 1, so the outer ones reach half a cell beyond.
+        across, up = (1 + 1 / (side - 1) for side in (surface.shape[1], surface.shape[0]))
         image = axis.imshow(
-            surface, origin="lower", cmap="viridis", extent=(-1, 1, -1, 1), interpolation="nearest"
+            surface,
+            origin="lower",
+            cmap="viridis",
+            extent=(-across, across, -up, up),
+            interpolation="nearest",
         )
-        axis.set(title="surface", xlabel="x", ylabel="y")
+        axis.set(title="surface", xlabel="x", ylabel="y", xticks=TICKS, yticks=TICKS)
         figure.colorbar(image, ax=axis, shrink=0.8)
     lines: Any = None
-    for axis, (across, up) in zip(axes, (("x", "y"), ("x", "z")), strict=True):
-        lines = _lines(axis, path, across, up)
-        axis.set(title=f"paths, {across} and {up}", xlabel=across, ylabel=up)
+    for axis, (right, above) in zip(axes, (("x", "y"), ("x", "z")), strict=True):
+        lines = _lines(axis, path, right, above)
+        axis.set(title=f"paths, {right} and {above}", xlabel=right, ylabel=above)
         axis.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), aspect="equal")
     axes[-1].axhline(0.0, color="0.5", linewidth=0.6, linestyle=":")
     figure.colorbar(lines, ax=axes, shrink=0.8, label="energy")

@@ -60,6 +60,7 @@ async def order_of(inference: Inference, model: Model, max_samples: int) -> Orde
             "options": options,
             "outputs": [name for name in names if name in OUTPUTS],
             "trace": trace,
+            "store": parameters.store is not False,
             # A deadline that has parts of a millisecond is rounded up.
             "timeout_ms": -(-parameters.timeout // 1000) if parameters.timeout else None,
         },

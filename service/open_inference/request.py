@@ -14,10 +14,10 @@ from energy_flow.errors import Fault
 from service.embeddings import faults_of_rows
 from service.open_inference.json_data import read_document
 from service.open_inference.schemas import (
+    InferFields,
     InferInput,
     InferOutput,
     InferParameters,
-    InferFields,
 )
 from service.open_inference.tensors import (
     BINARY_ONLY,

@@ -85,6 +85,9 @@ class InferParameters(BaseModel):
     timeout: int | None = Field(
         None, ge=0, le=10**12, description="µs, queueing included; 0: as long as it takes"
     )
+    store: bool | None = Field(
+        None, description="keep the run (the default); otherwise the answer is all there is"
+    )
     binary_data_output: bool | None = Field(
         None, description="outputs as bytes, where they do not say it themselves"
     )

@@ -83,7 +83,11 @@ async def read_trace_setting(service: ServiceDep, name: str | None = None) -> Re
     return JsonAnswer(TRACE_SETTING)
 
 
-@router.post("/trace/setting", response_model=TraceSetting, openapi_extra=body("TraceSetting", required=False))
+@router.post(
+    "/trace/setting",
+    response_model=TraceSetting,
+    openapi_extra=body("TraceSetting", required=False),
+)
 @router.post(
     "/models/{name}/trace/setting",
     response_model=TraceSetting,
@@ -113,7 +117,9 @@ async def read_log_settings() -> Response:
     return JsonAnswer(log_settings())
 
 
-@router.post("/logging", response_model=LogSettings, openapi_extra=body("LogSettings", required=False))
+@router.post(
+    "/logging", response_model=LogSettings, openapi_extra=body("LogSettings", required=False)
+)
 async def change_log_settings(request: Request) -> Response:
     """Logs more or less, until the server stops."""
     document = await _document(request)

@@ -56,7 +56,7 @@ def is_page(path: str) -> bool:
 
     They need no API key: they are what asks for it.
     """
-    return path == "/" or path.removeprefix("/") in _bundle()
+    return path in {"/", "/docs"} or path.removeprefix("/") in _bundle()
 
 
 @router.get("/")
@@ -64,6 +64,13 @@ def is_page(path: str) -> bool:
 async def read_start(request: Request) -> Response:
     """The page that all others begin as."""
     return _answer(request, "index.html")
+
+
+@router.get("/docs")
+@router.head("/docs")
+async def read_reference(request: Request) -> Response:
+    """The API's reference."""
+    return _answer(request, "docs.html")
 
 
 @router.get("/assets/{name}")
@@ -98,7 +105,7 @@ def _answer(request: Request, name: str) -> Response:
 
 @cache
 def _bundle() -> dict[str, tuple[bytes, str]]:
-    """Every file of the bundle by its name, with its ETag; under a megabyte in all."""
+    """Every file of the bundle by its name, with its ETag; a few megabytes in all."""
     folder = files("service") / "web" / "dist"
     found = {}
     for prefix, place in (("", folder), ("assets/", folder / "assets")):

@@ -145,7 +145,7 @@ def test_a_deadline_ends_a_run(engine: Engine) -> None:
 def test_a_run_that_breaks_fails_alone(engine: Engine) -> None:
     broken = FlowProcessor(small_config())
     with torch.no_grad():
-        broken.carrier.displacement_head[2].bias.fill_(torch.nan)
+        broken.carrier.get_parameter("displacement_head.2.bias").fill_(torch.nan)
     failing = send(engine, broken, rows(2), name="broken")
     other = send(engine, untrained(), rows(2), name="other")
     with pytest.raises(NonFiniteError) as told:

@@ -92,9 +92,7 @@ def _from_vector(processor: FlowProcessor) -> None:
     torch.nn.utils.vector_to_parameters(2 * vector, weights)
 
 
-@pytest.mark.parametrize(
-    "change", [_replaced, _exchanged, _stepped, _assigned, _from_vector]
-)
+@pytest.mark.parametrize("change", [_replaced, _exchanged, _stepped, _assigned, _from_vector])
 def test_a_run_uses_the_weights_of_the_moment(change: Callable[[FlowProcessor], None]) -> None:
     processor = copy.deepcopy(untrained())
     x = embeddings(2)

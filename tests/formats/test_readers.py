@@ -45,11 +45,13 @@ def from_polars(frame: pl.DataFrame) -> Mapping[str, Any]:
 
 
 def from_duckdb(query: str) -> Mapping[str, Any]:
-    return dict(duckdb.sql(query).fetchnumpy())
+    found = duckdb.sql(query)
+    assert found is not None
+    return dict(found.fetchnumpy())
 
 
 def arrow(path: str) -> pa.Table:
-    with pa.OSFile(path) as file:
+    with pa.OSFile(path, "r") as file:
         return pa.ipc.open_stream(file).read_all()
 
 

@@ -132,7 +132,7 @@ def test_openmetrics_where_it_is_accepted(server: RunningServer) -> None:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     answer = server.client.get("/metrics", headers=accept)
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    assert list(parse_openmetrics(answer.text))
+    assert list(parse_openmetrics(answer.text))  # type: ignore[no-untyped-call]
 
 
 def test_two_servers_count_for_themselves(server: RunningServer, tmp_path: Path) -> None:

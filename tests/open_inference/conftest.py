@@ -13,8 +13,9 @@ from tests.service.servers import RunningServer, serving
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with serving(tmp_path_factory.mktemp("inference"), max_body_bytes=300_000) as running:
-        body = {"name": "other", "config": {"embedding_dim": 4, "lattice_width": 3}}
-        body["config"] |= {"lattice_height": 5, "lattice_depth": 3, "carrier_hidden_size": 8}
+        lattice = {"lattice_width": 3, "lattice_height": 5, "lattice_depth": 3}
+        config = {"embedding_dim": 4, "carrier_hidden_size": 8, **lattice}
+        body = {"name": "other", "config": config}
         running.client.post("/v1/models", json=body).raise_for_status()
         yield running
 

@@ -28,7 +28,8 @@ def document(array: NDArray[Any] | None = None, **members: Any) -> dict[str, Any
 def binary(array: NDArray[Any], datatype: str, **members: Any) -> tuple[bytes, dict[str, str]]:
     """A body with a tensor as bytes behind its JSON, and its headers."""
     data = array.tobytes()
-    tensor = {"name": "embeddings", "shape": list(array.shape), "datatype": datatype}
+    shape = list(array.shape)
+    tensor: dict[str, Any] = {"name": "embeddings", "shape": shape, "datatype": datatype}
     tensor["parameters"] = {"binary_data_size": len(data)}
     head = json.dumps({"inputs": [tensor], **members}).encode()
     return head + data, {HEADER: str(len(head))}

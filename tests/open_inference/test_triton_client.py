@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import ml_dtypes
 import numpy as np
@@ -21,7 +21,7 @@ from tests.service.servers import RunningServer, rows
 OUTPUTS = ("surface", "hits", "planes", "embedding")
 COMPRESSIONS = (None, "gzip", "deflate")
 
-Client = triton.InferenceServerClient
+Client: TypeAlias = triton.InferenceServerClient
 
 
 @pytest.fixture
@@ -129,6 +129,12 @@ def test_an_inference_is_a_run(client: Client, server: RunningServer) -> None:
     assert np.array_equal(np.array(surface["data"], dtype=np.float32), result.as_numpy("surface"))
     trace = server.client.get(f"/v1/runs/{run_id}/trace?format=ndjson")
     assert len(trace.text.splitlines()) > 0
+
+
+def test_a_run_that_is_not_kept(client: Client, server: RunningServer) -> None:
+    result = client.infer("energy_flow", given(rows(2)), parameters={"store": False})
+    run_id = result.get_response()["parameters"]["run_id"]
+    assert server.client.get(f"/v1/runs/{run_id}").status_code == 404
 
 
 def test_outputs_that_nobody_names(client: Client) -> None:

@@ -220,7 +220,7 @@ def test_a_library_reads_a_part_over_http(
             self.read_bytes += len(part)
             return len(part)
 
-    remote = Remote()
+    remote: Any = Remote()
     table = pq.read_table(remote, filters=[("sample", "==", 7)])
     assert table.num_rows == int((frame["sample"] == 7).sum())
     assert remote.read_bytes < remote.size

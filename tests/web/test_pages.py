@@ -241,5 +241,5 @@ def test_a_run_is_cancelled_on_its_way(server: LiveServer, page: Page) -> None:
     expect(page.locator(".badge-running")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("^Active flows over"))).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("cancelled")).to_be_visible()
+    expect(page.locator(".badge-cancelled")).to_be_visible()
     expect(page.get_by_role("button", name="Delete")).to_be_visible()

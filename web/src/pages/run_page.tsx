@@ -135,7 +135,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
         </div>
       </div>
       {failure !== null && <Notice tone="problem">{failure}</Notice>}
-      {run.error !== null && (
+      {run.error !== null && run.state === "failed" && (
         <Notice tone="problem">
           <b>{run.error.title}.</b> {run.error.detail}
         </Notice>
