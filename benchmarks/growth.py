@@ -41,7 +41,7 @@ AXES = (
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One size of an axis, measured; the fastest of its turns, as others only ever slow one down."""
+    """One size of an axis; its fastest turn, as others on the machine only ever slow one down."""
 
     size: int
     work: float
@@ -75,7 +75,7 @@ def measure(options: Options) -> Findings:
                 )
                 for one in points
             ],
-            f"work: {axis.work}. rows: what the GRU computed for each flow-step; more than 1 is padding.",
+            f"work: {axis.work}. rows: that the GRU computed for each flow-step; beyond 1 is padding.",
         )
         figures[axis.name] = {
             "work": axis.work,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-WIDTH = 118
+WIDTH = 132
 
 
 def console() -> Console:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.config import FlowConfig, Keep
+from energy_flow.replay import first_difference
+from energy_flow.trace.formats import columns_of, read_batches
 from service.json_answers import large_to_json
 from service.problems import Problem
 from service.store.run_folder import RunFolder
@@ -100,7 +102,6 @@ def _surface_differences(a: Side, b: Side, count: int) -> tuple[list[float], lis
 
 def _first_differences(a: Side, b: Side, count: int) -> Iterator[dict[str, Any] | None]:
     """Of each sample, the first record at which its traces part."""
-    from energy_flow.replay import first_difference
 
     if not a.config.ring_records or not b.config.ring_records:
         yield from [None] * count
@@ -134,7 +135,6 @@ def _until(columns: Columns, last: int | None) -> Columns:
 
 def _traces(folder: RunFolder, count: int) -> Iterator[Columns]:
     """The records of each sample, read in order."""
-    from energy_flow.trace.formats import columns_of, read_batches
 
     following, held = 0, columns_of(())
     empty = held

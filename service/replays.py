@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,14 @@ from numpy.typing import NDArray
 from energy_flow.config import FlowConfig
 from energy_flow.engine import Engine
 from energy_flow.errors import Fault
+from energy_flow.replay import Difference, Replay, Replaying, first_difference, reason_name
+from energy_flow.trace.formats import TraceFilter, columns_of, read_batches
 from service.json_answers import large_to_json
 from service.models import Model, ModelRegistry
 from service.problems import Problem, invalid, not_found
 from service.store.archive import RunArchive
 from service.store.run_folder import RunFolder
 from service.store.tables import RunRow
-
-if TYPE_CHECKING:
-    from energy_flow.replay import Difference, Replay, Replaying
 
 Answer = TypeVar("Answer")
 
@@ -109,7 +108,6 @@ class Replays:
     async def _simulated(
         self, row: RunRow, model: Model, stored: Stored, sample: int
     ) -> tuple[Replaying, Any]:
-        from energy_flow.replay import Replaying
 
         config = FlowConfig.from_dict(row.config)
         if row.state != "succeeded":
@@ -136,7 +134,6 @@ def _turn(replaying: Replaying) -> bool:
 
 
 def _stored(folder: RunFolder, sample: int) -> Stored:
-    from energy_flow.trace.formats import TraceFilter, columns_of, read_batches
 
     keys = folder.sample_keys()
     keep = TraceFilter(samples=frozenset({sample}))
@@ -180,7 +177,6 @@ def _answer(
 
 
 def _lives(told: Replay) -> dict[str, Any]:
-    from energy_flow.replay import reason_name
 
     lives: dict[str, Any] = dict(told.lives)
     lives["reason"] = [reason_name(code) for code in told.lives["reason"].tolist()]
@@ -189,7 +185,6 @@ def _lives(told: Replay) -> dict[str, Any]:
 
 
 def _difference(row: RunRow, stored: Stored, result: Any) -> Difference | None:
-    from energy_flow.replay import first_difference
 
     replayed: Mapping[str, NDArray[Any]] = result.trace.columns
     if row.state != "succeeded":

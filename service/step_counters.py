@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-if TYPE_CHECKING:
-    from energy_flow.trace.formats import StepCounter
-    from service.store.run_folder import RunFolder
+from energy_flow.trace.formats import StepCounter
+from service.store.run_folder import RunFolder
 
 
 def step_counters(folder: RunFolder) -> tuple[StepCounter, ...]:
@@ -17,8 +16,6 @@ def step_counters(folder: RunFolder) -> tuple[StepCounter, ...]:
     The parts of a large run take their steps one after the other. Here their step t falls
     together: flows add up, and of memory the largest is told.
     """
-    from energy_flow.trace.formats import StepCounter
-
     try:
         memory = orjson.loads(folder.document("memory"))["steps"]
         steps = orjson.loads(folder.document("profile"))["step_metrics"]

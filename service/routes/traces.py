@@ -7,13 +7,22 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import WithJsonSchema
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from energy_flow.errors import Fault
+from energy_flow.trace.formats import (
+    FORMAT_VERSION,
+    FORMATS,
+    StepCounter,
+    TraceFilter,
+    last_of,
+    last_record,
+    read_batches,
+)
 from energy_flow.trace.records import KINDS
 from service import cursors
 from service.dependencies import ServiceDep, choose_format
@@ -23,9 +32,6 @@ from service.routes.runs import find_run
 from service.step_counters import step_counters
 from service.store.catalog import ENDED
 from service.store.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from energy_flow.trace.formats import StepCounter, TraceFilter
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -73,7 +79,6 @@ async def read_trace(
     whether none will. Of a run that has ended, all of it as Parquet is the stored file: with a
     strong ETag, and in ranges, so that a download can be resumed.
     """
-    from energy_flow.trace.formats import FORMAT_VERSION, FORMATS, TraceFilter
 
     media_types = {name: known.media_type for name, known in FORMATS.items()}
     chosen = choose_format(trace_format, request.headers.get("accept", ""), media_types, "a trace")
@@ -155,7 +160,6 @@ class _Part:
 
 
 def _select(folder: RunFolder, first_sample: int, keep: TraceFilter, limit: int | None) -> _Part:
-    from energy_flow.trace.formats import last_of, last_record
 
     paths = folder.trace_parts(first_sample)
     try:
@@ -183,7 +187,6 @@ def _batches(
     limit: int | None = None,
 ) -> Iterator[Any]:
     """The records up to ``end``; while they are read, the parts may become one file."""
-    from energy_flow.trace.formats import last_of, read_batches
 
     last, count = keep.after, 0
     try:

@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from energy_flow.trace.formats import merge_parquet, write_parquet
 from service.store.atomic_files import (
     NPY_HEADER_BYTES,
     UNFINISHED,
@@ -87,9 +88,6 @@ class RunFolder:
             trace: anything with ``columns``, or ``None`` where nothing is recorded.
             line: JSON data about the chunk.
         """
-        # pyarrow takes a while to import, and not every process that reads folders needs it.
-        from energy_flow.trace.formats import write_parquet
-
         for name, array in outputs.items():
             with self._output(name, unfinished=True).open("ab") as file:
                 if file.tell() == 0:
@@ -245,8 +243,6 @@ class RunFolder:
         if len(parts) == 1:
             parts[0].replace(whole)
         elif parts:
-            from energy_flow.trace.formats import merge_parquet
-
             write_file(whole, lambda file: merge_parquet(parts, file), sync=False)
         folder.rename(self.path / _DOOMED_PARTS)
         shutil.rmtree(self.path / _DOOMED_PARTS)

@@ -15,12 +15,12 @@ from service.store.database import Database
 from tests.service.servers import RunningServer, npy, rows, serving, until
 
 
-def test_the_key_is_asked_for_everywhere_but_at_the_probes(tmp_path: Path) -> None:
+def test_the_key_is_asked_for_everywhere_but_at_the_probes_and_pages(tmp_path: Path) -> None:
     with serving(tmp_path, api_key="sesame") as server:
         client = server.client
-        for path in ("/livez", "/readyz"):
+        for path in ("/livez", "/readyz", "/", "/docs", "/icon.svg"):
             assert client.get(path).status_code == 200
-        for path in ("/v1/runs", "/docs", "/openapi.json", "/nowhere", "/v1/system", "/"):
+        for path in ("/v1/runs", "/openapi.json", "/nowhere", "/v1/system", "/metrics"):
             refused = client.get(path)
             assert refused.status_code == 401
             assert refused.headers["www-authenticate"] == "Bearer"
