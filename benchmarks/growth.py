@@ -75,7 +75,7 @@ def measure(options: Options) -> Findings:
                 )
                 for one in points
             ],
-            f"work: {axis.work}. rows: that the GRU computed for each flow-step; beyond 1 is padding.",
+            f"work: {axis.work}. rows: what the GRU computed a flow-step; beyond 1 is padding.",
         )
         figures[axis.name] = {
             "work": axis.work,
