@@ -6,7 +6,6 @@ sharing is invisible but for the time it takes.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -17,39 +16,19 @@ from typing import Any, TypeVar
 
 import torch
 
-from energy_flow.config import FlowConfig, Precision
+from energy_flow.config import FlowConfig
+from energy_flow.engine.pools import Pools
 from energy_flow.engine.request import RunListener, RunRequest
-from energy_flow.engine.schedule import (
-    CHUNKS_OF_POOL,
-    POOL_FLOWS,
-    Chunk,
-    Run,
-    candidates,
-    chunk_samples,
-)
-from energy_flow.errors import (
-    CapacityError,
-    DeviceMemoryError,
-    EnergyFlowError,
-    EngineUnavailable,
-    QueueFull,
-)
-from energy_flow.flow_processor import FlowProcessor
+from energy_flow.engine.schedule import Chunk, Run, chunk_samples, pool_flows
+from energy_flow.errors import CapacityError, EngineUnavailable, QueueFull
 from energy_flow.footprint import footprint, require_fit
-from energy_flow.pool import Cohort, FlowState
-from energy_flow.telemetry.logs import lines_of
-
-logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
-PoolKey = tuple[int, Precision, bool]
 
 IDLE_SECONDS = 0.5
 """How long the engine sleeps when there is nothing to do, so that it still beats."""
 BLOCKED_SECONDS = 0.002
 """How long it sleeps when runs wait for a disk or a listener."""
-SMOOTHING = 0.2
-"""Weight of the newest step in the running mean of the rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +78,6 @@ class EngineStatus:
     out_of_memory_splits: int
 
 
-@dataclass(slots=True)
-class _Pool:
-    processor: FlowProcessor
-    state: FlowState
-    chunks: dict[Cohort, Chunk]
-
-    @property
-    def flows(self) -> int:
-        return self.state.active_flows
-
-    @property
-    def bytes(self) -> int:
-        return sum(chunk.bytes for chunk in self.chunks.values())
-
-
 class Engine:
     """One thread that owns a device.
 
@@ -139,24 +103,19 @@ class Engine:
         self._lock = threading.Condition()
         self._queue: list[Run] = []
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._pools: dict[PoolKey, _Pool] = {}
         self._state = "starting"
         self._thread: threading.Thread | None = None
-        self._readers: ThreadPoolExecutor | None = None
+        # Its threads start when it is first given something to read.
+        self._readers = ThreadPoolExecutor(1, thread_name_prefix="energy-flow-reader")
+        self._pools = Pools(self.device, memory_limit_bytes, self._readers, on_step)
         self._beat = time.monotonic()
-        self._flow_steps = 0
-        self._rate: float | None = None
-        self._bound_ratio = 1.0
-        self._splits = 0
-        self._active = (0, 0, 0)
         self._held: tuple[Chunk, ...] = ()
-        self._on_step = on_step
+        self._active_flows = 0
 
     def start(self) -> None:
         """Starts the thread."""
         if self._thread is not None:
             raise EngineUnavailable("the engine was started before")
-        self._readers = ThreadPoolExecutor(1, thread_name_prefix="energy-flow-reader")
         self._thread = threading.Thread(target=self._loop, name="energy-flow-engine", daemon=True)
         self._beat = time.monotonic()
         self._state = "running"
@@ -169,8 +128,7 @@ class Engine:
             self._lock.notify_all()
         if self._thread is not None:
             self._thread.join()
-        if self._readers is not None:
-            self._readers.shutdown(cancel_futures=True)
+        self._readers.shutdown(cancel_futures=True)
 
     def drain(self, seconds: float) -> None:
         """Takes no new work, gives what has started ``seconds`` to end, then stops.
@@ -247,7 +205,11 @@ class Engine:
 
     def estimate(self, config: FlowConfig, samples: int) -> Estimate:
         """What a run of ``samples`` samples would cost."""
-        at_once = min(samples, self._samples_at_once(config))
+        device, limit = self.device.type, self.memory_limit_bytes
+        in_a_pool = max(
+            chunk_samples(config, device, limit), pool_flows(device) // config.surface_cells
+        )
+        at_once = min(samples, in_a_pool)
         with self._lock:
             wait = self._seconds(self._queued_bound())
         return Estimate(
@@ -261,35 +223,30 @@ class Engine:
         """What the engine is doing now; never waits for a step."""
         with self._lock:
             queued = [run for run in self._queue if not run.started]
-            runs, samples, flows = self._active
             held, entered = self._held, [run for run in self._queue if run.started]
+            progress = self._pools.progress
             return EngineStatus(
                 state=self._state,
                 heartbeat_age_seconds=time.monotonic() - self._beat,
                 queued_runs=len(queued),
                 queued_flow_steps=sum(run.bound for run in queued),
-                active_runs=runs,
-                active_samples=samples,
-                active_flows=flows,
-                pool_flows=POOL_FLOWS.get(self.device.type, POOL_FLOWS["cpu"]),
+                active_runs=len({id(chunk.run) for chunk in held}),
+                active_samples=sum(chunk.samples for chunk in held),
+                active_flows=self._active_flows,
+                pool_flows=pool_flows(self.device.type),
                 admitted_bytes=sum(chunk.bytes for chunk in held),
                 admitted_flow_steps=sum(run.bound for run in entered),
-                flow_steps=self._flow_steps,
-                flow_steps_per_second=self._rate,
-                out_of_memory_splits=self._splits,
+                flow_steps=progress.flow_steps,
+                flow_steps_per_second=progress.rate,
+                out_of_memory_splits=progress.splits,
             )
-
-    # What follows runs on the engine's thread, but for the three estimates.
-
-    def _samples_at_once(self, config: FlowConfig) -> int:
-        most = POOL_FLOWS.get(self.device.type, POOL_FLOWS["cpu"])
-        return max(chunk_samples(config, self.device.type), most // config.surface_cells)
 
     def _queued_bound(self) -> int:
         return sum(run.bound for run in self._queue if not run.started)
 
     def _seconds(self, bound: int) -> float:
-        return bound * self._bound_ratio / self._rate if self._rate else 0.0
+        progress = self._pools.progress
+        return bound * progress.bound_ratio / progress.rate if progress.rate else 0.0
 
     def _loop(self) -> None:
         try:
@@ -304,12 +261,10 @@ class Engine:
                 for function, future in calls:
                     _answer(function, future)
                 self._dismiss(runs)
-                entered = self._admit(runs)
-                busy = [pool for pool in self._pools.values() if pool.chunks]
-                for pool in busy:
-                    self._step(pool)
-                self._tidy()
-                if not busy and not entered:
+                entered = self._pools.admit(runs, self._may_enter)
+                stepped = self._pools.step()
+                self._publish()
+                if not stepped and not entered:
                     self._sleep()
         finally:
             self._close()
@@ -327,207 +282,18 @@ class Engine:
         for run in runs:
             verdict = run.verdict()
             if verdict is not None and not run.ended:
-                self._break_off(run, verdict)
+                self._pools.break_off(run, verdict)
 
-    def _admit(self, runs: list[Run]) -> bool:
-        """Lets samples into the pools while there is room; says whether any entered."""
-        entered = False
-        while True:
-            chunk = self._next(runs)
-            if chunk is None:
-                return entered
-            entered = True
+    def _may_enter(self, run: Run) -> bool:
+        """While it drains, only runs that have started go on."""
+        return run.started or self._state != "draining"
 
-    def _next(self, runs: list[Run]) -> Chunk | None:
-        """Lets one chunk in; none when nothing may enter now."""
-        draining = self._state == "draining"
-        for run in candidates(runs):
-            if (draining and not run.started) or not run.listener.accepts():
-                continue
-            chunk = run.next_chunk(self.device.type)
-            if not self._has_room(chunk):
-                # First come first served: nobody passes a run for which there is no room, except
-                # one that has samples in the pool already and so has had its turn.
-                if run.in_flight:
-                    continue
-                return None
-            try:
-                embeddings = run.embeddings(chunk, self._reader_pool())
-                if embeddings is None:
-                    continue
-                self._enter(chunk, embeddings)
-            except Exception as error:
-                self._break_off(run, _as_energy_flow_error(error))
-            return chunk
-        return None
-
-    def _has_room(self, chunk: Chunk) -> bool:
-        pools = list(self._pools.values())
-        if any(held.alone for pool in pools for held in pool.chunks.values()):
-            return False
-        held_flows = sum(pool.flows for pool in pools)
-        if not held_flows:
-            return True
-        if chunk.alone:
-            return False
-        if self.memory_limit_bytes is not None:
-            weights = footprint(chunk.run.request.config, 0).total
-            held_bytes = sum(pool.bytes for pool in pools)
-            if held_bytes + chunk.bytes + weights > self.memory_limit_bytes:
-                return False
-        most = POOL_FLOWS.get(self.device.type, POOL_FLOWS["cpu"])
-        if chunk.run.samples > chunk.samples:
-            # A large run leaves room for those that come while it is under way.
-            most = most * (CHUNKS_OF_POOL - 1) // CHUNKS_OF_POOL
-        return held_flows + chunk.flows <= most
-
-    def _reader_pool(self) -> ThreadPoolExecutor:
-        assert self._readers is not None
-        return self._readers
-
-    def _enter(self, chunk: Chunk, embeddings: Any) -> None:
-        request, run = chunk.run.request, chunk.run
-        key = (id(request.processor), request.config.precision, request.config.batch_invariant)
-        pool = self._pools.get(key)
-        if pool is None:
-            pool = _Pool(request.processor, request.processor.empty(request.config), {})
-            self._pools[key] = pool
-        run.taken(chunk)
-        try:
-            pool.state = request.processor.enter(
-                pool.state,
-                embeddings,
-                request.config,
-                request.seed,
-                request.sample_keys[chunk.start : chunk.stop],
-                chunk.start,
-            )
-        except Exception as error:
-            if not _is_out_of_memory(error):
-                raise
-            self._split(pool, [chunk])
-            return
-        cohort = pool.state.cohorts[-1]
-        cohort.memory.limit_bytes = self.memory_limit_bytes
-        pool.chunks[cohort] = chunk
-        if not run.started:
-            run.started = True
-            run.tell(run.listener.started)
-
-    def _step(self, pool: _Pool) -> None:
-        before = time.perf_counter()
-        try:
-            moved = pool.flows
-            pool.state = pool.processor.step(pool.state)
-        except Exception as error:
-            if _is_out_of_memory(error):
-                self._split(pool, [])
-                return
-            logger.exception("a step failed")
-            # What the pool held is in an unknown state; none of it is read any more.
-            chunks = self._emptied(pool)
-            for chunk in chunks:
-                self._break_off(chunk.run, _as_energy_flow_error(error))
-            return
-        self._measure(moved, time.perf_counter() - before)
-        for cohort, chunk in list(pool.chunks.items()):
-            if cohort not in pool.chunks:
-                continue
-            last = cohort.ledger.history[-1]
-            chunk.run.tell(chunk.run.listener.stepped, last, chunk.run.done_samples)
-            if cohort.failure is not None:
-                self._break_off(chunk.run, cohort.failure)
-        ended = [cohort for cohort in pool.chunks if not cohort.active_flows]
-        for cohort in ended:
-            self._finish(pool, cohort)
-        if ended:
-            pool.state = pool.state.left(ended)
-
-    def _finish(self, pool: _Pool, cohort: Cohort) -> None:
-        """Hands a cohort's results over and forgets it; its place in the pool stays taken."""
-        chunk = pool.chunks.pop(cohort)
-        run = chunk.run
-        run.in_flight -= 1
-        try:
-            with lines_of(run.request.run_id):
-                result = pool.processor.finish(pool.state, cohort, run.request.outputs)
-        except EnergyFlowError as error:
-            self._break_off(run, error)
-            return
-        run.flow_steps += result.metrics.counters.flow_steps
-        if not cohort.active_flows:
-            run.done_samples += chunk.samples
-        run.deliver(chunk.start, result)
-        if not run.left and not run.in_flight:
-            ratio = run.flow_steps / run.bound if run.bound else 1.0
-            self._bound_ratio += SMOOTHING * (ratio - self._bound_ratio)
-            run.end(None)
-
-    def _break_off(self, run: Run, error: EnergyFlowError) -> None:
-        """Takes a run out of the pools; its listener gets what its samples had."""
-        run.next_sample, run.again = run.samples, []
-        for pool in self._pools.values():
-            leaving = [cohort for cohort, chunk in pool.chunks.items() if chunk.run is run]
-            for cohort in leaving:
-                chunk = pool.chunks.pop(cohort)
-                run.in_flight -= 1
-                try:
-                    with lines_of(run.request.run_id):
-                        result = pool.processor.finish(pool.state, cohort, run.request.outputs)
-                    run.deliver(chunk.start, result)
-                except EnergyFlowError as second:
-                    logger.error("results of run %s are lost: %s", run.request.run_id, second)
-            if leaving:
-                pool.state = pool.state.left(leaving)
-        run.end(error)
-
-    def _split(self, pool: _Pool, entering: list[Chunk]) -> None:
-        """The device ran out of memory: everything in the pool starts again, in halves, alone."""
-        self._splits += 1
-        chunks = [*self._emptied(pool), *entering]
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        for chunk in entering:
-            chunk.run.in_flight -= 1
-        for chunk in chunks:
-            if chunk.alone:
-                self._break_off(
-                    chunk.run,
-                    DeviceMemoryError(
-                        f"samples {chunk.start} to {chunk.stop - 1} do not fit in the device's "
-                        "memory, not even alone"
-                    ),
-                )
-            else:
-                chunk.run.again += chunk.halves()
-
-    def _emptied(self, pool: _Pool) -> list[Chunk]:
-        """Forgets all that a pool holds; returns what it held."""
-        chunks = list(pool.chunks.values())
-        pool.chunks.clear()
-        for chunk in chunks:
-            chunk.run.in_flight -= 1
-        pool.state = pool.processor.empty(chunks[0].run.request.config if chunks else None)
-        return chunks
-
-    def _measure(self, flow_steps: int, seconds: float) -> None:
-        rate = flow_steps / max(seconds, 1e-9)
-        self._flow_steps += flow_steps
-        if self._on_step is not None:
-            self._on_step(seconds)
-        self._rate = rate if self._rate is None else self._rate + SMOOTHING * (rate - self._rate)
-
-    def _tidy(self) -> None:
-        """Forgets pools and runs that have ended, and publishes what is active."""
-        self._pools = {key: pool for key, pool in self._pools.items() if pool.chunks}
-        active = {id(chunk.run) for pool in self._pools.values() for chunk in pool.chunks.values()}
-        samples = sum(c.samples for pool in self._pools.values() for c in pool.chunks.values())
-        flows = sum(pool.flows for pool in self._pools.values())
-        held = tuple(chunk for pool in self._pools.values() for chunk in pool.chunks.values())
+    def _publish(self) -> None:
+        """Forgets runs that have ended, and says what is in the pools."""
+        held, flows = self._pools.chunks, self._pools.flows
         with self._lock:
-            self._held = held
+            self._held, self._active_flows = held, flows
             self._queue = [run for run in self._queue if not run.ended]
-            self._active = (len(active), samples, flows)
             self._lock.notify_all()
 
     def _close(self) -> None:
@@ -565,17 +331,3 @@ def _answer(function: Callable[[], Any], future: Future[Any]) -> None:
         future.set_result(function())
     except BaseException as error:
         future.set_exception(error)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-
-
-def _as_energy_flow_error(error: Exception) -> EnergyFlowError:
-    if isinstance(error, EnergyFlowError):
-        return error
-    wrapped = EnergyFlowError(f"{type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped

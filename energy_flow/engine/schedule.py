@@ -32,10 +32,19 @@ CHUNKS_OF_POOL = 4
 """Into how many chunks a run that would fill the pool is split."""
 
 
-def chunk_samples(config: FlowConfig, device: str) -> int:
-    """Samples of one chunk of a large run; at least one."""
-    flows = POOL_FLOWS.get(device, POOL_FLOWS["cpu"]) // CHUNKS_OF_POOL
-    return max(1, flows // config.surface_cells)
+def pool_flows(device: str) -> int:
+    """Initial flows that the pools of a device take in at once."""
+    return POOL_FLOWS.get(device, POOL_FLOWS["cpu"])
+
+
+def chunk_samples(config: FlowConfig, device: str, limit_bytes: int | None) -> int:
+    """Samples of one chunk of a large run: at least one, and no more than fit in memory."""
+    samples = pool_flows(device) // CHUNKS_OF_POOL // config.surface_cells
+    if limit_bytes is not None:
+        one = footprint(config, 1)
+        shared = one.weights + one.workspace
+        samples = min(samples, (limit_bytes - shared) // (one.state + one.trace))
+    return max(1, samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +130,11 @@ class Run:
             return DeadlineExceeded(f"run {self.request.run_id} passed its deadline")
         return None
 
-    def next_chunk(self, device: str) -> Chunk:
+    def next_chunk(self, device: str, limit_bytes: int | None) -> Chunk:
         """The samples that should enter next; they stay until :meth:`taken`."""
         if self.again:
             return self.again[0]
-        size = chunk_samples(self.request.config, device)
+        size = chunk_samples(self.request.config, device, limit_bytes)
         return Chunk(self, self.next_sample, min(self.next_sample + size, self.samples))
 
     def taken(self, chunk: Chunk) -> None:
