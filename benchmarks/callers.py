@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 MOST_ROWS = 8
 
-Call = Callable[[NDArray[np.int64]], Awaitable[NDArray[np.float32]]]
-"""Sends the embeddings of these rows, gives back their surfaces."""
+Call = Callable[[int, NDArray[np.int64]], Awaitable[NDArray[np.float32]]]
+"""Sends the embeddings of these rows for the caller of this number, gives back their surfaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +103,18 @@ async def serve(load: Load, call: Call, expected: NDArray[np.float32]) -> Served
     latencies: list[float] = []
     wrong = 0
 
-    async def caller(visits: Sequence[Visit]) -> None:
+    async def caller(number: int, visits: Sequence[Visit]) -> None:
         nonlocal wrong
         for visit in visits:
             if visit.pause:
                 await asyncio.sleep(visit.pause)
             began = time.perf_counter()
-            surfaces = await call(visit.rows)
+            surfaces = await call(number, visit.rows)
             latencies.append(time.perf_counter() - began)
             wrong += not np.array_equal(surfaces, expected[visit.rows])
 
     began = time.perf_counter()
-    await asyncio.gather(*map(caller, load.callers))
+    await asyncio.gather(*(caller(*one) for one in enumerate(load.callers)))
     return Served(load.samples, time.perf_counter() - began, tuple(latencies), wrong)
 
 

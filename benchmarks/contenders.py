@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -32,20 +32,25 @@ async def in_process(model: FlowProcessor) -> AsyncIterator[Call]:
             surface: NDArray[np.float32] = result.outputs["surface"]
             return surface
 
-        async def call(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        async def call(_: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
             return await loop.run_in_executor(thread, simulate, rows)
 
         yield call
 
 
-@asynccontextmanager
-async def flow_client(url: str, *, store: bool) -> AsyncIterator[Call]:
-    """The project's client; the trace stays on the server."""
-    async with AsyncFlowClient(url) as client:
-        await client.wait_until_ready(TIMEOUT_SECONDS)
+# Every caller has a connection of its own, as callers in different places have: a pool of many
+# connections costs the calling side more with every one that it holds.
 
-        async def call(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            simulation = await client.simulate(
+
+@asynccontextmanager
+async def flow_clients(url: str, callers: int, *, store: bool) -> AsyncIterator[Call]:
+    """The project's client, one for each caller; the trace stays on the server."""
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(AsyncFlowClient(url)) for _ in range(callers)]
+        await clients[0].wait_until_ready(TIMEOUT_SECONDS)
+
+        async def call(caller: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            simulation = await clients[caller].simulate(
                 all_embeddings()[rows],
                 sample_keys=rows.tolist(),
                 trace={"inline": 0},
@@ -57,24 +62,32 @@ async def flow_client(url: str, *, store: bool) -> AsyncIterator[Call]:
 
 
 @asynccontextmanager
-async def plain_http(url: str, path: str, fields: dict[str, Any]) -> AsyncIterator[Call]:
+async def plain_http(
+    url: str, callers: int, path: str, fields: Mapping[str, Any]
+) -> AsyncIterator[Call]:
     """JSON over HTTP without a client of its own, the same for any server.
 
     Args:
         fields: sent with every request besides the embeddings and their keys. The answer holds
             nested lists under ``surface``, or under ``outputs.surface``.
     """
-    async with httpx.AsyncClient(
-        base_url=url,
-        timeout=TIMEOUT_SECONDS,
-        limits=httpx.Limits(max_connections=None),
-        # No server spends time on packing what travels inside this machine.
-        headers={"accept-encoding": "identity", "content-type": "application/json"},
-    ) as client:
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(
+                    base_url=url,
+                    timeout=TIMEOUT_SECONDS,
+                    verify=False,
+                    # No server spends time on packing what travels inside this machine.
+                    headers={"accept-encoding": "identity", "content-type": "application/json"},
+                )
+            )
+            for _ in range(callers)
+        ]
 
-        async def call(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        async def call(caller: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
             body = {"embeddings": all_embeddings()[rows], "sample_keys": rows, **fields}
-            answer = await client.post(
+            answer = await clients[caller].post(
                 path, content=orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
             )
             answer.raise_for_status()

@@ -42,7 +42,7 @@ from benchmarks.workload import processor, shape
 ROUNDS = 6
 CALLERS = 64
 STAGGERED_CALLERS = 16
-STAGGERED_VISITS = 6
+STAGGERED_VISITS = 4
 START_SECONDS = 120
 
 
@@ -86,8 +86,10 @@ async def _measured(
     unkept: dict[str, Any] = {"store": False, "trace": {"inline": 0}}
     async with AsyncExitStack() as stack:
         calls = {
-            "energy_flow": await stack.enter_async_context(plain_http(own, "/v1/simulate", unkept)),
-            "litserve": await stack.enter_async_context(plain_http(peer, "/predict", {})),
+            "energy_flow": await stack.enter_async_context(
+                plain_http(own, CALLERS, "/v1/simulate", unkept)
+            ),
+            "litserve": await stack.enter_async_context(plain_http(peer, CALLERS, "/predict", {})),
         }
 
         async def compared(name: str, load: Load) -> dict[str, list[Served]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.callers import MOST_ROWS, Call, serve_in_turns, staggered, summary, uniform
 from benchmarks.comparison import Times
-from benchmarks.contenders import flow_client, in_process
+from benchmarks.contenders import flow_clients, in_process
 from benchmarks.options import Findings, Options
 from benchmarks.server_process import energy_flow_server
 from benchmarks.tables import say, show
@@ -50,8 +50,8 @@ async def _measured(
     async with AsyncExitStack() as stack:
         calls = {
             "in_process": await stack.enter_async_context(in_process(model)),
-            "service": await stack.enter_async_context(flow_client(url, store=False)),
-            "service_stored": await stack.enter_async_context(flow_client(url, store=True)),
+            "service": await stack.enter_async_context(flow_clients(url, CROWD, store=False)),
+            "service_stored": await stack.enter_async_context(flow_clients(url, CROWD, store=True)),
         }
         lone = await _lone(calls, expected, options)
         crowd = await _crowd(calls, expected, options)
@@ -93,8 +93,8 @@ async def _crowd(
     rows = np.arange(CROWD)
     many = uniform(CROWD, 1, len(expected), [1], seed=1)
 
-    async def batch(_: NDArray[np.int64]) -> NDArray[np.float32]:
-        await calls["in_process"](rows)
+    async def batch(caller: int, _: NDArray[np.int64]) -> NDArray[np.float32]:
+        await calls["in_process"](caller, rows)
         return expected[:1]
 
     one = uniform(1, 1, 1, [1], seed=1)

@@ -50,7 +50,7 @@ def emit(
     return replace(
         state,
         flows=flows,
-        hidden=Hidden(decided.proposals.rows, source),
+        hidden=Hidden(decided.proposals.rows, source, state.hidden.rows),
         progress=replace(decided.progress, records=numbers.total),
         tally=_tallied(state, decided, lattice, sizes.scores),
     )

@@ -205,12 +205,15 @@ class Hidden:
 
     Attributes:
         rows: L tensors [R, H], as the last step wrote them.
+        spare: L tensors that the next step may write to, if they are long enough. The two take
+            turns, because memory that is fresh from the system is slow to write.
         source: row of each flow that has taken a step or has a parent that has, int64 [M], M ≤ N.
             The N - M flows after those are at their first step with a state of zeros.
     """
 
     rows: tuple[Tensor, ...]
     source: Tensor
+    spare: tuple[Tensor, ...] = ()
 
     @property
     def stepped(self) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from energy_flow.blocks import PROBE_ROWS, BlockPlan, agreeing_plan, candidate_heights
-from energy_flow.carrier import EnergyCarrier, HiddenBlock, PackedCarrier
+from energy_flow.carrier import EnergyCarrier, HiddenBlock, PackedCarrier, Proposal
 from energy_flow.embedding_mapper import InputMapper, OutputMapper, RowMap
 from energy_flow.flow_state import Hidden
 from energy_flow.linear import linears
@@ -28,7 +28,7 @@ class Proposals:
     """What the networks propose for all flows.
 
     Attributes:
-        rows: L tensors [N, H], new hidden states. energy: e', [N]. raw: r, [N, 3].
+        rows: L tensors with at least N rows [., H], new hidden states. energy: e', [N]. raw: r, [N, 3].
     """
 
     rows: tuple[Tensor, ...]
@@ -76,29 +76,21 @@ class Networks:
     ) -> Proposals:
         """New hidden state, energy and raw displacement of every flow."""
         flows, stepped = energy_N.shape[0], hidden.stepped
-        parts = _Parts(flows, self._layers)
+        parts = _Parts(flows, hidden.spare)
         for start, height in plan.cover(stepped):
             source = _rows(hidden.source, start, height, stepped)
             x = self._neuron(
                 _rows(position_N3, start, height, stepped), _rows(energy_N, start, height, stepped)
             )
             proposal = self._carrier(x, HiddenBlock(hidden.rows, source))
-            parts.add(
-                start,
-                min(start + height, stepped),
-                (proposal.energy, proposal.displacement, *proposal.hidden),
-            )
+            parts.add(start, min(start + height, stepped), proposal)
         for offset, height in plan.cover(flows - stepped):
             start = stepped + offset
             x = self._neuron(
                 _rows(position_N3, start, height, flows), _rows(energy_N, start, height, flows)
             )
             proposal = self._carrier(x, None)
-            parts.add(
-                start,
-                min(start + height, flows),
-                (proposal.energy, proposal.displacement, *proposal.hidden),
-            )
+            parts.add(start, min(start + height, flows), proposal)
         energy, raw, *rows = parts.whole()
         return Proposals(tuple(rows), energy, raw)
 
@@ -153,20 +145,23 @@ class _Parts:
     gradients they are kept and concatenated, which autograd differentiates at no extra cost.
     """
 
-    def __init__(self, rows: int, layers: int) -> None:
+    def __init__(self, rows: int, spare: tuple[Tensor, ...]) -> None:
         self._rows = rows
+        self._spare = spare if spare and spare[0].shape[0] >= rows else ()
         self._kept: list[tuple[Tensor, ...]] = []
         self._whole: list[Tensor] = []
         self._grad = torch.is_grad_enabled()
-        self._layers = layers
 
-    def add(self, start: int, stop: int, block: tuple[Tensor, ...]) -> None:
-        block = tuple(column[: stop - start] for column in block)
+    def add(self, start: int, stop: int, proposal: Proposal) -> None:
+        columns = (proposal.energy, proposal.displacement, *proposal.hidden)
+        block = tuple(column[: stop - start] for column in columns)
         if self._grad:
             self._kept.append(block)
             return
         if not self._whole:
-            self._whole = [column.new_empty((self._rows, *column.shape[1:])) for column in block]
+            fresh = block[: len(block) - len(self._spare)]
+            self._whole = [column.new_empty((self._rows, *column.shape[1:])) for column in fresh]
+            self._whole += self._spare
         for whole, column in zip(self._whole, block, strict=True):
             whole[start:stop] = column
 

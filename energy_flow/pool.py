@@ -127,6 +127,7 @@ class FlowState:
             *self.options.tensors(),
             *self.progress.tensors(),
             *self.hidden.rows,
+            *self.hidden.spare,
             self.hidden.source,
             *(self.tally.peak, self.tally.weight, self.tally.energy, self.tally.hits),
         ]
@@ -286,7 +287,7 @@ class FlowState:
         return replace(
             self,
             flows=remaining,
-            hidden=Hidden(self.hidden.rows if kept else (), source),
+            hidden=replace(self.hidden, source=source) if kept else Hidden((), source),
             options=self.options.take(sample_index),
             progress=self.progress.take(sample_index),
             tally=tally,
