@@ -28,7 +28,8 @@ class Proposals:
     """What the networks propose for all flows.
 
     Attributes:
-        rows: L tensors with at least N rows [., H], new hidden states. energy: e', [N]. raw: r, [N, 3].
+        rows: L tensors with at least N rows, new hidden states.
+        energy: e', [N]. raw: r, [N, 3].
     """
 
     rows: tuple[Tensor, ...]
