@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from energy_flow.config import FlowConfig, Keep, Precision
 from energy_flow.errors import ConfigError, Fault
+from energy_flow.networks import STEP_ROWS
+from energy_flow.trace.ring import RECORD_BYTES
 
-RECORD_BYTES = 52
-"""Of one trace record in its ring."""
 SPILLED_BYTES = 55
 """Of one trace record in columns on the host."""
 FLOW_BYTES = 5 * 8 + 5 * 4 + 8
@@ -23,7 +23,6 @@ SAMPLE_BYTES = 400
 """Of the option and progress columns of one sample."""
 TALLY_BYTES = 2 * (4 + 4 + 4 + 8)
 """Of the running sums of one surface cell."""
-BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def footprint(config: FlowConfig, samples: int, flows_per_sample: int | None = N
     width = 5 * config.carrier_hidden_size + 2 * hidden + config.mapper_hidden_dim
     return Footprint(
         weights=parameters * 4 + parameters * (4 if real == 4 else 3),
-        workspace=BLOCK_ROWS * width * 4,
+        workspace=STEP_ROWS["cpu"] * width * 4,
         state=samples * per_sample,
         trace=samples * config.ring_records * RECORD_BYTES,
         spilled=samples * _spilled_records(config) * SPILLED_BYTES,

@@ -30,22 +30,6 @@ class EmbeddingSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ArraySource:
-    """Embeddings that are in memory already, float32 [B, E], checked."""
-
-    embeddings: NDArray[np.float32]
-
-    @property
-    def rows(self) -> int:
-        """How many embeddings there are."""
-        return len(self.embeddings)
-
-    def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows ``start`` to ``stop``."""
-        return self.embeddings[start:stop]
-
-
-@dataclass(frozen=True, slots=True)
 class RunRequest:
     """One run.
 
@@ -69,13 +53,6 @@ class RunRequest:
     outputs: tuple[str, ...] = ("surface",)
     deadline: float | None = None
     streams: bool = False
-
-    @property
-    def source(self) -> EmbeddingSource:
-        """The embeddings as a source."""
-        if isinstance(self.embeddings, np.ndarray):
-            return ArraySource(self.embeddings)
-        return self.embeddings
 
 
 class RunListener:

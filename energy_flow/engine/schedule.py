@@ -151,11 +151,12 @@ class Run:
         Raises:
             Exception: whatever reading them raised.
         """
-        if isinstance(self.request.embeddings, np.ndarray):
-            return self.request.embeddings[chunk.start : chunk.stop]
+        source = self.request.embeddings
+        if isinstance(source, np.ndarray):
+            return source[chunk.start : chunk.stop]
         wanted = (chunk.start, chunk.stop)
         if self._read is None or self._read_range != wanted:
-            self._read = readers.submit(self.request.source.read, *wanted)
+            self._read = readers.submit(source.read, *wanted)
             self._read_range = wanted
         if not self._read.done():
             return None
