@@ -48,6 +48,22 @@ class RunningServer:
         self.thread.join(30)
         assert not self.thread.is_alive()
 
+    @contextmanager
+    def engine_held(self) -> Iterator[None]:
+        """Holds the engine between two steps: what is queued meanwhile stays queued."""
+        held, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            held.set()
+            go_on.wait()
+
+        self.server.service.engine.call(hold)
+        try:
+            assert held.wait(60)
+            yield
+        finally:
+            go_on.set()
+
 
 @contextmanager
 def serving(data_dir: Path, *, wait: bool = True, **settings: Any) -> Iterator[RunningServer]:

@@ -56,6 +56,8 @@ def test_a_run_is_shown_with_what_happened_in_it(
     exits = page.get_by_role("table", name="Ended flows by plane and reason")
     for plane in ("z0", "zdepth"):
         row = exits.get_by_role("row", name=re.compile(f"^{plane} "))
+        # The whole table is rendered at once.
+        expect(row).to_be_visible()
         shown = [int(text) for text in row.get_by_role("cell").all_inner_texts()]
         assert sum(shown) == metrics.planes[plane]
     for title in ("Active flows", "Events", "Displacement", "Memory"):
