@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 from numpy.typing import ArrayLike, NDArray
 
 from service.client import calls, dialogues
-from service.client.connection import (
-    DEFAULT_URL,
-    EVENTS_TIMEOUT,
-    client_arguments,
-    lost,
-    replacing,
-    reply_of,
-    request_arguments,
-    stream_ended,
-)
-from service.client.dialogues import Page
+from service.client.asynchronous_connection import AsyncConnection
+from service.client.connection import DEFAULT_URL, client_arguments
 from service.client.events import RunEvent, Subscription
-from service.client.exchange import (
-    Dialogue,
-    Lost,
-    Pause,
-    Reply,
-    Request,
-    Retry,
-    ask,
-    json_as,
-    read_nothing,
-)
+from service.client.exchange import Retry, json_as, read_nothing
 from service.client.lookback import (
     Comparison,
     Replay,
@@ -55,8 +35,6 @@ from service.client.results import (
     simulation_from_json,
 )
 from service.client.trace import TraceRecords, records_from_ndjson
-
-T = TypeVar("T")
 
 
 class AsyncFlowClient:
@@ -85,18 +63,17 @@ class AsyncFlowClient:
         connect_timeout: float = 5.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._retry = retry if retry is not None else Retry()
         arguments = client_arguments(url, api_key, timeout, connect_timeout)
-        self._http = httpx.AsyncClient(**arguments, transport=transport)
+        self._connection = AsyncConnection(arguments, retry or Retry(), transport)
 
     @property
     def url(self) -> str:
         """Address of the server."""
-        return str(self._http.base_url).rstrip("/")
+        return self._connection.url
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        await self._http.aclose()
+        await self._connection.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -153,7 +130,7 @@ class AsyncFlowClient:
             store=store,
             timeout_ms=timeout_ms,
         )
-        return await self._ask(request, json_as(simulation_from_json))
+        return await self._connection.ask(request, json_as(simulation_from_json))
 
     async def dry_run(
         self,
@@ -173,7 +150,7 @@ class AsyncFlowClient:
             model=model,
             dry_run=True,
         )
-        return await self._ask(request, json_as(estimate_from_json))
+        return await self._connection.ask(request, json_as(estimate_from_json))
 
     async def submit_run(
         self,
@@ -205,7 +182,7 @@ class AsyncFlowClient:
             timeout_ms=timeout_ms,
             idempotency_key=idempotency_key,
         )
-        return await self._ask(request, json_as(run_from_json))
+        return await self._connection.ask(request, json_as(run_from_json))
 
     async def wait(
         self,
@@ -223,63 +200,50 @@ class AsyncFlowClient:
         Raises:
             ResponseTimeout: the run has not ended in time.
         """
-        return await self._carry_out(
-            dialogues.wait_for_run(run_id, self._retry, on_progress, timeout_seconds)
+        return await self._connection.carry_out(
+            dialogues.wait_for_run(run_id, self._connection.retry, on_progress, timeout_seconds)
         )
 
-    async def events(
-        self, run_id: str, *, last_event_id: str | None = None
-    ) -> AsyncIterator[RunEvent]:
+    def events(self, run_id: str, *, last_event_id: str | None = None) -> AsyncIterator[RunEvent]:
         """What happens in a run, until it ends; goes on where it was after a broken connection.
 
         Args:
             last_event_id: begin after this event.
         """
-        subscription = Subscription(calls.at("runs", run_id, "events"), self._retry, last_event_id)
-        while not subscription.over:
-            ending: Reply | Lost = stream_ended(self._http.base_url)
-            arguments = request_arguments(subscription.request())
-            try:
-                async with self._http.stream(**arguments, timeout=EVENTS_TIMEOUT) as response:
-                    if response.status_code == httpx.codes.OK:
-                        async for chunk in response.aiter_bytes():
-                            for event in subscription.feed(chunk):
-                                yield event
-                    else:
-                        await response.aread()
-                        ending = reply_of(response)
-            except httpx.HTTPError as error:
-                ending = lost(error, self._http.base_url)
-            if not subscription.over:
-                await asyncio.sleep(subscription.reconnect_after(ending))
+        subscription = Subscription(
+            calls.at("runs", run_id, "events"), self._connection.retry, last_event_id
+        )
+        return self._connection.follow(subscription)
 
     # Runs
 
     def runs(self, *, page_size: int | None = None) -> AsyncIterator[Run]:
         """Every run that the server keeps, newest first, read page by page."""
-        return self._items(calls.at("runs"), run_from_json, page_size)
+        return self._connection.items(calls.at("runs"), run_from_json, page_size)
 
     async def run(self, run_id: str) -> Run:
         """One run."""
-        return await self._ask(calls.get(calls.at("runs", run_id)), json_as(run_from_json))
+        return await self._connection.ask(
+            calls.get(calls.at("runs", run_id)), json_as(run_from_json)
+        )
 
     async def cancel(self, run_id: str) -> Run:
         """Cancels a run, which takes effect within one step."""
-        return await self._ask(
+        return await self._connection.ask(
             calls.post(calls.at("runs", run_id, "cancel")), json_as(run_from_json)
         )
 
     async def delete_run(self, run_id: str) -> None:
         """Removes a run and everything the server keeps of it."""
-        await self._ask(calls.delete(calls.at("runs", run_id)), read_nothing)
+        await self._connection.ask(calls.delete(calls.at("runs", run_id)), read_nothing)
 
     async def outputs(self, run_id: str, name: str = "surface") -> NDArray[Any]:
         """An output of a run: ``surface``, ``planes``, ``hits`` or ``embedding``."""
-        return await self._ask(calls.output(run_id, name), calls.read_npy)
+        return await self._connection.ask(calls.output(run_id, name), calls.read_npy)
 
     async def download_heat_map(self, run_id: str, path: str | Path, *, sample: int = 0) -> Path:
         """Writes a picture (PNG) of one sample's surface to a file."""
-        return await self._download(calls.heat_map(run_id, sample, Path(path)))
+        return await self._connection.download(calls.heat_map(run_id, sample, Path(path)))
 
     async def trace(
         self,
@@ -309,7 +273,7 @@ class AsyncFlowClient:
             step_to=step_to,
             limit=limit,
         )
-        return await self._ask(request, records_from_ndjson)
+        return await self._connection.ask(request, records_from_ndjson)
 
     async def download_trace(
         self,
@@ -340,7 +304,7 @@ class AsyncFlowClient:
             step_to=step_to,
             limit=limit,
         )
-        return await self._download(request)
+        return await self._connection.download(request)
 
     async def replay(self, run_id: str, sample: int, *, flow: int | None = None) -> Replay:
         """Simulates one sample of a run again: where its flows were, step by step.
@@ -351,7 +315,9 @@ class AsyncFlowClient:
         Raises:
             Conflict: the run has not ended, or its model is gone or not the same any more.
         """
-        return await self._ask(calls.replay(run_id, sample, flow), json_as(replay_from_json))
+        return await self._connection.ask(
+            calls.replay(run_id, sample, flow), json_as(replay_from_json)
+        )
 
     async def compare(self, run_id: str, other: str) -> Comparison:
         """Two runs side by side: metrics, surfaces, and where the traces of each sample part.
@@ -359,11 +325,13 @@ class AsyncFlowClient:
         Raises:
             Conflict: one has not ended, or their surfaces have different shapes.
         """
-        return await self._ask(calls.compare(run_id, other), json_as(comparison_from_json))
+        return await self._connection.ask(
+            calls.compare(run_id, other), json_as(comparison_from_json)
+        )
 
     async def memory(self, run_id: str) -> Memory:
         """A run's memory telemetry."""
-        return await self._ask(
+        return await self._connection.ask(
             calls.get(calls.at("runs", run_id, "memory")), json_as(memory_from_json)
         )
 
@@ -371,11 +339,13 @@ class AsyncFlowClient:
         self, run_id: str, *, page_size: int | None = None
     ) -> AsyncIterator[Mapping[str, Any]]:
         """The counts of each sample that has ended, in the order of the rows."""
-        return self._items(calls.at("runs", run_id, "samples"), object_from_json, page_size)
+        return self._connection.items(
+            calls.at("runs", run_id, "samples"), object_from_json, page_size
+        )
 
     async def profile(self, run_id: str) -> Mapping[str, Any]:
         """A run's profile, step by step."""
-        return await self._ask(
+        return await self._connection.ask(
             calls.get(calls.at("runs", run_id, "profile")), json_as(object_from_json)
         )
 
@@ -383,11 +353,13 @@ class AsyncFlowClient:
 
     def models(self, *, page_size: int | None = None) -> AsyncIterator[Model]:
         """Every model on the server, read page by page."""
-        return self._items(calls.at("models"), model_from_json, page_size)
+        return self._connection.items(calls.at("models"), model_from_json, page_size)
 
     async def model(self, name: str) -> Model:
         """One model."""
-        return await self._ask(calls.get(calls.at("models", name)), json_as(model_from_json))
+        return await self._connection.ask(
+            calls.get(calls.at("models", name)), json_as(model_from_json)
+        )
 
     async def create_model(
         self,
@@ -405,25 +377,25 @@ class AsyncFlowClient:
             model_seed: what its weights are drawn from.
         """
         request = calls.create_model(name, preset, config, model_seed)
-        return await self._ask(request, json_as(model_from_json))
+        return await self._connection.ask(request, json_as(model_from_json))
 
     async def download_model(self, name: str, path: str | Path) -> Path:
         """Writes a model's checkpoint (``.safetensors``) to a file."""
-        return await self._download(calls.checkpoint(name, Path(path)))
+        return await self._connection.download(calls.checkpoint(name, Path(path)))
 
     # The server
 
     async def system(self) -> Mapping[str, Any]:
         """The server's versions, device, memory, queue and engine."""
-        return await self._ask(calls.get(calls.at("system")), json_as(object_from_json))
+        return await self._connection.ask(calls.get(calls.at("system")), json_as(object_from_json))
 
     async def ready(self) -> bool:
         """Whether the server takes work; not, if nobody answers."""
-        return await self._carry_out(dialogues.probe("/readyz"))
+        return await self._connection.carry_out(dialogues.probe("/readyz"))
 
     async def live(self) -> bool:
         """Whether the server's process answers."""
-        return await self._carry_out(dialogues.probe("/livez"))
+        return await self._connection.carry_out(dialogues.probe("/livez"))
 
     async def wait_until_ready(self, timeout_seconds: float | None = None) -> None:
         """Waits until the server takes work.
@@ -431,54 +403,4 @@ class AsyncFlowClient:
         Raises:
             ResponseTimeout: it does not within ``timeout_seconds``.
         """
-        await self._carry_out(dialogues.wait_until_ready(timeout_seconds))
-
-    # How dialogues are carried out
-
-    async def _items(
-        self, path: str, read: Callable[[Any], T], page_size: int | None
-    ) -> AsyncIterator[T]:
-        cursor: str | None = None
-        while True:
-            request = calls.get(path, limit=page_size, cursor=cursor)
-            page: Page[T] = await self._ask(request, dialogues.page_of(read))
-            for item in page.items:
-                yield item
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-    async def _download(self, request: Request) -> Path:
-        assert request.save_to is not None, "a download has a place to go to"
-        await self._ask(request, read_nothing)
-        return request.save_to
-
-    async def _ask(self, request: Request, read: Callable[[Reply], T]) -> T:
-        return await self._carry_out(ask(request, read, self._retry))
-
-    async def _carry_out(self, dialogue: Dialogue[T]) -> T:
-        answer: Reply | Lost | None = None
-        while True:
-            try:
-                act = dialogue.send(answer)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            if isinstance(act, Pause):
-                await asyncio.sleep(act.seconds)
-                answer = None
-            else:
-                answer = await self._send(act)
-
-    async def _send(self, request: Request) -> Reply | Lost:
-        try:
-            async with self._http.stream(**request_arguments(request)) as response:
-                if request.save_to is None or not response.is_success:
-                    await response.aread()
-                    return reply_of(response)
-                with replacing(request.save_to) as file:
-                    async for chunk in response.aiter_bytes():
-                        file.write(chunk)
-                return reply_of(response, with_body=False)
-        except httpx.HTTPError as error:
-            return lost(error, self._http.base_url)
+        await self._connection.carry_out(dialogues.wait_until_ready(timeout_seconds))

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 from numpy.typing import ArrayLike, NDArray
 
 from service.client import calls, dialogues
-from service.client.connection import (
-    DEFAULT_URL,
-    EVENTS_TIMEOUT,
-    client_arguments,
-    lost,
-    replacing,
-    reply_of,
-    request_arguments,
-    stream_ended,
-)
-from service.client.dialogues import Page
+from service.client.blocking_connection import BlockingConnection
+from service.client.connection import DEFAULT_URL, client_arguments
 from service.client.events import RunEvent, Subscription
-from service.client.exchange import (
-    Dialogue,
-    Lost,
-    Pause,
-    Reply,
-    Request,
-    Retry,
-    ask,
-    json_as,
-    read_nothing,
-)
+from service.client.exchange import Retry, json_as, read_nothing
 from service.client.lookback import (
     Comparison,
     Replay,
@@ -55,8 +35,6 @@ from service.client.results import (
     simulation_from_json,
 )
 from service.client.trace import TraceRecords, records_from_ndjson
-
-T = TypeVar("T")
 
 
 class FlowClient:
@@ -85,18 +63,17 @@ class FlowClient:
         connect_timeout: float = 5.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._retry = retry if retry is not None else Retry()
         arguments = client_arguments(url, api_key, timeout, connect_timeout)
-        self._http = httpx.Client(**arguments, transport=transport)
+        self._connection = BlockingConnection(arguments, retry or Retry(), transport)
 
     @property
     def url(self) -> str:
         """Address of the server."""
-        return str(self._http.base_url).rstrip("/")
+        return self._connection.url
 
     def close(self) -> None:
         """Closes the connections."""
-        self._http.close()
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +130,7 @@ class FlowClient:
             store=store,
             timeout_ms=timeout_ms,
         )
-        return self._ask(request, json_as(simulation_from_json))
+        return self._connection.ask(request, json_as(simulation_from_json))
 
     def dry_run(
         self,
@@ -173,7 +150,7 @@ class FlowClient:
             model=model,
             dry_run=True,
         )
-        return self._ask(request, json_as(estimate_from_json))
+        return self._connection.ask(request, json_as(estimate_from_json))
 
     def submit_run(
         self,
@@ -205,7 +182,7 @@ class FlowClient:
             timeout_ms=timeout_ms,
             idempotency_key=idempotency_key,
         )
-        return self._ask(request, json_as(run_from_json))
+        return self._connection.ask(request, json_as(run_from_json))
 
     def wait(
         self,
@@ -223,8 +200,8 @@ class FlowClient:
         Raises:
             ResponseTimeout: the run has not ended in time.
         """
-        return self._carry_out(
-            dialogues.wait_for_run(run_id, self._retry, on_progress, timeout_seconds)
+        return self._connection.carry_out(
+            dialogues.wait_for_run(run_id, self._connection.retry, on_progress, timeout_seconds)
         )
 
     def events(self, run_id: str, *, last_event_id: str | None = None) -> Iterator[RunEvent]:
@@ -233,48 +210,38 @@ class FlowClient:
         Args:
             last_event_id: begin after this event.
         """
-        subscription = Subscription(calls.at("runs", run_id, "events"), self._retry, last_event_id)
-        while not subscription.over:
-            ending: Reply | Lost = stream_ended(self._http.base_url)
-            arguments = request_arguments(subscription.request())
-            try:
-                with self._http.stream(**arguments, timeout=EVENTS_TIMEOUT) as response:
-                    if response.status_code == httpx.codes.OK:
-                        for chunk in response.iter_bytes():
-                            yield from subscription.feed(chunk)
-                    else:
-                        response.read()
-                        ending = reply_of(response)
-            except httpx.HTTPError as error:
-                ending = lost(error, self._http.base_url)
-            if not subscription.over:
-                time.sleep(subscription.reconnect_after(ending))
+        subscription = Subscription(
+            calls.at("runs", run_id, "events"), self._connection.retry, last_event_id
+        )
+        return self._connection.follow(subscription)
 
     # Runs
 
     def runs(self, *, page_size: int | None = None) -> Iterator[Run]:
         """Every run that the server keeps, newest first, read page by page."""
-        return self._items(calls.at("runs"), run_from_json, page_size)
+        return self._connection.items(calls.at("runs"), run_from_json, page_size)
 
     def run(self, run_id: str) -> Run:
         """One run."""
-        return self._ask(calls.get(calls.at("runs", run_id)), json_as(run_from_json))
+        return self._connection.ask(calls.get(calls.at("runs", run_id)), json_as(run_from_json))
 
     def cancel(self, run_id: str) -> Run:
         """Cancels a run, which takes effect within one step."""
-        return self._ask(calls.post(calls.at("runs", run_id, "cancel")), json_as(run_from_json))
+        return self._connection.ask(
+            calls.post(calls.at("runs", run_id, "cancel")), json_as(run_from_json)
+        )
 
     def delete_run(self, run_id: str) -> None:
         """Removes a run and everything the server keeps of it."""
-        self._ask(calls.delete(calls.at("runs", run_id)), read_nothing)
+        self._connection.ask(calls.delete(calls.at("runs", run_id)), read_nothing)
 
     def outputs(self, run_id: str, name: str = "surface") -> NDArray[Any]:
         """An output of a run: ``surface``, ``planes``, ``hits`` or ``embedding``."""
-        return self._ask(calls.output(run_id, name), calls.read_npy)
+        return self._connection.ask(calls.output(run_id, name), calls.read_npy)
 
     def download_heat_map(self, run_id: str, path: str | Path, *, sample: int = 0) -> Path:
         """Writes a picture (PNG) of one sample's surface to a file."""
-        return self._download(calls.heat_map(run_id, sample, Path(path)))
+        return self._connection.download(calls.heat_map(run_id, sample, Path(path)))
 
     def trace(
         self,
@@ -304,7 +271,7 @@ class FlowClient:
             step_to=step_to,
             limit=limit,
         )
-        return self._ask(request, records_from_ndjson)
+        return self._connection.ask(request, records_from_ndjson)
 
     def download_trace(
         self,
@@ -335,7 +302,7 @@ class FlowClient:
             step_to=step_to,
             limit=limit,
         )
-        return self._download(request)
+        return self._connection.download(request)
 
     def replay(self, run_id: str, sample: int, *, flow: int | None = None) -> Replay:
         """Simulates one sample of a run again: where its flows were, step by step.
@@ -346,7 +313,7 @@ class FlowClient:
         Raises:
             Conflict: the run has not ended, or its model is gone or not the same any more.
         """
-        return self._ask(calls.replay(run_id, sample, flow), json_as(replay_from_json))
+        return self._connection.ask(calls.replay(run_id, sample, flow), json_as(replay_from_json))
 
     def compare(self, run_id: str, other: str) -> Comparison:
         """Two runs side by side: metrics, surfaces, and where the traces of each sample part.
@@ -354,29 +321,35 @@ class FlowClient:
         Raises:
             Conflict: one has not ended, or their surfaces have different shapes.
         """
-        return self._ask(calls.compare(run_id, other), json_as(comparison_from_json))
+        return self._connection.ask(calls.compare(run_id, other), json_as(comparison_from_json))
 
     def memory(self, run_id: str) -> Memory:
         """A run's memory telemetry."""
-        return self._ask(calls.get(calls.at("runs", run_id, "memory")), json_as(memory_from_json))
+        return self._connection.ask(
+            calls.get(calls.at("runs", run_id, "memory")), json_as(memory_from_json)
+        )
 
     def samples(self, run_id: str, *, page_size: int | None = None) -> Iterator[Mapping[str, Any]]:
         """The counts of each sample that has ended, in the order of the rows."""
-        return self._items(calls.at("runs", run_id, "samples"), object_from_json, page_size)
+        return self._connection.items(
+            calls.at("runs", run_id, "samples"), object_from_json, page_size
+        )
 
     def profile(self, run_id: str) -> Mapping[str, Any]:
         """A run's profile, step by step."""
-        return self._ask(calls.get(calls.at("runs", run_id, "profile")), json_as(object_from_json))
+        return self._connection.ask(
+            calls.get(calls.at("runs", run_id, "profile")), json_as(object_from_json)
+        )
 
     # Models
 
     def models(self, *, page_size: int | None = None) -> Iterator[Model]:
         """Every model on the server, read page by page."""
-        return self._items(calls.at("models"), model_from_json, page_size)
+        return self._connection.items(calls.at("models"), model_from_json, page_size)
 
     def model(self, name: str) -> Model:
         """One model."""
-        return self._ask(calls.get(calls.at("models", name)), json_as(model_from_json))
+        return self._connection.ask(calls.get(calls.at("models", name)), json_as(model_from_json))
 
     def create_model(
         self,
@@ -394,25 +367,25 @@ class FlowClient:
             model_seed: what its weights are drawn from.
         """
         request = calls.create_model(name, preset, config, model_seed)
-        return self._ask(request, json_as(model_from_json))
+        return self._connection.ask(request, json_as(model_from_json))
 
     def download_model(self, name: str, path: str | Path) -> Path:
         """Writes a model's checkpoint (``.safetensors``) to a file."""
-        return self._download(calls.checkpoint(name, Path(path)))
+        return self._connection.download(calls.checkpoint(name, Path(path)))
 
     # The server
 
     def system(self) -> Mapping[str, Any]:
         """The server's versions, device, memory, queue and engine."""
-        return self._ask(calls.get(calls.at("system")), json_as(object_from_json))
+        return self._connection.ask(calls.get(calls.at("system")), json_as(object_from_json))
 
     def ready(self) -> bool:
         """Whether the server takes work; not, if nobody answers."""
-        return self._carry_out(dialogues.probe("/readyz"))
+        return self._connection.carry_out(dialogues.probe("/readyz"))
 
     def live(self) -> bool:
         """Whether the server's process answers."""
-        return self._carry_out(dialogues.probe("/livez"))
+        return self._connection.carry_out(dialogues.probe("/livez"))
 
     def wait_until_ready(self, timeout_seconds: float | None = None) -> None:
         """Waits until the server takes work.
@@ -420,51 +393,4 @@ class FlowClient:
         Raises:
             ResponseTimeout: it does not within ``timeout_seconds``.
         """
-        self._carry_out(dialogues.wait_until_ready(timeout_seconds))
-
-    # How dialogues are carried out
-
-    def _items(self, path: str, read: Callable[[Any], T], page_size: int | None) -> Iterator[T]:
-        cursor: str | None = None
-        while True:
-            request = calls.get(path, limit=page_size, cursor=cursor)
-            page: Page[T] = self._ask(request, dialogues.page_of(read))
-            yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-    def _download(self, request: Request) -> Path:
-        assert request.save_to is not None, "a download has a place to go to"
-        self._ask(request, read_nothing)
-        return request.save_to
-
-    def _ask(self, request: Request, read: Callable[[Reply], T]) -> T:
-        return self._carry_out(ask(request, read, self._retry))
-
-    def _carry_out(self, dialogue: Dialogue[T]) -> T:
-        answer: Reply | Lost | None = None
-        while True:
-            try:
-                act = dialogue.send(answer)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            if isinstance(act, Pause):
-                time.sleep(act.seconds)
-                answer = None
-            else:
-                answer = self._send(act)
-
-    def _send(self, request: Request) -> Reply | Lost:
-        try:
-            with self._http.stream(**request_arguments(request)) as response:
-                if request.save_to is None or not response.is_success:
-                    response.read()
-                    return reply_of(response)
-                with replacing(request.save_to) as file:
-                    for chunk in response.iter_bytes():
-                        file.write(chunk)
-                return reply_of(response, with_body=False)
-        except httpx.HTTPError as error:
-            return lost(error, self._http.base_url)
+        self._connection.carry_out(dialogues.wait_until_ready(timeout_seconds))
