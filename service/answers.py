@@ -15,6 +15,7 @@ from service.json_answers import large_to_json, names_fragment
 from service.live_run import LiveRun
 from service.models import Model
 from service.orders import Order
+from service.store.datasets import Dataset
 from service.store.tables import RunRow
 
 
@@ -111,6 +112,20 @@ def model_answer(model: Model) -> dict[str, Any]:
         "created_at": timestamp(model.created_at),
         "warnings": list(model.config.warnings()),
         "url": f"/v1/models/{model.name}",
+    }
+
+
+def dataset_answer(dataset: Dataset) -> dict[str, Any]:
+    """A dataset as a resource."""
+    return {
+        "name": dataset.name,
+        "digest": dataset.content.digest,
+        "rows": dataset.content.rows,
+        "dim": dataset.content.dim,
+        "targets_dim": dataset.content.targets_dim,
+        "bytes": dataset.content.bytes,
+        "created_at": timestamp(dataset.created_at),
+        "url": f"/v1/datasets/{dataset.name}",
     }
 
 

@@ -16,6 +16,7 @@ from service.monitoring.gauges import StateCollector
 from service.monitoring.requests import CountRequests
 from service.open_inference.statistics import InferenceStatistics
 from service.routes import (
+    datasets,
     events,
     health,
     metrics,
@@ -86,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         traces,
         replays,
         models,
+        datasets,
         system,
         pages,
     ):

@@ -12,7 +12,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterator
-from typing import Any, NoReturn, cast
+from typing import IO, Any, NoReturn, cast
 
 import numpy as np
 import orjson
@@ -28,7 +28,7 @@ _START = re.compile(rb'"embeddings"[ \t\r\n]*:[ \t\r\n]*\[[ \t\r\n]*(?=\[)')
 _SPACE = b" \t\r\n"
 _NUMERIC = b"0123456789+-.eE,[] \t\r\n"
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_NPY_KINDS = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
+NPY_KINDS = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
 
 
 def read_json(body: bytes) -> Any:
@@ -139,35 +139,42 @@ def _skip_space(body: bytes, position: int) -> int:
     return position
 
 
-def faults_of_rows(rows: Any) -> list[Fault]:
-    """What keeps rows from being a rectangle of numbers; the first fault of each sort."""
+def faults_of_rows(
+    rows: Any, name: str = "embeddings", first_row: int = 0, width: int | None = None
+) -> list[Fault]:
+    """What keeps rows from being a rectangle of numbers; the first fault of each sort.
+
+    Args:
+        first_row: index of the first of them. width: numbers in each, if that is known.
+    """
     if not isinstance(rows, list):
-        return [Fault(("embeddings",), "must be a list of rows of numbers", rows)]
+        return [Fault((name,), "must be a list of rows of numbers", rows)]
     if not rows:
-        return [Fault(("embeddings",), "must hold at least one row", rows)]
+        return [Fault((name,), "must hold at least one row", rows)]
     faults: list[Fault] = []
-    for index, row in enumerate(rows):
+    for index, row in enumerate(rows, first_row):
         if not isinstance(row, list):
-            return [Fault(("embeddings", index), "must be a list of numbers", row)]
+            return [Fault((name, index), "must be a list of numbers", row)]
     lengths = [len(row) for row in rows]
-    ragged = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
+    width = lengths[0] if width is None else width
+    ragged = next((i for i, length in enumerate(lengths) if length != width), None)
     if ragged is not None:
-        said = f"has {lengths[ragged]} numbers, but row 0 has {lengths[0]}"
-        faults.append(Fault(("embeddings", ragged), said, lengths[ragged]))
-    faults.extend(_first_not_number(rows))
+        said = f"has {lengths[ragged]} numbers, but row 0 has {width}"
+        faults.append(Fault((name, first_row + ragged), said, lengths[ragged]))
+    faults.extend(_first_not_number(rows, name, first_row))
     return faults
 
 
-def _first_not_number(rows: list[list[Any]]) -> Iterator[Fault]:
-    for i, row in enumerate(rows):
+def _first_not_number(rows: list[list[Any]], name: str, first_row: int) -> Iterator[Fault]:
+    for i, row in enumerate(rows, first_row):
         for j, value in enumerate(row):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 said = f"must be a number, not {_json_name(value)}"
-                yield Fault(("embeddings", i, j), said, value)
+                yield Fault((name, i, j), said, value)
                 return
             if isinstance(value, int) and abs(value) > 2**1000:
                 # Too long for a double, which the check of ranges works on.
-                yield Fault(("embeddings", i, j), "is beyond the range of float32", str(value))
+                yield Fault((name, i, j), "is beyond the range of float32", str(value))
                 return
 
 
@@ -184,19 +191,33 @@ def check_numbers(
     if numbers.shape[1] != dimension:
         said = f"the model expects rows of {dimension} numbers"
         faults.append(Fault(("embeddings",), said, int(numbers.shape[1])))
-    # NaN compares false, so this finds it as well.
-    # A float16 has no such maximum: compared with it, infinity would pass.
-    most = _FLOAT32_MAX if numbers.itemsize > 2 else float(np.finfo(np.float16).max)
-    sound = np.abs(numbers) <= most
-    if not sound.all():
-        row, column = (int(index) for index in np.argwhere(~sound)[0])
-        value = float(numbers[row, column])
-        said = "must be a finite number" if not np.isfinite(value) else "is beyond float32"
-        faults.append(Fault(("embeddings", row, column), said, value))
+    unfit = first_unfit(numbers)
+    if unfit is not None:
+        faults.append(unfit)
     if faults:
         return None, faults
     # A copy, even where the type is right: the array of a .npy body is a view of the body.
     return np.array(numbers, dtype=np.float32, order="C"), []
+
+
+def first_unfit(
+    numbers: NDArray[Any], name: str = "embeddings", first_row: int = 0
+) -> Fault | None:
+    """The first of the numbers [rows, dimension] that is not finite or beyond float32, if any is.
+
+    Args:
+        first_row: index of the first row.
+    """
+    # NaN compares false, so this finds it as well.
+    # A float16 has no such maximum: compared with it, infinity would pass.
+    most = _FLOAT32_MAX if numbers.itemsize > 2 else float(np.finfo(np.float16).max)
+    sound = np.abs(numbers) <= most
+    if sound.all():
+        return None
+    row, column = (int(index) for index in np.argwhere(~sound)[0])
+    value = float(numbers[row, column])
+    said = "must be a finite number" if not np.isfinite(value) else "is beyond float32"
+    return Fault((name, first_row + row, column), said, value)
 
 
 def read_npy(body: bytes) -> NDArray[Any]:
@@ -207,18 +228,8 @@ def read_npy(body: bytes) -> NDArray[Any]:
             numbers are not floats.
     """
     stream = io.BytesIO(body)
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise ValueError(f"version {version[0]}.{version[1]} is not known")
-    except Exception as error:
-        # numpy evaluates the header as a Python literal, which can fail in many ways.
-        raise Problem(400, f"the body is not a .npy file: {error}") from None
-    if dtype.str not in _NPY_KINDS:
+    shape, fortran, dtype = read_npy_header(stream)
+    if dtype.str not in NPY_KINDS:
         said = "must be float16, float32 or float64"
         raise invalid([Fault(("embeddings",), said, str(dtype))])
     count = 1
@@ -233,6 +244,24 @@ def read_npy(body: bytes) -> NDArray[Any]:
         )
     flat = np.frombuffer(body, dtype=dtype, offset=offset)
     return cast("NDArray[Any]", flat.reshape(shape, order="F" if fortran else "C"))
+
+
+def read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether the first axis varies fastest, and type of the numbers in a ``.npy`` file.
+
+    Raises:
+        Problem: 400, it is not such a file.
+    """
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            return np.lib.format.read_array_header_1_0(stream)
+        if version == (2, 0):
+            return np.lib.format.read_array_header_2_0(stream)
+        raise ValueError(f"version {version[0]}.{version[1]} is not known")
+    except Exception as error:
+        # numpy evaluates the header as a Python literal, which can fail in many ways.
+        raise Problem(400, f"the body is not a .npy file: {error}") from None
 
 
 def _malformed(error: Exception) -> Problem:

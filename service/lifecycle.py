@@ -26,6 +26,7 @@ from service.settings import Settings
 from service.store.archive import RunArchive
 from service.store.catalog import RunCatalog
 from service.store.database import Database
+from service.store.datasets import DatasetRegistry
 from service.store.safety import SafetyThread
 from service.store.tables import RunRow
 from service.store.writer import Writer
@@ -51,9 +52,10 @@ class DataDirInUseError(RuntimeError):
 
 
 class Service:
-    """The engine, the archive and the models of one server.
+    """The engine, the archive, the models and the datasets of one server.
 
-    ``models``, ``runs``, ``replays``, ``archive`` and ``engine`` are there once it is ready.
+    ``models``, ``datasets``, ``runs``, ``replays``, ``archive`` and ``engine`` are there once it is
+    ready.
 
     Attributes:
         state: where it is in its life.
@@ -64,6 +66,7 @@ class Service:
     engine: Engine
     archive: RunArchive
     models: ModelRegistry
+    datasets: DatasetRegistry
     runs: Runs
     replays: Replays
 
@@ -151,11 +154,19 @@ class Service:
         # Takes long enough that the first run should not have to wait for it.
         importlib.import_module("energy_flow.trace.formats")
         self._database = Database(settings.index_url)
-        catalog = RunCatalog(self._database)
-        self.archive = RunArchive(catalog, settings.data_dir / "runs", settings.keep_runs_bytes)
+        self.datasets = DatasetRegistry(
+            self._database, settings.data_dir / "datasets", settings.max_upload_bytes
+        )
+        self.archive = RunArchive(
+            RunCatalog(self._database),
+            self.datasets,
+            settings.data_dir / "runs",
+            settings.keep_runs_bytes,
+        )
         waiting = self.archive.recover(
             lambda: Problem(503, "interrupted by a restart of the server")
         )
+        self.datasets.recover()
         self._writer.start()
         self._safety = safety = SafetyThread(self.archive)
         safety.start()

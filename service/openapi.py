@@ -73,6 +73,11 @@ def model_body() -> dict[str, Any]:
     return _body({JSON: _schema(ModelFields)})
 
 
+def file_body(*media_types: str) -> dict[str, Any]:
+    """The body of a request that sends a file."""
+    return _body({media_type: {"schema": {"format": "binary"}} for media_type in media_types})
+
+
 def document(app: FastAPI, config: FlowConfig, preset: str) -> dict[str, Any]:
     """The document with examples that this server answers well.
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -200,6 +201,8 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(422, str(error), faults=[fault], extra=where)
         case LedgerError():
             return Problem(500, str(error))
+        case ClientDisconnect():
+            return Problem(499, "the client hung up")
         case _ if is_disk_full(error):
             return disk_full()
         case _:

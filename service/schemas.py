@@ -237,6 +237,26 @@ class ModelPage(_Answer):
     next_cursor: str | None
 
 
+class DatasetView(_Answer):
+    """A dataset."""
+
+    name: str
+    digest: str = Field(description="SHA-256 of its .safetensors file")
+    rows: int
+    dim: int
+    targets_dim: int | None
+    bytes: int
+    created_at: str
+    url: str
+
+
+class DatasetPage(_Answer):
+    """Some datasets, newest first."""
+
+    items: list[DatasetView]
+    next_cursor: str | None
+
+
 class SystemView(_Answer):
     """What the server is made of, and how it is."""
 

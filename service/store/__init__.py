@@ -1,1 +1,1 @@
-"""What is kept: an index of runs and models in a database, and their files beside it."""
+"""What is kept: an index in a database, and the files of runs, models and datasets beside it."""

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from service.problems import Problem
 from service.store.catalog import ENDED, RunCatalog
+from service.store.datasets import DatasetRegistry
 from service.store.run_folder import RunFolder
 from service.store.tables import RunRow
 from service.summary import RunSummary
@@ -30,12 +32,16 @@ class RunArchive:
     """All runs that are kept.
 
     Args:
+        datasets: whose rows runs may refer to.
         folder: where the runs' folders lie.
         keep_bytes: what ended runs may take; the oldest go first, the newest always stays.
     """
 
-    def __init__(self, catalog: RunCatalog, folder: Path, keep_bytes: int) -> None:
+    def __init__(
+        self, catalog: RunCatalog, datasets: DatasetRegistry, folder: Path, keep_bytes: int
+    ) -> None:
         self.catalog = catalog
+        self._datasets = datasets
         self.keep_bytes = keep_bytes
         self._folder = folder
         self._lock = threading.Lock()
@@ -49,18 +55,23 @@ class RunArchive:
     def admit(
         self,
         row: RunRow,
-        inputs: NDArray[np.float32],
+        inputs: NDArray[np.float32] | None,
         sample_keys: NDArray[np.int64] | None,
     ) -> bool:
         """Keeps a new run, durably; False when its idempotency key is taken.
 
+        Args:
+            inputs: its embeddings, unless they are a dataset's.
+
         Raises:
+            Problem: 404, its dataset is gone.
             OSError, sqlalchemy.exc.SQLAlchemyError: it could not be written; nothing is left of it.
         """
         folder = self.folder(row.run_id)
         folder.create(inputs, sample_keys)
         try:
-            added = self.catalog.add(row)
+            with self._dataset_of(row):
+                added = self.catalog.add(row)
         except BaseException:
             folder.remove()
             raise
@@ -134,8 +145,11 @@ class RunArchive:
         removed = self.catalog.remove(run_id, *states)
         if removed is None:
             return False
+        size, dataset_digest = removed
         self.folder(run_id).remove()
-        self._change_bytes(-removed)
+        self._change_bytes(-size)
+        if dataset_digest is not None:
+            self._datasets.release(dataset_digest)
         return True
 
     @property
@@ -200,6 +214,12 @@ class RunArchive:
             error=error,
             last_event_id=row.last_event_id + 1,
         )
+
+    def _dataset_of(self, row: RunRow) -> AbstractContextManager[None]:
+        """While the block lasts, the dataset that a run refers to stays."""
+        if row.dataset_digest is None:
+            return contextlib.nullcontext()
+        return self._datasets.keeping(row.dataset_digest)
 
     def _change_bytes(self, difference: int) -> None:
         with self._lock:

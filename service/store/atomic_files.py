@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -14,6 +16,47 @@ UNFINISHED = ".part"
 """Suffix of a file that is still being written."""
 
 
+class UnfinishedFile:
+    """A file that is being written; it gets a name once it is complete, else nothing is left of it.
+
+    To be closed in any case.
+
+    Args:
+        folder: where it will be.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f".{uuid.uuid4().hex}{UNFINISHED}"
+        self.file = self.path.open("xb+")
+
+    def place(self, path: Path, *, sync: bool = True) -> None:
+        """Gives it its name, which replaces whatever had it.
+
+        Args:
+            path: in the same folder.
+            sync: wait until it is safely on the disk; its name is safe once the folder is.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self.file.flush()
+        if sync:
+            os.fsync(self.file.fileno())
+        self.path.replace(path)
+
+    def close(self) -> None:
+        """Ends the writing; without a name, it is removed."""
+        try:
+            # What is still in its buffer may not fit on the disk either.
+            with contextlib.suppress(OSError):
+                self.file.close()
+        finally:
+            self.path.unlink(missing_ok=True)
+
+
 def write_file(path: Path, write: Callable[[IO[bytes]], object], *, sync: bool = True) -> None:
     """Lets ``write`` fill a file, which gets its name once it is complete.
 
@@ -23,17 +66,9 @@ def write_file(path: Path, write: Callable[[IO[bytes]], object], *, sync: bool =
     Raises:
         OSError: it could not be written; nothing is left of it.
     """
-    unfinished = path.with_name(path.name + UNFINISHED)
-    try:
-        with unfinished.open("wb") as file:
-            write(file)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with contextlib.closing(UnfinishedFile(path.parent)) as unfinished:
+        write(unfinished.file)
+        unfinished.place(path, sync=sync)
 
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:

@@ -55,17 +55,20 @@ class RunCatalog:
         with self._database.session() as session:
             session.execute(update(RunRow).where(RunRow.run_id == run_id).values(**values))
 
-    def remove(self, run_id: str, *states: str) -> int | None:
+    def remove(self, run_id: str, *states: str) -> tuple[int, str | None] | None:
         """Removes a run, if it is in one of the states (any, when none is named).
 
         Returns:
-            the bytes that it had; ``None`` when there was none to remove.
+            the bytes that it had, and the digest of the dataset that it needed, if it did;
+            ``None`` when there was none to remove.
         """
         statement = delete(RunRow).where(RunRow.run_id == run_id)
         if states:
             statement = statement.where(RunRow.state.in_(states))
         with self._database.session() as session:
-            return session.scalar(statement.returning(RunRow.bytes))
+            removed = session.execute(statement.returning(RunRow.bytes, RunRow.dataset_digest))
+            found = removed.one_or_none()
+            return None if found is None else (found.bytes, found.dataset_digest)
 
     def unfinished(self) -> list[RunRow]:
         """Runs that have not ended, oldest first."""

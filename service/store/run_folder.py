@@ -46,7 +46,7 @@ class RunFolder:
 
     def create(
         self,
-        inputs: NDArray[np.float32],
+        inputs: NDArray[np.float32] | None,
         sample_keys: NDArray[np.int64] | None = None,
         *,
         safe: bool = True,
@@ -54,6 +54,7 @@ class RunFolder:
         """Makes the folder with what is needed to run (again).
 
         Args:
+            inputs: the embeddings, unless they are a dataset's.
             safe: wait until all of it is safely on the disk.
 
         Raises:
@@ -61,7 +62,8 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True)
-            write_array(self.path / INPUTS, inputs, sync=safe)
+            if inputs is not None:
+                write_array(self.path / INPUTS, inputs, sync=safe)
             if sample_keys is not None:
                 write_array(self.path / SAMPLE_KEYS, sample_keys, sync=safe)
             if safe:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Float, Integer, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    Integer,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _Json = JSON(none_as_null=True)
@@ -21,8 +30,9 @@ class RunRow(Table):
     """A run. Times are seconds since the epoch, UTC.
 
     ``position`` orders runs by their arrival. ``request`` is what is needed to run it (again):
-    options, outputs, trace and timeout; its embeddings lie in its folder. ``safe`` says that a
-    power cut cannot hurt its files any more.
+    options, outputs, trace and timeout; its embeddings lie in its folder, or are ``samples`` rows
+    of a dataset from ``dataset_from`` on. ``safe`` says that a power cut cannot hurt its files any
+    more.
     """
 
     __tablename__ = "runs"
@@ -43,6 +53,9 @@ class RunRow(Table):
     trained: Mapped[bool] = mapped_column(Boolean)
     seed: Mapped[int] = mapped_column(BigInteger)
     samples: Mapped[int] = mapped_column(BigInteger)
+    dataset: Mapped[str | None] = mapped_column(String(64))
+    dataset_digest: Mapped[str | None] = mapped_column(String(64), index=True)
+    dataset_from: Mapped[int | None] = mapped_column(BigInteger)
     samples_done: Mapped[int] = mapped_column(BigInteger)
     config: Mapped[dict[str, Any]] = mapped_column(_Json)
     request: Mapped[dict[str, Any]] = mapped_column(_Json)
@@ -76,3 +89,30 @@ class ModelRow(Table):
     bytes: Mapped[int] = mapped_column(BigInteger)
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     idempotency_digest: Mapped[str | None] = mapped_column(String(64))
+
+
+class DatasetContentRow(Table):
+    """Numbers that lie in the data directory as the file of their digest.
+
+    They stay as long as a dataset's name, a run or an experiment refers to the digest.
+    """
+
+    __tablename__ = "dataset_contents"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    dim: Mapped[int] = mapped_column(BigInteger)
+    targets_dim: Mapped[int | None] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class DatasetRow(Table):
+    """A dataset's name; several may share their content."""
+
+    __tablename__ = "datasets"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    position: Mapped[int] = mapped_column(_Position, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float] = mapped_column(Float)
+    digest: Mapped[str] = mapped_column(ForeignKey("dataset_contents.digest"), index=True)

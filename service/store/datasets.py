@@ -1,0 +1,250 @@
+"""Datasets: their names in the index, and the files of their numbers beside it.
+
+Rows are the truth: a file stays as long as a name, a run or an experiment refers to its digest, and
+one that nothing refers to is a leftover. All methods block, and none is for the event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import ColumnElement, Row, Select, delete, exists, or_, select
+from sqlalchemy.orm import Session
+
+from energy_flow.errors import Fault
+from service.problems import Problem
+from service.store.catalog import UNFINISHED
+from service.store.database import Database
+from service.store.dataset_files import DatasetContent, DatasetRows, DatasetWriter
+from service.store.tables import DatasetContentRow, DatasetRow, RunRow
+
+log = logging.getLogger(__name__)
+
+# Of those that keep a dataset from being deleted, so many are named.
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset by its name.
+
+    Attributes:
+        created_at: seconds since the epoch, UTC.
+        position: counts up by age.
+    """
+
+    name: str
+    content: DatasetContent
+    created_at: float
+    position: int
+
+
+class DatasetRegistry:
+    """All datasets.
+
+    Args:
+        folder: where their files lie.
+        most_bytes: of one dataset, as it is kept.
+    """
+
+    def __init__(self, database: Database, folder: Path, most_bytes: int) -> None:
+        self._database = database
+        self._folder = folder
+        self._most_bytes = most_bytes
+        # Held while a row that refers to some content is added, and while content is removed.
+        self._changing = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def recover(self) -> None:
+        """After a start: removes what nothing refers to, and uploads that were broken off."""
+        with self._changing:
+            with self._database.session() as session:
+                unused = list(session.scalars(select(DatasetContentRow.digest).where(_unused())))
+                session.execute(delete(DatasetContentRow).where(_unused()))
+                known = set(session.scalars(select(DatasetContentRow.digest)))
+            if unused:
+                log.info("removed %d datasets that nothing refers to", len(unused))
+            paths = {self.path(digest) for digest in known}
+            for entry in self._folder.iterdir():
+                if entry not in paths:
+                    log.info("removing leftover %s", entry.name)
+                    entry.unlink()
+
+    def find(self, name: str) -> Dataset:
+        """The dataset of that name.
+
+        Raises:
+            Problem: 404.
+        """
+        with self._database.session() as session:
+            found = session.execute(_named().where(DatasetRow.name == name)).one_or_none()
+        if found is None:
+            said = f"there is no dataset {name!r}"
+            raise Problem(404, said, faults=[Fault(("dataset",), said, name)])
+        return _dataset(found)
+
+    def page(self, limit: int, before: int | None) -> list[Dataset]:
+        """Datasets, newest first, from those older than a position."""
+        query = _named().order_by(DatasetRow.position.desc()).limit(limit)
+        if before is not None:
+            query = query.where(DatasetRow.position < before)
+        with self._database.session() as session:
+            return [_dataset(found) for found in session.execute(query)]
+
+    def path(self, digest: str) -> Path:
+        """Where the canonical file of some content lies."""
+        return self._folder / f"{digest}.safetensors"
+
+    def rows(self, digest: str, first: int, count: int) -> DatasetRows:
+        """Some rows of the inputs; what refers to the digest keeps them there.
+
+        Raises:
+            Problem: 404, there is no such content.
+        """
+        with self._database.session() as session:
+            content = session.get(DatasetContentRow, digest)
+        if content is None:
+            raise Problem(404, f"there is no dataset with the digest {digest}")
+        return DatasetRows(self.path(digest), first, count, content.dim)
+
+    def writer(self) -> DatasetWriter:
+        """For the file of a new dataset.
+
+        Raises:
+            OSError: there is no room.
+        """
+        return DatasetWriter(self._folder, self._most_bytes)
+
+    def add(self, name: str, writer: DatasetWriter) -> tuple[Dataset, bool]:
+        """Names what was written, durably.
+
+        Returns:
+            the dataset, and whether the name is new.
+
+        Raises:
+            Problem: 409, the name is used for other content.
+            OSError, sqlalchemy.exc.SQLAlchemyError: it could not be kept; nothing is left of it.
+        """
+        content = writer.seal()
+        with self._changing:
+            with self._database.session() as session:
+                found = session.execute(_named().where(DatasetRow.name == name)).one_or_none()
+                held = session.get(DatasetContentRow, content.digest) is not None
+            if found is not None:
+                known = _dataset(found)
+                if known.content != content:
+                    raise Problem(
+                        409,
+                        f"the dataset {name!r} has other content; take another name, or delete it "
+                        "first",
+                        extra={"digest": known.content.digest, "sent_digest": content.digest},
+                    )
+                return known, False
+            if not held:
+                writer.place(self.path(content.digest))
+            try:
+                row = DatasetRow(name=name, created_at=time.time(), digest=content.digest)
+                with self._database.session(durable=True) as session:
+                    if not held:
+                        session.add(_content_row(content))
+                    session.add(row)
+            except BaseException:
+                if not held:
+                    self.path(content.digest).unlink(missing_ok=True)
+                raise
+            return Dataset(name, content, row.created_at, row.position), True
+
+    def delete(self, name: str) -> None:
+        """Forgets a name, and removes its content unless something else refers to it.
+
+        Raises:
+            Problem: 404; 409, an unfinished run takes its embeddings from it.
+        """
+        dataset = self.find(name)
+        with self._changing:
+            with self._database.session(durable=True) as session:
+                users = _users(session, name)
+                if users:
+                    raise _in_use(name, users)
+                session.execute(delete(DatasetRow).where(DatasetRow.name == name))
+            self._remove_unused(dataset.content.digest)
+
+    @contextmanager
+    def keeping(self, digest: str) -> Iterator[None]:
+        """While the block lasts no content is removed, so that it can add a row that refers to it.
+
+        Raises:
+            Problem: 404, the content is gone.
+        """
+        with self._changing:
+            with self._database.session() as session:
+                if session.get(DatasetContentRow, digest) is None:
+                    raise Problem(404, "the dataset was deleted meanwhile")
+            yield
+
+    def release(self, digest: str) -> None:
+        """A row that referred to some content is gone: removes it if that was the last one."""
+        with self._changing:
+            self._remove_unused(digest)
+
+    def _remove_unused(self, digest: str) -> None:
+        removal = delete(DatasetContentRow).where(DatasetContentRow.digest == digest, _unused())
+        with self._database.session(durable=True) as session:
+            removed = session.scalar(removal.returning(DatasetContentRow.digest))
+        if removed is not None:
+            self.path(digest).unlink(missing_ok=True)
+
+
+def _named() -> Select[DatasetRow, DatasetContentRow]:
+    return select(DatasetRow, DatasetContentRow).join(
+        DatasetContentRow, DatasetContentRow.digest == DatasetRow.digest
+    )
+
+
+def _unused() -> ColumnElement[bool]:
+    """Whether nothing refers to some content."""
+    digest = DatasetContentRow.digest
+    return ~or_(
+        exists().where(DatasetRow.digest == digest),
+        exists().where(RunRow.dataset_digest == digest),
+    )
+
+
+def _users(session: Session, name: str) -> list[str]:
+    """What keeps a dataset from being deleted, in words; some of them."""
+    runs = (
+        select(RunRow.run_id)
+        .where(RunRow.dataset == name, RunRow.state.in_(UNFINISHED))
+        .order_by(RunRow.position)
+        .limit(MOST_NAMED)
+    )
+    return [f"run {run_id}" for run_id in session.scalars(runs)]
+
+
+def _in_use(name: str, users: list[str]) -> Problem:
+    said = f"the dataset {name!r} is in use by {', '.join(users)}"
+    return Problem(409, said, extra={"users": users})
+
+
+def _dataset(found: Row[DatasetRow, DatasetContentRow]) -> Dataset:
+    row, content = found
+    told = DatasetContent(
+        content.digest, content.rows, content.dim, content.targets_dim, content.bytes
+    )
+    return Dataset(row.name, told, row.created_at, row.position)
+
+
+def _content_row(content: DatasetContent) -> DatasetContentRow:
+    return DatasetContentRow(
+        digest=content.digest,
+        rows=content.rows,
+        dim=content.dim,
+        targets_dim=content.targets_dim,
+        bytes=content.bytes,
+    )
