@@ -4,8 +4,8 @@ import { demoReplay } from "../src/lattice/demo";
 import { fold, unfold } from "../src/lattice/fold";
 import { buildJourney, rowAt } from "../src/lattice/journey";
 import { DIM, HIDDEN, LIT, lineage, NO_FILTER, NORMAL, standings } from "../src/lattice/lineage";
+import { endedBefore } from "../src/lattice/places";
 import { Player } from "../src/lattice/player";
-import { endedBefore } from "../src/lattice/view";
 
 /**
  * Three steps of three flows. Flow 0 meets the wall at x = 1 in step 0 and leaves by zdepth in step
