@@ -84,6 +84,13 @@ def run_answer(row: RunRow, live: LiveRun | None) -> dict[str, Any]:
             **model_view(row.model, row.trained, row.config["coord_version"]),
             "digest": row.model_digest,
         },
+        "dataset": None
+        if row.dataset is None
+        else {
+            "name": row.dataset,
+            "digest": row.dataset_digest,
+            "rows": [row.dataset_from or 0, (row.dataset_from or 0) + row.samples],
+        },
         "seed": row.seed,
         "outputs": row.request["outputs"],
         "options": row.request["options"],

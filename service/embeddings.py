@@ -52,7 +52,8 @@ def read_json(body: bytes) -> Any:
 def read_request(body: bytes) -> tuple[dict[str, Any], NDArray[np.float64] | None, list[Fault]]:
     """The members of a JSON request without its embeddings, those as numbers, and their faults.
 
-    Numbers are float64 [rows, dimension], not yet checked for range; ``None`` if there are faults.
+    Numbers are float64 [rows, dimension], not yet checked for range; ``None`` if there are none, or
+    faults.
 
     Raises:
         Problem: 400, it is not JSON, or not an object.
@@ -64,9 +65,9 @@ def read_request(body: bytes) -> tuple[dict[str, Any], NDArray[np.float64] | Non
     document = read_json(body)
     if not isinstance(document, dict):
         raise Problem(400, f"the body must be a JSON object, not {_json_name(document)}")
-    if "embeddings" not in document:
-        return document, None, [Fault(("embeddings",), "is required", None)]
-    rows = document.pop("embeddings")
+    rows = document.pop("embeddings", None)
+    if rows is None:
+        return document, None, []
     faults = faults_of_rows(rows)
     if faults:
         return document, None, faults

@@ -100,7 +100,7 @@ class Unsaved:
     """
 
     row: RunRow
-    embeddings: NDArray[np.float32]
+    embeddings: NDArray[np.float32] | None
     sample_keys: NDArray[np.int64] | None
     has_folder: bool = False
 

@@ -13,7 +13,13 @@ from energy_flow.config import FlowConfig
 from service.open_inference import schemas as open_inference
 from service.orders import JSON, NPY
 from service.problems import MEDIA_TYPE, TITLES
-from service.schemas import ModelFields, ProblemView, SimulateRequest
+from service.schemas import (
+    ModelFields,
+    ProblemView,
+    RunRequest,
+    SimulateFields,
+    SimulateRequest,
+)
 
 _REF = "#/components/schemas/{model}"
 
@@ -40,6 +46,7 @@ _NPY_QUERY = {
 
 _READ_BY_HAND = (
     SimulateRequest,
+    RunRequest,
     ModelFields,
     ProblemView,
     open_inference.InferRequest,
@@ -53,8 +60,17 @@ _READ_BY_HAND = (
 
 def simulate_body() -> dict[str, Any]:
     """The body of a request to simulate, as JSON or as ``.npy`` with query parameters."""
+    return _embeddings_body(SimulateRequest)
+
+
+def run_body() -> dict[str, Any]:
+    """The body of a request to queue a run, likewise."""
+    return _embeddings_body(RunRequest)
+
+
+def _embeddings_body(model: type[SimulateFields]) -> dict[str, Any]:
     return {
-        **_body({JSON: _schema(SimulateRequest), NPY: {"schema": {"format": "binary"}}}),
+        **_body({JSON: _schema(model), NPY: {"schema": {"format": "binary"}}}),
         "parameters": [
             {
                 "name": name,
@@ -172,7 +188,7 @@ def _embedding(config: FlowConfig) -> list[float]:
     return [round(0.05 * math.sin(position), 4) for position in range(1, config.embedding_dim + 1)]
 
 
-def _schema(model: type[SimulateRequest | ModelFields]) -> dict[str, Any]:
+def _schema(model: type[SimulateFields | ModelFields]) -> dict[str, Any]:
     return {"schema": {"$ref": _REF.format(model=model.__name__)}}
 
 

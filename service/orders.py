@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -16,7 +16,8 @@ from energy_flow.config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
 from service.embeddings import PIECE_BYTES, check_numbers, read_npy, read_request
 from service.problems import Problem, invalid
-from service.schemas import SimulateFields
+from service.schemas import RunFields, SimulateFields
+from service.store.dataset_files import DatasetRows
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -37,7 +38,8 @@ class Draft:
 
     Attributes:
         fields: its members, but embeddings and sample keys; defaults where they have faults.
-        numbers: embeddings [rows, dimension], of any float dtype, or ``None`` if they have faults.
+        numbers: embeddings [rows, dimension], of any float dtype; ``None`` if they have faults, or
+            are a dataset's.
         sample_keys: as they were given.
         faults: what is wrong so far.
     """
@@ -54,14 +56,14 @@ class Order:
 
     Attributes:
         config: the model's config with the request's options.
-        embeddings: float32 [samples, embedding_dim].
+        embeddings: float32 [samples, embedding_dim], or rows of a dataset.
         sample_keys: int64 [samples], or ``None`` for the rows' indices.
         seed: for the noise.
     """
 
     fields: SimulateFields
     config: FlowConfig
-    embeddings: NDArray[np.float32]
+    embeddings: NDArray[np.float32] | DatasetRows
     sample_keys: NDArray[np.int64] | None
     seed: int
     options: dict[str, Any] = field(default_factory=dict)
@@ -69,11 +71,40 @@ class Order:
     @property
     def samples(self) -> int:
         """How many samples there are."""
+        if isinstance(self.embeddings, DatasetRows):
+            return self.embeddings.rows
         return len(self.embeddings)
 
+    @property
+    def dataset(self) -> DatasetRows | None:
+        """The rows of a dataset, if the embeddings are some."""
+        return self.embeddings if isinstance(self.embeddings, DatasetRows) else None
 
-async def read_draft(body: bytes, media_type: str, query: Mapping[str, list[str]]) -> Draft:
+    @property
+    def keys(self) -> Sequence[int]:
+        """A key for each sample: as given, or else a row's index, of a dataset its index there."""
+        if self.sample_keys is not None:
+            keys: list[int] = self.sample_keys.tolist()
+            return keys
+        first = 0 if self.dataset is None else self.dataset.first
+        return range(first, first + self.samples)
+
+    @property
+    def array(self) -> NDArray[np.float32] | None:
+        """The embeddings that came with the request, if they did."""
+        return None if isinstance(self.embeddings, DatasetRows) else self.embeddings
+
+
+async def read_draft(
+    body: bytes,
+    media_type: str,
+    query: Mapping[str, list[str]],
+    kind: type[SimulateFields] = SimulateFields,
+) -> Draft:
     """Reads a body and the query beside it; large ones in a thread.
+
+    Args:
+        kind: of the request.
 
     Raises:
         Problem: 400 or 415.
@@ -86,19 +117,24 @@ async def read_draft(body: bytes, media_type: str, query: Mapping[str, list[str]
         said = f"Content-Type is {media_type or 'missing'}; known are {JSON}, {NPY}"
         raise Problem(415, said, headers={"Accept-Post": f"{JSON}, {NPY}"})
     if len(body) <= PIECE_BYTES:
-        return read(body, query)
-    return await asyncio.to_thread(read, body, query)
+        return read(body, query, kind)
+    return await asyncio.to_thread(read, body, query, kind)
 
 
-async def check_draft(draft: Draft, config: FlowConfig, max_samples: int) -> Order:
+async def check_draft(
+    draft: Draft, config: FlowConfig, max_samples: int, dataset: DatasetRows | None = None
+) -> Order:
     """Checks a request against the config of its model.
+
+    Args:
+        dataset: all rows of the one that is named.
 
     Raises:
         Problem: 413, too many samples; 422, with all faults.
     """
     if draft.numbers is not None and draft.numbers.size > PIECE_BYTES:
-        return await asyncio.to_thread(_check, draft, config, max_samples)
-    return _check(draft, config, max_samples)
+        return await asyncio.to_thread(_check, draft, config, max_samples, dataset)
+    return _check(draft, config, max_samples, dataset)
 
 
 def model_named(draft: Draft) -> str | None:
@@ -108,13 +144,20 @@ def model_named(draft: Draft) -> str | None:
     )
 
 
-def _draft_of_json(body: bytes, query: Mapping[str, list[str]]) -> Draft:
+def dataset_named(request: Draft | Order) -> str | None:
+    """The dataset that the embeddings are taken from, if they are."""
+    return request.fields.dataset if isinstance(request.fields, RunFields) else None
+
+
+def _draft_of_json(
+    body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]
+) -> Draft:
     document, numbers, faults = read_request(body)
     faults += [_unknown_query(name, texts) for name, texts in query.items()]
-    return _draft(document, numbers, faults)
+    return _draft(document, numbers, faults, kind)
 
 
-def _draft_of_npy(body: bytes, query: Mapping[str, list[str]]) -> Draft:
+def _draft_of_npy(body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]) -> Draft:
     numbers = read_npy(body)
     known = {*SimulateFields.model_fields, "sample_keys"}
     document: dict[str, Any] = {}
@@ -126,7 +169,7 @@ def _draft_of_npy(body: bytes, query: Mapping[str, list[str]]) -> Draft:
             faults.append(Fault((name,), "may be given once", texts))
         else:
             document[name] = _value_of_query(name, texts)
-    return _draft(document, numbers, faults)
+    return _draft(document, numbers, faults, kind)
 
 
 def _value_of_query(name: str, texts: list[str]) -> Any:
@@ -149,25 +192,53 @@ def _json_or_text(text: str) -> Any:
 
 
 def _draft(
-    document: dict[str, Any], numbers: NDArray[Any] | None, faults: Iterable[Fault]
+    document: dict[str, Any],
+    numbers: NDArray[Any] | None,
+    faults: list[Fault],
+    kind: type[SimulateFields],
 ) -> Draft:
     sample_keys = document.pop("sample_keys", None)
     # A member that says null is one that says nothing.
     given = {name: value for name, value in document.items() if value is not None}
-    fields, field_faults = validate(SimulateFields, given)
+    fields, field_faults = validate(kind, given)
+    has_numbers = numbers is not None or any(fault.loc[0] == "embeddings" for fault in faults)
+    faults += _source_faults(given, fields, has_numbers=has_numbers)
     return Draft(fields, numbers, sample_keys, (*field_faults, *faults))
 
 
-def _check(draft: Draft, config: FlowConfig, max_samples: int) -> Order:
+def _source_faults(
+    given: Mapping[str, Any], fields: SimulateFields, *, has_numbers: bool
+) -> list[Fault]:
+    """What is wrong with where the embeddings come from."""
+    if not isinstance(fields, RunFields) or "dataset" not in given:
+        faults = [] if has_numbers else [Fault(("embeddings",), "is required", None)]
+        if isinstance(fields, RunFields) and "rows" in given:
+            faults.append(
+                Fault(("rows",), "are those of a dataset, and none is named", fields.rows)
+            )
+        return faults
+    if has_numbers:
+        said = "is given together with embeddings; give one or the other"
+        return [Fault(("dataset",), said, given["dataset"])]
+    return []
+
+
+def _check(
+    draft: Draft, config: FlowConfig, max_samples: int, dataset: DatasetRows | None
+) -> Order:
     fields = draft.fields
     faults = list(draft.faults)
-    embeddings: NDArray[np.float32] | None = None
+    embeddings: NDArray[np.float32] | DatasetRows | None = None
     if draft.numbers is not None:
         embeddings, number_faults = check_numbers(draft.numbers, config.embedding_dim)
         faults += number_faults
-    sample_keys, key_faults = _check_keys(
-        draft.sample_keys, None if draft.numbers is None else len(draft.numbers)
-    )
+    elif dataset is not None and isinstance(fields, RunFields):
+        embeddings, row_faults = _check_rows(dataset, fields.rows, config.embedding_dim)
+        faults += row_faults
+    samples = None if draft.numbers is None else len(draft.numbers)
+    if isinstance(embeddings, DatasetRows):
+        samples = embeddings.rows
+    sample_keys, key_faults = _check_keys(draft.sample_keys, samples)
     faults += key_faults
     options, option_faults = _merge_options(fields)
     faults += option_faults
@@ -178,11 +249,7 @@ def _check(draft: Draft, config: FlowConfig, max_samples: int) -> Order:
     faults += _fixed_seed_faults(fields, config)
     if faults or embeddings is None:
         raise invalid(faults)
-    if len(embeddings) > max_samples:
-        said = f"a run may have {max_samples:,} samples and this one has {len(embeddings):,}"
-        fault = Fault(("embeddings",), said, len(embeddings))
-        raise Problem(413, said, faults=[fault], extra={"limit_samples": max_samples})
-    return Order(
+    order = Order(
         fields=fields,
         config=config,
         embeddings=embeddings,
@@ -190,6 +257,27 @@ def _check(draft: Draft, config: FlowConfig, max_samples: int) -> Order:
         seed=config.seed if fields.seed is None else fields.seed,
         options=options,
     )
+    if order.samples > max_samples:
+        said = f"a run may have {max_samples:,} samples and this one has {order.samples:,}"
+        where = "embeddings" if order.dataset is None else "rows"
+        fault = Fault((where,), said, order.samples)
+        raise Problem(413, said, faults=[fault], extra={"limit_samples": max_samples})
+    return order
+
+
+def _check_rows(
+    dataset: DatasetRows, asked: list[int] | None, dimension: int
+) -> tuple[DatasetRows | None, list[Fault]]:
+    """Some rows of a dataset, or the faults that prevent it."""
+    faults: list[Fault] = []
+    first, stop = (0, dataset.rows) if asked is None else asked
+    if not 0 <= first < stop <= dataset.rows:
+        said = f"must be [from, to] within [0, {dataset.rows}], from before to"
+        faults.append(Fault(("rows",), said, asked))
+    if dataset.dim != dimension:
+        said = f"the model expects rows of {dimension} numbers"
+        faults.append(Fault(("dataset",), said, dataset.dim))
+    return (None, faults) if faults else (dataset.part(first, stop), [])
 
 
 def _merge_options(fields: SimulateFields) -> tuple[dict[str, Any], list[Fault]]:

@@ -20,7 +20,6 @@ from service.json_answers import large_to_json
 from service.models import Model, ModelRegistry
 from service.problems import Problem, invalid, not_found
 from service.store.archive import RunArchive
-from service.store.run_folder import RunFolder
 from service.store.tables import RunRow
 
 Answer = TypeVar("Answer")
@@ -82,7 +81,7 @@ class Replays:
         model = await self._model(row)
         async with self._turn:
             try:
-                stored = await asyncio.to_thread(_stored, self._archive.folder(row.run_id), sample)
+                stored = await asyncio.to_thread(self._stored, row, sample)
             except FileNotFoundError:
                 raise not_found(f"run {row.run_id!r}") from None
             replaying, result = await self._simulated(row, model, stored, sample)
@@ -120,6 +119,17 @@ class Replays:
             pass
         return replaying, await self._call(replaying.result)
 
+    def _stored(self, row: RunRow, sample: int) -> Stored:
+        folder = self._archive.folder(row.run_id)
+        keep = TraceFilter(samples=frozenset({sample}))
+        counts = folder.samples(sample, 1)
+        return Stored(
+            inputs=self._archive.inputs(row).read(sample, sample + 1)[0],
+            key=self._archive.sample_keys(row)[sample],
+            columns=columns_of(read_batches(folder.trace_parts(sample), keep)),
+            counts=counts[0] if counts else None,
+        )
+
     async def _call(self, function: Callable[[], Answer]) -> Answer:
         return await asyncio.wrap_future(self._engine.call(function))
 
@@ -131,19 +141,6 @@ def _turn(replaying: Replaying) -> bool:
         if time.perf_counter() > until:
             return True
     return False
-
-
-def _stored(folder: RunFolder, sample: int) -> Stored:
-
-    keys = folder.sample_keys()
-    keep = TraceFilter(samples=frozenset({sample}))
-    counts = folder.samples(sample, 1)
-    return Stored(
-        inputs=np.array(folder.inputs()[sample]),
-        key=sample if keys is None else int(keys[sample]),
-        columns=columns_of(read_batches(folder.trace_parts(sample), keep)),
-        counts=counts[0] if counts else None,
-    )
 
 
 def _answer(

@@ -10,14 +10,13 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.config import FlowConfig
-from energy_flow.engine import Engine, RunRequest
+from energy_flow.engine import EmbeddingSource, Engine, RunRequest
 from energy_flow.errors import (
     DeadlineExceeded,
     EnergyFlowError,
@@ -28,7 +27,7 @@ from energy_flow.errors import (
 from energy_flow.flow_processor import FlowProcessor
 from service.live_run import Gathered, Keeping, LiveRun, Unsaved
 from service.models import Model, ModelRegistry
-from service.orders import Order
+from service.orders import Order, dataset_named
 from service.problems import Problem, unavailable
 from service.recording import ArchiveRecorder, RunObserver
 from service.store.archive import RunArchive
@@ -43,25 +42,12 @@ MOST_ENDED_LOGS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEmbeddings:
-    """The inputs of a kept run, read from its folder when they are needed."""
-
-    path: Path
-    rows: int
-
-    def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows from ``start`` up to ``stop``."""
-        stored: NDArray[np.float32] = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return np.array(stored[start:stop])
-
-
-@dataclass(frozen=True, slots=True)
 class Work:
     """What the engine needs of a run, besides its id."""
 
     processor: FlowProcessor
     config: FlowConfig
-    embeddings: NDArray[np.float32] | StoredEmbeddings
+    embeddings: NDArray[np.float32] | EmbeddingSource
     seed: int
     sample_keys: Sequence[int]
     outputs: tuple[str, ...]
@@ -111,9 +97,7 @@ class Runs:
             order.samples,
             Keeping.ANSWER_AND_STORE if order.fields.store else Keeping.ANSWER,
             Gathered(order.fields.trace.inline),
-            Unsaved(
-                self._row(run_id, "simulate", order, model), order.embeddings, order.sample_keys
-            )
+            Unsaved(self._row(run_id, "simulate", order, model), order.array, order.sample_keys)
             if order.fields.store
             else None,
         )
@@ -160,14 +144,15 @@ class Runs:
         if idempotency is not None:
             row.idempotency_key, row.idempotency_digest = idempotency
         admit = self._archive.admit
-        if not await asyncio.to_thread(admit, row, order.embeddings, order.sample_keys):
+        if not await asyncio.to_thread(admit, row, order.array, order.sample_keys):
             known = await self._with_key(idempotency)
             if known is None:
                 raise unavailable("the run with this Idempotency-Key is being removed")
             return known, True
         live = self._begin(run_id, order.samples, Keeping.STORE)
         try:
-            self._submit(live, _work(order, model, self._stored(run_id, order.samples)))
+            inputs = order.dataset or self._archive.folder(run_id).inputs(order.samples)
+            self._submit(live, _work(order, model, inputs))
         except BaseException:
             await asyncio.to_thread(self._archive.discard, run_id)
             raise
@@ -258,13 +243,12 @@ class Runs:
         left = None if timeout_ms is None else row.created_at + timeout_ms / 1e3 - time.time()
         if left is not None and left <= 0:
             raise DeadlineExceeded("the deadline passed while the server was stopped")
-        keys = await asyncio.to_thread(self._archive.folder(row.run_id).sample_keys)
         return Work(
             processor=model.loaded,
             config=FlowConfig.from_dict(row.config),
-            embeddings=self._stored(row.run_id, row.samples),
+            embeddings=await asyncio.to_thread(self._archive.inputs, row),
             seed=row.seed,
-            sample_keys=range(row.samples) if keys is None else keys.tolist(),
+            sample_keys=await asyncio.to_thread(self._archive.sample_keys, row),
             outputs=tuple(row.request["outputs"]),
             deadline=None if left is None else time.monotonic() + left,
         )
@@ -278,9 +262,6 @@ class Runs:
             raise Problem(422, "this Idempotency-Key was used for another request")
         return row
 
-    def _stored(self, run_id: str, samples: int) -> StoredEmbeddings:
-        return StoredEmbeddings(self._archive.folder(run_id).inputs_path, samples)
-
     def _row(self, run_id: str, kind: str, order: Order, model: Model) -> RunRow:
         return RunRow(
             run_id=run_id,
@@ -292,6 +273,9 @@ class Runs:
             trained=model.trained,
             seed=order.seed,
             samples=order.samples,
+            dataset=dataset_named(order),
+            dataset_digest=None if order.dataset is None else order.dataset.digest,
+            dataset_from=None if order.dataset is None else order.dataset.first,
             samples_done=0,
             config=order.config.to_dict(),
             request={
@@ -318,16 +302,14 @@ class Runs:
                 self._ended.popitem(last=False)
 
 
-def _work(order: Order, model: Model, embeddings: NDArray[np.float32] | StoredEmbeddings) -> Work:
+def _work(order: Order, model: Model, embeddings: NDArray[np.float32] | EmbeddingSource) -> Work:
     timeout_ms = order.fields.timeout_ms
     return Work(
         processor=model.loaded,
         config=order.config,
         embeddings=embeddings,
         seed=order.seed,
-        sample_keys=range(order.samples)
-        if order.sample_keys is None
-        else order.sample_keys.tolist(),
+        sample_keys=order.keys,
         outputs=tuple(order.fields.outputs),
         deadline=None if timeout_ms is None else time.monotonic() + timeout_ms / 1e3,
     )

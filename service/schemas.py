@@ -81,6 +81,33 @@ class SimulateRequest(SimulateFields):
     )
 
 
+class RunFields(SimulateFields):
+    """A request to queue a run, without its embeddings and sample keys."""
+
+    dataset: ModelName | None = Field(None, description="take the embeddings from this dataset")
+    rows: list[int] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="of the dataset: from this row to before that one; default: all",
+    )
+
+
+class RunRequest(RunFields):
+    """A run to queue: either ``embeddings`` or ``dataset`` is required."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["embeddings"]}, {"required": ["dataset"]}]}
+    )
+
+    embeddings: list[list[float]] | None = Field(
+        None, description="rows of the model's embedding_dim numbers"
+    )
+    sample_keys: list[int] | None = Field(
+        None, description="a key for the noise of each row; default: the row's index"
+    )
+
+
 class ModelFields(_Request):
     """A request for a new, untrained model."""
 
@@ -187,12 +214,21 @@ class Progress(_Answer):
     fraction: float
 
 
+class RunDataset(_Answer):
+    """The part of a dataset that a run took its embeddings from."""
+
+    name: str
+    digest: str
+    rows: list[int] = Field(description="from this row to before that one")
+
+
 class RunView(_Answer):
     """A run as a resource."""
 
     run_id: str
     state: RunState
     model: RunModel
+    dataset: RunDataset | None
     seed: int
     outputs: list[OutputName]
     options: dict[str, Any]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import Request
 
 from energy_flow.config import FlowConfig
@@ -9,30 +11,38 @@ from energy_flow.engine import Engine
 from service.dependencies import media_type, query_lists
 from service.lifecycle import Service
 from service.models import Model
-from service.orders import Order, check_draft, model_named, read_draft
+from service.orders import Order, check_draft, dataset_named, model_named, read_draft
 from service.problems import Problem, invalid
+from service.schemas import SimulateFields
 
 # Beyond it, an answer of one piece serves nobody; a run that is kept can be read in parts.
 LARGEST_ANSWER_BYTES = 256 * 2**20
 
 
 async def take_order(
-    service: Service, request: Request, body: bytes, *own_query: str
+    service: Service,
+    request: Request,
+    body: bytes,
+    *own_query: str,
+    kind: type[SimulateFields] = SimulateFields,
 ) -> tuple[Order, Model]:
     """Reads and checks a request.
 
     Args:
         own_query: query parameters that are the route's own.
+        kind: of the request.
 
     Raises:
         Problem: 400, 404, 413, 415 or 422, with every fault.
     """
-    draft = await read_draft(body, media_type(request), query_lists(request, *own_query))
+    draft = await read_draft(body, media_type(request), query_lists(request, *own_query), kind)
     name = model_named(draft)
     if name is None:
         raise invalid(draft.faults)
     model = service.models.find(name)
-    order = await check_draft(draft, model.config, service.settings.max_samples)
+    dataset = dataset_named(draft)
+    rows = None if dataset is None else await asyncio.to_thread(service.datasets.rows_of, dataset)
+    order = await check_draft(draft, model.config, service.settings.max_samples, rows)
     return order, await service.models.ready(name)
 
 

@@ -16,9 +16,9 @@ from service.dependencies import MOST_ITEMS, ServiceDep, idempotency, read_body
 from service.json_answers import JsonAnswer
 from service.lifecycle import Service
 from service.live_run import Keeping
-from service.openapi import REFUSALS, simulate_body
+from service.openapi import REFUSALS, run_body
 from service.problems import conflict, invalid, not_found
-from service.schemas import RunPage, RunState, RunView
+from service.schemas import RunFields, RunPage, RunState, RunView
 from service.store.catalog import ENDED, UNFINISHED
 from service.store.tables import RunRow
 from service.taking_orders import take_order
@@ -34,13 +34,16 @@ CANCEL_SECONDS = 5.0
     status_code=202,
     response_model=RunView,
     responses=REFUSALS,
-    openapi_extra=simulate_body(),
+    openapi_extra=run_body(),
 )
 async def queue_run(request: Request, service: ServiceDep) -> Response:
-    """Queues a run and answers at once; with Idempotency-Key, once however often it is sent."""
+    """Queues a run and answers at once; with Idempotency-Key, once however often it is sent.
+
+    It takes embeddings, or rows of a dataset: ``{"dataset": name, "rows": [from, to]}``.
+    """
     body = await read_body(request)
     key = idempotency(request, body)
-    order, model = await take_order(service, request, body)
+    order, model = await take_order(service, request, body, kind=RunFields)
     del body
     if not order.fields.store:
         said = "must be true: a queued run is read from the store; POST /v1/simulate can do without"

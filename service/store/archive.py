@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.engine import EmbeddingSource
 from service.problems import Problem
 from service.store.catalog import ENDED, RunCatalog
 from service.store.datasets import DatasetRegistry
@@ -78,6 +79,26 @@ class RunArchive:
         if not added:
             folder.remove()
         return added
+
+    def inputs(self, row: RunRow) -> EmbeddingSource:
+        """The embeddings of a run, read when they are needed.
+
+        Raises:
+            Problem: 404, they are a dataset's, which is gone.
+        """
+        if row.dataset_digest is None:
+            return self.folder(row.run_id).inputs(row.samples)
+        first = row.dataset_from or 0
+        return self._datasets.rows(row.dataset_digest).part(first, first + row.samples)
+
+    def sample_keys(self, row: RunRow) -> Sequence[int]:
+        """The sample keys of a run: given ones, or else the rows' indices."""
+        keys = self.folder(row.run_id).sample_keys()
+        if keys is not None:
+            given: list[int] = keys.tolist()
+            return given
+        first = row.dataset_from or 0
+        return range(first, first + row.samples)
 
     def end(
         self,

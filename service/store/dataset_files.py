@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +47,20 @@ class DatasetRows:
     """Consecutive rows of a dataset's inputs, read from its file when they are needed.
 
     Attributes:
+        digest: of the whole dataset.
         first: the first row's index in the dataset; :meth:`read` counts from there.
         rows: how many they are. dim: numbers in each.
     """
 
     path: Path
+    digest: str
     first: int
     rows: int
     dim: int
+
+    def part(self, start: int, stop: int) -> DatasetRows:
+        """Those from ``start`` up to ``stop``."""
+        return replace(self, first=self.first + start, rows=stop - start)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Rows from ``start`` up to ``stop``, [stop − start, dim].

@@ -101,8 +101,17 @@ class DatasetRegistry:
         """Where the canonical file of some content lies."""
         return self._folder / f"{digest}.safetensors"
 
-    def rows(self, digest: str, first: int, count: int) -> DatasetRows:
-        """Some rows of the inputs; what refers to the digest keeps them there.
+    def rows_of(self, name: str) -> DatasetRows:
+        """All rows of the inputs of the dataset of that name.
+
+        Raises:
+            Problem: 404.
+        """
+        content = self.find(name).content
+        return DatasetRows(self.path(content.digest), content.digest, 0, content.rows, content.dim)
+
+    def rows(self, digest: str) -> DatasetRows:
+        """All rows of the inputs; what refers to the digest keeps them there.
 
         Raises:
             Problem: 404, there is no such content.
@@ -111,7 +120,7 @@ class DatasetRegistry:
             content = session.get(DatasetContentRow, digest)
         if content is None:
             raise Problem(404, f"there is no dataset with the digest {digest}")
-        return DatasetRows(self.path(digest), first, count, content.dim)
+        return DatasetRows(self.path(digest), digest, 0, content.rows, content.dim)
 
     def writer(self) -> DatasetWriter:
         """For the file of a new dataset.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,23 @@ TRACE_PARTS = "trace"
 """The folder of a file a chunk, until then."""
 
 _DOOMED_PARTS = "trace.old"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInputs:
+    """The embeddings of a kept run, read from its folder when they are needed."""
+
+    path: Path
+    rows: int
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows from ``start`` up to ``stop``.
+
+        Raises:
+            FileNotFoundError: the run is gone.
+        """
+        stored: NDArray[np.float32] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return np.array(stored[start:stop])
 
 
 class RunFolder:
@@ -188,15 +206,13 @@ class RunFolder:
         """Where a finished output lies."""
         return self._output(name, unfinished=False)
 
-    @property
-    def inputs_path(self) -> Path:
-        """Where the embeddings lie."""
-        return self.path / INPUTS
+    def inputs(self, rows: int) -> StoredInputs:
+        """The embeddings that came with the request.
 
-    def inputs(self) -> NDArray[np.float32]:
-        """The embeddings, mapped into memory."""
-        array: NDArray[np.float32] = np.load(self.inputs_path, mmap_mode="r", allow_pickle=False)
-        return array
+        Args:
+            rows: how many they are.
+        """
+        return StoredInputs(self.path / INPUTS, rows)
 
     def sample_keys(self) -> NDArray[np.int64] | None:
         """The keys that the caller gave, if any."""

@@ -1,0 +1,154 @@
+"""Runs that take their embeddings from a dataset: the same results, and no copy of the numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.service.servers import RunningServer, ended, npy, rows, serving, until
+
+NOISY = {"noise_std": 0.3, "max_steps": 8}
+TRACE = {"capacity": 1000}
+
+
+def put(client: httpx.Client, name: str, count: int, seed: int = 0) -> str:
+    """Makes a dataset of that many rows; its digest."""
+    headers = {"content-type": "application/x-npy"}
+    answer = client.put(f"/v1/datasets/{name}", content=npy(rows(count, seed)), headers=headers)
+    assert answer.status_code in (200, 201), answer.text
+    digest: str = answer.json()["digest"]
+    return digest
+
+
+def submit(client: httpx.Client, **fields: Any) -> str:
+    answer = client.post("/v1/runs", json={"options": NOISY, "trace": TRACE, "seed": 5, **fields})
+    assert answer.status_code == 202, answer.text
+    run_id: str = answer.json()["run_id"]
+    return run_id
+
+
+def results(client: httpx.Client, run_id: str) -> list[Any]:
+    assert ended(client, run_id)["state"] == "succeeded"
+    paths = ("outputs/surface", "trace?format=ndjson", "samples")
+    told = [client.get(f"/v1/runs/{run_id}/{path}") for path in paths]
+    return [told[0].json()["data"], told[1].text, told[2].json()]
+
+
+def content_file(server: RunningServer, digest: str) -> Path:
+    return server.data_dir / "datasets" / f"{digest}.safetensors"
+
+
+def test_rows_of_a_dataset_give_what_the_same_embeddings_give(server: RunningServer) -> None:
+    client = server.client
+    digest = put(client, "ten", 10)
+    embeddings = rows(10).tolist()
+    run_id = submit(client, dataset="ten", rows=[4, 9])
+    run = ended(client, run_id)
+    assert run["dataset"] == {"name": "ten", "digest": digest, "rows": [4, 9]}
+    assert run["model"]["digest"] == client.get("/v1/models/default").json()["digest"]
+    keys = list(range(4, 9))
+    sent = submit(client, embeddings=embeddings[4:9], sample_keys=keys)
+    assert results(client, run_id) == results(client, sent)
+    assert ended(client, sent)["dataset"] is None
+    whole = submit(client, dataset="ten")
+    assert ended(client, whole)["dataset"]["rows"] == [0, 10]
+    assert results(client, whole)[0][4:9] == results(client, run_id)[0]
+    given = submit(client, dataset="ten", rows=[0, 2], sample_keys=[7, 3])
+    same = submit(client, embeddings=embeddings[:2], sample_keys=[7, 3])
+    assert results(client, given) == results(client, same)
+    # No copy of the numbers.
+    assert not list((server.data_dir / "runs" / run_id).glob("inputs*"))
+
+
+def test_a_replay_after_the_dataset_was_deleted(server: RunningServer) -> None:
+    client = server.client
+    digest = put(client, "gone", 6, seed=8)
+    run_id = submit(client, dataset="gone", rows=[2, 6])
+    ended(client, run_id)
+    assert client.delete("/v1/datasets/gone").status_code == 204
+    assert content_file(server, digest).exists()
+    for sample in (0, 3):
+        told = client.post(f"/v1/runs/{run_id}/replay", json={"sample": sample}).json()
+        assert told["agrees"] is True
+    # Under its old name there may be something else now.
+    put(client, "gone", 6, seed=9)
+    assert client.post(f"/v1/runs/{run_id}/replay", json={"sample": 1}).json()["agrees"] is True
+    assert client.delete(f"/v1/runs/{run_id}").status_code == 204
+    assert not content_file(server, digest).exists()
+
+
+def test_a_dataset_in_use_is_not_deleted(server: RunningServer) -> None:
+    client = server.client
+    put(client, "busy", 50_000)
+    run_id = submit(client, dataset="busy", trace={"capacity": 0})
+    refused = client.delete("/v1/datasets/busy")
+    assert refused.status_code == 409
+    assert refused.json()["users"] == [f"run {run_id}"]
+    assert run_id in refused.json()["detail"]
+    client.post(f"/v1/runs/{run_id}/cancel")
+    ended(client, run_id)
+    assert client.delete("/v1/datasets/busy").status_code == 204
+
+
+def test_a_run_that_waits_goes_on_after_a_restart(tmp_path: Path) -> None:
+    with serving(tmp_path) as first:
+        put(first.client, "kept", 60_000)
+        # More than may share the pool: the last one waits.
+        long = [submit(first.client, dataset="kept", trace={"capacity": 0}) for _ in range(4)]
+        until(lambda: first.client.get(f"/v1/runs/{long[0]}").json()["state"] == "running")
+        waiting = submit(first.client, dataset="kept", rows=[100, 104])
+        assert first.client.get(f"/v1/runs/{waiting}").json()["state"] == "queued"
+    with serving(tmp_path) as second:
+        for run_id in long:
+            second.client.post(f"/v1/runs/{run_id}/cancel")
+        sent = rows(60_000)[100:104].tolist()
+        same = submit(second.client, embeddings=sent, sample_keys=list(range(100, 104)))
+        assert results(second.client, waiting) == results(second.client, same)
+
+
+@pytest.mark.usefixtures("still_works")
+def test_refusals_name_every_fault(client: httpx.Client) -> None:
+    put(client, "small", 3)
+    headers = {"content-type": "application/x-npy"}
+    wide = npy(np.zeros((2, 9), dtype=np.float32))
+    assert client.put("/v1/datasets/wide", content=wide, headers=headers).status_code == 201
+    for fields, locs in (
+        ({}, [["embeddings"]]),
+        ({"embeddings": None}, [["embeddings"]]),
+        ({"rows": [0, 1]}, [["embeddings"], ["rows"]]),
+        ({"dataset": "small", "embeddings": rows().tolist()}, [["dataset"]]),
+        ({"dataset": "small", "rows": [0, 4]}, [["rows"]]),
+        ({"dataset": "small", "rows": [2, 2]}, [["rows"]]),
+        ({"dataset": "small", "rows": [-1, 2]}, [["rows"]]),
+        ({"dataset": "small", "rows": [1]}, [["rows"]]),
+        ({"dataset": "small", "rows": "all"}, [["rows"]]),
+        ({"dataset": "small", "rows": [0, 2], "sample_keys": [1]}, [["sample_keys"]]),
+        ({"dataset": "wide", "rows": [0, 9], "seed": -1}, [["seed"], ["rows"], ["dataset"]]),
+        ({"dataset": "a/b", "options": {"gravity": 1}}, [["dataset"], ["options", "gravity"]]),
+    ):
+        answer = client.post("/v1/runs", json=fields)
+        assert answer.status_code == 422, (fields, answer.text)
+        assert [error["loc"] for error in answer.json()["errors"]] == locs, answer.text
+    unknown = client.post("/v1/runs", json={"dataset": "nowhere"})
+    assert unknown.status_code == 404
+    assert unknown.json()["errors"][0]["loc"] == ["dataset"]
+    for query, loc in (({"dataset": "small"}, "dataset"), ({"rows": "[0,1]"}, "rows")):
+        answer = client.post("/v1/runs", params=query, content=npy(rows()), headers=headers)
+        assert loc in [error["loc"][0] for error in answer.json()["errors"]]
+    simulated = client.post("/v1/simulate", json={"dataset": "small"})
+    assert simulated.status_code == 422
+    assert {error["loc"][0] for error in simulated.json()["errors"]} == {"dataset", "embeddings"}
+
+
+def test_a_dataset_may_be_longer_than_a_run(tmp_path: Path) -> None:
+    with serving(tmp_path, max_samples=4) as server:
+        put(server.client, "long", 9)
+        refused = server.client.post("/v1/runs", json={"dataset": "long"})
+        assert refused.status_code == 413
+        assert refused.json()["limit_samples"] == 4
+        run_id = submit(server.client, dataset="long", rows=[5, 9])
+        assert ended(server.client, run_id)["state"] == "succeeded"
