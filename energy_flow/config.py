@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from energy_flow.config_rules import advice, broken_rules
+from energy_flow.config_rules import REFUSED, advice
 from energy_flow.errors import ConfigError, Fault
+from energy_flow.guard import Group, broken_rules, faults_of, merge, nest, without
 
 COORD_VERSION = 2
 
@@ -69,11 +70,7 @@ class TraceKind(StrEnum):
     TERMINATE = "terminate"
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SpawnConfig(_Group):
+class SpawnConfig(Group):
     """When and how often a flow spawns children."""
 
     mode: SpawnMode = SpawnMode.THRESHOLD
@@ -82,7 +79,7 @@ class SpawnConfig(_Group):
     max_children: int = Field(1, ge=0, le=255, description="of one parent in one step")
 
 
-class ConvergenceConfig(_Group):
+class ConvergenceConfig(Group):
     """When a sample is ended early because (almost) all its flows have arrived."""
 
     enabled: bool = True
@@ -93,7 +90,7 @@ class ConvergenceConfig(_Group):
     min_improvement: float = Field(0.01, ge=0, description="relative growth that is not stale")
 
 
-class TraceConfig(_Group):
+class TraceConfig(Group):
     """The ring of trace records of each sample."""
 
     capacity: int = Field(4096, ge=0, le=2**30, description="records a sample; 0 is off")
@@ -101,10 +98,8 @@ class TraceConfig(_Group):
     kinds: tuple[TraceKind, ...] = tuple(TraceKind)
 
 
-class _Fields(BaseModel):
+class _Fields(Group):
     """The fields with their types and ranges; ``FlowConfig`` adds the combinations."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     lattice_width: Side = 20
     lattice_height: Side = 20
@@ -143,12 +138,6 @@ class FlowConfig(_Fields):
         ConfigError: on any unknown field, type, range or combination, all of them at once.
     """
 
-    GROUPS: ClassVar[Mapping[str, type[_Group]]] = {
-        "spawn": SpawnConfig,
-        "convergence": ConvergenceConfig,
-        "trace": TraceConfig,
-    }
-
     def __init__(self, **fields: Any) -> None:
         fields = _settle_determinism(fields)
         faults: list[Fault] = []
@@ -157,16 +146,16 @@ class FlowConfig(_Fields):
             checked = self.to_dict()
             unsure: set[str] = set()
         except ValidationError as error:
-            faults = [_fault_of(entry) for entry in error.errors()]
-            checked, unsure = _without(fields, faults)
-        faults += broken_rules(checked, unsure)
+            faults = faults_of(error, FlowConfig)
+            checked, unsure = without(_Fields, fields, faults)
+        faults += broken_rules(REFUSED, checked, unsure)
         if faults:
             raise ConfigError(*faults)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
         """Builds a config from plain data with nested or dotted keys (JSON, TOML)."""
-        return cls(**_nest(fields))
+        return cls(**nest(fields))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data, nested, every field present."""
@@ -178,11 +167,11 @@ class FlowConfig(_Fields):
 
         An inherited ``noise_std`` becomes 0 when ``deterministic`` is asked for here.
         """
-        changes = _nest(fields)
+        changes = nest(fields)
         base = self.to_dict()
         if changes.get("deterministic") is True and "noise_std" not in changes:
             base["noise_std"] = 0.0
-        return type(self)(**_merge(base, changes))
+        return type(self)(**merge(base, changes))
 
     def with_options(self, options: Mapping[str, Any]) -> Self:
         """A copy with other values for run-time fields, nested or dotted.
@@ -190,7 +179,7 @@ class FlowConfig(_Fields):
         Raises:
             ConfigError: also when a field of the model is named.
         """
-        changes = _nest(options)
+        changes = nest(options)
         fixed = [
             Fault((name,), "belongs to the model and cannot be set for a run", changes[name])
             for name in changes
@@ -289,28 +278,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             values[name.strip()] = text.strip()
     if faults:
         raise ConfigError(*faults)
-    return _nest(values)
-
-
-def _nest(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Turns dotted keys into nested groups; nested ones stay."""
-    nested: dict[str, Any] = {}
-    for name, value in fields.items():
-        head, dot, tail = str(name).partition(".")
-        change = {head: {tail: value} if dot else value}
-        nested = _merge(nested, change)
-    return nested
-
-
-def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for name, value in changes.items():
-        old = merged.get(name)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            merged[name] = {**old, **value}
-        else:
-            merged[name] = value
-    return merged
+    return nest(values)
 
 
 def _settle_determinism(fields: dict[str, Any]) -> dict[str, Any]:
@@ -318,33 +286,3 @@ def _settle_determinism(fields: dict[str, Any]) -> dict[str, Any]:
     if fields.get("deterministic") is True and "noise_std" not in fields:
         return {**fields, "noise_std": 0.0}
     return fields
-
-
-def _fault_of(entry: Mapping[str, Any]) -> Fault:
-    loc = tuple(entry["loc"])
-    message = str(entry["msg"])
-    if entry["type"] == "extra_forbidden":
-        group = FlowConfig.GROUPS.get(str(loc[0])) if len(loc) > 1 else FlowConfig
-        known = sorted(group.model_fields) if group is not None else []
-        message = f"unknown field; known are {', '.join(known)}"
-    return Fault(loc, message, entry.get("input"))
-
-
-def _without(fields: Mapping[str, Any], faults: list[Fault]) -> tuple[dict[str, Any], set[str]]:
-    """The config as it would be without its faulty fields, and the dotted names of those.
-
-    So that combinations of the sound fields are still checked and told in the same answer.
-    """
-    sound: dict[str, Any] = dict(fields)
-    unsure: set[str] = set()
-    for fault in faults:
-        name = str(fault.loc[0])
-        group = sound.get(name)
-        if name in FlowConfig.GROUPS and len(fault.loc) > 1 and isinstance(group, Mapping):
-            member = str(fault.loc[1])
-            sound[name] = {key: value for key, value in group.items() if key != member}
-            unsure.add(f"{name}.{member}")
-        else:
-            sound.pop(name, None)
-            unsure.add(name)
-    return _Fields.model_validate(sound).model_dump(mode="json"), unsure

@@ -1,31 +1,13 @@
 """Combinations of config fields: those that are refused, and those that are only told.
 
-Each rule looks at plain config data and knows the fields it speaks of, so that a config with a
-faulty field still has the rules that do not touch it checked.
+Each rule looks at plain config data.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
-from energy_flow.errors import Fault
-
-Values = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    fields: tuple[str, ...]
-    broken: Callable[[Values], bool]
-    message: Callable[[Values], str]
-
-
-def _value(config: Values, dotted: str) -> Any:
-    head, _, tail = dotted.partition(".")
-    return config[head][tail] if tail else config[head]
+from energy_flow.guard import Rule, Values
 
 
 def _step_limit(config: Values) -> int:
@@ -44,18 +26,18 @@ def _spawns(config: Values, mode: str) -> bool:
     return bool(config["spawn"]["mode"] == mode and config["spawn"]["max_children"] > 0)
 
 
-_REFUSED = (
-    _Rule(
+REFUSED = (
+    Rule(
         ("coord_version",),
         lambda c: c["coord_version"] != 2,
         lambda c: f"only coord_version 2 is supported, not {c['coord_version']}",
     ),
-    _Rule(
+    Rule(
         ("projection_age", "max_steps", "lattice_depth"),
         lambda c: c["projection_age"] is not None and c["projection_age"] > _step_limit(c),
         lambda c: f"projection_age may be at most max_steps = {_step_limit(c)}",
     ),
-    _Rule(
+    Rule(
         ("spawn.mode", "spawn.threshold", "max_displacement", "noise_std"),
         lambda c: (
             _spawns(c, "threshold")
@@ -68,17 +50,17 @@ _REFUSED = (
             "spawn.mode to off"
         ),
     ),
-    _Rule(
+    Rule(
         ("spawn.percentile",),
         lambda c: not 0 < c["spawn"]["percentile"] < 100,
         lambda c: "spawn.percentile must lie between 0 and 100, both excluded",
     ),
-    _Rule(
+    Rule(
         ("spawn.mode", "spawn.max_children"),
         lambda c: c["spawn"]["mode"] != "off" and c["spawn"]["max_children"] == 0,
         lambda c: "spawning with max_children 0 can never fire; set spawn.mode to off",
     ),
-    _Rule(
+    Rule(
         ("boundary", "spawn.mode"),
         lambda c: c["boundary"] == "clamp" and c["spawn"]["mode"] != "off",
         lambda c: (
@@ -86,7 +68,7 @@ _REFUSED = (
             "spawn.mode off"
         ),
     ),
-    _Rule(
+    Rule(
         ("max_active_flows", "lattice_width", "lattice_height"),
         lambda c: c["max_active_flows"] is not None and c["max_active_flows"] < _surface_cells(c),
         lambda c: (
@@ -94,17 +76,17 @@ _REFUSED = (
             f"{_surface_cells(c)}, the initial flows of a sample"
         ),
     ),
-    _Rule(
+    Rule(
         ("deterministic", "noise_std"),
         lambda c: bool(c["deterministic"]) and c["noise_std"] > 0,
         lambda c: "a deterministic run has no noise; set noise_std to 0 or deterministic to false",
     ),
-    _Rule(
+    Rule(
         ("deterministic", "batch_invariant"),
         lambda c: bool(c["deterministic"]) and not c["batch_invariant"],
         lambda c: "a deterministic run is batch_invariant; set batch_invariant to true",
     ),
-    _Rule(
+    Rule(
         ("trace.kinds",),
         lambda c: len(set(c["trace"]["kinds"])) != len(c["trace"]["kinds"]),
         lambda c: "each trace kind may be named once",
@@ -112,8 +94,8 @@ _REFUSED = (
 )
 
 
-def _cannot_act(field: str) -> _Rule:
-    return _Rule(
+def _cannot_act(field: str) -> Rule:
+    return Rule(
         ("convergence.enabled", f"convergence.{field}", "max_steps", "lattice_depth"),
         lambda c: c["convergence"]["enabled"] and c["convergence"][field] > _step_limit(c),
         lambda c: (
@@ -129,7 +111,7 @@ def _cannot_act(field: str) -> _Rule:
 
 
 _TOLD = (
-    _Rule(
+    Rule(
         ("trace.keep", "trace.capacity", "trace.kinds"),
         lambda c: (
             c["trace"]["keep"] == "lossless"
@@ -143,12 +125,12 @@ _TOLD = (
     _cannot_act("min_steps"),
     _cannot_act("window"),
     _cannot_act("patience"),
-    _Rule(
+    Rule(
         ("boundary", "noise_std"),
         lambda c: c["boundary"] == "clamp" and c["noise_std"] > 0,
         lambda c: "boundary = clamp with noise: flows will stick to the walls",
     ),
-    _Rule(
+    Rule(
         ("min_displacement", "max_displacement", "noise_std"),
         lambda c: (
             c["min_displacement"] > 0.5 * (_longest_step(c) + math.sqrt(3.0) * c["noise_std"])
@@ -159,25 +141,6 @@ _TOLD = (
         ),
     ),
 )
-
-
-def broken_rules(config: Values, unsure: set[str]) -> list[Fault]:
-    """Faults of every refused combination.
-
-    Args:
-        config: complete plain config data.
-        unsure: dotted names of fields whose values are not to be trusted; rules that need one
-            of them (or its group) are left out.
-    """
-    faults = []
-    for rule in _REFUSED:
-        if any(name in unsure or name.partition(".")[0] in unsure for name in rule.fields):
-            continue
-        if rule.broken(config):
-            got = {name: _value(config, name) for name in rule.fields}
-            loc: tuple[str | int, ...] = tuple(rule.fields[0].split("."))
-            faults.append(Fault(loc, rule.message(config), got))
-    return faults
 
 
 def advice(config: Values) -> tuple[str, ...]:

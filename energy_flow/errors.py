@@ -6,13 +6,15 @@
     ├── InvalidInput (ValueError)     what a caller sent is wrong; every fault at once
     │   ├── ConfigError               a field, an option or a combination of them
     │   ├── EmbeddingError            dimension, raggedness, NaN, infinity, range
-    │   └── CheckpointError           version, names, shapes, non-finite weights, damage
+    │   ├── CheckpointError           version, names, shapes, non-finite weights, damage
+    │   └── DataError                 a file of training pairs
     ├── CapacityError                 a batch that can never fit in memory
     ├── QueueFull                     try again later
     ├── EngineUnavailable             starting, draining or stopped
     ├── DeadlineExceeded              the run's deadline passed
     ├── RunCancelled                  somebody cancelled the run
     ├── NonFiniteError                the network produced NaN or infinity
+    ├── TrainingFailed                too many steps in a row gave numbers that are not finite
     ├── DeviceMemoryError             out of memory, also after splitting the work
     └── LedgerError                   the counters do not balance: a bug
 """
@@ -70,6 +72,10 @@ class CheckpointError(InvalidInput):
     """A checkpoint is refused; nothing of it was loaded."""
 
 
+class DataError(InvalidInput):
+    """Pairs to train on are refused: no such tensors, shapes that do not fit, too few rows."""
+
+
 class CapacityError(EnergyFlowError):
     """A batch can never fit in memory although one sample of it would."""
 
@@ -117,6 +123,10 @@ class NonFiniteError(EnergyFlowError):
             f"sample {sample}, flow {flow}, step {step}: the network's energy or displacement "
             "is not finite"
         )
+
+
+class TrainingFailed(EnergyFlowError):
+    """A training cannot go on: too many of its steps in a row had to be skipped."""
 
 
 class DeviceMemoryError(EnergyFlowError):

@@ -18,17 +18,19 @@ from service.cli.serve import serve
 from service.cli.simulate import simulate
 from service.cli.terminal import print_note, print_text
 from service.cli.trace import trace
+from service.cli.train import train
 from service.client import FlowClientError
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Sentence embeddings as energy flows through a lattice: simulate, serve, look.",
+    help="Sentence embeddings as energy flows through a lattice: simulate, train, serve, look.",
 )
 app.command()(serve)
 app.command()(simulate)
 app.command()(trace)
+app.command()(train)
 app.add_typer(runs.app, name="runs")
 
 

@@ -50,6 +50,13 @@ class Activity:
             self._told_at = done
             print_note(text)
 
+    def note(self, text: str) -> None:
+        """Prints a line that stays."""
+        if self._progress is None:
+            print_note(text)
+        else:
+            self._progress.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
 
 @contextmanager
 def activity(text: str) -> Iterator[Activity]:

@@ -1,0 +1,49 @@
+"""A training as a whole: what it does to a model, and what it tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from energy_flow.training import Trainer
+from tests.energy_flow.training.tiny import pairs, tiny_trainer
+
+
+def losses(trainer: Trainer) -> list[float]:
+    return [event["loss"] for event in trainer.run() if event["kind"] == "step"]
+
+
+def test_a_training_lowers_its_loss() -> None:
+    told = losses(tiny_trainer(length__steps=40, validation__every=100))
+    assert sum(told[-5:]) < 0.8 * sum(told[:5])
+
+
+def test_the_same_training_twice() -> None:
+    one, other = tiny_trainer(), tiny_trainer()
+    assert losses(one) == losses(other)
+    assert one.processor.digest() == other.processor.digest()
+
+
+def test_events_come_in_order() -> None:
+    trainer = tiny_trainer(val=pairs(20, seed=3), validation__rows=16)
+    told = [(event["kind"], event["step"]) for event in trainer.run()]
+    assert told == [
+        *(("step", 1), ("step", 2), ("validation", 2)),
+        *(("step", 3), ("step", 4), ("validation", 4)),
+        *(("step", 5), ("step", 6), ("validation", 6)),
+        *(("measuring", 6), ("end", 6)),
+    ]
+    assert trainer.ended
+    assert trainer.progress["last"]["val"]["rows"] == 20
+    with pytest.raises(RuntimeError, match="ended"):
+        trainer.advance()
+
+
+def test_the_model_ends_with_its_best_weights() -> None:
+    trainer = tiny_trainer(length__steps=12)
+    weights = {}
+    for event in trainer.run():
+        if event["kind"] == "validation":
+            weights[event["step"]] = trainer.processor.digest()
+    assert trainer.best is not None
+    assert trainer.processor.digest() == weights[trainer.best["step"]]
+    assert trainer.processor.trained
