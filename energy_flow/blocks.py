@@ -65,7 +65,7 @@ def candidate_heights(full: int, threads: int) -> tuple[int, ...]:
     """
     unit = PROBE_ROWS * (threads if threads & (threads - 1) else 1)
     full = max(unit, full // unit * unit)
-    steps = (1, 2, 3, 4, 6, 8, 12, 16, 24)
+    steps = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
     return (*(unit * step for step in steps if unit * step < full), full)
 
 

@@ -91,29 +91,58 @@ class PackedGRULayer:
             hidden_size=size,
         )
 
-    def __call__(self, x_NX: Tensor, hidden_RH: Tensor | None, source_N: Tensor | None) -> Tensor:
+    def __call__(
+        self,
+        x_NX: Tensor,
+        hidden_RH: Tensor | None,
+        source_N: Tensor | None,
+        out_NH: Tensor | None = None,
+    ) -> Tensor:
         """The new hidden state [N, H].
 
         Args:
             x_NX: the input, with or without the constant columns that follow it.
             hidden_RH, source_N: stored states and the row of each flow; none for zeros.
+            out_NH: where to write it; not with gradients.
         """
         size, width = self.hidden_size, self.w_xn.shape[0]
-        if x_NX.shape[1] < width:
-            x_NX = torch.cat((x_NX, constant_columns(x_NX.shape[0], self.x_width, x_NX)), dim=1)
         # In place wherever autograd allows it: these columns are as wide as the products.
-        xn = torch.mm(x_NX, self.w_xn)[:, :size]
         if hidden_RH is None or source_N is None:
+            if x_NX.shape[1] < width:
+                x_NX = torch.cat((x_NX, self._constants(x_NX)), dim=1)
+            xn = torch.mm(x_NX, self.w_xn)[:, :size]
             gates = torch.mm(x_NX, self.w_rz[:width]).sigmoid_()
             r, z = gates[:, :size], gates[:, size : 2 * size]
             n = _tanh_(xn.addcmul_(r, self.w_hn[WIDTH - 1, :size]))
-            return torch.addcmul(n, z, n, value=-1)
-        block = _joined(x_NX, hidden_RH, source_N, padded_width(size))
+            return torch.addcmul(n, z, n, value=-1, out=out_NH)
+        block = self._joined(x_NX, hidden_RH, source_N)
         gates = torch.mm(block, self.w_rz).sigmoid_()
         r, z = gates[:, :size], gates[:, size : 2 * size]
+        xn = torch.mm(block[:, :width], self.w_xn)[:, :size]
         hn = torch.mm(block[:, width - WIDTH :], self.w_hn)
         n = _tanh_(xn.addcmul_(r, hn[:, :size]))
-        return torch.lerp(n, block[:, width : width + size], z)
+        return torch.lerp(n, block[:, width : width + size], z, out=out_NH)
+
+    def _joined(self, x_NX: Tensor, hidden_RH: Tensor, source_N: Tensor) -> Tensor:
+        """[x, zeros, 1, h, zeros], with h gathered from its rows."""
+        size, width = self.hidden_size, self.w_xn.shape[0]
+        given = x_NX.shape[1]
+        if torch.is_grad_enabled():
+            constants = () if given == width else (self._constants(x_NX),)
+            h = pad_columns(hidden_RH.index_select(0, source_N), padded_width(size))
+            return torch.cat((x_NX, *constants, h), dim=1)
+        # Written straight into place, which autograd cannot follow.
+        block = x_NX.new_empty((x_NX.shape[0], width + padded_width(size)))
+        block[:, :given] = x_NX
+        if given < width:
+            block[:, given : width - 1] = 0.0
+            block[:, width - 1] = 1.0
+        torch.index_select(hidden_RH, 0, source_N, out=block[:, width : width + size])
+        block[:, width + size :] = 0.0
+        return block
+
+    def _constants(self, x_NX: Tensor) -> Tensor:
+        return constant_columns(x_NX.shape[0], self.x_width, x_NX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +153,22 @@ class PackedCarrier:
     heads_in: PaddedLinear
     heads_out: PaddedLinear
 
-    def __call__(self, x_NX: Tensor, hidden: HiddenBlock | None) -> Proposal:
-        """Proposes for a block; no hidden state stands for zeros."""
+    def __call__(
+        self, x_NX: Tensor, hidden: HiddenBlock | None, out: tuple[Tensor, ...] = ()
+    ) -> Proposal:
+        """Proposes for a block.
+
+        Args:
+            hidden: none stands for zeros.
+            out: L tensors [N, H] that the new hidden state is written to; not with gradients.
+        """
         states = []
         for index, layer in enumerate(self.layers):
+            target = out[index] if out else None
             if hidden is None:
-                x_NX = layer(x_NX, None, None)
+                x_NX = layer(x_NX, None, None, target)
             else:
-                x_NX = layer(x_NX, hidden.rows[index], hidden.source)
+                x_NX = layer(x_NX, hidden.rows[index], hidden.source, target)
             states.append(x_NX)
         head_dtype = self.heads_in.weight.dtype
         heads = self.heads_out.padded(gelu(self.heads_in.padded(x_NX.to(head_dtype))))
@@ -200,20 +237,6 @@ class EnergyCarrier(nn.Module):
                 w_i = torch.cat((perceiving @ neuron.last_weight, w_i[:, -1:]), dim=1)
             layers.append(PackedGRULayer.of(w_i, b_i, w_h, b_h, dtype))
         return PackedCarrier(tuple(layers), heads_in, heads_out)
-
-
-def _joined(x_NX: Tensor, hidden_RH: Tensor, source_N: Tensor, width: int) -> Tensor:
-    """[x, h] with h gathered from its rows and padded to ``width`` columns."""
-    size = hidden_RH.shape[1]
-    if torch.is_grad_enabled():
-        return torch.cat((x_NX, pad_columns(hidden_RH.index_select(0, source_N), width)), dim=1)
-    # Gathered straight into place, which autograd cannot follow.
-    x_width = x_NX.shape[1]
-    block = x_NX.new_empty((x_NX.shape[0], x_width + width))
-    block[:, :x_width] = x_NX
-    torch.index_select(hidden_RH, 0, source_N, out=block[:, x_width : x_width + size])
-    block[:, x_width + size :] = 0.0
-    return block
 
 
 def _block_diagonal(first_OI: Tensor, second_OI: Tensor) -> Tensor:

@@ -38,6 +38,13 @@ from energy_flow.telemetry.profile import mean
 from energy_flow.trace import Trace, TraceCounters
 from energy_flow.trace.records import KINDS
 
+_PLANS: dict[tuple[Any, ...], tuple[BlockPlan, BlockPlan]] = {}
+"""Block heights of the step and of the mappers, by everything that they depend on.
+
+How a library computes a shape does not depend on the numbers, so models of one shape share them,
+and a shape is tried once in a process.
+"""
+
 
 class FlowProcessor(nn.Module):
     """The networks of a model and the simulation that uses them.
@@ -76,7 +83,6 @@ class FlowProcessor(nn.Module):
         self.lattice = EnergyLattice(
             config.lattice_width, config.lattice_height, config.lattice_depth
         )
-        self._plans: dict[tuple[torch.dtype, torch.device, int], tuple[BlockPlan, BlockPlan]] = {}
         self._packed: tuple[tuple[Any, ...], Networks] | None = None
         # A caller's inference mode would make weights whose changes cannot be noticed.
         with torch.inference_mode(False):
@@ -316,12 +322,13 @@ class FlowProcessor(nn.Module):
         return self._packed[1]
 
     def _block_plans(self, networks: Networks) -> tuple[BlockPlan, BlockPlan]:
-        """Block heights of the step and of the mappers, tried once for each kind of arithmetic."""
-        key = (networks.dtype, networks.device, torch.get_num_threads())
-        if key not in self._plans:
+        """Block heights of the step and of the mappers."""
+        dtypes = (networks.dtype, networks.state_dtype)
+        key = (networks.shape, *dtypes, networks.device, torch.get_num_threads())
+        if key not in _PLANS:
             with torch.no_grad():
-                self._plans[key] = (networks.step_plan(), networks.mapper_plan())
-        return self._plans[key]
+                _PLANS[key] = (networks.step_plan(), networks.mapper_plan())
+        return _PLANS[key]
 
 
 def _parts(config: FlowConfig) -> dict[str, nn.Module]:

@@ -19,7 +19,7 @@ from energy_flow.flow_state import Hidden
 from energy_flow.linear import linears
 from energy_flow.neuron import PackedNeuron, SimpleNeuron
 
-STEP_ROWS = {"cpu": 1024, "cuda": 16384}
+STEP_ROWS = {"cpu": 2048, "cuda": 16384}
 MAPPER_ROWS = 64
 
 
@@ -42,6 +42,10 @@ class Networks:
 
     Whether results carry gradients depends on whether packing and calling happened with gradients
     enabled; the arithmetic is the same.
+
+    Attributes:
+        shape: of every weight, in order.
+        dtype: of the step's arithmetic and of hidden states. state_dtype: of everything else.
     """
 
     def __init__(
@@ -60,6 +64,11 @@ class Networks:
         self._cells = linears(output_mapper.layers)[0].in_features
         self._layers = carrier.gru.num_layers
         self._hidden_size = carrier.gru.hidden_size
+        self.shape = tuple(
+            tuple(weight.shape)
+            for part in (input_mapper, neuron, carrier, output_mapper)
+            for weight in part.parameters()
+        )
         self.dtype = dtype
         self.state_dtype = input_mapper.energy_scale.dtype
         self.device = input_mapper.energy_scale.device
@@ -77,23 +86,25 @@ class Networks:
     ) -> Proposals:
         """New hidden state, energy and raw displacement of every flow."""
         flows, stepped = energy_N.shape[0], hidden.stepped
-        parts = _Parts(flows, hidden.spare)
-        for start, height in plan.cover(stepped):
-            source = _rows(hidden.source, start, height, stepped)
-            x = self._neuron(
-                _rows(position_N3, start, height, stepped), _rows(energy_N, start, height, stepped)
-            )
-            proposal = self._carrier(x, HiddenBlock(hidden.rows, source))
-            parts.add(start, min(start + height, stepped), proposal)
-        for offset, height in plan.cover(flows - stepped):
-            start = stepped + offset
-            x = self._neuron(
-                _rows(position_N3, start, height, flows), _rows(energy_N, start, height, flows)
-            )
-            proposal = self._carrier(x, None)
-            parts.add(start, min(start + height, flows), proposal)
-        energy, raw, *rows = parts.whole()
-        return Proposals(tuple(rows), energy, raw)
+        parts: _Kept | _Placed
+        if torch.is_grad_enabled():
+            parts = _Kept()
+        else:
+            like = torch.empty((0, self._hidden_size), dtype=self.dtype, device=self.device)
+            parts = _Placed(position_N3, like, self._layers, hidden.spare)
+        for first, stop in ((0, stepped), (stepped, flows)):
+            for offset, height in plan.cover(stop - first):
+                start = first + offset
+                x = self._neuron(
+                    _rows(position_N3, start, height, stop), _rows(energy_N, start, height, stop)
+                )
+                known = None
+                if start < stepped:
+                    known = HiddenBlock(hidden.rows, _rows(hidden.source, start, height, stop))
+                # A block that reaches beyond its rows must not write over those of others.
+                out = parts.places(start, start + height) if start + height <= stop else ()
+                parts.add(start, min(start + height, stop), self._carrier(x, known, out))
+        return parts.whole()
 
     def step_plan(self) -> BlockPlan:
         """Block heights for ``propose``, tried on this model's shapes."""
@@ -139,37 +150,50 @@ class Networks:
         return agreeing_plan(run, inputs, heights)
 
 
-class _Parts:
-    """Results of blocks, put together.
+class _Kept:
+    """With gradients: blocks are kept and concatenated, which autograd differentiates for free."""
 
-    Without gradients, rows are copied straight into place while they are warm in the cache; with
-    gradients they are kept and concatenated, which autograd differentiates at no extra cost.
-    """
+    def __init__(self) -> None:
+        self._blocks: list[tuple[Tensor, ...]] = []
 
-    def __init__(self, rows: int, spare: tuple[Tensor, ...]) -> None:
-        self._rows = rows
-        self._spare = spare if spare and spare[0].shape[0] >= rows else ()
-        self._kept: list[tuple[Tensor, ...]] = []
-        self._whole: list[Tensor] = []
-        self._grad = torch.is_grad_enabled()
+    def places(self, start: int, stop: int) -> tuple[Tensor, ...]:
+        return ()
 
     def add(self, start: int, stop: int, proposal: Proposal) -> None:
         columns = (proposal.energy, proposal.displacement, *proposal.hidden)
-        block = tuple(column[: stop - start] for column in columns)
-        if self._grad:
-            self._kept.append(block)
-            return
-        if not self._whole:
-            fresh = block[: len(block) - len(self._spare)]
-            self._whole = [column.new_empty((self._rows, *column.shape[1:])) for column in fresh]
-            self._whole += self._spare
-        for whole, column in zip(self._whole, block, strict=True):
-            whole[start:stop] = column
+        self._blocks.append(tuple(column[: stop - start] for column in columns))
 
-    def whole(self) -> list[Tensor]:
-        if self._grad:
-            return [torch.cat(columns) for columns in zip(*self._kept, strict=True)]
-        return self._whole
+    def whole(self) -> Proposals:
+        energy, raw, *rows = (torch.cat(columns) for columns in zip(*self._blocks, strict=True))
+        return Proposals(tuple(rows), energy, raw)
+
+
+class _Placed:
+    """Without gradients: rows are written where they belong while they are warm in the cache."""
+
+    def __init__(
+        self, position_N3: Tensor, like_0H: Tensor, layers: int, spare: tuple[Tensor, ...]
+    ) -> None:
+        rows, width = position_N3.shape[0], like_0H.shape[1]
+        self._energy = position_N3.new_empty(rows)
+        self._raw = position_N3.new_empty((rows, 3))
+        if not spare or spare[0].shape[0] < rows:
+            spare = tuple(like_0H.new_empty((rows, width)) for _ in range(layers))
+        self._hidden = spare
+
+    def places(self, start: int, stop: int) -> tuple[Tensor, ...]:
+        return tuple(column[start:stop] for column in self._hidden)
+
+    def add(self, start: int, stop: int, proposal: Proposal) -> None:
+        rows = stop - start
+        self._energy[start:stop] = proposal.energy[:rows]
+        self._raw[start:stop] = proposal.displacement[:rows]
+        for place, column in zip(self.places(start, stop), proposal.hidden, strict=True):
+            if place.data_ptr() != column.data_ptr():
+                place.copy_(column[:rows])
+
+    def whole(self) -> Proposals:
+        return Proposals(self._hidden, self._energy, self._raw)
 
 
 def _mapped(rows_to_rows: RowMap, x: Tensor, plan: BlockPlan) -> Tensor:
