@@ -28,7 +28,7 @@ def simulation_answer(live: LiveRun, order: Order, model: Model, total_ms: float
     return large_to_json(
         {
             "run_id": live.run_id,
-            "model": model_view(model.name, model.trained, order.config.coord_version),
+            "model": _model_of(order, model),
             "seed": order.seed,
             "outputs": concatenated(gathered.outputs),
             "trace": {
@@ -50,7 +50,7 @@ def estimate_answer(engine: Engine, order: Order, model: Model) -> dict[str, Any
     """What a simulation would cost."""
     estimate = engine.estimate(order.config, order.samples)
     return {
-        "model": model_view(model.name, model.trained, order.config.coord_version),
+        "model": _model_of(order, model),
         "samples": order.samples,
         "flows": estimate.flows,
         "predicted_bytes": estimate.predicted_bytes,
@@ -80,10 +80,7 @@ def run_answer(row: RunRow, live: LiveRun | None) -> dict[str, Any]:
         "run_id": row.run_id,
         "kind": row.kind,
         "state": state,
-        "model": {
-            **model_view(row.model, row.trained, row.config["coord_version"]),
-            "digest": row.model_digest,
-        },
+        "model": model_view(row.model, row.trained, row.config["coord_version"], row.model_digest),
         "dataset": None
         if row.dataset is None
         else {
@@ -112,10 +109,9 @@ def run_answer(row: RunRow, live: LiveRun | None) -> dict[str, Any]:
 def model_answer(model: Model) -> dict[str, Any]:
     """A model as a resource."""
     return {
-        **model_view(model.name, model.trained, model.config.coord_version),
+        **model_view(model.name, model.trained, model.config.coord_version, model.digest),
         "loaded": model.processor is not None,
         "config": model.config.to_dict(),
-        "digest": model.digest,
         "created_at": timestamp(model.created_at),
         "warnings": list(model.config.warnings()),
         "url": f"/v1/models/{model.name}",
@@ -136,9 +132,13 @@ def dataset_answer(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def model_view(name: str, trained: bool, coord_version: int) -> dict[str, Any]:
+def model_view(name: str, trained: bool, coord_version: int, digest: str) -> dict[str, Any]:
     """The model of a run, in short."""
-    return {"name": name, "trained": trained, "coord_version": coord_version}
+    return {"name": name, "trained": trained, "coord_version": coord_version, "digest": digest}
+
+
+def _model_of(order: Order, model: Model) -> dict[str, Any]:
+    return model_view(model.name, model.trained, order.config.coord_version, model.digest)
 
 
 def run_url(run_id: str) -> str:

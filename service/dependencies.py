@@ -40,6 +40,12 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+def content_length(request: Request) -> int | None:
+    """The length of the body, where it is told beforehand."""
+    told = request.headers.get("content-length", "")
+    return int(told) if told.isdecimal() else None
+
+
 def query_lists(request: Request, *without: str) -> dict[str, list[str]]:
     """All query parameters but some, each with every value that it has."""
     query = request.query_params

@@ -137,12 +137,18 @@ class Service:
             waiting, safety = await asyncio.to_thread(self._open, config, device)
             loop = asyncio.get_running_loop()
             self.runs = Runs(
-                self.engine, self.archive, self._writer, safety, loop, self.instruments
+                self.engine,
+                self.archive,
+                self.models,
+                self._writer,
+                safety,
+                loop,
+                self.instruments,
             )
             self.replays = Replays(self.engine, self.archive, self.models)
             if self.state is State.STARTING:
                 self.state = State.READY
-                self._resuming = asyncio.create_task(self.runs.resume(waiting, self.models))
+                self._resuming = asyncio.create_task(self.runs.resume(waiting))
                 log.info("ready")
         except Exception as error:
             self.failure = error

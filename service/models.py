@@ -6,28 +6,35 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
-from energy_flow.checkpoint import load, save
+from energy_flow.checkpoint import describe, load, save
 from energy_flow.config import FlowConfig
 from energy_flow.engine import Engine
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.flow_processor import FlowProcessor
 from energy_flow.footprint import require_fit
 from energy_flow.presets import preset
-from service.problems import Problem
+from service.problems import Problem, invalid
 from service.schemas import ModelFields
+from service.store.atomic_files import UnfinishedFile, sync
 from service.store.database import Database
+from service.store.references import check_model_unused
 from service.store.tables import ModelRow
 
 log = logging.getLogger(__name__)
 
 DEFAULT = "default"
+
+SERVED_DEFAULT = "energy_flow"
+"""What the Open Inference Protocol calls the default model, so that no other has this name."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,10 @@ class ModelRegistry:
         self._engine = engine
         self._device = device
         self._models: dict[str, Model] = {}
+        # Held while models are made and loaded, which can take long.
         self._making = threading.Lock()
+        # Held while a row that refers to a model is added, and while one is removed.
+        self._removing = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
     def open(self, default: FlowConfig, checkpoint: Path | None) -> None:
@@ -146,6 +156,7 @@ class ModelRegistry:
             ConfigError: the preset or the config is refused.
             Problem: 409, the name is taken; 422, the key was used for another request.
         """
+        check_name(fields.name)
         with self._making:
             if idempotency is not None:
                 known = self._with_key(*idempotency)
@@ -154,28 +165,71 @@ class ModelRegistry:
             if fields.name in self._models:
                 raise Problem(409, f"there is a model {fields.name!r} already")
             processor = self._untrained(config_of(fields))
-            path = self._folder / f"{fields.name}.safetensors"
-            row = ModelRow(
-                name=fields.name,
-                created_at=time.time(),
-                trained=processor.trained,
-                digest=processor.digest(),
-                config=processor.config.to_dict(),
-                bytes=0,
-            )
-            if idempotency is not None:
-                row.idempotency_key, row.idempotency_digest = idempotency
-            try:
-                save(processor, path)
-                row.bytes = path.stat().st_size
-                with self._database.session() as session:
-                    session.add(row)
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
-            model = self._model(row, processor)
-            self._models[model.name] = model
-            return model, False
+            write = partial(save, processor, self._path(fields.name))
+            return self._add(fields.name, processor, write, idempotency), False
+
+    def put(self, name: str, checkpoint: UnfinishedFile) -> tuple[Model, bool]:
+        """Names a checkpoint that was sent, durably, once all of it has been checked.
+
+        Returns:
+            the model, and whether its name is new.
+
+        Raises:
+            CheckpointError: it is none, of another version, damaged, or not what its config says.
+            ConfigError: not even one sample of it fits in memory.
+            Problem: 409, the name is taken by another model; 422, it is reserved.
+        """
+        check_name(name)
+        checkpoint.file.flush()
+        self._check_fit(describe(checkpoint.path)["config"])
+        processor = self._loaded(checkpoint.path)
+        with self._making:
+            known = self._models.get(name)
+            if known is not None:
+                sent = (processor.digest(), processor.config, processor.trained)
+                if sent != (known.digest, known.config, known.trained):
+                    raise Problem(
+                        409,
+                        f"the model {name!r} is another one; take another name, or delete it first",
+                        extra={"digest": known.digest, "sent_digest": sent[0]},
+                    )
+                return known, False
+            return self._add(name, processor, partial(checkpoint.place, self._path(name))), True
+
+    def unfinished_file(self) -> UnfinishedFile:
+        """For a checkpoint that is being sent.
+
+        Raises:
+            OSError: there is no room.
+        """
+        return UnfinishedFile(self._folder)
+
+    def delete(self, name: str) -> None:
+        """Forgets a model and removes its checkpoint.
+
+        Raises:
+            Problem: 404; 409, the default model stays, and one that an unfinished run uses.
+        """
+        with self._making, self._removing:
+            self.find(name)
+            if name == DEFAULT:
+                raise Problem(409, "the default model cannot be deleted; it is the settings'")
+            with self._database.session(durable=True) as session:
+                check_model_unused(session, name)
+                session.execute(delete(ModelRow).where(ModelRow.name == name))
+            del self._models[name]
+            self._path(name).unlink(missing_ok=True)
+
+    @contextmanager
+    def keeping(self, name: str) -> Iterator[None]:
+        """While the block lasts no model is removed, so that it can add a row that refers to it.
+
+        Raises:
+            Problem: 404, the model is gone.
+        """
+        with self._removing:
+            self.find(name)
+            yield
 
     def unload(self, name: str) -> Model:
         """Lets go of a model's networks; runs that use them go on.
@@ -203,9 +257,12 @@ class ModelRegistry:
 
     def _untrained(self, config: FlowConfig) -> FlowProcessor:
         # Before anything is allocated: weights of any size can be asked for.
+        self._check_fit(config)
+        return self._on_device(lambda: FlowProcessor(config, device=self._device))
+
+    def _check_fit(self, config: FlowConfig) -> None:
         if self._engine.memory_limit_bytes is not None:
             require_fit(config, self._engine.memory_limit_bytes)
-        return self._on_device(lambda: FlowProcessor(config, device=self._device))
 
     def _loaded(self, path: Path) -> FlowProcessor:
         return self._on_device(lambda: load(path, device=self._device))
@@ -232,10 +289,45 @@ class ModelRegistry:
             row.trained,
             row.digest,
             row.created_at,
-            self._folder / f"{row.name}.safetensors",
+            self._path(row.name),
             processor,
             row.position,
         )
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.safetensors"
+
+    def _add(
+        self,
+        name: str,
+        processor: FlowProcessor,
+        write: Callable[[], None],
+        idempotency: tuple[str, str] | None = None,
+    ) -> Model:
+        """Keeps a model whose name is free: its file, then its row."""
+        path = self._path(name)
+        row = ModelRow(
+            name=name,
+            created_at=time.time(),
+            trained=processor.trained,
+            digest=processor.digest(),
+            config=processor.config.to_dict(),
+            bytes=0,
+        )
+        if idempotency is not None:
+            row.idempotency_key, row.idempotency_digest = idempotency
+        try:
+            write()
+            sync(self._folder)
+            row.bytes = path.stat().st_size
+            with self._database.session(durable=True) as session:
+                session.add(row)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        model = self._model(row, processor)
+        self._models[name] = model
+        return model
 
     def _with_key(self, key: str, digest: str) -> Model | None:
         with self._database.session() as session:
@@ -254,6 +346,17 @@ class ModelRegistry:
             if path not in known:
                 log.info("removing leftover %s", path.name)
                 path.unlink()
+
+
+def check_name(name: str) -> None:
+    """Refuses a name that no model may have.
+
+    Raises:
+        Problem: 422.
+    """
+    if name == SERVED_DEFAULT:
+        said = f"is what /v2 calls the model {DEFAULT!r}; take another name"
+        raise invalid([Fault(("name",), said, name)])
 
 
 def config_of(fields: ModelFields) -> FlowConfig:

@@ -61,6 +61,7 @@ class Runs:
         self,
         engine: Engine,
         archive: RunArchive,
+        models: ModelRegistry,
         writer: Writer,
         safety: SafetyThread,
         loop: asyncio.AbstractEventLoop,
@@ -68,6 +69,7 @@ class Runs:
     ) -> None:
         self._engine = engine
         self._archive = archive
+        self._models = models
         self._loop = loop
         self._lock = threading.Lock()
         self._live: dict[str, LiveRun] = {}
@@ -143,8 +145,7 @@ class Runs:
         row = self._row(run_id, "run", order, model)
         if idempotency is not None:
             row.idempotency_key, row.idempotency_digest = idempotency
-        admit = self._archive.admit
-        if not await asyncio.to_thread(admit, row, order.array, order.sample_keys):
+        if not await asyncio.to_thread(self._admit, row, order):
             known = await self._with_key(idempotency)
             if known is None:
                 raise unavailable("the run with this Idempotency-Key is being removed")
@@ -158,13 +159,17 @@ class Runs:
             raise
         return row, False
 
-    async def resume(self, rows: Sequence[RunRow], models: ModelRegistry) -> None:
+    def _admit(self, row: RunRow, order: Order) -> bool:
+        with self._models.keeping(row.model):
+            return self._archive.admit(row, order.array, order.sample_keys)
+
+    async def resume(self, rows: Sequence[RunRow]) -> None:
         """Submits the runs that waited when the server stopped, in their order."""
         waiting = [(row, self._begin(row.run_id, row.samples, Keeping.STORE)) for row in rows]
         for row, live in waiting:
             while live.ended_at is None:
                 try:
-                    self._submit(live, await self._work_again(row, models), forget=False)
+                    self._submit(live, await self._work_again(row), forget=False)
                     break
                 except QueueFull as error:
                     await asyncio.sleep(min(error.retry_after_seconds, 5.0))
@@ -233,8 +238,8 @@ class Runs:
                     self._live.pop(live.run_id, None)
             raise
 
-    async def _work_again(self, row: RunRow, models: ModelRegistry) -> Work:
-        model = await models.ready(row.model)
+    async def _work_again(self, row: RunRow) -> Work:
+        model = await self._models.ready(row.model)
         if model.digest != row.model_digest:
             raise EnergyFlowError(
                 f"the model {row.model!r} has other weights than when it was asked"

@@ -156,6 +156,7 @@ class RunModel(_Answer):
     name: str
     trained: bool
     coord_version: int
+    digest: str = Field(description="SHA-256 of its weights")
 
 
 class TraceAnswer(_Answer):
@@ -261,7 +262,7 @@ class ModelView(_Answer):
     loaded: bool
     config: dict[str, Any]
     coord_version: int
-    digest: str | None
+    digest: str
     created_at: str
     url: str
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from energy_flow.errors import Fault
 from service.dataset_formats.rows import RowBytes, Rows
-from service.dataset_formats.safetensors_header import wrong_length
 from service.embeddings import NPY_KINDS, read_npy_header
 from service.problems import Problem
+from service.safetensors_header import wrong_length
 from service.store.atomic_files import UnfinishedFile
 
 # numpy reads no longer one.

@@ -10,14 +10,14 @@ import numpy as np
 from energy_flow.errors import Fault
 from service.dataset_formats.names import choose
 from service.dataset_formats.rows import RowBytes, Rows
-from service.dataset_formats.safetensors_header import (
+from service.problems import Problem
+from service.safetensors_header import (
     SafetensorsHeader,
     TensorEntry,
     ended_in_header,
     parse_header,
     wrong_length,
 )
-from service.problems import Problem
 
 _DTYPES: dict[str, np.dtype[Any] | None] = {
     "F16": np.dtype("<f2"),

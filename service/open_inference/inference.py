@@ -7,15 +7,12 @@ from typing import Any
 import orjson
 
 from energy_flow.errors import Fault
-from service.models import DEFAULT, Model, ModelRegistry
+from service.models import DEFAULT, SERVED_DEFAULT, Model, ModelRegistry
 from service.open_inference.request import Inference
 from service.open_inference.tensors import OUTPUTS, TRACE_OUTPUTS
 from service.orders import Draft, Order, check_draft, validate
 from service.problems import Problem, invalid
 from service.schemas import MAX_INLINE, SimulateFields
-
-SERVED_DEFAULT = "energy_flow"
-"""What the default model is called here."""
 
 VERSION = "1"
 """Models have one version: another model is another name."""

@@ -12,7 +12,7 @@ from energy_flow.errors import Fault
 from service import cursors
 from service.answers import dataset_answer
 from service.dataset_formats.upload import MEDIA_TYPES, DatasetFormat, DatasetUpload
-from service.dependencies import MOST_ITEMS, ServiceDep, choose_format, media_type
+from service.dependencies import MOST_ITEMS, ServiceDep, choose_format, content_length, media_type
 from service.json_answers import JsonAnswer
 from service.openapi import REFUSALS, file_body
 from service.orders import JSON
@@ -46,11 +46,10 @@ async def put_dataset(
     ``.npy`` holds one array [rows, dim]; the other formats a tensor, column or member
     ``embeddings`` (or ``inputs``), and ``targets`` where there are some.
     """
-    declared = request.headers.get("content-length", "")
-    size = int(declared) if declared.isdecimal() else None
 
     def open_upload() -> DatasetUpload:
-        return DatasetUpload(service.datasets, name, file_format or _by_type(request), size)
+        chosen = file_format or _by_type(request)
+        return DatasetUpload(service.datasets, name, chosen, content_length(request))
 
     dataset, created = await receive(request, service, open_upload)
     answer = dataset_answer(dataset)

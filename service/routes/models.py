@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import FileResponse, Response
 
 from service import cursors
@@ -14,16 +14,19 @@ from service.dependencies import (
     MOST_ITEMS,
     ServiceDep,
     choose_format,
+    content_length,
     idempotency,
     media_type,
     read_body,
 )
 from service.embeddings import read_json
 from service.json_answers import JsonAnswer
-from service.openapi import REFUSALS, model_body
+from service.model_upload import ModelUpload
+from service.openapi import REFUSALS, file_body, model_body
 from service.orders import JSON, validate
 from service.problems import Problem, invalid
-from service.schemas import ModelFields, ModelPage, ModelView
+from service.receiving import receive
+from service.schemas import MODEL_NAME_PATTERN, ModelFields, ModelPage, ModelView
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -57,6 +60,31 @@ async def create_model(request: Request, service: ServiceDep) -> Response:
     if replayed:
         headers["Idempotency-Replayed"] = "true"
     return JsonAnswer(answer, status_code=201, headers=headers)
+
+
+@router.put(
+    "/{name}",
+    status_code=201,
+    response_model=ModelView,
+    responses={**REFUSALS, 200: {"model": ModelView, "description": "the same was there"}},
+    openapi_extra=file_body(MEDIA_TYPES["safetensors"]),
+)
+async def put_model(
+    name: Annotated[str, Path(pattern=MODEL_NAME_PATTERN)], request: Request, service: ServiceDep
+) -> Response:
+    """Keeps a checkpoint (``.safetensors``) under a name; 200 when it was there already."""
+
+    def open_upload() -> ModelUpload:
+        expected = MEDIA_TYPES["safetensors"]
+        if media_type(request) not in ("", expected):
+            said = f"Content-Type is {media_type(request)}; known is {expected}"
+            raise Problem(415, said, headers={"Accept": expected})
+        return ModelUpload(service.models, name, content_length(request))
+
+    model, created = await receive(request, service, open_upload)
+    answer = model_answer(model)
+    headers = {"Location": answer["url"]} if created else {}
+    return JsonAnswer(answer, status_code=201 if created else 200, headers=headers)
 
 
 @router.get("", response_model=ModelPage, responses=REFUSALS)
@@ -109,3 +137,22 @@ async def describe_model(
         media_type=MEDIA_TYPES["safetensors"],
         filename=f"{name}.safetensors",
     )
+
+
+@router.delete("/{name}", status_code=204, responses=REFUSALS)
+async def delete_model(name: str, service: ServiceDep) -> Response:
+    """Forgets a model and removes its checkpoint; not while an unfinished run uses it."""
+    await asyncio.to_thread(service.models.delete, name)
+    return Response(status_code=204)
+
+
+@router.post("/{name}/load", response_model=ModelView, responses=REFUSALS)
+async def load_model(name: str, service: ServiceDep) -> Response:
+    """Loads a model, as its first run would; nothing happens to one that is loaded."""
+    return JsonAnswer(model_answer(await service.models.ready(name)))
+
+
+@router.post("/{name}/unload", response_model=ModelView, responses=REFUSALS)
+async def unload_model(name: str, service: ServiceDep) -> Response:
+    """Frees what a model takes; runs that use it go on, and the next one loads it again."""
+    return JsonAnswer(model_answer(await asyncio.to_thread(service.models.unload, name)))

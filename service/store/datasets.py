@@ -14,20 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Row, Select, delete, exists, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Row, Select, delete, select
 
 from energy_flow.errors import Fault
 from service.problems import Problem
-from service.store.catalog import UNFINISHED
+from service.store.atomic_files import sync
 from service.store.database import Database
 from service.store.dataset_files import DatasetContent, DatasetRows, DatasetWriter
-from service.store.tables import DatasetContentRow, DatasetRow, RunRow
+from service.store.references import check_dataset_unused, unreferenced
+from service.store.tables import DatasetContentRow, DatasetRow
 
 log = logging.getLogger(__name__)
-
-# Of those that keep a dataset from being deleted, so many are named.
-MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +62,10 @@ class DatasetRegistry:
         """After a start: removes what nothing refers to, and uploads that were broken off."""
         with self._changing:
             with self._database.session() as session:
-                unused = list(session.scalars(select(DatasetContentRow.digest).where(_unused())))
-                session.execute(delete(DatasetContentRow).where(_unused()))
+                unused = list(
+                    session.scalars(select(DatasetContentRow.digest).where(unreferenced()))
+                )
+                session.execute(delete(DatasetContentRow).where(unreferenced()))
                 known = set(session.scalars(select(DatasetContentRow.digest)))
             if unused:
                 log.info("removed %d datasets that nothing refers to", len(unused))
@@ -157,6 +156,7 @@ class DatasetRegistry:
                 return known, False
             if not held:
                 writer.place(self.path(content.digest))
+                sync(self._folder)
             try:
                 row = DatasetRow(name=name, created_at=time.time(), digest=content.digest)
                 with self._database.session(durable=True) as session:
@@ -178,9 +178,7 @@ class DatasetRegistry:
         dataset = self.find(name)
         with self._changing:
             with self._database.session(durable=True) as session:
-                users = _users(session, name)
-                if users:
-                    raise _in_use(name, users)
+                check_dataset_unused(session, name)
                 session.execute(delete(DatasetRow).where(DatasetRow.name == name))
             self._remove_unused(dataset.content.digest)
 
@@ -203,7 +201,9 @@ class DatasetRegistry:
             self._remove_unused(digest)
 
     def _remove_unused(self, digest: str) -> None:
-        removal = delete(DatasetContentRow).where(DatasetContentRow.digest == digest, _unused())
+        removal = delete(DatasetContentRow).where(
+            DatasetContentRow.digest == digest, unreferenced()
+        )
         with self._database.session(durable=True) as session:
             removed = session.scalar(removal.returning(DatasetContentRow.digest))
         if removed is not None:
@@ -214,31 +214,6 @@ def _named() -> Select[DatasetRow, DatasetContentRow]:
     return select(DatasetRow, DatasetContentRow).join(
         DatasetContentRow, DatasetContentRow.digest == DatasetRow.digest
     )
-
-
-def _unused() -> ColumnElement[bool]:
-    """Whether nothing refers to some content."""
-    digest = DatasetContentRow.digest
-    return ~or_(
-        exists().where(DatasetRow.digest == digest),
-        exists().where(RunRow.dataset_digest == digest),
-    )
-
-
-def _users(session: Session, name: str) -> list[str]:
-    """What keeps a dataset from being deleted, in words; some of them."""
-    runs = (
-        select(RunRow.run_id)
-        .where(RunRow.dataset == name, RunRow.state.in_(UNFINISHED))
-        .order_by(RunRow.position)
-        .limit(MOST_NAMED)
-    )
-    return [f"run {run_id}" for run_id in session.scalars(runs)]
-
-
-def _in_use(name: str, users: list[str]) -> Problem:
-    said = f"the dataset {name!r} is in use by {', '.join(users)}"
-    return Problem(409, said, extra={"users": users})
 
 
 def _dataset(found: Row[DatasetRow, DatasetContentRow]) -> Dataset:

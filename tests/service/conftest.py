@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -29,3 +31,21 @@ def still_works(client: httpx.Client) -> Iterator[None]:
     assert len(client.get("/v1/runs?limit=1000").json()["items"]) == before
     good = {"embeddings": rows().tolist(), "store": False}
     assert client.post("/v1/simulate", json=good).status_code == 200
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of three megabytes."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(path)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting needs privileges")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", str(path)], check=True)

@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.config import parse_assignments
 from service.lifecycle import State
 from service.serving import FlowServer
 from service.settings import Settings
@@ -29,6 +30,9 @@ TINY = (
     "carrier_num_layers=1",
 )
 """Changes to ``debug`` that make a model which is made and run in milliseconds."""
+
+CONFIG = parse_assignments(TINY)
+"""The same as a request has them."""
 
 DIMENSION = 8
 

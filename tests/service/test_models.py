@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 
 from energy_flow import checkpoint
-from energy_flow.config import parse_assignments
-from tests.service.servers import TINY, RunningServer, rows, serving
-
-CONFIG = parse_assignments(TINY)
+from tests.service.servers import CONFIG, RunningServer, rows, serving
 
 
 def make(client: httpx.Client, name: str, **fields: Any) -> httpx.Response:

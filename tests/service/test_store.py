@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import orjson
-import pytest
 
 from service.serving import FlowServer
 from service.settings import Settings
@@ -176,24 +173,6 @@ def test_two_servers_do_not_share_a_data_dir(tmp_path: Path) -> None:
         second.run()
         assert second.exit_code == 1
         assert "another server" in str(second.service.failure)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of three megabytes."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(path)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting needs privileges")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 def test_a_full_disk_is_507_with_nothing_left_behind(small_disk: Path) -> None:
