@@ -53,7 +53,9 @@ def test_only_embeddings_are_required(client: httpx.Client) -> None:
         "samples",
         "warnings",
     }
-    assert answer["model"] == {"name": "default", "trained": False, "coord_version": 2}
+    digest = client.get("/v1/models/default").json()["digest"]
+    told = {"name": "default", "trained": False, "coord_version": 2, "digest": digest}
+    assert answer["model"] == told
     assert list(answer["outputs"]) == ["surface"]
     assert np.shape(answer["outputs"]["surface"]) == (3, 4, 4)
     assert [sample["sample"] for sample in answer["samples"]] == [0, 1, 2]
