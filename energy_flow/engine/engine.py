@@ -285,8 +285,8 @@ class Engine:
                 self._pools.break_off(run, verdict)
 
     def _may_enter(self, run: Run) -> bool:
-        """While it drains, only runs that have started go on."""
-        return run.started or self._state != "draining"
+        """Once it drains, only runs that have started go on, also in its last round."""
+        return run.started or self._state == "running"
 
     def _publish(self) -> None:
         """Forgets runs that have ended, and says what is in the pools."""

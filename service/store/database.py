@@ -68,7 +68,8 @@ def _open(url: str, synchronous: str) -> Engine:
     pragmas = (
         "journal_mode = WAL",  # readers never wait for the writer
         f"synchronous = {synchronous}",
-        "busy_timeout = 10000",
+        # Another writer is soon done, unless the disk is very busy; to wait is better than to fail.
+        "busy_timeout = 60000",
     )
 
     def set_pragmas(connection: Any, _record: Any) -> None:

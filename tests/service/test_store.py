@@ -15,16 +15,23 @@ from service.serving import FlowServer
 from service.settings import Settings
 from service.store.run_folder import RunFolder
 from tests.live_server import live_server
-from tests.service.servers import TINY, ended, leftovers, npy, queue, rows, serving, until
+from tests.service.servers import (
+    ENDLESS,
+    LIMIT_SECONDS,
+    TINY,
+    cancel,
+    ended,
+    leftovers,
+    npy,
+    queue,
+    queue_npy,
+    rows,
+    samples_done,
+    serving,
+    until,
+)
 
 NPY = {"content-type": "application/x-npy"}
-
-
-def queue_npy(client: httpx.Client, count: int, **query: Any) -> str:
-    answer = client.post("/v1/runs", params=query, content=npy(rows(count)), headers=NPY)
-    assert answer.status_code == 202, answer.text
-    run_id: str = answer.json()["run_id"]
-    return run_id
 
 
 def everything(client: httpx.Client, run_id: str) -> list[Any]:
@@ -52,33 +59,56 @@ def test_runs_are_there_after_a_restart(tmp_path: Path) -> None:
         assert len(second.client.get("/v1/runs").json()["items"]) == 2
 
 
+SLOW = {
+    "max_steps": 16,
+    "projection_age": 16,
+    "convergence.enabled": False,
+    "spawn.mode": "off",
+    "displacement_scale": 1e-9,
+}
+"""Options of a run whose flows all go on to the last step, so that it is long under way."""
+
+
 def test_a_stop_ends_what_runs_and_keeps_what_waits(tmp_path: Path) -> None:
+    options = orjson.dumps(SLOW).decode()
     with serving(tmp_path) as first:
-        # More than may share the pool: the last ones wait.
-        ids = [queue_npy(first.client, 20_000) for _ in range(6)]
-        short = queue_npy(first.client, 600, seed=3, sample_keys=",".join(map(str, range(600))))
-        until(lambda: first.client.get(f"/v1/runs/{ids[0]}").json()["progress"]["samples_done"])
-        assert first.client.get(f"/v1/runs/{short}").json()["state"] == "queued"
+        client, engine = first.client, first.server.service.engine
+        with first.engine_held() as held:
+            # More than may share the pool: the last ones wait.
+            ids = [queue_npy(client, 600, options=options) for _ in range(5)]
+            keys = ",".join(map(str, range(600)))
+            short = queue_npy(client, 600, seed=3, sample_keys=keys)
+            held.go_until(lambda: samples_done(client, ids[0]))
+            before = {run_id: client.get(f"/v1/runs/{run_id}").json() for run_id in (*ids, short)}
+            # The drain is over before the next step.
+            first.server.ask_to_stop()
+            until(lambda: engine.status().state == "stopped")
+    running = [run_id for run_id, run in before.items() if run["state"] == "running"]
+    waiting = [run_id for run_id, run in before.items() if run["state"] == "queued"]
+    assert len(running) + len(waiting) == 6
+    assert ids[0] in running
+    assert short in waiting
     assert not list(tmp_path.rglob("*.part"))
     with serving(tmp_path) as second:
-        runs = [second.client.get(f"/v1/runs/{run_id}").json() for run_id in ids]
-        stopped = [run for run in runs if run["state"] == "failed"]
-        assert stopped
-        assert all("interrupted" in run["error"]["detail"] for run in stopped)
-        assert stopped[0]["progress"]["samples_done"] > 0
-        for run in runs:
-            if run["state"] in ("queued", "running"):
-                answer = second.client.post(f"/v1/runs/{run['run_id']}/cancel")
-                assert answer.json()["state"] == "cancelled"
-        assert ended(second.client, short)["state"] == "succeeded"
+        for run_id in running:
+            run = second.client.get(f"/v1/runs/{run_id}").json()
+            assert run["state"] == "failed"
+            assert "interrupted" in run["error"]["detail"]
+        assert samples_done(second.client, ids[0]) > 0
+        for run_id in waiting:
+            assert ended(second.client, run_id)["state"] == "succeeded"
         kept = second.client.get(f"/v1/runs/{short}/outputs/surface").json()["data"]
         asked = second.client.post("/v1/simulate?seed=3", content=npy(rows(600)), headers=NPY)
         assert asked.json()["outputs"]["surface"] == kept
 
 
 def test_a_crash_leaves_what_a_run_had_and_no_leftovers(tmp_path: Path) -> None:
-    with live_server(tmp_path) as crashing, httpx.Client(base_url=crashing.url) as client:
-        run_id = queue_npy(client, 50_000, outputs="surface,hits")
+    options = orjson.dumps(SLOW).decode()
+    with (
+        live_server(tmp_path) as crashing,
+        httpx.Client(base_url=crashing.url, timeout=LIMIT_SECONDS) as client,
+    ):
+        run_id = queue_npy(client, 50_000, outputs="surface,hits", options=options)
         # What has been written can be read while the run goes on.
         until(lambda: client.get(f"/v1/runs/{run_id}/trace?format=ndjson&sample=700").text)
         crashing.process.send_signal(signal.SIGKILL)
@@ -100,7 +130,9 @@ def test_a_crash_leaves_what_a_run_had_and_no_leftovers(tmp_path: Path) -> None:
         assert run["metrics"]["initial"] == 16 * kept
         surface = again.client.get(f"/v1/runs/{run_id}/outputs/surface").json()
         assert surface["shape"] == [kept, 4, 4]
-        first = again.client.post("/v1/simulate", content=npy(rows(300)), headers=NPY).json()
+        first = again.client.post(
+            "/v1/simulate", params={"options": options}, content=npy(rows(300)), headers=NPY
+        ).json()
         assert surface["data"][:300] == first["outputs"]["surface"]
         lines = again.client.get(f"/v1/runs/{run_id}/trace?format=ndjson").text.splitlines()
         assert len(lines) == sum(run["trace"]["recorded"].values())
@@ -153,13 +185,13 @@ def test_runs_are_kept_within_their_room_oldest_first(tmp_path: Path) -> None:
 
 def test_running_runs_are_never_removed_to_make_room(tmp_path: Path) -> None:
     with serving(tmp_path, keep_runs_bytes=0) as server:
-        long = queue_npy(server.client, 50_000)
+        long = queue(server.client, 3, options=ENDLESS)
         queued = [queue(server.client, 2) for _ in range(3)]
         for run_id in queued:
             until(lambda run_id=run_id: _gone_or_ended(server.client, run_id))
         run = server.client.get(f"/v1/runs/{long}").json()
         assert run["state"] == "running"
-        server.client.post(f"/v1/runs/{long}/cancel")
+        cancel(server.client, long)
 
 
 def _gone_or_ended(client: httpx.Client, run_id: str) -> bool:
