@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live_server import live_server
+from tests.live_server import LIMIT_SECONDS, live_server
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -27,7 +27,7 @@ def run(name: str, *arguments: str | Path) -> str:
         [sys.executable, EXAMPLES / name, *arguments],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=LIMIT_SECONDS,
         check=False,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -61,7 +61,7 @@ def test_a_demo_that_cannot_start_says_why(tmp_path: Path) -> None:
         [sys.executable, EXAMPLES / "demo.py", tmp_path],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_SECONDS,
         check=False,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "ENERGY_FLOW_NONSENSE": "1"},

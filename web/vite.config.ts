@@ -34,5 +34,7 @@ export default defineConfig({
     environment: "happy-dom",
     include: ["tests/**/*.test.{ts,tsx}"],
     restoreMocks: true,
+    setupFiles: ["tests/patience.ts"],
+    testTimeout: 120_000,
   },
 });

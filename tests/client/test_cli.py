@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from service.cli import main
 from service.cli.serve import serve
 from service.client import FlowClient
-from tests.live_server import TINY_FLAGS, LiveServer, energy_flow, live_server
+from tests.live_server import LIMIT_SECONDS, TINY_FLAGS, LiveServer, energy_flow, live_server
 
 FILES = {"surface.npy", "trace.parquet", "metrics.json", "surface.png"}
 
@@ -30,7 +30,7 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
         energy_flow(*(str(argument) for argument in arguments)),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_SECONDS,
         check=False,
         env={**os.environ, **environment},
     )
@@ -345,7 +345,9 @@ def test_without_the_server_extra_the_plain_commands_work(
 
     def plain(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", code, *(str(argument) for argument in arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
+        )
 
     assert plain("--help").returncode == 0
     there = plain("simulate", embeddings_file, "--url", server.url, "--out", tmp_path / "out")

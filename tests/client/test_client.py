@@ -24,7 +24,7 @@ from service.client import (
     Unauthorized,
     Unprocessable,
 )
-from tests.live_server import TINY_FLAGS, LiveServer, live_server
+from tests.live_server import LIMIT_SECONDS, TINY_FLAGS, LiveServer, live_server
 
 ALL_OUTPUTS = ("surface", "planes", "hits", "embedding")
 
@@ -163,9 +163,11 @@ def test_a_queued_run_is_followed_to_its_end(
 
 
 def test_a_running_run_can_be_cancelled(client: FlowClient) -> None:
-    rows = np.zeros((4000, 8), dtype=np.float32)
-    options = {"max_steps": 200, "projection_age": 200, "convergence.enabled": False}
-    run = client.submit_run(rows, options=options)
+    # Of itself it would never end.
+    options = {"max_steps": 10**6, "projection_age": 10**6, "displacement_scale": 1e-9}
+    run = client.submit_run(
+        np.zeros((4, 8)), options={**options, "convergence.enabled": False, "spawn.mode": "off"}
+    )
     cancelled = client.cancel(run.run_id)
     assert client.wait(cancelled.run_id).state == "cancelled"
 
@@ -257,7 +259,7 @@ def test_the_asynchronous_client_does_the_same(
         async with AsyncFlowClient(server.url, retry=NO_RETRY) as other:
             assert await other.live()
             assert await other.ready()
-            await other.wait_until_ready(5)
+            await other.wait_until_ready(LIMIT_SECONDS)
             results = await asyncio.gather(
                 *(other.simulate(embeddings, seed=9, outputs=ALL_OUTPUTS) for _ in range(3))
             )

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.client import AsyncFlowClient, Conflict, FlowClient, Run, Unprocessable
-from tests.live_server import LiveServer, energy_flow
+from tests.live_server import LIMIT_SECONDS, LiveServer, energy_flow
 
 OPTIONS = {"noise_std": 0.3, "spawn.threshold": 0.15, "convergence.enabled": False}
 
@@ -32,7 +32,7 @@ def command(server: LiveServer, *arguments: str | Path) -> subprocess.CompletedP
         energy_flow("trace", *asked, "--url", server.url),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=LIMIT_SECONDS,
         check=False,
     )
 

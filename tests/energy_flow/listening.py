@@ -14,8 +14,8 @@ from energy_flow.engine import EmbeddingSource, Engine, RunListener, RunRequest
 from energy_flow.errors import EnergyFlowError
 from energy_flow.metrics import StepMetrics
 
-SECONDS = 60
-"""After which a run that has not ended is taken for lost."""
+SECONDS = 300
+"""After which a run that has not ended is taken for lost; far beyond what it takes anywhere."""
 OUTPUTS = ("surface", "hits")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +34,9 @@ from tests.energy_flow.listening import OUTPUTS, SECONDS, Heard, check_equal, se
 from tests.energy_flow.small import LIVELY, small_config, untrained
 
 WIDTH = 8
-LONG = {
-    "max_steps": 4000,
-    "projection_age": 4000,
+ENDLESS = {
+    "max_steps": 10**6,
+    "projection_age": 10**6,
     "convergence.enabled": False,
     "noise_std": 0.001,
     "spawn.mode": "off",
@@ -67,11 +67,19 @@ def rows(count: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((count, WIDTH)).astype(np.float32)
 
 
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.001)
+
+
 def check_empty(engine: Engine) -> None:
-    until = time.monotonic() + SECONDS
-    while engine.status().active_runs or engine.status().queued_runs:
-        assert time.monotonic() < until, engine.status()
-        time.sleep(0.01)
+    def empty() -> bool:
+        status = engine.status()
+        return not status.queued_runs and not status.admitted_flow_steps
+
+    until(empty)
     assert engine.status().active_flows == 0
 
 
@@ -103,13 +111,31 @@ def test_runs_that_share_a_pool_equal_runs_alone(engine: Engine) -> None:
 
 def test_a_large_run_comes_in_chunks_and_lets_small_ones_pass(engine: Engine) -> None:
     processor = untrained()
-    large = send(engine, processor, rows(6000), name="large")
-    assert large.begun.wait(SECONDS)
-    small = [send(engine, processor, rows(1, n), name=f"small {n}") for n in range(3)]
+    order: list[str] = []
+    small: list[Heard] = []
+
+    class Noted(Heard):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def ended(self, error: EnergyFlowError | None) -> None:
+            order.append(self.name)
+            super().ended(error)
+
+    class Large(Noted):
+        def started(self) -> None:
+            super().started()
+            for number in range(3):
+                heard = Noted(f"small {number}")
+                small.append(send(engine, processor, rows(1, number), name=heard.name, heard=heard))
+
+    large = Large("large")
+    result = send(engine, processor, rows(6000), name="large", heard=large).result()
     for heard in small:
         heard.result()
-    assert not large.over.is_set()
-    result = large.result()
+    assert sorted(order) == ["large", "small 0", "small 1", "small 2"]
+    assert order[-1] == "large"
     assert len(large.chunks) > 1
     firsts = [first for first, _ in large.chunks]
     assert firsts == sorted(firsts)
@@ -118,11 +144,10 @@ def test_a_large_run_comes_in_chunks_and_lets_small_ones_pass(engine: Engine) ->
 
 def test_cancelling_keeps_what_the_run_had_and_leaves_others_alone(engine: Engine) -> None:
     processor = untrained()
-    doomed = send(engine, processor, rows(3), LONG, name="doomed")
+    doomed = send(engine, processor, rows(3), ENDLESS, name="doomed")
     other = send(engine, processor, rows(5, 1), dict(LIVELY), name="other")
     assert doomed.begun.wait(SECONDS)
-    while doomed.steps < 3:
-        time.sleep(0.001)
+    until(lambda: doomed.steps >= 3)
     assert engine.cancel("doomed")
     assert doomed.over.wait(SECONDS)
     assert isinstance(doomed.error, RunCancelled)
@@ -136,7 +161,7 @@ def test_cancelling_keeps_what_the_run_had_and_leaves_others_alone(engine: Engin
 
 
 def test_a_deadline_ends_a_run(engine: Engine) -> None:
-    heard = send(engine, untrained(), rows(2), LONG, deadline=time.monotonic() + 0.2)
+    heard = send(engine, untrained(), rows(2), ENDLESS, deadline=time.monotonic() + 0.2)
     with pytest.raises(DeadlineExceeded):
         heard.result()
     check_empty(engine)
@@ -207,7 +232,7 @@ def test_a_listener_that_breaks_costs_its_own_run(engine: Engine) -> None:
         def started(self) -> None:
             raise RuntimeError("broken listener")
 
-    heard = send(engine, untrained(), rows(2), LONG, heard=Broken())
+    heard = send(engine, untrained(), rows(2), ENDLESS, heard=Broken())
     with pytest.raises(RunCancelled):
         heard.result()
     send(engine, untrained(), rows(2)).result()
@@ -252,8 +277,7 @@ def test_chunks_wait_for_a_listener_that_is_behind(engine: Engine) -> None:
 
     heard = Behind()
     send(engine, untrained(), rows(3000), streams=True, heard=heard)
-    while not heard.chunks:
-        time.sleep(0.001)
+    until(lambda: heard.chunks)
     send(engine, untrained(), rows(1), name="other").result()
     assert not heard.over.is_set()
     heard.ready.set()
@@ -282,12 +306,12 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     engine = Engine(max_queued_flow_steps=1)
     engine.start()
     try:
-        blocker = send(engine, untrained(), rows(4000), LONG, name="blocker")
+        blocker = send(engine, untrained(), rows(4000), ENDLESS, name="blocker")
         assert blocker.begun.wait(SECONDS)
         # The pool is full of the first run's samples, so this one has to wait.
-        send(engine, untrained(), rows(4000), LONG, name="first in the queue")
+        send(engine, untrained(), rows(4000), ENDLESS, name="first in the queue")
         with pytest.raises(QueueFull) as told:
-            send(engine, untrained(), rows(4000), LONG, name="second")
+            send(engine, untrained(), rows(4000), ENDLESS, name="second")
         assert told.value.retry_after_seconds >= 1
     finally:
         engine.stop()
@@ -305,7 +329,7 @@ def test_draining_finishes_what_has_started_and_gives_back_the_rest() -> None:
 
     engine = Engine()
     engine.start()
-    endless = send(engine, untrained(), rows(3), LONG, name="endless")
+    endless = send(engine, untrained(), rows(3), ENDLESS, name="endless")
     assert endless.begun.wait(SECONDS)
     engine.drain(0.2)
     with pytest.raises(EngineUnavailable):

@@ -83,7 +83,7 @@ def test_batches_beyond_a_block(precision: str) -> None:
         assert differing(bits(alone, 0), bits(whole, row)) == []
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, database=None)
+@settings(max_examples=12)
 @given(
     options=any_options(),
     rows=st.lists(st.integers(0, COUNT - 1), min_size=2, max_size=6),

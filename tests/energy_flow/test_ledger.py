@@ -94,8 +94,7 @@ def check_result(result: SimulationResult, config: dict[str, Any]) -> None:
         assert seq.tolist() == list(range(first, first + held))
 
 
-# Derandomised: whoever runs the tests sees the same configs.
-@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@settings(max_examples=30)
 @given(options=any_options(), seed=st.integers(0, 2**63 - 1), data_seed=st.integers(0, 9))
 def test_the_ledger_balances_at_every_step(
     options: dict[str, Any], seed: int, data_seed: int
@@ -114,7 +113,7 @@ def test_the_ledger_balances_at_every_step(
     check_result(result, options)
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, database=None)
+@settings(max_examples=10)
 @given(options=any_options(capacities=(4096,)))
 def test_steps_tell_what_the_trace_tells(options: dict[str, Any]) -> None:
     options = {**options, "trace.kinds": list(KINDS)}

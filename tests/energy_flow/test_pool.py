@@ -160,7 +160,7 @@ def comings_and_goings(draw: st.DrawFn) -> list[tuple[str, int]]:
     return draw(st.lists(st.tuples(kinds, st.integers(0, 7)), min_size=4, max_size=25))
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@settings(max_examples=15)
 @given(
     story=comings_and_goings(),
     options=st.lists(any_options(), min_size=8, max_size=8),

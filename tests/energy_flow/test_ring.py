@@ -125,6 +125,4 @@ class Rings(RuleBasedStateMachine):
 
 
 TestRings: Any = Rings.TestCase
-TestRings.settings = settings(
-    max_examples=12, stateful_step_count=20, deadline=None, derandomize=True, database=None
-)
+TestRings.settings = settings(max_examples=12, stateful_step_count=20)

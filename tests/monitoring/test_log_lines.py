@@ -12,12 +12,12 @@ import httpx
 
 from energy_flow.telemetry.logs import lines_of
 from service.monitoring.log_lines import JsonLines
-from tests.live_server import TINY_FLAGS, live_server
+from tests.live_server import LIMIT_SECONDS, TINY_FLAGS, live_server
 
 
 def test_every_line_of_a_run_has_its_id(tmp_path: Path) -> None:
     with live_server(tmp_path, (*TINY_FLAGS, "--log-format", "json")) as server:
-        with httpx.Client(base_url=server.url, timeout=60) as client:
+        with httpx.Client(base_url=server.url, timeout=LIMIT_SECONDS) as client:
             headers = {"X-Request-ID": "mine"}
             request = {"embeddings": [[0.1] * 8]}
             run_id = client.post("/v1/simulate", json=request, headers=headers).json()["run_id"]

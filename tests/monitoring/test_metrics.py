@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from tests.service.servers import RunningServer, queue, rows, serving, until
+from tests.service.servers import ENDLESS, RunningServer, cancel, queue, rows, serving, until
 
 NAME = re.compile(r"(energy_flow|process)_[a-z0-9]+(_[a-z0-9]+)*")
 
@@ -80,7 +80,7 @@ def test_refusals_have_a_reason(server: RunningServer) -> None:
 
 
 def test_what_is_under_way(server: RunningServer) -> None:
-    queue(server.client, 3000, options={"noise_std": 0.2, "max_steps": 200}, outputs=[])
+    run_id = queue(server.client, 3, options=ENDLESS)
 
     def busy() -> dict[str, float] | None:
         found = scrape(server)
@@ -91,6 +91,7 @@ def test_what_is_under_way(server: RunningServer) -> None:
     assert found["energy_flow_admitted_bytes"] > 0
     assert found["energy_flow_admitted_flow_steps"] > 0
     assert 0 < found["energy_flow_pool_occupancy_ratio"] < 10
+    cancel(server.client, run_id)
 
 
 def test_labels_are_bounded(server: RunningServer) -> None:

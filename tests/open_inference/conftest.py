@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import tritonclient.http as triton
 
-from tests.service.servers import RunningServer, serving
+from tests.service.servers import LIMIT_SECONDS, RunningServer, serving
 
 
 @pytest.fixture(scope="session")
@@ -27,5 +27,7 @@ def address(server: RunningServer) -> str:
 
 @pytest.fixture
 def client(address: str) -> Iterator[triton.InferenceServerClient]:
-    with triton.InferenceServerClient(address) as connected:
+    with triton.InferenceServerClient(
+        address, connection_timeout=LIMIT_SECONDS, network_timeout=LIMIT_SECONDS
+    ) as connected:
         yield connected

@@ -8,23 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.service.servers import serving
+from tests.service.servers import LIMIT_SECONDS, serving, until
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
-EXAMPLES = 2
+EXAMPLES = 5
 """Generated for each operation in the phase of fuzzing; the others have a number of their own."""
 
-SECONDS = 30
-"""After which no other request is made."""
 
-ANSWER_SECONDS = 100
-"""What an answer may take: making the largest preset's weights is long on a busy machine."""
-
-
-@pytest.mark.timeout(300)
 def test_the_server_keeps_to_its_document(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     # Generated models can be large and runs many; what waits is bounded.
@@ -32,8 +23,9 @@ def test_the_server_keeps_to_its_document(tmp_path: Path) -> None:
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"),
             str(running.client.base_url.join("/openapi.json")),
-            *("--max-examples", str(EXAMPLES), "--max-time", str(SECONDS), "--seed", "1"),
-            *("--request-timeout", str(ANSWER_SECONDS)),
+            *("--max-examples", str(EXAMPLES), "--seed", "1"),
+            # However slow the machine is, the same requests are made and answered.
+            *("--request-timeout", str(LIMIT_SECONDS), "--suppress-health-check", "too_slow"),
             *("--report", "json", "--report-json-path", str(report), "--no-color"),
             *("--phases", "examples,coverage,fuzzing,stateful"),
         ]
@@ -44,5 +36,5 @@ def test_the_server_keeps_to_its_document(tmp_path: Path) -> None:
         operations = sum(len(methods) for methods in described)
         assert tested is not None
         assert int(tested[1]) == operations
-        assert running.client.get("/readyz").status_code == 200
+        until(lambda: running.client.get("/readyz").status_code == 200)
     assert json.loads(report.read_bytes())

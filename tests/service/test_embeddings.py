@@ -83,7 +83,7 @@ members = st.dictionaries(
 
 
 @given(matrices, members, members, st.sampled_from([None, 1, 3]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_matrix(
     matrix: list[list[float]], before: dict[str, Any], after: dict[str, Any], indent: int | None
 ) -> None:
@@ -95,7 +95,7 @@ def test_any_matrix(
 
 
 @given(st.binary(max_size=60), st.integers(0, 200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_damage(noise: bytes, position: int) -> None:
     body = f'{{"seed":1,"embeddings":[{ROWS}],"b":2}}'.encode()
     damaged = body[:position] + noise + body[position:]
@@ -103,7 +103,7 @@ def test_any_damage(noise: bytes, position: int) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_npy_body(noise: bytes) -> None:
     for body in (noise, b"\x93NUMPY\x01\x00" + noise, b"\x93NUMPY\x02\x00" + noise):
         with pytest.raises(Problem) as refused:

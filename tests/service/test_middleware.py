@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -12,7 +12,15 @@ import pytest
 
 from service.lifecycle import Service, State
 from service.store.database import Database
-from tests.service.servers import RunningServer, npy, rows, serving, until
+from tests.service.servers import (
+    LIMIT_SECONDS,
+    RunningServer,
+    ask_for_an_endless_run,
+    npy,
+    rows,
+    serving,
+    until,
+)
 
 
 def test_the_key_is_asked_for_everywhere_but_at_the_probes_and_pages(tmp_path: Path) -> None:
@@ -43,7 +51,7 @@ def test_the_key_is_asked_for_everywhere_but_at_the_probes_and_pages(tmp_path: P
 
 def test_a_large_body_without_a_key_gets_its_answer(tmp_path: Path) -> None:
     with serving(tmp_path, api_key="sesame") as server:
-        refused = server.client.post("/v1/simulate", content=b"x" * 20_000_000)
+        refused = server.client.post("/v1/simulate", content=b"x" * 8_000_000)
         assert refused.status_code == 401
 
 
@@ -66,17 +74,9 @@ def test_requests_are_logged_with_their_status(
 def test_a_client_that_hung_up_is_logged_as_499(
     server: RunningServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    body = npy(rows(50_000))
-    host, port = server.client.base_url.host, server.client.base_url.port
-    assert port is not None
     with caplog.at_level(logging.INFO, logger="service.access"):
-        connection = socket.create_connection((host, port))
-        connection.sendall(
-            b"POST /v1/simulate HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\n"
-            b"Content-Length: %d\r\n\r\n" % len(body) + body
-        )
-        until(lambda: server.client.get("/v1/system").json()["engine"]["active_runs"])
-        connection.close()
+        with ask_for_an_endless_run(server):
+            until(lambda: server.client.get("/v1/system").json()["engine"]["active_runs"])
         until(lambda: any("/v1/simulate 499" in message for message in caplog.messages))
 
 
@@ -102,20 +102,22 @@ def test_it_listens_while_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     class SlowDatabase(Database):
         def __init__(self, url: str) -> None:
-            go_on.wait(20)
+            go_on.wait()
             super().__init__(url)
 
     monkeypatch.setattr("service.lifecycle.Database", SlowDatabase)
     with serving(tmp_path, wait=False) as server:
-        until(lambda: server.server.started)
-        client = server.client
-        assert client.get("/livez").status_code == 200
-        for path in ("/readyz", "/v1/runs", "/v1/system"):
-            answer = client.get(path)
-            assert answer.status_code == 503
-            assert "starting" in answer.json()["detail"]
-            assert answer.headers["retry-after"]
-        go_on.set()
+        try:
+            until(lambda: server.server.started)
+            client = server.client
+            assert client.get("/livez").status_code == 200
+            for path in ("/readyz", "/v1/runs", "/v1/system"):
+                answer = client.get(path)
+                assert answer.status_code == 503
+                assert "starting" in answer.json()["detail"]
+                assert answer.headers["retry-after"]
+        finally:
+            go_on.set()
         until(lambda: client.get("/readyz").status_code == 200)
         assert client.get("/v1/runs").json()["items"] == []
 
@@ -124,7 +126,7 @@ def test_a_server_that_cannot_start_says_why_and_ends(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"not a checkpoint")
     model = tmp_path / "model.safetensors"
     with serving(tmp_path / "data", wait=False, set=(), model=model) as server:
-        server.thread.join(20)
+        server.thread.join(LIMIT_SECONDS)
         assert not server.thread.is_alive()
         assert server.server.service.state is State.FAILED
         assert "safetensors" in str(server.server.service.failure)
@@ -140,34 +142,36 @@ def test_it_is_not_ready_when_the_engine_is_stuck(
     assert "has not come round" in answer.json()["detail"]
     assert client.get("/livez").status_code == 200
     monkeypatch.undo()
-    assert client.get("/readyz").status_code == 200
+    until(lambda: client.get("/readyz").status_code == 200)
     assert isinstance(server.server.service, Service)
 
 
 def test_a_drain_lets_running_work_end_and_takes_no_more(tmp_path: Path) -> None:
-    with serving(tmp_path, drain_seconds=30) as server:
+    with (
+        serving(tmp_path, drain_seconds=LIMIT_SECONDS) as server,
+        httpx.Client(base_url=server.client.base_url, timeout=LIMIT_SECONDS) as other,
+        ThreadPoolExecutor(1) as caller,
+    ):
         client = server.client
         headers = {"content-type": "application/x-npy"}
-        answers: list[httpx.Response] = []
-
-        def ask() -> None:
-            with httpx.Client(base_url=client.base_url, timeout=60) as other:
-                answers.append(other.post("/v1/simulate", content=npy(rows(1500)), headers=headers))
-
-        asking = threading.Thread(target=ask)
-        asking.start()
-        until(lambda: client.get("/v1/system").json()["engine"]["active_runs"])
-        server.server.ask_to_stop()
-        until(lambda: server.server.service.state is State.DRAINING)
-        assert client.get("/livez").status_code == 200
-        assert client.get("/readyz").status_code == 503
-        refused = client.post("/v1/simulate", json={"embeddings": rows().tolist()})
-        assert refused.status_code == 503
-        assert client.get("/v1/runs").status_code == 200
-        asking.join()
-        assert answers[0].status_code == 200
-        assert np_rows(answers[0]) == 1500
-        server.thread.join(20)
+        # Held in the middle of the work, which would otherwise be over before the drain begins.
+        with server.engine_held() as engine:
+            asked = caller.submit(
+                other.post, "/v1/simulate", content=npy(rows(1500)), headers=headers
+            )
+            engine.go_until(lambda: client.get("/v1/system").json()["engine"]["active_runs"])
+            server.server.ask_to_stop()
+            until(lambda: server.server.service.state is State.DRAINING)
+            assert client.get("/livez").status_code == 200
+            assert client.get("/readyz").status_code == 503
+            refused = client.post("/v1/simulate", json={"embeddings": rows().tolist()})
+            assert refused.status_code == 503
+            assert client.get("/v1/runs").status_code == 200
+        answer = asked.result(LIMIT_SECONDS)
+        assert answer.status_code == 200
+        assert np_rows(answer) == 1500
+        server.thread.join(LIMIT_SECONDS)
+        assert not server.thread.is_alive()
         assert server.server.exit_code == 0
 
 

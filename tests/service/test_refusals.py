@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.service.servers import DIMENSION, npy, rows
+from tests.service.servers import DIMENSION, LIMIT_SECONDS, npy, rows
 
 pytestmark = pytest.mark.usefixtures("still_works")
 
@@ -225,7 +225,7 @@ def test_a_large_body_is_413_while_it_is_read(client: httpx.Client) -> None:
 def test_a_body_that_waits_to_be_asked_for_is_refused_unread(client: httpx.Client) -> None:
     host, port = client.base_url.host, client.base_url.port
     assert port is not None
-    with socket.create_connection((host, port), timeout=10) as connection:
+    with socket.create_connection((host, port), timeout=LIMIT_SECONDS) as connection:
         connection.sendall(
             b"POST /v1/simulate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,26 +13,28 @@ import orjson
 import pytest
 
 from service.client import events as client_events
-from tests.service.servers import RunningServer, ended, leftovers, npy, queue, rows, until
-
-LONG = 59_000
-"""Samples that take long enough to be cancelled."""
-
-
-def queue_long(client: httpx.Client, count: int = LONG, **query: Any) -> str:
-    answer = client.post(
-        "/v1/runs",
-        params=query,
-        content=npy(rows(count)),
-        headers={"content-type": "application/x-npy"},
-    )
-    assert answer.status_code == 202, answer.text
-    run_id: str = answer.json()["run_id"]
-    return run_id
+from tests.service.servers import (
+    ENDLESS,
+    LIMIT_SECONDS,
+    RunningServer,
+    cancel,
+    ended,
+    leftovers,
+    npy,
+    queue,
+    queue_npy,
+    rows,
+    samples_done,
+    until,
+)
 
 
 def follow(
-    client: httpx.Client, run_id: str, last_event_id: str | None = None, stop_after: int = 10**9
+    client: httpx.Client,
+    run_id: str,
+    last_event_id: str | None = None,
+    stop_after: int = 10**9,
+    heard: threading.Event | None = None,
 ) -> list[client_events.RunEvent]:
     headers = {} if last_event_id is None else {"last-event-id": last_event_id}
     parser = client_events.EventParser()
@@ -43,17 +45,21 @@ def follow(
         for piece in stream.iter_bytes():
             for event in parser.feed(piece):
                 found.append(event)
+                if heard is not None:
+                    heard.set()
                 if event.ended or len(found) >= stop_after:
                     return found
     return found
 
 
-def test_a_queued_run_is_answered_at_once_and_then_carried_out(client: httpx.Client) -> None:
+def test_a_queued_run_is_answered_at_once_and_then_carried_out(server: RunningServer) -> None:
+    client = server.client
     body = {"embeddings": rows().tolist(), "outputs": ["surface", "hits"], "seed": 4}
-    answer = client.post("/v1/runs", json=body)
+    with server.engine_held():
+        answer = client.post("/v1/runs", json=body)
     assert answer.status_code == 202
     run = answer.json()
-    assert run["state"] in ("queued", "running")
+    assert run["state"] == "queued"
     assert answer.headers["location"] == run["url"] == f"/v1/runs/{run['run_id']}"
     done = ended(client, run["run_id"])
     assert done["state"] == "succeeded"
@@ -100,30 +106,44 @@ def test_events_tell_the_whole_story_and_can_be_resumed(client: httpx.Client) ->
     assert again in ([], events[-1:])
 
 
-def test_events_can_be_followed_while_a_run_goes_on(client: httpx.Client) -> None:
-    run_id = queue_long(client)
-    first = follow(client, run_id, stop_after=4)
-    assert first[0].data["state"] == "queued"
-    later = follow(client, run_id, first[-1].id, stop_after=3)
-    assert int(later[0].id or 0) == int(first[-1].id or 0) + 1
+def test_events_can_be_followed_while_a_run_goes_on(server: RunningServer) -> None:
+    client = server.client
+    with server.engine_held() as engine:
+        run_id = queue(client, 3, options=ENDLESS)
+        (queued,) = follow(client, run_id, stop_after=1)
+        assert queued.data["state"] == "queued"
+        engine.go_until(lambda: client.get(f"/v1/runs/{run_id}").json()["state"] == "running")
+        for _ in range(3):
+            engine.go_round()
+        later = follow(client, run_id, queued.id, stop_after=3)
+        assert later[0].data["state"] == "running"
+        assert [int(event.id or 0) for event in later] == [2, 3, 4]
     with ThreadPoolExecutor(2) as readers:
-        reading = [readers.submit(follow, client, run_id) for _ in range(2)]
-        time.sleep(0.2)
-        assert client.post(f"/v1/runs/{run_id}/cancel").status_code == 200
+        heard = [threading.Event() for _ in range(2)]
+        reading = [readers.submit(follow, client, run_id, heard=event) for event in heard]
+        for event in heard:
+            assert event.wait(LIMIT_SECONDS)
+        cancel(client, run_id)
         for reader in reading:
-            events = reader.result(timeout=30)
-            assert events[-1].data["state"] == "cancelled"
+            assert reader.result(LIMIT_SECONDS)[-1].data["state"] == "cancelled"
 
 
-def test_a_cancelled_run_keeps_what_it_had(client: httpx.Client) -> None:
-    run_id = queue_long(client, outputs="surface,hits")
-    until(lambda: client.get(f"/v1/runs/{run_id}").json()["progress"]["samples_done"] > 600)
-    answer = client.post(f"/v1/runs/{run_id}/cancel")
-    assert answer.status_code == 200
-    run = answer.json()
+def test_a_cancelled_run_keeps_what_it_had(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.routes.runs.CANCEL_SECONDS", 0.1)
+    client, count = server.client, 6000
+    with server.engine_held() as engine:
+        run_id = queue_npy(client, count, outputs="surface,hits")
+        engine.go_until(lambda: samples_done(client, run_id) > 600)
+        # The engine takes no step meanwhile, and most samples have not started.
+        answer = client.post(f"/v1/runs/{run_id}/cancel")
+        assert answer.status_code == 202
+        assert answer.json()["state"] == "running"
+    run = ended(client, run_id)
     assert run["state"] == "cancelled"
     kept = run["progress"]["samples_done"]
-    assert 600 < kept < LONG
+    assert 600 < kept < count
     surface = client.get(f"/v1/runs/{run_id}/outputs/surface?format=npy").content
     assert np.load(io.BytesIO(surface)).shape == (kept, 4, 4)
     records = client.get(f"/v1/runs/{run_id}/trace?format=ndjson&sample=599").text.splitlines()
@@ -137,8 +157,14 @@ def test_a_cancelled_run_keeps_what_it_had(client: httpx.Client) -> None:
     assert again.json()["state"] == "cancelled"
 
 
+def test_a_run_on_its_way_is_cancelled_within_a_step(client: httpx.Client) -> None:
+    run_id = queue(client, 3, options=ENDLESS)
+    until(lambda: client.get(f"/v1/runs/{run_id}").json()["state"] == "running")
+    assert cancel(client, run_id)["progress"]["samples_done"] == 3
+
+
 def test_what_is_allowed_in_which_state(client: httpx.Client) -> None:
-    run_id = queue_long(client)
+    run_id = queue(client, 3, options=ENDLESS)
     url = f"/v1/runs/{run_id}"
     for answer in (
         client.delete(url),
@@ -147,7 +173,7 @@ def test_what_is_allowed_in_which_state(client: httpx.Client) -> None:
     ):
         assert answer.status_code == 409
         assert answer.json()["allowed"] == ["succeeded", "failed", "cancelled"]
-    assert client.post(f"{url}/cancel").json()["state"] == "cancelled"
+    cancel(client, run_id)
     assert client.delete(url).status_code == 204
     for path in ("", "/trace", "/events", "/outputs/surface", "/memory", "/samples"):
         assert client.get(url + path).status_code == 404
@@ -164,11 +190,13 @@ def test_a_removed_run_leaves_nothing(server: RunningServer) -> None:
 
 
 def test_a_deadline_fails_a_queued_run_and_keeps_what_it_had(client: httpx.Client) -> None:
-    run_id = queue_long(client, timeout_ms=700)
+    run_id = queue(client, 3, options=ENDLESS, timeout_ms=700)
     run = ended(client, run_id)
     assert run["state"] == "failed"
     assert run["error"]["status"] == 504
-    assert run["progress"]["samples_done"] < LONG
+    samples = client.get(f"/v1/runs/{run_id}/samples").json()["items"]
+    assert len(samples) == run["progress"]["samples_done"]
+    assert all(sample["completed"] < sample["created"] for sample in samples)
 
 
 def test_lists_are_newest_first_and_in_pages(client: httpx.Client) -> None:
@@ -216,7 +244,7 @@ def test_an_idempotency_key_makes_one_run(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("count", [1, 513, 2000])
 def test_a_run_in_chunks_equals_the_same_run_at_once(client: httpx.Client, count: int) -> None:
-    run_id = queue_long(client, count)
+    run_id = queue_npy(client, count)
     run = ended(client, run_id)
     assert run["state"] == "succeeded"
     at_once = client.post(

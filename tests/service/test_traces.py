@@ -12,7 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from energy_flow.trace.records import COLUMN_DTYPES
-from tests.service.servers import ended, npy, rows, until
+from tests.service.servers import (
+    RunningServer,
+    ended,
+    npy,
+    queue_npy,
+    rows,
+    samples_done,
+    until,
+)
 
 COUNT = 1100
 """Samples of a run in several chunks."""
@@ -119,27 +127,29 @@ def test_pages_by_cursor(client: httpx.Client, url: str, records: pd.DataFrame) 
     assert headers["next-cursor"] == query["cursor"]
 
 
-def test_a_poller_gets_every_record_of_a_run_that_goes_on(client: httpx.Client) -> None:
-    answer = client.post(
-        "/v1/runs", content=npy(rows(6000)), headers={"content-type": "application/x-npy"}
-    )
-    url = f"{answer.json()['url']}/trace"
+def test_a_poller_gets_every_record_of_a_run_that_goes_on(server: RunningServer) -> None:
+    client, path = server.client, ""
     found: list[dict[str, Any]] = []
     query: dict[str, Any] = {}
-    looks = 0
 
     def look() -> bool:
-        nonlocal looks
-        part, headers = read(client, url, **query)
+        part, headers = read(client, path, **query)
         found.extend(part)
-        looks += bool(part)
         if "next-cursor" in headers:
             query["cursor"] = headers["next-cursor"]
         return bool(headers["trace-complete"] == "true")
 
+    with server.engine_held() as engine:
+        run_id = queue_npy(client, 6000)
+        path = f"/v1/runs/{run_id}/trace"
+        engine.go_until(lambda: samples_done(client, run_id))
+        # Some samples have ended, most have not started.
+        until(lambda: look() or found)
+        early = len(found)
+        assert not look()
     until(look)
-    assert looks > 1
-    whole, _ = read(client, url)
+    assert 0 < early < len(found)
+    whole, _ = read(client, path)
     assert found == whole
 
 

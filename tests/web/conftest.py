@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.live_server import LiveServer, live_server
 
@@ -37,6 +44,10 @@ BROWSER_FLAGS = (
 )
 DESKTOP = {"width": 1280, "height": 720}
 
+PATIENCE_MS = 120_000
+"""After which a page is taken never to show what it should; far beyond what it takes anywhere."""
+expect.set_options(timeout=PATIENCE_MS)
+
 NewPage = Callable[..., Page]
 
 
@@ -52,7 +63,9 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("there is no Chromium on this machine")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(BROWSER_FLAGS))
+        browser = playwright.chromium.launch(
+            executable_path=path, args=list(BROWSER_FLAGS), timeout=PATIENCE_MS
+        )
         yield browser
         browser.close()
 
@@ -84,7 +97,7 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
 
         def heard(message: ConsoleMessage) -> None:
             known = any(part in message.text for part in expected)
