@@ -108,6 +108,11 @@ class RunningServer:
         self.thread.join(LIMIT_SECONDS)
         assert not self.thread.is_alive()
 
+    def stop_while_held(self) -> None:
+        """Asks it to stop while its engine is held; what has not started by then never will."""
+        self.server.ask_to_stop()
+        until(lambda: self.server.service.engine.status().state == "stopped")
+
     def wait_until_idle(self) -> None:
         """Waits until no run waits or is at work."""
 

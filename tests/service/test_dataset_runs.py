@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.service.servers import RunningServer, ended, npy, rows, serving, until
+from tests.service.servers import ENDLESS, RunningServer, cancel, ended, npy, rows, serving
 
 NOISY = {"noise_std": 0.3, "max_steps": 8}
 TRACE = {"capacity": 1000}
@@ -83,29 +83,25 @@ def test_a_replay_after_the_dataset_was_deleted(server: RunningServer) -> None:
 
 def test_a_dataset_in_use_is_not_deleted(server: RunningServer) -> None:
     client = server.client
-    put(client, "busy", 50_000)
-    run_id = submit(client, dataset="busy", trace={"capacity": 0})
+    put(client, "busy", 3)
+    run_id = submit(client, dataset="busy", options=ENDLESS)
     refused = client.delete("/v1/datasets/busy")
     assert refused.status_code == 409
     assert refused.json()["users"] == [f"run {run_id}"]
     assert run_id in refused.json()["detail"]
-    client.post(f"/v1/runs/{run_id}/cancel")
-    ended(client, run_id)
+    cancel(client, run_id)
     assert client.delete("/v1/datasets/busy").status_code == 204
 
 
 def test_a_run_that_waits_goes_on_after_a_restart(tmp_path: Path) -> None:
     with serving(tmp_path) as first:
-        put(first.client, "kept", 60_000)
-        # More than may share the pool: the last one waits.
-        long = [submit(first.client, dataset="kept", trace={"capacity": 0}) for _ in range(4)]
-        until(lambda: first.client.get(f"/v1/runs/{long[0]}").json()["state"] == "running")
-        waiting = submit(first.client, dataset="kept", rows=[100, 104])
-        assert first.client.get(f"/v1/runs/{waiting}").json()["state"] == "queued"
+        put(first.client, "kept", 2000)
+        with first.engine_held():
+            waiting = submit(first.client, dataset="kept", rows=[100, 104])
+            # The drain is over before the run can start.
+            first.stop_while_held()
     with serving(tmp_path) as second:
-        for run_id in long:
-            second.client.post(f"/v1/runs/{run_id}/cancel")
-        sent = rows(60_000)[100:104].tolist()
+        sent = rows(2000)[100:104].tolist()
         same = submit(second.client, embeddings=sent, sample_keys=list(range(100, 104)))
         assert results(second.client, waiting) == results(second.client, same)
 

@@ -72,7 +72,7 @@ SLOW = {
 def test_a_stop_ends_what_runs_and_keeps_what_waits(tmp_path: Path) -> None:
     options = orjson.dumps(SLOW).decode()
     with serving(tmp_path) as first:
-        client, engine = first.client, first.server.service.engine
+        client = first.client
         with first.engine_held() as held:
             # More than may share the pool: the last ones wait.
             ids = [queue_npy(client, 600, options=options) for _ in range(5)]
@@ -81,8 +81,7 @@ def test_a_stop_ends_what_runs_and_keeps_what_waits(tmp_path: Path) -> None:
             held.go_until(lambda: samples_done(client, ids[0]))
             before = {run_id: client.get(f"/v1/runs/{run_id}").json() for run_id in (*ids, short)}
             # The drain is over before the next step.
-            first.server.ask_to_stop()
-            until(lambda: engine.status().state == "stopped")
+            first.stop_while_held()
     running = [run_id for run_id, run in before.items() if run["state"] == "running"]
     waiting = [run_id for run_id, run in before.items() if run["state"] == "queued"]
     assert len(running) + len(waiting) == 6
