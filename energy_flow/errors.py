@@ -13,6 +13,7 @@
     ├── EngineUnavailable             starting, draining or stopped
     ├── DeadlineExceeded              the run's deadline passed
     ├── RunCancelled                  somebody cancelled the run
+    ├── RunPaused                     somebody paused the run; it can go on where it stopped
     ├── NonFiniteError                the network produced NaN or infinity
     ├── TrainingFailed                too many steps in a row gave numbers that are not finite
     ├── DeviceMemoryError             out of memory, also after splitting the work
@@ -106,6 +107,10 @@ class DeadlineExceeded(EnergyFlowError):
 
 class RunCancelled(EnergyFlowError):
     """The run was cancelled."""
+
+
+class RunPaused(EnergyFlowError):
+    """The run was paused: every chunk of samples that it started has ended, and no other will."""
 
 
 class NonFiniteError(EnergyFlowError):

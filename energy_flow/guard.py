@@ -93,7 +93,7 @@ def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
         loc = tuple(entry["loc"])
         message = str(entry["msg"])
         if entry["type"] == "extra_forbidden":
-            group = _group_at(model, loc[:-1])
+            group = group_at(model, loc[:-1])
             known = sorted(group.model_fields) if group is not None else []
             message = f"unknown field; known are {', '.join(known)}"
         faults.append(Fault(loc, message, entry.get("input")))
@@ -129,7 +129,8 @@ def _prefixes(dotted: str) -> list[str]:
     return [".".join(parts[: end + 1]) for end in range(len(parts))]
 
 
-def _group_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
+def group_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The group at a place of a config; none where there is a plain field, or nothing."""
     group: type[BaseModel] | None = model
     for part in loc:
         field = group.model_fields.get(str(part)) if group is not None else None

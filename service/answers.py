@@ -102,6 +102,9 @@ def run_answer(row: RunRow, live: LiveRun | None) -> dict[str, Any]:
         "warnings": row.warnings,
         "error": row.error,
         "bytes": row.bytes,
+        "experiment": None
+        if row.experiment_id is None
+        else {"experiment_id": row.experiment_id, "trial": row.trial},
         "url": url,
     }
 

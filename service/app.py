@@ -18,6 +18,7 @@ from service.open_inference.statistics import InferenceStatistics
 from service.routes import (
     datasets,
     events,
+    experiments,
     health,
     metrics,
     models,
@@ -88,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
         replays,
         models,
         datasets,
+        experiments,
         system,
         pages,
     ):

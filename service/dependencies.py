@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from energy_flow.errors import Fault
+from service.embeddings import read_json
 from service.lifecycle import Service
+from service.orders import JSON
 from service.problems import Problem, invalid
 
 MOST_ITEMS = 1000
@@ -27,6 +30,21 @@ ServiceDep = Annotated[Service, Depends(get_service)]
 async def read_body(request: Request) -> bytes:
     """The whole body; its limit is the middleware's."""
     return b"".join([piece async for piece in request.stream()])
+
+
+async def read_object(request: Request, body: bytes) -> dict[str, Any]:
+    """The members of a JSON body.
+
+    Raises:
+        Problem: 400, it is no JSON object; 415, it does not say that it is JSON.
+    """
+    if media_type(request) != JSON:
+        said = f"Content-Type is {media_type(request) or 'missing'}; known is {JSON}"
+        raise Problem(415, said, headers={"Accept-Post": JSON})
+    document = await asyncio.to_thread(read_json, body)
+    if not isinstance(document, dict):
+        raise Problem(400, "the body must be a JSON object")
+    return document
 
 
 async def client_gone(request: Request) -> None:

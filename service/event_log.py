@@ -1,4 +1,4 @@
-"""A run's events: a bounded log that any thread writes and any number of readers follow.
+"""Events of a run or an experiment: a bounded log that any thread writes and any number follow.
 
 Readers pull. One that falls behind by more than the log holds finds a ``gap`` event in place of
 what it missed; writers never wait for anyone.
@@ -25,8 +25,8 @@ class Event:
     """One event.
 
     Attributes:
-        id: counts up by one from event to event of a run.
-        name: ``state``, ``progress``, ``step`` or ``gap``.
+        id: counts up by one from event to event.
+        name: such as ``state``, ``progress``, ``step`` or ``gap``.
         payload: JSON data, or a function that makes it when somebody reads the event.
     """
 
@@ -42,18 +42,21 @@ class Event:
 
 
 class EventLog:
-    """The newest events of one run.
+    """The newest events of one run or experiment.
 
     Args:
         loop: the event loop on which readers wait.
         capacity: events that are held.
+        ids_before: ids up to this one may have been given before a restart of the server.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, capacity: int = CAPACITY, ids_before: int = 0
+    ) -> None:
         self._loop = loop
         self._events: deque[Event] = deque(maxlen=capacity)
         self._lock = threading.Lock()
-        self._last_id = 0
+        self._last_id = self._ids_before = ids_before
         self._closed = False
         self._waiting: set[asyncio.Event] = set()
         self._wake_pending = False
@@ -91,8 +94,10 @@ class EventLog:
             more = not self._closed
         oldest = events[0].id if events else event_id + 1
         if oldest > event_id + 1:
-            missed = {"from": event_id + 1, "to": oldest - 1, "missed": oldest - 1 - event_id}
-            events.insert(0, Event(oldest - 1, "gap", missed))
+            # Nobody knows how many of the ids from before a restart were given.
+            missed = oldest - 1 - event_id if event_id >= self._ids_before else None
+            told = {"from": event_id + 1, "to": oldest - 1, "missed": missed}
+            events.insert(0, Event(oldest - 1, "gap", told))
         return events, more
 
     async def follow(self, event_id: int, idle_seconds: float) -> AsyncIterator[list[Event]]:

@@ -17,6 +17,10 @@ from energy_flow.engine import Engine
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.presets import preset
 from energy_flow.telemetry.memory import memory_limit
+from service.experiments.desk import ExperimentDesk
+from service.experiments.recording import TrialRecorder
+from service.experiments.runner import ExperimentRunner
+from service.experiments.store import ExperimentStore
 from service.models import DEFAULT, ModelRegistry
 from service.monitoring.instruments import Instruments
 from service.problems import Problem
@@ -69,6 +73,7 @@ class Service:
     datasets: DatasetRegistry
     runs: Runs
     replays: Replays
+    experiments: ExperimentDesk
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -146,6 +151,8 @@ class Service:
                 self.instruments,
             )
             self.replays = Replays(self.engine, self.archive, self.models)
+            self.experiments = self._desk(loop)
+            await self.experiments.runner.open()
             if self.state is State.STARTING:
                 self.state = State.READY
                 self._resuming = asyncio.create_task(self.runs.resume(waiting))
@@ -154,6 +161,15 @@ class Service:
             self.failure = error
             self.state = State.FAILED
             log.exception("the server could not start")
+
+    def _desk(self, loop: asyncio.AbstractEventLoop) -> ExperimentDesk:
+        assert self._database is not None
+        store = ExperimentStore(self._database)
+        recorder = TrialRecorder(
+            self.archive, self._writer, self.engine.cancel, self.runs.forget, self.instruments
+        )
+        runner = ExperimentRunner(store, self.archive, self.runs, self.models, recorder, loop)
+        return ExperimentDesk(store, runner, self.archive, self.datasets, self.models)
 
     def _open(self, config: FlowConfig, device: str) -> tuple[list[RunRow], SafetyThread]:
         settings = self.settings
@@ -197,6 +213,7 @@ class Service:
         if self._starting is not None:
             await self._starting
         if ready:
+            self.experiments.runner.stop()
             self.runs.stop()
         if self._resuming is not None:
             self._resuming.cancel()
@@ -207,6 +224,7 @@ class Service:
             await asyncio.to_thread(self._safety.stop)
         if ready:
             self.runs.close()
+            await self.experiments.runner.close()
         if self._database is not None:
             self._database.close()
         if self._lock_file is not None:

@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from energy_flow.config import FlowConfig
+from service.experiments.schemas import ExperimentFields
 from service.open_inference import schemas as open_inference
 from service.orders import JSON, NPY
 from service.problems import MEDIA_TYPE, TITLES
@@ -48,6 +49,7 @@ _READ_BY_HAND = (
     SimulateRequest,
     RunRequest,
     ModelFields,
+    ExperimentFields,
     ProblemView,
     open_inference.InferRequest,
     open_inference.InferParameters,
@@ -89,6 +91,11 @@ def model_body() -> dict[str, Any]:
     return _body({JSON: _schema(ModelFields)})
 
 
+def experiment_body() -> dict[str, Any]:
+    """The body of a request for an experiment."""
+    return _body({JSON: _schema(ExperimentFields)})
+
+
 def file_body(*media_types: str) -> dict[str, Any]:
     """The body of a request that sends a file."""
     return _body({media_type: {"schema": {"format": "binary"}} for media_type in media_types})
@@ -126,12 +133,20 @@ def document(app: FastAPI, config: FlowConfig, preset: str) -> dict[str, Any]:
         "config": {"noise_std": 0.0, "spawn": {"mode": "off"}},
         "model_seed": 1,
     }
+    sweep = {
+        "name": "noise-and-threshold",
+        "dataset": "sentences",
+        "sweep": {"grid": {"noise_std": [0.1, 0.2, 0.4]}},
+        "seeds": [0, 1],
+        "max_parallel": 2,
+    }
     for path, examples in (
         ("/v1/simulate", runs),
         ("/v1/runs", runs),
         ("/v2/models/{name}/infer", inference),
         ("/v2/models/{name}/versions/{version}/infer", inference),
         ("/v1/models", {"untrained": {"summary": "A model without noise", "value": model}}),
+        ("/v1/experiments", {"sweep": {"summary": "Six trials of a data set", "value": sweep}}),
     ):
         told["paths"][path]["post"]["requestBody"]["content"][JSON]["examples"] = examples
     return told
@@ -188,7 +203,7 @@ def _embedding(config: FlowConfig) -> list[float]:
     return [round(0.05 * math.sin(position), 4) for position in range(1, config.embedding_dim + 1)]
 
 
-def _schema(model: type[SimulateFields | ModelFields]) -> dict[str, Any]:
+def _schema(model: type[SimulateFields | ModelFields | ExperimentFields]) -> dict[str, Any]:
     return {"schema": {"$ref": _REF.format(model=model.__name__)}}
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from energy_flow.config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
+from energy_flow.guard import group_at
 from service.embeddings import PIECE_BYTES, check_numbers, read_npy, read_request
 from service.problems import Problem, invalid
 from service.schemas import RunFields, SimulateFields
@@ -240,7 +241,7 @@ def _check(
         samples = embeddings.rows
     sample_keys, key_faults = _check_keys(draft.sample_keys, samples)
     faults += key_faults
-    options, option_faults = _merge_options(fields)
+    options, option_faults = merged_options(fields.options, fields.trace.options())
     faults += option_faults
     try:
         config = config.with_options(options)
@@ -280,10 +281,11 @@ def _check_rows(
     return (None, faults) if faults else (dataset.part(first, stop), [])
 
 
-def _merge_options(fields: SimulateFields) -> tuple[dict[str, Any], list[Fault]]:
+def merged_options(
+    given_options: Mapping[str, Any], trace: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Fault]]:
     """The options with those of ``trace``, which is the same group by a shorter name."""
-    trace = fields.trace.options()
-    options = dict(fields.options)
+    options = dict(given_options)
     given = options.get("trace")
     named = {name.partition(".")[2] for name in options if name.startswith("trace.")}
     named |= set(given) if isinstance(given, Mapping) else set()
@@ -327,7 +329,7 @@ def _check_keys(keys: Any, rows: int | None) -> tuple[NDArray[np.int64] | None, 
 
 
 def validate(kind: type[Model], given: Mapping[str, Any]) -> tuple[Model, list[Fault]]:
-    """Members as the model has them, and the faults; a faulty member has its default.
+    """Members as the model has them, and the faults; what is faulty has its default.
 
     Raises:
         Problem: 422, where a faulty or missing member has no default.
@@ -336,25 +338,31 @@ def validate(kind: type[Model], given: Mapping[str, Any]) -> tuple[Model, list[F
         return kind.model_validate(given), []
     except ValidationError as error:
         faults = [_fault(entry, kind) for entry in error.errors()]
-    faulty = {fault.loc[0] for fault in faults if fault.loc}
+    sound: Any = given
+    for fault in faults:
+        sound = _without(sound, fault.loc)
     try:
-        sound = {name: value for name, value in given.items() if name not in faulty}
         return kind.model_validate(sound), faults
     except ValidationError:
         raise invalid(faults) from None
 
 
+def _without(given: Any, loc: tuple[str | int, ...]) -> Any:
+    """Members without the one at a place, or the innermost one that holds it."""
+    if not loc or not isinstance(given, Mapping) or loc[0] not in given:
+        return given
+    inner = given[loc[0]]
+    if len(loc) > 1 and isinstance(inner, Mapping) and loc[1] in inner:
+        return {**given, loc[0]: _without(inner, loc[1:])}
+    return {name: value for name, value in given.items() if name != loc[0]}
+
+
 def _fault(entry: Mapping[str, Any], kind: type[BaseModel]) -> Fault:
     loc = tuple(entry["loc"])
     if entry["type"] == "extra_forbidden":
-        group = kind
-        for name in loc[:-1]:
-            annotation = group.model_fields[str(name)].annotation
-            assert isinstance(annotation, type)
-            group = annotation
-        return Fault(
-            loc, f"is not known; known are {', '.join(group.model_fields)}", entry["input"]
-        )
+        group = group_at(kind, loc[:-1])
+        known = ", ".join(group.model_fields) if group is not None else ""
+        return Fault(loc, f"is not known; known are {known}", entry["input"])
     if entry["type"] == "missing":
         return Fault(loc, "is required", None)
     return Fault(loc, str(entry["msg"]), entry["input"])

@@ -52,6 +52,7 @@ class Work:
     sample_keys: Sequence[int]
     outputs: tuple[str, ...]
     deadline: float | None
+    chunk_samples: int | None = None
 
 
 class Runs:
@@ -75,7 +76,7 @@ class Runs:
         self._live: dict[str, LiveRun] = {}
         self._ended: OrderedDict[str, LiveRun] = OrderedDict()
         self._recorder = ArchiveRecorder(
-            archive, writer, safety, engine.cancel, self._forget, observer
+            archive, writer, safety, engine.cancel, self.forget, observer
         )
 
     async def simulate(
@@ -181,6 +182,16 @@ class Runs:
                     log.exception("run %s cannot go on", row.run_id)
                     live.ended(EnergyFlowError("the run could not go on after a restart"))
 
+    def carry_on(self, live: LiveRun, work: Work) -> None:
+        """Submits a run that its caller has kept, from the first sample that is not done.
+
+        Raises:
+            EnergyFlowError: the engine refuses the run.
+        """
+        with self._lock:
+            self._live[live.run_id] = live
+        self._submit(live, work)
+
     def find(self, run_id: str) -> LiveRun | None:
         """The run, if it has not ended or has ended not long ago."""
         with self._lock:
@@ -194,6 +205,10 @@ class Runs:
             # It waits to be submitted again after a restart.
             live.ended(RunCancelled(f"run {live.run_id} was cancelled"))
         return True
+
+    def pause(self, live: LiveRun) -> None:
+        """Lets a run end the chunks that it has started, and start no other."""
+        self._engine.pause(live.run_id)
 
     def stop(self) -> None:
         """From now on, what the engine gives up was not cancelled by anyone."""
@@ -229,6 +244,8 @@ class Runs:
             outputs=work.outputs,
             deadline=work.deadline,
             streams=live.keeping is Keeping.STORE,
+            first_sample=live.samples_done,
+            chunk_samples=work.chunk_samples,
         )
         try:
             self._engine.submit(request, live)
@@ -294,7 +311,7 @@ class Runs:
             last_event_id=0,
         )
 
-    def _forget(self, live: LiveRun) -> None:
+    def forget(self, live: LiveRun) -> None:
         """The run has ended: only its events stay, for those who read them late."""
         with self._lock:
             self._live.pop(live.run_id, None)

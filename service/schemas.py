@@ -15,18 +15,21 @@ MODEL_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ModelName = Annotated[str, Field(pattern=MODEL_NAME_PATTERN)]
 OutputName = Literal["surface", "planes", "hits", "embedding"]
 KindName = Literal["spawn", "reflect", "terminate"]
-RunState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+RunState = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+RunKind = Literal["simulate", "run", "trial"]
 
 MAX_SEED = 2**63 - 1
 MAX_INLINE = 1_000_000
 
 
-class _Request(BaseModel):
+class RequestBody(BaseModel):
+    """What callers send: known members of the right types only."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class TraceFields(_Request):
-    """What is recorded, and how much of it comes with the answer."""
+class RingFields(RequestBody):
+    """What is recorded."""
 
     capacity: Any = Field(
         None,
@@ -46,16 +49,21 @@ class TraceFields(_Request):
             "items": {"enum": ["spawn", "reflect", "terminate"]},
         },
     )
-    inline: int = Field(
-        10_000, ge=0, le=MAX_INLINE, description="records in the answer itself, at most"
-    )
 
     def options(self) -> dict[str, Any]:
         """The part that belongs to the config; its values are checked there."""
         return {name: getattr(self, name) for name in self.model_fields_set - {"inline"}}
 
 
-class SimulateFields(_Request):
+class TraceFields(RingFields):
+    """What is recorded, and how much of it comes with the answer."""
+
+    inline: int = Field(
+        10_000, ge=0, le=MAX_INLINE, description="records in the answer itself, at most"
+    )
+
+
+class SimulateFields(RequestBody):
     """A request to simulate, without its embeddings and sample keys."""
 
     model: ModelName = "default"
@@ -108,7 +116,7 @@ class RunRequest(RunFields):
     )
 
 
-class ModelFields(_Request):
+class ModelFields(RequestBody):
     """A request for a new, untrained model."""
 
     name: ModelName
@@ -119,7 +127,7 @@ class ModelFields(_Request):
     model_seed: int | None = Field(None, ge=0, le=MAX_SEED)
 
 
-class ReplayFields(_Request):
+class ReplayFields(RequestBody):
     """A request to simulate one sample of a run again."""
 
     sample: int = Field(ge=0, description="row in the run's request")
@@ -128,11 +136,13 @@ class ReplayFields(_Request):
     )
 
 
-class _Answer(BaseModel):
+class AnswerBody(BaseModel):
+    """What callers are told; there may be more members than are declared."""
+
     model_config = ConfigDict(extra="allow")
 
 
-class FaultView(_Answer):
+class FaultView(AnswerBody):
     """One thing that is wrong."""
 
     loc: list[str | int]
@@ -140,7 +150,7 @@ class FaultView(_Answer):
     got: Any = None
 
 
-class ProblemView(_Answer):
+class ProblemView(AnswerBody):
     """Why something was refused (RFC 9457)."""
 
     type: str
@@ -150,7 +160,7 @@ class ProblemView(_Answer):
     errors: list[FaultView]
 
 
-class RunModel(_Answer):
+class RunModel(AnswerBody):
     """The model of a run."""
 
     name: str
@@ -159,7 +169,7 @@ class RunModel(_Answer):
     digest: str = Field(description="SHA-256 of its weights")
 
 
-class TraceAnswer(_Answer):
+class TraceAnswer(AnswerBody):
     """Exact counts of the trace's records, and the first of the records themselves."""
 
     totals: dict[KindName, int]
@@ -170,7 +180,7 @@ class TraceAnswer(_Answer):
     url: str | None
 
 
-class Timing(_Answer):
+class Timing(AnswerBody):
     """Where the time went."""
 
     queue_ms: float
@@ -179,7 +189,7 @@ class Timing(_Answer):
     flow_steps_per_second: float | None
 
 
-class SimulateAnswer(_Answer):
+class SimulateAnswer(AnswerBody):
     """Everything that a simulation gives."""
 
     run_id: str
@@ -194,7 +204,7 @@ class SimulateAnswer(_Answer):
     warnings: list[str]
 
 
-class EstimateAnswer(_Answer):
+class EstimateAnswer(AnswerBody):
     """What a simulation would cost; nothing was run."""
 
     model: RunModel
@@ -206,7 +216,7 @@ class EstimateAnswer(_Answer):
     warnings: list[str]
 
 
-class Progress(_Answer):
+class Progress(AnswerBody):
     """How far a run is."""
 
     samples: int
@@ -215,7 +225,7 @@ class Progress(_Answer):
     fraction: float
 
 
-class RunDataset(_Answer):
+class RunDataset(AnswerBody):
     """The part of a dataset that a run took its embeddings from."""
 
     name: str
@@ -223,10 +233,18 @@ class RunDataset(_Answer):
     rows: list[int] = Field(description="from this row to before that one")
 
 
-class RunView(_Answer):
+class TrialReference(AnswerBody):
+    """The experiment that a run belongs to."""
+
+    experiment_id: str
+    trial: int
+
+
+class RunView(AnswerBody):
     """A run as a resource."""
 
     run_id: str
+    kind: RunKind
     state: RunState
     model: RunModel
     dataset: RunDataset | None
@@ -244,17 +262,18 @@ class RunView(_Answer):
     warnings: list[str]
     error: ProblemView | None
     bytes: int
+    experiment: TrialReference | None
     url: str
 
 
-class RunPage(_Answer):
+class RunPage(AnswerBody):
     """Some runs, newest first."""
 
     items: list[RunView]
     next_cursor: str | None
 
 
-class ModelView(_Answer):
+class ModelView(AnswerBody):
     """A model."""
 
     name: str
@@ -267,14 +286,14 @@ class ModelView(_Answer):
     url: str
 
 
-class ModelPage(_Answer):
+class ModelPage(AnswerBody):
     """Some models, newest first."""
 
     items: list[ModelView]
     next_cursor: str | None
 
 
-class DatasetView(_Answer):
+class DatasetView(AnswerBody):
     """A dataset."""
 
     name: str
@@ -287,14 +306,14 @@ class DatasetView(_Answer):
     url: str
 
 
-class DatasetPage(_Answer):
+class DatasetPage(AnswerBody):
     """Some datasets, newest first."""
 
     items: list[DatasetView]
     next_cursor: str | None
 
 
-class SystemView(_Answer):
+class SystemView(AnswerBody):
     """What the server is made of, and how it is."""
 
     state: str

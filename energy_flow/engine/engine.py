@@ -156,7 +156,7 @@ class Engine:
         """
         config, samples = request.config, len(request.sample_keys)
         self.check(config, samples, streams=request.streams)
-        bound = flow_steps_bound(config, samples)
+        bound = flow_steps_bound(config, samples - request.first_sample)
         with self._lock:
             if self._state != "running":
                 raise EngineUnavailable(f"the engine is {self._state}")
@@ -183,9 +183,20 @@ class Engine:
     def cancel(self, run_id: str) -> bool:
         """Asks a run to end within a step; false when there is none of this id."""
         with self._lock:
-            found = [run for run in self._queue if run.request.run_id == run_id and not run.ended]
+            found = self._unended(run_id)
             for run in found:
                 run.cancelled = True
+            self._lock.notify_all()
+        return bool(found)
+
+    def pause(self, run_id: str) -> bool:
+        """Lets a run end the chunks that it has started and start no other; it then hears
+        ``RunPaused``. False when there is none of this id.
+        """
+        with self._lock:
+            found = self._unended(run_id)
+            for run in found:
+                run.paused = True
             self._lock.notify_all()
         return bool(found)
 
@@ -241,6 +252,9 @@ class Engine:
                 out_of_memory_splits=progress.splits,
             )
 
+    def _unended(self, run_id: str) -> list[Run]:
+        return [run for run in self._queue if run.request.run_id == run_id and not run.ended]
+
     def _queued_bound(self) -> int:
         return sum(run.bound for run in self._queue if not run.started)
 
@@ -285,8 +299,10 @@ class Engine:
                 self._pools.break_off(run, verdict)
 
     def _may_enter(self, run: Run) -> bool:
-        """Once it drains, only runs that have started go on, also in its last round."""
-        return run.started or self._state == "running"
+        """Once it drains, only runs that have started go on, also in its last round; none that is
+        paused does.
+        """
+        return not run.paused and (run.started or self._state == "running")
 
     def _publish(self) -> None:
         """Forgets runs that have ended, and says what is in the pools."""

@@ -42,6 +42,9 @@ class RunRequest:
         deadline: on the clock of ``time.monotonic()``, or none.
         streams: the listener takes chunks as they end, so that the results of the whole run need
             never be in memory at once.
+        first_sample: the first one to simulate; those before it have been done. Embeddings and
+            sample keys are those of the whole run all the same.
+        chunk_samples: most samples of a chunk; by default, as many as suit the device.
     """
 
     run_id: str
@@ -53,6 +56,8 @@ class RunRequest:
     outputs: tuple[str, ...] = ("surface",)
     deadline: float | None = None
     streams: bool = False
+    first_sample: int = 0
+    chunk_samples: int | None = None
 
 
 class RunListener:
@@ -78,4 +83,5 @@ class RunListener:
         """The run has ended; exactly once, after all else.
 
         ``EngineUnavailable`` says that the engine stopped first: the run may be sent again.
+        After ``RunPaused`` it may be sent again from the first sample that has not come.
         """

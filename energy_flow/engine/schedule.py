@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from energy_flow.config import FlowConfig
 from energy_flow.engine.request import RunListener, RunRequest
-from energy_flow.errors import DeadlineExceeded, EnergyFlowError, RunCancelled
+from energy_flow.errors import DeadlineExceeded, EnergyFlowError, RunCancelled, RunPaused
 from energy_flow.footprint import footprint
 from energy_flow.result import SimulationResult
 
@@ -91,7 +91,7 @@ class Run:
     Attributes:
         next_sample: first sample that has not entered a pool. delivered: first sample whose
             results the listener has not had. flow_steps: done so far.
-        cancelled: set by any thread.
+        cancelled, paused: set by any thread.
     """
 
     request: RunRequest
@@ -105,11 +105,15 @@ class Run:
     in_flight: int = 0
     started: bool = False
     cancelled: bool = False
+    paused: bool = False
     ended: bool = False
     waiting: dict[int, SimulationResult] = field(default_factory=dict)
     again: list[Chunk] = field(default_factory=list)
     _read: Future[NDArray[np.float32]] | None = None
     _read_range: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        self.next_sample = self.delivered = self.done_samples = self.request.first_sample
 
     @property
     def samples(self) -> int:
@@ -128,6 +132,8 @@ class Run:
         deadline = self.request.deadline
         if deadline is not None and time.monotonic() >= deadline:
             return DeadlineExceeded(f"run {self.request.run_id} passed its deadline")
+        if self.paused and not self.in_flight:
+            return RunPaused(f"run {self.request.run_id} was paused")
         return None
 
     def next_chunk(self, device: str, limit_bytes: int | None) -> Chunk:
@@ -135,6 +141,8 @@ class Run:
         if self.again:
             return self.again[0]
         size = chunk_samples(self.request.config, device, limit_bytes)
+        if self.request.chunk_samples is not None:
+            size = min(size, self.request.chunk_samples)
         return Chunk(self, self.next_sample, min(self.next_sample + size, self.samples))
 
     def taken(self, chunk: Chunk) -> None:

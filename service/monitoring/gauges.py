@@ -13,8 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from service.experiments.states import State
 from service.monitoring.instruments import PREFIX
-from service.store.catalog import ENDED, UNFINISHED
 
 if TYPE_CHECKING:
     from service.lifecycle import Service
@@ -112,9 +112,15 @@ class StateCollector(Collector):
         service = self._service
         runs = GaugeMetricFamily(f"{PREFIX}_runs", "Runs that are kept.", labels=["state"])
         counted = service.archive.catalog.count_by_state()
-        for state in (*UNFINISHED, *ENDED):
+        experiments = GaugeMetricFamily(
+            f"{PREFIX}_experiments", "Experiments that are kept.", labels=["state"]
+        )
+        experiments_counted = service.experiments.store.count_by_state()
+        for state in State:
             runs.add_metric([state], counted.get(state, 0))
+            experiments.add_metric([state], experiments_counted.get(state, 0))
         yield runs
+        yield experiments
         models = service.models.newest_first()
         loaded = sum(model.processor is not None for model in models)
         yield _gauge("models", "Models that are registered.", len(models))

@@ -18,8 +18,8 @@ from service.dependencies import (
     idempotency,
     media_type,
     read_body,
+    read_object,
 )
-from service.embeddings import read_json
 from service.json_answers import JsonAnswer
 from service.model_upload import ModelUpload
 from service.openapi import REFUSALS, file_body, model_body
@@ -43,13 +43,8 @@ MEDIA_TYPES = {"json": JSON, "safetensors": "application/octet-stream"}
 async def create_model(request: Request, service: ServiceDep) -> Response:
     """Makes an untrained model, durably; with Idempotency-Key, once however often it is sent."""
     body = await read_body(request)
-    if media_type(request) != JSON:
-        said = f"Content-Type is {media_type(request) or 'missing'}; known is {JSON}"
-        raise Problem(415, said, headers={"Accept-Post": JSON})
+    document = await read_object(request, body)
     key = idempotency(request, body)
-    document = await asyncio.to_thread(read_json, body)
-    if not isinstance(document, dict):
-        raise Problem(400, "the body must be a JSON object")
     given = {name: value for name, value in document.items() if value is not None}
     fields, faults = validate(ModelFields, given)
     if faults:

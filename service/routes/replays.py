@@ -9,12 +9,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.comparison import Side, comparison_answer
-from service.dependencies import ServiceDep, media_type, read_body
-from service.embeddings import read_json
+from service.dependencies import ServiceDep, read_body, read_object
 from service.json_answers import JsonAnswer
 from service.openapi import REFUSALS
 from service.orders import JSON, validate
-from service.problems import Problem, invalid, not_found
+from service.problems import invalid, not_found
 from service.routes.runs import find_ended_run
 from service.schemas import ReplayFields
 
@@ -41,13 +40,7 @@ async def replay_sample(run_id: str, request: Request, service: ServiceDep) -> R
     the first record at which it does not.
     """
     body = await read_body(request)
-    if media_type(request) != JSON:
-        said = f"Content-Type is {media_type(request) or 'missing'}; known is {JSON}"
-        raise Problem(415, said, headers={"Accept-Post": JSON})
-    document = await asyncio.to_thread(read_json, body)
-    if not isinstance(document, dict):
-        raise Problem(400, "the body must be a JSON object")
-    fields, faults = validate(ReplayFields, document)
+    fields, faults = validate(ReplayFields, await read_object(request, body))
     if faults:
         raise invalid(faults)
     row = await find_ended_run(service, run_id)

@@ -17,8 +17,8 @@ from service.json_answers import JsonAnswer
 from service.lifecycle import Service
 from service.live_run import Keeping
 from service.openapi import REFUSALS, run_body
-from service.problems import conflict, invalid, not_found
-from service.schemas import RunFields, RunPage, RunState, RunView
+from service.problems import Problem, conflict, invalid, not_found
+from service.schemas import RunFields, RunKind, RunPage, RunState, RunView
 from service.store.catalog import ENDED, UNFINISHED
 from service.store.tables import RunRow
 from service.taking_orders import take_order
@@ -63,10 +63,20 @@ async def list_runs(
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
     cursor: str | None = None,
     state: RunState | None = None,
+    kind: RunKind | None = None,
+    experiment: Annotated[str | None, Query(description="id or name")] = None,
 ) -> Response:
     """Runs, newest first."""
     before = None if cursor is None else cursors.decode(cursor, 1)[0]
-    rows = await asyncio.to_thread(service.archive.catalog.page, limit + 1, before, state)
+    of = None if experiment is None else await service.experiments.find(experiment)
+    rows = await asyncio.to_thread(
+        service.archive.catalog.page,
+        limit + 1,
+        before,
+        state=state,
+        kind=kind,
+        experiment_id=None if of is None else of.experiment_id,
+    )
     page = rows[:limit]
     following = cursors.encode(page[-1].position) if len(rows) > limit else None
     items = [run_answer(row, service.runs.find(row.run_id)) for row in page]
@@ -85,6 +95,7 @@ async def delete_run(run_id: str, service: ServiceDep) -> Response:
     """Removes a run that has ended, with all its files."""
     if not await asyncio.to_thread(service.archive.discard, run_id, *ENDED):
         row = await find_run(service, run_id)
+        _refuse_trial(row, "delete")
         raise conflict("delete a run", row.state, ENDED)
     return Response(status_code=204)
 
@@ -95,6 +106,8 @@ async def cancel_run(run_id: str, service: ServiceDep) -> Response:
     live = service.runs.find(run_id)
     if live is not None and live.keeping is Keeping.ANSWER:
         raise not_found(f"run {run_id!r}")
+    if live is None or live.keeping is Keeping.STORE:
+        _refuse_trial(await find_run(service, run_id), "cancel")
     cancelling = live is not None and service.runs.cancel(live)
     if live is not None:
         with contextlib.suppress(TimeoutError):
@@ -132,6 +145,14 @@ async def list_samples(
     samples = await asyncio.to_thread(folder.samples, first, limit + 1)
     following = cursors.encode(first + limit) if len(samples) > limit else None
     return JsonAnswer({"items": samples[:limit], "next_cursor": following})
+
+
+def _refuse_trial(row: RunRow, action: str) -> None:
+    """Raises 409 for what is done with an experiment as a whole."""
+    if row.experiment_id is not None:
+        url = f"/v1/experiments/{row.experiment_id}"
+        said = f"the run is trial {row.trial} of the experiment {url}; {action} that"
+        raise Problem(409, said, extra={"state": row.state, "experiment": url})
 
 
 async def find_run(service: Service, run_id: str) -> RunRow:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import WithJsonSchema
 from starlette.responses import FileResponse, Response, StreamingResponse
 
@@ -26,6 +26,7 @@ from energy_flow.trace.formats import (
 from energy_flow.trace.records import KINDS
 from service import cursors
 from service.dependencies import ServiceDep, choose_format
+from service.lifecycle import Service
 from service.openapi import REFUSALS
 from service.problems import invalid, not_found
 from service.routes.runs import find_run
@@ -48,11 +49,10 @@ _Indices = Annotated[
 ]
 
 
-@router.get("/{run_id}/trace", response_class=Response, responses=REFUSALS)
-async def read_trace(
-    run_id: str,
-    request: Request,
-    service: ServiceDep,
+@dataclass(frozen=True, slots=True)
+class TraceQuery:
+    """Which records are asked for, and in which format."""
+
     trace_format: Annotated[
         str | None,
         Query(
@@ -60,18 +60,26 @@ async def read_trace(
             description="parquet, arrow, ndjson, csv, perfetto; else by Accept",
             json_schema_extra={"enum": ["parquet", "arrow", "ndjson", "csv", "perfetto"]},
         ),
-    ] = None,
-    kind: Annotated[list[_Kinds] | None, Query(description=f"{', '.join(KINDS)}; {_MANY}")] = None,
-    sample: Annotated[list[_Indices] | None, Query(description=_MANY)] = None,
-    flow: Annotated[list[_Indices] | None, Query(description=_MANY)] = None,
-    step_from: Annotated[int | None, Query(description="first step")] = None,
-    step_to: Annotated[int | None, Query(description="last step")] = None,
-    limit: Annotated[
-        int | None, Query(ge=1, le=MOST_RECORDS, description="records, at most")
-    ] = None,
+    ] = None
+    kind: Annotated[list[_Kinds] | None, Query(description=f"{', '.join(KINDS)}; {_MANY}")] = None
+    sample: Annotated[list[_Indices] | None, Query(description=_MANY)] = None
+    flow: Annotated[list[_Indices] | None, Query(description=_MANY)] = None
+    step_from: Annotated[int | None, Query(description="first step")] = None
+    step_to: Annotated[int | None, Query(description="last step")] = None
+    limit: Annotated[int | None, Query(ge=1, le=MOST_RECORDS, description="records, at most")] = (
+        None
+    )
     cursor: Annotated[
         str | None, Query(description="of an earlier answer: only what came after it")
-    ] = None,
+    ] = None
+
+
+TraceQueryDep = Annotated[TraceQuery, Depends()]
+
+
+@router.get("/{run_id}/trace", response_class=Response, responses=REFUSALS)
+async def read_trace(
+    run_id: str, request: Request, service: ServiceDep, query: TraceQueryDep
 ) -> Response:
     """Records sorted by (sample, seq); of a run that goes on, of the samples that have ended.
 
@@ -79,18 +87,28 @@ async def read_trace(
     whether none will. Of a run that has ended, all of it as Parquet is the stored file: with a
     strong ETag, and in ranges, so that a download can be resumed.
     """
+    return await trace_of(run_id, request, service, query)
 
+
+async def trace_of(run_id: str, request: Request, service: Service, query: TraceQuery) -> Response:
+    """What :func:`read_trace` answers about a run.
+
+    Raises:
+        Problem: 404, 406 or 422.
+    """
     media_types = {name: known.media_type for name, known in FORMATS.items()}
-    chosen = choose_format(trace_format, request.headers.get("accept", ""), media_types, "a trace")
-    kinds = _names(kind)
-    samples, flows = _numbers("sample", sample), _numbers("flow", flow)
-    after = None if cursor is None else cursors.decode(cursor, 2)
+    chosen = choose_format(
+        query.trace_format, request.headers.get("accept", ""), media_types, "a trace"
+    )
+    kinds, limit = _names(query.kind), query.limit
+    samples, flows = _numbers("sample", query.sample), _numbers("flow", query.flow)
+    after = None if query.cursor is None else cursors.decode(query.cursor, 2)
     keep = TraceFilter(
         kinds=kinds,
         samples=samples,
         flows=flows,
-        step_from=step_from,
-        step_to=step_to,
+        step_from=query.step_from,
+        step_to=query.step_to,
         after=None if after is None else (after[0], after[1]),
     )
     # The state first: what has ended by then is in the files that are listed next.

@@ -107,6 +107,7 @@ class RunArchive:
         *,
         unsaved: RunRow | None = None,
         safe: bool = True,
+        is_trial: bool = False,
         **columns: Any,
     ) -> None:
         """Ends a run with what it has.
@@ -114,10 +115,12 @@ class RunArchive:
         Args:
             unsaved: its row, where it has none yet.
             safe: wait until all of it is safely on the disk; else :meth:`make_safe` has to follow.
+            is_trial: it stays as long as its experiment, and is not counted among what may go.
             columns: of its row, ``state`` among them.
         """
         size = self.folder(run_id).seal(summary.samples_done, summary.documents, safe=safe)
-        self._make_room(size)
+        if not is_trial:
+            self._make_room(size)
         columns = {
             "ended_at": time.time(),
             "samples_done": summary.samples_done,
@@ -134,7 +137,8 @@ class RunArchive:
             for name, value in columns.items():
                 setattr(unsaved, name, value)
             self.catalog.add(unsaved)
-        self._change_bytes(size)
+        if not is_trial:
+            self._change_bytes(size)
 
     def make_safe(self, run_ids: Sequence[str], *, sync: bool = True) -> None:
         """Waits until ended runs are safely on the disk, and notes it.
@@ -148,12 +152,14 @@ class RunArchive:
                 self.folder(run_id).make_safe()
         self.catalog.note_safe(run_ids)
 
-    def empty(self, run_id: str, error: Mapping[str, Any], last_event_id: int = 0) -> None:
+    def empty(
+        self, run_id: str, error: Mapping[str, Any], last_event_id: int = 0, state: str = "failed"
+    ) -> None:
         """Ends a run that could not be stored: its files go, what remains is the reason."""
         self.folder(run_id).remove()
         self.catalog.change(
             run_id,
-            state="failed",
+            state=state,
             error=error,
             ended_at=time.time(),
             samples_done=0,

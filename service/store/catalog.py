@@ -14,6 +14,9 @@ from service.store.tables import RunRow
 ENDED = ("succeeded", "failed", "cancelled")
 UNFINISHED = ("queued", "running")
 
+_OF_ITS_OWN = RunRow.experiment_id.is_(None)
+"""What is done with runs is not done with trials: their experiment sees to them."""
+
 
 class RunCatalog:
     """The table of runs. Rows that it returns are detached: changing one changes nothing."""
@@ -40,29 +43,44 @@ class RunCatalog:
         """The run that was made with that key."""
         return self._one(RunRow.idempotency_key == idempotency_key)
 
-    def page(self, limit: int, before: int | None, state: str | None) -> list[RunRow]:
+    def page(
+        self,
+        limit: int,
+        before: int | None,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        experiment_id: str | None = None,
+    ) -> list[RunRow]:
         """Runs, newest first, from those that arrived before a position."""
         query = select(RunRow).order_by(RunRow.position.desc()).limit(limit)
         if before is not None:
             query = query.where(RunRow.position < before)
-        if state is not None:
-            query = query.where(RunRow.state == state)
+        asked = ((RunRow.state, state), (RunRow.kind, kind), (RunRow.experiment_id, experiment_id))
+        for column, value in asked:
+            if value is not None:
+                query = query.where(column == value)
         with self._database.session() as session:
             return list(session.scalars(query))
 
-    def change(self, run_id: str, **values: Any) -> None:
-        """Sets columns of a run."""
-        with self._database.session() as session:
+    def change(self, run_id: str, *, durable: bool = False, **values: Any) -> None:
+        """Sets columns of a run.
+
+        Args:
+            durable: it survives a power cut.
+        """
+        with self._database.session(durable=durable) as session:
             session.execute(update(RunRow).where(RunRow.run_id == run_id).values(**values))
 
     def remove(self, run_id: str, *states: str) -> tuple[int, str | None] | None:
-        """Removes a run, if it is in one of the states (any, when none is named).
+        """Removes a run, if it is in one of the states (any, when none is named) and no
+        trial.
 
         Returns:
             the bytes that it had, and the digest of the dataset that it needed, if it did;
             ``None`` when there was none to remove.
         """
-        statement = delete(RunRow).where(RunRow.run_id == run_id)
+        statement = delete(RunRow).where(RunRow.run_id == run_id, _OF_ITS_OWN)
         if states:
             statement = statement.where(RunRow.state.in_(states))
         with self._database.session() as session:
@@ -71,8 +89,12 @@ class RunCatalog:
             return None if found is None else (found.bytes, found.dataset_digest)
 
     def unfinished(self) -> list[RunRow]:
-        """Runs that have not ended, oldest first."""
-        query = select(RunRow).where(RunRow.state.in_(UNFINISHED)).order_by(RunRow.position.asc())
+        """Runs that have not ended, oldest first; no trials."""
+        query = (
+            select(RunRow)
+            .where(RunRow.state.in_(UNFINISHED), _OF_ITS_OWN)
+            .order_by(RunRow.position.asc())
+        )
         with self._database.session() as session:
             return list(session.scalars(query))
 
@@ -82,8 +104,10 @@ class RunCatalog:
             return set(session.scalars(select(RunRow.run_id)))
 
     def ended_bytes(self) -> int:
-        """Bytes that ended runs take."""
-        query = select(func.coalesce(func.sum(RunRow.bytes), 0)).where(RunRow.state.in_(ENDED))
+        """Bytes that ended runs take; without trials."""
+        query = select(func.coalesce(func.sum(RunRow.bytes), 0)).where(
+            RunRow.state.in_(ENDED), _OF_ITS_OWN
+        )
         with self._database.session() as session:
             return int(session.scalar(query) or 0)
 
@@ -99,10 +123,10 @@ class RunCatalog:
             return list(session.scalars(query))
 
     def oldest_ended(self) -> RunRow | None:
-        """The run that ended first."""
+        """The run that ended first; no trial."""
         query = (
             select(RunRow)
-            .where(RunRow.state.in_(ENDED))
+            .where(RunRow.state.in_(ENDED), _OF_ITS_OWN)
             .order_by(RunRow.ended_at.asc(), RunRow.position.asc())
             .limit(1)
         )

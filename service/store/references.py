@@ -11,28 +11,33 @@ from sqlalchemy.orm import Session
 
 from service.problems import Problem
 from service.store.catalog import UNFINISHED
-from service.store.tables import DatasetContentRow, DatasetRow, RunRow
+from service.store.tables import DatasetContentRow, DatasetRow, ExperimentRow, RunRow
 
 # Of those that are in the way, so many are named.
 MOST_NAMED = 5
 
 
 def check_dataset_unused(session: Session, name: str) -> None:
-    """Refuses to remove a dataset that something has yet to read under its name.
+    """Refuses to remove a dataset that something has yet to read under its name, or an experiment
+    is about.
 
     Raises:
         Problem: 409, naming what that is.
     """
-    _check(f"the dataset {name!r}", _unfinished_runs(session, RunRow.dataset == name))
+    users = _unfinished_runs(session, RunRow.dataset == name)
+    users += _experiments(session, ExperimentRow.dataset == name)
+    _check(f"the dataset {name!r}", users)
 
 
 def check_model_unused(session: Session, name: str) -> None:
-    """Refuses to remove a model that something has yet to use.
+    """Refuses to remove a model that something has yet to use, or an experiment is about.
 
     Raises:
         Problem: 409, naming what that is.
     """
-    _check(f"the model {name!r}", _unfinished_runs(session, RunRow.model == name))
+    users = _unfinished_runs(session, RunRow.model == name)
+    users += _experiments(session, ExperimentRow.model == name)
+    _check(f"the model {name!r}", users)
 
 
 def unreferenced() -> ColumnElement[bool]:
@@ -47,11 +52,21 @@ def unreferenced() -> ColumnElement[bool]:
 def _unfinished_runs(session: Session, condition: ColumnElement[bool]) -> list[str]:
     query = (
         select(RunRow.run_id)
-        .where(condition, RunRow.state.in_(UNFINISHED))
+        .where(condition, RunRow.state.in_(UNFINISHED), RunRow.experiment_id.is_(None))
         .order_by(RunRow.position)
         .limit(MOST_NAMED)
     )
     return [f"run {run_id}" for run_id in session.scalars(query)]
+
+
+def _experiments(session: Session, condition: ColumnElement[bool]) -> list[str]:
+    query = (
+        select(ExperimentRow.name)
+        .where(condition)
+        .order_by(ExperimentRow.position)
+        .limit(MOST_NAMED)
+    )
+    return [f"experiment {name}" for name in session.scalars(query)]
 
 
 def _check(what: str, users: list[str]) -> None:

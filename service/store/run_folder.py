@@ -7,11 +7,12 @@ their names. After a crash, what the lines say is kept. Finished folders never c
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import orjson
@@ -98,6 +99,8 @@ class RunFolder:
         outputs: Mapping[str, NDArray[Any]],
         trace: Any,
         line: Mapping[str, Any],
+        *,
+        safe: bool = False,
     ) -> None:
         """Adds a chunk of samples; they come in order.
 
@@ -107,23 +110,38 @@ class RunFolder:
             outputs: arrays whose first axis is the chunk's samples.
             trace: anything with ``columns``, or ``None`` where nothing is recorded.
             line: JSON data about the chunk.
+            safe: wait until it is safely on the disk, and write the line only then; otherwise that
+                is settled for all files together, when the run ends.
         """
         for name, array in outputs.items():
             with self._output(name, unfinished=True).open("ab") as file:
                 if file.tell() == 0:
                     file.write(npy_header(array.dtype, (samples, *array.shape[1:])))
                 file.write(np.ascontiguousarray(array).data)
+                _settle(file, safe)
         if trace is not None and len(trace.columns["seq"]):
             folder = self.path / TRACE_PARTS
             folder.mkdir(exist_ok=True)
             part = folder / f"{first_sample:012d}.parquet"
-            # Safe or not is settled for all files together, when the run ends.
-            write_file(part, lambda file: write_parquet(trace, file), sync=False)
+            write_file(part, lambda file: write_parquet(trace, file), sync=safe)
+            if safe:
+                sync(folder)
+        if safe:
+            sync(self.path)
         with (self.path / CHUNKS).open("ab") as file:
+            is_first = file.tell() == 0
             file.write(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+            _settle(file, safe)
+        if safe and is_first:
+            sync(self.path)
 
     def chunks(self) -> Iterator[dict[str, Any]]:
         """The lines of the complete chunks, in order."""
+        for record, _ in self._lines():
+            yield record
+
+    def _lines(self) -> Iterator[tuple[dict[str, Any], int]]:
+        """The lines of the complete chunks, and where in the file each ends."""
         try:
             file = (self.path / CHUNKS).open("rb")
         except FileNotFoundError:
@@ -133,7 +151,14 @@ class RunFolder:
                 # A crash can cut the last line short.
                 if not line.endswith(b"\n"):
                     return
-                yield orjson.loads(line)
+                try:
+                    record = orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    # A power cut can leave holes in it.
+                    if file.read(1):
+                        raise
+                    return
+                yield record, file.tell()
 
     def samples(self, first: int, count: int) -> list[dict[str, Any]]:
         """What is noted of some samples, from a row on."""
@@ -187,6 +212,28 @@ class RunFolder:
             if any(held < rows for held in rows_held):
                 break
             sound.append(line)
+        return sound
+
+    def rewind(self) -> list[dict[str, Any]]:
+        """After an interruption: drops what is not of a sound chunk, so that a run can go on.
+
+        Returns:
+            the lines of the sound chunks.
+        """
+        sound = self.sound_chunks()
+        rows = sum(len(line["samples"]) for line in sound)
+        for path in self.path.glob(f"*.npy{UNFINISHED}"):
+            if rows == 0:
+                path.unlink()
+            else:
+                shape, dtype = _read_header(path)
+                os.truncate(path, NPY_HEADER_BYTES + rows * _row_bytes(shape, dtype))
+        for part in (self.path / TRACE_PARTS).glob("*"):
+            if part.name.endswith(UNFINISHED) or int(part.stem) >= rows:
+                part.unlink()
+        ends = [end for _, end in self._lines()]
+        if (self.path / CHUNKS).exists():
+            os.truncate(self.path / CHUNKS, ends[len(sound) - 1] if sound else 0)
         return sound
 
     def size(self) -> int:
@@ -256,8 +303,8 @@ class RunFolder:
         folder, whole = self.path / TRACE_PARTS, self.path / TRACE
         if not folder.exists():
             return
-        whole.unlink(missing_ok=True)
-        parts = [part for part in self.trace_parts() if int(part.stem) < rows]
+        # Also, its only part may have got its name already, and then there is none.
+        parts = [part for part in sorted(folder.glob("*.parquet")) if int(part.stem) < rows]
         if len(parts) == 1:
             parts[0].replace(whole)
         elif parts:
@@ -267,6 +314,12 @@ class RunFolder:
 
     def _output(self, name: str, *, unfinished: bool) -> Path:
         return self.path / f"{name}.npy{UNFINISHED if unfinished else ''}"
+
+
+def _settle(file: IO[bytes], safe: bool) -> None:
+    if safe:
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _cut(path: Path, rows: int) -> None:

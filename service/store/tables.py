@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Float,
     ForeignKey,
+    Index,
     Integer,
     String,
     UniqueConstraint,
@@ -38,13 +39,18 @@ class RunRow(Table):
     __tablename__ = "runs"
     __table_args__ = (
         UniqueConstraint("idempotency_key", name="runs_idempotency_key"),
+        UniqueConstraint("experiment_id", "trial", name="runs_trial"),
+        # A list of some of the runs, newest first, reads no others.
+        Index("ix_runs_state", "state", "position"),
+        Index("ix_runs_kind", "kind", "position"),
+        Index("ix_runs_experiment_state", "experiment_id", "state"),
         {"sqlite_autoincrement": True},
     )
 
     position: Mapped[int] = mapped_column(_Position, primary_key=True, autoincrement=True)
     run_id: Mapped[str] = mapped_column(String(64), unique=True)
     kind: Mapped[str] = mapped_column(String(16))
-    state: Mapped[str] = mapped_column(String(16), index=True)
+    state: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[float] = mapped_column(Float)
     started_at: Mapped[float | None] = mapped_column(Float)
     ended_at: Mapped[float | None] = mapped_column(Float, index=True)
@@ -66,6 +72,54 @@ class RunRow(Table):
     error: Mapped[dict[str, Any] | None] = mapped_column(_Json)
     bytes: Mapped[int] = mapped_column(BigInteger)
     safe: Mapped[bool] = mapped_column(Boolean)
+    last_event_id: Mapped[int] = mapped_column(BigInteger)
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    idempotency_digest: Mapped[str | None] = mapped_column(String(64))
+    experiment_id: Mapped[str | None] = mapped_column(String(64))
+    trial: Mapped[int | None] = mapped_column(Integer)
+
+
+class ExperimentRow(Table):
+    """An experiment. Its trials are runs, which have its id and their number in it.
+
+    ``request`` is what was asked for; ``samples`` are those of each trial, ``dataset_from`` the
+    first row. ``cancelling`` says that it was cancelled, before all of it has ended. Once it has,
+    ``counts`` says how many trials are in each state, and ``samples_done`` and ``flow_steps`` are
+    those of all trials. ``last_event_id`` is beyond any that was told.
+    """
+
+    __tablename__ = "experiments"
+    __table_args__ = (
+        UniqueConstraint("idempotency_key", name="experiments_idempotency_key"),
+        Index("ix_experiments_state", "state", "position"),
+        Index("ix_experiments_kind", "kind", "position"),
+        {"sqlite_autoincrement": True},
+    )
+
+    position: Mapped[int] = mapped_column(_Position, primary_key=True, autoincrement=True)
+    experiment_id: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    cancelling: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[float] = mapped_column(Float)
+    started_at: Mapped[float | None] = mapped_column(Float)
+    ended_at: Mapped[float | None] = mapped_column(Float)
+    model: Mapped[str] = mapped_column(String(64), index=True)
+    model_digest: Mapped[str] = mapped_column(String(64))
+    trained: Mapped[bool] = mapped_column(Boolean)
+    coord_version: Mapped[int] = mapped_column(Integer)
+    dataset: Mapped[str] = mapped_column(String(64), index=True)
+    dataset_digest: Mapped[str] = mapped_column(String(64))
+    dataset_from: Mapped[int] = mapped_column(BigInteger)
+    samples: Mapped[int] = mapped_column(BigInteger)
+    trials: Mapped[int] = mapped_column(Integer)
+    request: Mapped[dict[str, Any]] = mapped_column(_Json)
+    counts: Mapped[dict[str, int] | None] = mapped_column(_Json)
+    samples_done: Mapped[int] = mapped_column(BigInteger)
+    flow_steps: Mapped[int] = mapped_column(BigInteger)
+    warnings: Mapped[list[str]] = mapped_column(_Json)
+    error: Mapped[dict[str, Any] | None] = mapped_column(_Json)
     last_event_id: Mapped[int] = mapped_column(BigInteger)
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     idempotency_digest: Mapped[str | None] = mapped_column(String(64))

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.service.experiments_of import put_dataset
 from tests.service.servers import LIMIT_SECONDS, serving, until
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -20,6 +23,7 @@ def test_the_server_keeps_to_its_document(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     # Generated models can be large and runs many; what waits is bounded.
     with serving(tmp_path / "data", max_queued_flow_steps=2_000_000) as running:
+        put_dataset(running.client, "sentences", 6)
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"),
             str(running.client.base_url.join("/openapi.json")),

@@ -1,0 +1,1 @@
+"""Experiments: named, durable pieces of work that expand into trials and survive a crash."""

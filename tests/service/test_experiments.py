@@ -1,0 +1,345 @@
+"""Experiments as a resource: made, followed, paused, resumed, cancelled, removed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from tests.service.experiments_of import (
+    act,
+    done,
+    ended,
+    kept,
+    look,
+    put_dataset,
+    reached,
+    start,
+    trials,
+)
+from tests.service.servers import TINY, serving, until
+
+ROWS = 3000
+LONG: dict[str, Any] = {"dataset": "many", "chunk_samples": 5}
+"""Takes long enough to be met while it is running."""
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with serving(tmp_path_factory.mktemp("experiments")) as server:
+        put_dataset(server.client, "few", 6)
+        put_dataset(server.client, "many", ROWS)
+        yield server.client
+
+
+def test_a_sweep_is_carried_out_trial_by_trial(client: httpx.Client) -> None:
+    grid: dict[str, list[Any]] = {"noise_std": [0.1, 0.2], "spawn.mode": ["off", "threshold"]}
+    fields: dict[str, Any] = {
+        "name": "grid",
+        "dataset": "few",
+        "rows": [1, 5],
+        "outputs": ["surface", "hits"],
+    }
+    made = start(client, **fields, sweep={"grid": grid}, seeds=[3, 4], options={"max_steps": 3})
+    assert made["state"] == "queued"
+    assert made["trials"]["total"] == 8
+    assert made["dataset"]["rows"] == [1, 5]
+    assert made["fields"] == ["noise_std", "spawn.mode"]
+    assert made["url"] == f"/v1/experiments/{made['experiment_id']}"
+    over = ended(client, "grid")
+    assert over["state"] == "succeeded"
+    assert over["trials"]["succeeded"] == 8
+    assert over["progress"]["samples_done"] == over["progress"]["samples"] == 8 * 4
+    assert over["created_at"] <= over["started_at"] <= over["ended_at"]
+    assert look(client, made["experiment_id"]) == over
+    expected = [
+        ({"noise_std": noise, "spawn.mode": mode}, seed)
+        for noise in grid["noise_std"]
+        for mode in grid["spawn.mode"]
+        for seed in (3, 4)
+    ]
+    found = trials(client, "grid")
+    assert [(trial["parameters"], trial["seed"]) for trial in found] == expected
+    assert [trial["trial"] for trial in found] == list(range(8))
+    assert client.get(f"{over['url']}/trials/5").json() == found[5]
+    assert client.get(f"{over['url']}/trials/8").status_code == 404
+
+
+def test_a_trial_is_a_run_and_equals_one(client: httpx.Client) -> None:
+    options = {"noise_std": 0.3, "spawn.threshold": 0.1, "trace.capacity": 50}
+    start(
+        client,
+        name="one",
+        dataset="many",
+        rows=[700, 790],
+        options={"noise_std": 0.3, "spawn.threshold": 0.1},
+        trace={"capacity": 50},
+        outputs=["surface", "planes", "hits", "embedding"],
+        seeds=[9],
+        chunk_samples=7,
+    )
+    ended(client, "one")
+    (trial,) = trials(client, "one")
+    run = client.get(trial["run_url"]).json()
+    assert run["kind"] == "trial"
+    assert run["experiment"]["trial"] == 0
+    body: dict[str, Any] = {
+        "dataset": "many",
+        "rows": [700, 790],
+        "options": options,
+        "outputs": ["surface", "planes", "hits", "embedding"],
+        "seed": 9,
+    }
+    answer = client.post("/v1/runs", json=body)
+    assert answer.status_code == 202, answer.text
+    url, run_id = answer.json()["url"], answer.json()["run_id"]
+    until(lambda: client.get(url).json()["state"] == "succeeded")
+    for name in body["outputs"]:
+        path = f"outputs/{name}?format=npy"
+        same = [client.get(f"{one}/{path}").content for one in (trial["run_url"], url)]
+        assert same[0] == same[1]
+    traces = [client.get(f"{one}/trace?format=ndjson").text for one in (trial["run_url"], url)]
+    assert traces[0] == traces[1] == client.get(f"{trial['url']}/trace?format=ndjson").text
+    part = client.get(f"{trial['url']}/trace?format=ndjson&kind=spawn&limit=3").text.splitlines()
+    assert [orjson.loads(line)["kind"] for line in part] == ["spawn"] * 3
+    compared = client.get(f"{trial['run_url']}/compare/{run_id}").json()
+    assert len(compared["samples"]) == 90
+    assert all(sample["first_difference"] is None for sample in compared["samples"])
+    replayed = client.post(f"{trial['run_url']}/replay", json={"sample": 4}).json()
+    assert replayed["agrees"]
+
+
+def test_pause_resume_and_cancel(client: httpx.Client) -> None:
+    start(client, name="long", **LONG, seeds=[1, 2, 3], max_parallel=2)
+    done(client, "long", 30)
+    paused = act(client, "long", "pause")
+    assert paused["state"] == "paused"
+    assert paused["trials"]["running"] == 0
+    assert paused["trials"]["paused"] == 2
+    assert paused["progress"]["seconds_left"] is None
+    before = trials(client, "long")
+    assert [trial["state"] for trial in before] == ["paused", "paused", "queued"]
+    for trial in before[:2]:
+        assert 0 < trial["samples_done"] < ROWS
+        assert trial["samples_done"] % 5 == 0
+        assert trial["metrics"]["initial"] == 16 * trial["samples_done"]
+        lines = client.get(f"{trial['url']}/trace?format=ndjson").text.splitlines()
+        assert len(lines) == sum(trial["trace"]["recorded"].values())
+    refused = client.post("/v1/experiments/long/pause")
+    assert refused.status_code == 409
+    assert refused.json()["allowed"] == ["queued", "running"]
+    assert refused.json()["transitions"] == ["running", "cancelled"]
+    # Nothing moves meanwhile.
+    assert trials(client, "long") == before
+    assert act(client, "long", "resume")["state"] == "running"
+    assert client.post("/v1/experiments/long/resume").status_code == 409
+    more = done(client, "long", paused["progress"]["samples_done"] + 30)
+    assert more["progress"]["seconds_left"] > 0
+    assert client.delete("/v1/experiments/long").status_code == 409
+    cancelled = act(client, "long", "cancel")
+    cancelled = reached(client, "long", "cancelled")
+    assert cancelled["trials"]["cancelled"] == 3
+    found = trials(client, "long")
+    assert [trial["state"] for trial in found] == ["cancelled"] * 3
+    assert found[0]["samples_done"] > before[0]["samples_done"]
+    surface = client.get(f"{found[0]['run_url']}/outputs/surface?format=npy").content
+    assert len(np.load(io.BytesIO(surface))) == found[0]["samples_done"]
+    assert found[2]["samples_done"] == 0
+    again = client.post("/v1/experiments/long/cancel")
+    assert again.status_code == 409
+    assert again.json()["allowed"] == ["queued", "running", "paused"]
+    assert again.json()["transitions"] == []
+
+
+def test_a_paused_experiment_can_be_cancelled(client: httpx.Client) -> None:
+    start(client, name="stuck", **LONG)
+    done(client, "stuck", 10)
+    act(client, "stuck", "pause")
+    act(client, "stuck", "cancel")
+    assert reached(client, "stuck", "cancelled")["trials"]["cancelled"] == 1
+    assert 0 < trials(client, "stuck")[0]["samples_done"] < ROWS
+
+
+def test_pausing_changes_no_result(client: httpx.Client) -> None:
+    fields = {"dataset": "many", "rows": [0, 200], "chunk_samples": 5, "outputs": ["surface"]}
+    start(client, name="straight", **fields)
+    ended(client, "straight")
+    start(client, name="halting", **fields)
+    for samples in (5, 60):
+        done(client, "halting", samples)
+        act(client, "halting", "pause")
+        act(client, "halting", "resume")
+    assert ended(client, "halting")["state"] == "succeeded"
+    assert kept(client, "halting") == kept(client, "straight")
+
+
+def test_all_faults_are_told_at_once_and_nothing_is_left(client: httpx.Client) -> None:
+    before = len(client.get("/v1/experiments").json()["items"])
+    body = {
+        "name": "faulty",
+        "dataset": "few",
+        "rows": [3, 9],
+        "seeds": [1, 1],
+        "options": {"max_steps": 0, "noise_on_z": True},
+        "sweep": {
+            "grid": {"noise_std": [0.1, -1, "much"], "lattice_width": [4], "noise_on_z": [True]},
+            "depth": 3,
+        },
+        "max_parallel": 0,
+        "priority": 1,
+    }
+    answer = client.post("/v1/experiments", json=body)
+    assert answer.status_code == 422
+    places = {tuple(fault["loc"]) for fault in answer.json()["errors"]}
+    assert places >= {
+        ("rows",),
+        ("seeds", 1),
+        ("sweep", "grid", "lattice_width"),
+        ("sweep", "grid", "noise_on_z"),
+        ("sweep", "depth"),
+        ("max_parallel",),
+        ("priority",),
+    }
+    del body["sweep"]
+    body |= {"rows": [0, 3], "seeds": [1], "max_parallel": 1, "options": {}}
+    del body["priority"]
+    body["sweep"] = {"grid": {"noise_std": [0.1, -1, "much"], "spawn.threshold": [0.1, 9]}}
+    answer = client.post("/v1/experiments", json=body)
+    places = {tuple(fault["loc"]) for fault in answer.json()["errors"]}
+    assert places == {("sweep", "grid", "noise_std", 1), ("sweep", "grid", "noise_std", 2)}
+    assert len(client.get("/v1/experiments").json()["items"]) == before
+    assert client.get("/v1/experiments/faulty").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "place"),
+    [
+        ({"dataset": "none"}, 404, ["dataset"]),
+        ({"model": "none"}, 404, ["model"]),
+        ({"kind": "train"}, 422, ["kind"]),
+        ({"sweep": {"random": {"noise_std": {"low": 1}}, "count": 2}}, 422, None),
+        ({"sweep": {"grid": {"noise_std": [0.1]}, "random": {}}}, 422, ["sweep"]),
+        ({"seeds": []}, 422, ["seeds"]),
+        ({"seeds": list(range(10_001))}, 422, ["sweep"]),
+        ({"options": {"deterministic": True}, "seeds": [1]}, 422, ["seeds", 0]),
+        ({"name": "no such/name"}, 422, ["name"]),
+    ],
+)
+def test_what_is_refused(
+    client: httpx.Client, fields: dict[str, Any], status: int, place: list[str] | None
+) -> None:
+    answer = client.post("/v1/experiments", json={"name": "bad", "dataset": "few", **fields})
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    if place is not None:
+        assert answer.json()["errors"][0]["loc"] == place
+
+
+def test_names_are_unique_and_a_key_makes_one(client: httpx.Client) -> None:
+    content = orjson.dumps({"name": "once", "dataset": "few"})
+    headers = {"content-type": "application/json", "idempotency-key": "one experiment"}
+
+    def send(_: int) -> httpx.Response:
+        return client.post("/v1/experiments", content=content, headers=headers)
+
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(send, range(4)))
+    assert [answer.status_code for answer in answers] == [201] * 4
+    assert len({answer.json()["experiment_id"] for answer in answers}) == 1
+    replayed = [answer.headers.get("idempotency-replayed") for answer in answers]
+    assert replayed.count("true") == 3
+    taken = client.post("/v1/experiments", json={"name": "once", "dataset": "few"})
+    assert taken.status_code == 409
+    other = orjson.dumps({"name": "twice", "dataset": "few"})
+    assert client.post("/v1/experiments", content=other, headers=headers).status_code == 422
+
+
+def test_what_an_experiment_needs_stays(client: httpx.Client) -> None:
+    put_dataset(client, "needed", 4)
+    config = {"config": {name: int(value) for name, value in (field.split("=") for field in TINY)}}
+    assert client.post("/v1/models", json={"name": "needed", **config}).status_code == 201
+    start(client, name="needing", dataset="needed", model="needed")
+    ended(client, "needing")
+    for kind in ("datasets", "models"):
+        refused = client.delete(f"/v1/{kind}/needed")
+        assert refused.status_code == 409
+        assert refused.json()["users"] == ["experiment needing"]
+    (trial,) = trials(client, "needing")
+    for answer in (client.delete(trial["run_url"]), client.post(f"{trial['run_url']}/cancel")):
+        assert answer.status_code == 409
+        assert look(client, "needing")["url"] in answer.json()["detail"]
+    assert client.delete("/v1/experiments/needing").status_code == 204
+    assert client.get("/v1/experiments/needing").status_code == 404
+    assert client.get(trial["run_url"]).status_code == 404
+    for kind in ("datasets", "models"):
+        assert client.delete(f"/v1/{kind}/needed").status_code == 204
+
+
+def test_lists_are_filtered_and_in_pages(client: httpx.Client) -> None:
+    for name in ("list-a", "list-b", "list-c"):
+        start(client, name=name, dataset="few", seeds=[1, 2, 3])
+        ended(client, name)
+    page = client.get("/v1/experiments?state=succeeded&kind=simulate&limit=2").json()
+    assert [item["name"] for item in page["items"]] == ["list-c", "list-b"]
+    rest = client.get("/v1/experiments", params={"cursor": page["next_cursor"], "limit": 1}).json()
+    assert [item["name"] for item in rest["items"]] == ["list-a"]
+    assert client.get("/v1/experiments?kind=train").json()["items"] == []
+    first = client.get("/v1/experiments/list-b/trials?limit=2").json()
+    second = client.get(
+        "/v1/experiments/list-b/trials", params={"cursor": first["next_cursor"]}
+    ).json()
+    assert [trial["trial"] for trial in first["items"] + second["items"]] == [0, 1, 2]
+    assert second["next_cursor"] is None
+    assert client.get("/v1/experiments/list-b/trials?state=failed").json()["items"] == []
+    runs = client.get("/v1/runs?kind=trial&state=succeeded&experiment=list-b").json()["items"]
+    assert [run["experiment"]["trial"] for run in runs] == [2, 1, 0]
+    assert client.get("/v1/runs?experiment=nobody").status_code == 404
+
+
+def test_results_as_tables(client: httpx.Client) -> None:
+    sweep = {"grid": {"noise_std": [0.1, 0.4]}}
+    start(client, name="table", dataset="few", sweep=sweep, seeds=[1, 2, 3])
+    ended(client, "table")
+    url = "/v1/experiments/table/results"
+    told = client.get(url).json()
+    assert [row["trial"] for row in told["rows"]] == list(range(6))
+    assert told["columns"][:5] == ["trial", "state", "seed", "run_id", "noise_std"]
+    found = trials(client, "table")
+    for row, trial in zip(told["rows"], found, strict=True):
+        assert list(row) == told["columns"]
+        assert row["noise_std"] == trial["parameters"]["noise_std"]
+        assert row["terminated.plane"] == trial["metrics"]["terminated"]["plane"]
+        assert row["compute_ms"] == trial["timing"]["compute_ms"]
+        assert row["error"] is None
+    table = pq.read_table(io.BytesIO(client.get(f"{url}?format=parquet").content))
+    assert table.column_names == told["columns"]
+    assert table["reflected"].to_pylist() == [row["reflected"] for row in told["rows"]]
+    lines = client.get(url, headers={"accept": "text/csv"}).text.splitlines()
+    assert lines[0].split(",") == told["columns"]
+    assert len(lines) == 7
+    points = client.get(f"{url}?of=points").json()
+    assert [row["noise_std"] for row in points["rows"]] == [0.1, 0.4]
+    assert [row["seeds"] for row in points["rows"]] == [3, 3]
+    for place, row in enumerate(points["rows"]):
+        values = [one["reflected"] for one in told["rows"][3 * place : 3 * place + 3]]
+        assert row["reflected.mean"] == pytest.approx(np.mean(values), rel=1e-12)
+        assert row["reflected.std"] == pytest.approx(np.std(values, ddof=1), rel=1e-12)
+    assert client.get(f"{url}?format=xml").status_code == 406
+
+
+def test_a_removed_experiment_leaves_nothing(client: httpx.Client) -> None:
+    made = start(client, name="gone", dataset="few", seeds=[1, 2])
+    ended(client, "gone")
+    ids = {trial["run_id"] for trial in trials(client, "gone")}
+    assert client.delete(made["url"]).status_code == 204
+    assert not ids & {run["run_id"] for run in client.get("/v1/runs?limit=1000").json()["items"]}
+    again = start(client, name="gone", dataset="few")
+    assert again["experiment_id"] != made["experiment_id"]
+    ended(client, "gone")
