@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.service.experiments_of import put_dataset
 from tests.service.servers import LIMIT_SECONDS, serving, until
 
