@@ -41,6 +41,7 @@ def experiment_answer(row: ExperimentRow, live: LiveExperiment | None) -> dict[s
         "fields": request["fields"],
         "trials": _counts(row) if live is None else live.trial_counts(),
         "progress": _progress(row) if live is None else live.progress(),
+        "last_event_id": row.last_event_id if live is None else live.events.last_id,
         "error": row.error,
         "warnings": row.warnings,
         "url": experiment_url(row.experiment_id),

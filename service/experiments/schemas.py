@@ -155,6 +155,9 @@ class ExperimentView(AnswerBody):
     fields: list[str]
     trials: TrialCounts
     progress: ExperimentProgress
+    last_event_id: int = Field(
+        description="of its newest event; events after it are those of what happens from now on"
+    )
     error: ProblemView | None
     warnings: list[str]
     url: str
