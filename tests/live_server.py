@@ -53,11 +53,14 @@ class LiveServer:
 
 
 @contextmanager
-def live_server(folder: Path, flags: Sequence[str] = TINY_FLAGS) -> Iterator[LiveServer]:
-    """A server on a free port, ready for work, until the block ends."""
+def live_server(
+    folder: Path, flags: Sequence[str] = TINY_FLAGS, port: int = 0
+) -> Iterator[LiveServer]:
+    """A server, on a free port unless one is given, ready for work, until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
-    command = energy_flow("serve", "--port", "0", "--data-dir", str(folder / "data"), *flags)
+    at = ("--port", str(port), "--data-dir", str(folder / "data"))
+    command = energy_flow("serve", *at, *flags)
     with (
         log.open("wb") as errors,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,

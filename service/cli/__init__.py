@@ -12,7 +12,7 @@ from importlib.metadata import version as installed_version
 
 import typer
 
-from service.cli import runs
+from service.cli import experiments, runs
 from service.cli.failures import EXIT_FAILED, CommandFailed
 from service.cli.serve import serve
 from service.cli.simulate import simulate
@@ -31,6 +31,7 @@ app.command()(serve)
 app.command()(simulate)
 app.command()(trace)
 app.command()(train)
+app.add_typer(experiments.app, name="experiment")
 app.add_typer(runs.app, name="runs")
 
 

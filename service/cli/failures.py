@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 SERVER_EXTRA = "pip install 'energy-flow[server]'"
 

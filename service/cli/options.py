@@ -15,5 +15,8 @@ ApiKey = Annotated[
     str | None, typer.Option("--api-key", envvar=API_KEY_ENV, help="The server's API key.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, nothing else.")]
+ExperimentName = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT", help="Name or id of the experiment.")
+]
 
-__all__ = ["API_KEY_ENV", "DEFAULT_URL", "ApiKey", "AsJson", "Url"]
+__all__ = ["API_KEY_ENV", "DEFAULT_URL", "ApiKey", "AsJson", "ExperimentName", "Url"]

@@ -12,7 +12,7 @@ from service.cli.failures import CommandFailed
 from service.cli.job import Job
 from service.cli.outcome import Outcome
 from service.cli.terminal import activity
-from service.client import Conflict, FlowClient, Run
+from service.client import Conflict, FlowClient, Retry, Run
 
 
 def simulate(job: Job, *, url: str, model: str | None, api_key: str | None) -> Outcome:
@@ -70,14 +70,14 @@ def simulate(job: Job, *, url: str, model: str | None, api_key: str | None) -> O
     return Outcome(outputs, report, write_trace, write_picture)
 
 
-def open_client(url: str, api_key: str | None) -> FlowClient:
+def open_client(url: str, api_key: str | None, retry: Retry | None = None) -> FlowClient:
     """A client for the address.
 
     Raises:
         CommandFailed: it is none.
     """
     try:
-        return FlowClient(url, api_key=api_key)
+        return FlowClient(url, api_key=api_key, retry=retry)
     except ValueError as error:
         raise CommandFailed(f"--url: {error}") from None
 

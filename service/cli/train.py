@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.assignments import parse_assignments
-from service.cli.failures import EXIT_USAGE, CommandFailed, needing_server_extra
+from service.cli.failures import EXIT_INTERRUPTED, CommandFailed, needing_server_extra
 from service.cli.options import AsJson
 from service.cli.terminal import activity, print_json, print_note, print_text
+from service.cli.toml_file import read_toml
 
 if TYPE_CHECKING:
     from energy_flow.training import Trainer
-
-EXIT_INTERRUPTED = 130
 
 
 def train(
@@ -46,12 +44,7 @@ def train(
 
     Stops cleanly when interrupted (Ctrl-C); with --resume it goes on as if it had never stopped.
     """
-    if not config.is_file():
-        raise CommandFailed(f"there is no file {config}")
-    try:
-        fields = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"{config} is not TOML: {error}", EXIT_USAGE) from None
+    fields = read_toml(config)
     with needing_server_extra("training"):
         from energy_flow.errors import EnergyFlowError
     try:

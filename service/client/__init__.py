@@ -29,7 +29,13 @@ from service.client.errors import (
     UnsupportedMedia,
 )
 from service.client.events import RunEvent
-from service.client.exchange import NO_RETRY, Retry
+from service.client.exchange import NO_RETRY, PATIENT, Retry
+from service.client.experiments import (
+    Experiment,
+    ExperimentEvent,
+    ExperimentResults,
+    Trial,
+)
 from service.client.lookback import Comparison, Difference, Replay, SampleComparison
 from service.client.results import Estimate, Memory, Metrics, Model, Run, Simulation
 from service.client.trace import KINDS, Trace, TraceRecords
@@ -37,6 +43,7 @@ from service.client.trace import KINDS, Trace, TraceRecords
 __all__ = [
     "KINDS",
     "NO_RETRY",
+    "PATIENT",
     "AsyncFlowClient",
     "BadRequest",
     "Comparison",
@@ -44,6 +51,9 @@ __all__ = [
     "DeadlinePassed",
     "Difference",
     "Estimate",
+    "Experiment",
+    "ExperimentEvent",
+    "ExperimentResults",
     "FieldError",
     "FlowClient",
     "FlowClientError",
@@ -68,6 +78,7 @@ __all__ = [
     "TooLarge",
     "Trace",
     "TraceRecords",
+    "Trial",
     "Unauthorized",
     "UnexpectedAnswer",
     "Unprocessable",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from service.client import calls, dialogues
 from service.client.asynchronous_connection import AsyncConnection
+from service.client.asynchronous_experiments import AsyncExperiments
 from service.client.connection import DEFAULT_URL, client_arguments
 from service.client.events import RunEvent, Subscription
 from service.client.exchange import Retry, json_as, read_nothing
@@ -65,11 +67,17 @@ class AsyncFlowClient:
     ) -> None:
         arguments = client_arguments(url, api_key, timeout, connect_timeout)
         self._connection = AsyncConnection(arguments, retry or Retry(), transport)
+        self._experiments = AsyncExperiments(self._connection)
 
     @property
     def url(self) -> str:
         """Address of the server."""
         return self._connection.url
+
+    @property
+    def experiments(self) -> AsyncExperiments:
+        """Its experiments."""
+        return self._experiments
 
     async def aclose(self) -> None:
         """Closes the connections."""
@@ -201,7 +209,15 @@ class AsyncFlowClient:
             ResponseTimeout: the run has not ended in time.
         """
         return await self._connection.carry_out(
-            dialogues.wait_for_run(run_id, self._connection.retry, on_progress, timeout_seconds)
+            dialogues.wait_until_ended(
+                f"run {run_id}",
+                calls.at("runs", run_id),
+                run_from_json,
+                self._connection.retry,
+                replace(self._connection.retry, unreachable=True),
+                on_progress,
+                timeout_seconds,
+            )
         )
 
     def events(self, run_id: str, *, last_event_id: str | None = None) -> AsyncIterator[RunEvent]:

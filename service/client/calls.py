@@ -189,6 +189,24 @@ def create_model(
     return replace(request, headers=headers, repeatable=True)
 
 
+def create_experiment(document: Mapping[str, Any], idempotency_key: str | None) -> Request:
+    """A request for an experiment, which makes only one however often it is sent."""
+    request = post(at("experiments"), document)
+    key = idempotency_key if idempotency_key is not None else uuid4().hex
+    return replace(request, headers={**request.headers, "idempotency-key": key}, repeatable=True)
+
+
+def results(experiment: str, of: str, cursor: str | None) -> Request:
+    """A request for rows of an experiment's results."""
+    return get(at("experiments", experiment, "results"), format="json", of=of, cursor=cursor)
+
+
+def results_file(experiment: str, to: Path, format: str, of: str) -> Request:
+    """A request for an experiment's results as a file."""
+    request = get(at("experiments", experiment, "results"), "*/*", format=format, of=of)
+    return replace(request, save_to=to)
+
+
 def read_npy(reply: Reply) -> NDArray[Any]:
     """The array in a ``.npy`` answer; nothing is ever unpickled.
 

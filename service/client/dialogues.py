@@ -1,11 +1,11 @@
-"""What takes more than one request: waiting for a run, for a server, reading lists page by page."""
+"""What takes more than one request: waiting for work, for a server, reading lists page by page."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from service.client import calls
 from service.client.errors import ResponseTimeout, UnexpectedAnswer
@@ -20,7 +20,8 @@ from service.client.exchange import (
     json_as,
     read_json,
 )
-from service.client.results import Run, run_from_json
+from service.client.experiments import ExperimentResults, results_from_pages
+from service.client.results import object_from_json
 
 T = TypeVar("T")
 
@@ -33,33 +34,53 @@ def polling_delays(first: float = 0.05, longest: float = 1.0) -> Iterator[float]
         delay = min(delay * 1.5, longest)
 
 
-def wait_for_run(
-    run_id: str,
-    retry: Retry,
-    on_progress: Callable[[Run], object] | None,
+class Work(Protocol):
+    """What a server carries to an end: a run, an experiment."""
+
+    @property
+    def state(self) -> str:
+        """One of its states."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is in a state that it never leaves."""
+        ...
+
+
+W = TypeVar("W", bound=Work)
+
+
+def wait_until_ended(
+    what: str,
+    path: str,
+    read: Callable[[Any], W],
+    first: Retry,
+    later: Retry,
+    on_progress: Callable[[W], object] | None,
     timeout: float | None,
-) -> Dialogue[Run]:
-    """Looks at a run until it has ended.
+) -> Dialogue[W]:
+    """Looks at work until it has ended.
+
+    Args:
+        what: its name, for an error.
+        path: where it is.
+        first: how to ask for it the first time, when it is not yet known to be there.
+        later: how to ask after that: a server that restarts goes on with its work.
 
     Raises:
         ResponseTimeout: ``timeout`` seconds have passed.
     """
     started = time.monotonic()
-    seen: Run | None = None
+    seen: W | None = None
     for delay in polling_delays():
-        run = yield from ask(
-            calls.get(calls.at("runs", run_id)),
-            json_as(run_from_json),
-            retry,
-            # A server that restarts goes on with the run, so its absence is borne for a while.
-            reconnect=seen is not None,
-        )
-        if on_progress is not None and run != seen:
-            on_progress(run)
-        if run.ended:
-            return run
-        seen = run
-        yield Pause(_within(delay, started, timeout, f"run {run_id} is still {run.state}"))
+        work = yield from ask(calls.get(path), json_as(read), first if seen is None else later)
+        if on_progress is not None and work != seen:
+            on_progress(work)
+        if work.ended:
+            return work
+        seen = work
+        yield Pause(_within(delay, started, timeout, f"{what} is still {work.state}"))
     raise AssertionError("polling goes on until something ends it")
 
 
@@ -116,3 +137,16 @@ def page_of(read: Callable[[Any], T]) -> Callable[[Reply], Page[T]]:
         return Page(tuple(read(item) for item in data["items"]), data.get("next_cursor"))
 
     return read_page
+
+
+def experiment_results(experiment: str, of: str, retry: Retry) -> Dialogue[ExperimentResults]:
+    """Reads all pages of an experiment's results."""
+    pages: list[Any] = []
+    cursor: str | None = None
+    while not pages or cursor is not None:
+        page = yield from ask(
+            calls.results(experiment, of, cursor), json_as(object_from_json), retry
+        )
+        pages.append(page)
+        cursor = page.get("next_cursor")
+    return results_from_pages(of, pages)

@@ -1,18 +1,28 @@
-"""Server-sent events of a run, and how to go on after the connection breaks."""
+"""Server-sent events of work on a server, and how to go on after the connection breaks."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from service.client.exchange import Lost, Reply, Request, Retry, read_problem
+from service.client.errors import FlowClientError
+from service.client.exchange import (
+    BUSY_STATUSES,
+    GATEWAY_STATUSES,
+    Lost,
+    Reply,
+    Request,
+    Retry,
+    read_problem,
+)
 
 ENDED_STATES = frozenset({"succeeded", "failed", "cancelled"})
-"""States of a run that it never leaves."""
+"""States of a run, an experiment or a trial that it never leaves."""
 
 # A carriage return at the very end may be the first half of a line end, so it must wait.
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
@@ -20,7 +30,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
 
 @dataclass(frozen=True, slots=True)
 class RunEvent:
-    """One event of a run.
+    """One event of a run, or of an experiment as it comes over the wire.
 
     Attributes:
         id: what the server resumes after, or ``None``.
@@ -34,7 +44,7 @@ class RunEvent:
 
     @property
     def ended(self) -> bool:
-        """Whether the run has ended and no further event follows."""
+        """Whether what it tells of has ended and no further event follows."""
         return (
             self.event == "state"
             and isinstance(self.data, dict)
@@ -108,20 +118,32 @@ class EventParser:
 
 
 class Subscription:
-    """A run's event stream across any number of connections.
+    """An event stream across any number of connections.
 
-    A client sends :meth:`request`, feeds the body to :meth:`feed` and, unless the run is then
+    A client sends :meth:`request`, feeds the body to :meth:`feed` and, unless all is then
     :attr:`over`, waits :meth:`reconnect_after` and sends the request again.
+
+    Args:
+        on_connection: told why there is no connection, before every wait for one, and ``None``
+            once there is one again.
 
     Attributes:
         over: whether there is nothing more to come.
     """
 
-    def __init__(self, path: str, retry: Retry, last_event_id: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        retry: Retry,
+        last_event_id: str | None = None,
+        on_connection: Callable[[FlowClientError | None], object] | None = None,
+    ) -> None:
         self._path = path
         self._retry = retry
         self._failures = 0
+        self._failing_since = 0.0
         self._parser = EventParser(last_id=last_event_id)
+        self._on_connection = on_connection
         self.over = False
 
     def request(self) -> Request:
@@ -134,6 +156,8 @@ class Subscription:
 
     def feed(self, chunk: bytes) -> Iterator[RunEvent]:
         """Takes bytes of the stream; any of them prove the connection good."""
+        if self._failures and self._on_connection is not None:
+            self._on_connection(None)
         self._failures = 0
         for event in self._parser.feed(chunk):
             self.over = self.over or event.ended
@@ -146,16 +170,21 @@ class Subscription:
             ProblemError: the server refuses.
             FlowClientError: it was tried often enough in a row.
         """
+        now = time.monotonic()
+        if not self._failures:
+            self._failing_since = now
         after = self._parser.retry_seconds
         if isinstance(ending, Lost):
             error = ending.error
         else:
             problem = read_problem(ending)
-            if problem.status not in (429, 503):
+            if problem.status not in BUSY_STATUSES | GATEWAY_STATUSES:
                 raise problem
             error, after = problem, problem.retry_after
-        wait = self._retry.wait(self._failures, after)
+        wait = self._retry.wait(self._failures, after, now - self._failing_since)
         if wait is None:
             raise error
+        if self._on_connection is not None:
+            self._on_connection(error)
         self._failures += 1
         return wait

@@ -8,6 +8,7 @@ The blocking and the asynchronous client differ only in how they carry these out
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -86,59 +87,77 @@ class Retry:
     The server's ``Retry-After`` decides the wait; without one it doubles from ``first_wait``.
 
     Attributes:
-        attempts: further tries after the first; 0 turns retrying off.
+        attempts: further tries after the first; 0 turns retrying off, ``None`` sets no limit.
         longest_wait: seconds; a server that asks for more is not waited for.
         first_wait: seconds.
+        away_seconds: of trying in vain, after which no other try is made; ``None`` sets no limit.
+        unreachable: whether to ask again, where that is safe, also while nobody answers at all, or
+            only a gateway does (502, 504), as when a server restarts.
     """
 
-    attempts: int = 3
+    attempts: int | None = 3
     longest_wait: float = 30.0
     first_wait: float = 0.25
+    away_seconds: float | None = None
+    unreachable: bool = False
 
-    def wait(self, attempt: int, retry_after: float | None = None) -> float | None:
-        """Seconds before try ``attempt`` + 1 (counted from 0), or ``None`` to give up."""
-        if attempt >= self.attempts:
+    def wait(
+        self, attempt: int, retry_after: float | None = None, tried_for: float = 0.0
+    ) -> float | None:
+        """Seconds before try ``attempt`` + 1 (counted from 0), or ``None`` to give up.
+
+        Args:
+            tried_for: seconds since the first failure.
+        """
+        if self.attempts is not None and attempt >= self.attempts:
+            return None
+        if self.away_seconds is not None and tried_for >= self.away_seconds:
             return None
         if retry_after is not None:
             return retry_after if retry_after <= self.longest_wait else None
-        doubled: float = self.first_wait * 2.0**attempt
+        # Beyond the longest wait long before; more doublings than that leave the range of floats.
+        doubled: float = self.first_wait * 2.0 ** min(attempt, 64)
         # Spread out, so that clients turned away together do not come back together.
         return min(doubled * random.uniform(1.0, 1.5), self.longest_wait)
 
 
 NO_RETRY = Retry(attempts=0)
 
+PATIENT = Retry(attempts=None, longest_wait=10.0, away_seconds=900.0, unreachable=True)
+"""Bears a server that is away for a quarter of an hour, for whoever follows work of hours."""
 
-def ask(
-    request: Request, read: Callable[[Reply], T], retry: Retry, *, reconnect: bool = False
-) -> Dialogue[T]:
+BUSY_STATUSES = frozenset({429, 503})
+GATEWAY_STATUSES = frozenset({502, 504})
+"""What a gateway answers in place of a server that it cannot reach."""
+
+
+def ask(request: Request, read: Callable[[Reply], T], retry: Retry) -> Dialogue[T]:
     """Sends a request until it is answered, within ``retry``, and parses the answer.
-
-    Args:
-        reconnect: also try again when the server cannot be reached at all, as one does that is
-            known to be restarting; by default that is told at once.
 
     Raises:
         ProblemError: the server refused.
         FlowClientError: it could not be reached.
     """
     attempt = 0
+    began = time.monotonic()
     while True:
         reply = yield request
         error: FlowClientError
-        wait: float | None = None
+        after: float | None = None
+        absent_is_borne = retry.unreachable and request.repeatable
         if isinstance(reply, Lost):
             error = reply.error
-            if reconnect or (request.repeatable and reply.broken):
-                wait = retry.wait(attempt)
+            again = absent_is_borne or (request.repeatable and reply.broken)
         else:
             assert reply is not None, "a request is answered by a reply"
             if 200 <= reply.status < 300:
                 return read(reply)
             problem = read_problem(reply)
-            error = problem
-            if reply.status in (429, 503):
-                wait = retry.wait(attempt, problem.retry_after)
+            error, after = problem, problem.retry_after
+            again = reply.status in BUSY_STATUSES or (
+                absent_is_borne and reply.status in GATEWAY_STATUSES
+            )
+        wait = retry.wait(attempt, after, time.monotonic() - began) if again else None
         if wait is None:
             raise error
         yield Pause(wait)

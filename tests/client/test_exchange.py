@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from service.client import (
     Overloaded,
     ProblemError,
     ResponseTimeout,
-    Retry,
     ServerUnavailable,
     ServerUnreachable,
     UnexpectedAnswer,
@@ -29,23 +28,7 @@ from service.client import (
 )
 from service.client.events import EventParser, RunEvent
 from service.client.exchange import parse_retry_after
-
-Handler = Callable[[httpx.Request], httpx.Response]
-
-QUICK = Retry(attempts=2, first_wait=0.001)
-
-
-def client_for(handler: Handler, retry: Retry = QUICK) -> FlowClient:
-    return FlowClient("http://server", retry=retry, transport=httpx.MockTransport(handler))
-
-
-def problem(status: int, headers: dict[str, str] | None = None, **members: Any) -> httpx.Response:
-    document = {"type": "about:blank", "title": "No", "status": status, "detail": "because"}
-    return httpx.Response(
-        status,
-        content=json.dumps({**document, **members}),
-        headers={"content-type": "application/problem+json", **(headers or {})},
-    )
+from tests.client.scripted import ATTEMPTS, QUICK, BrokenStream, Recorder, client_for, problem
 
 
 def run_document(state: str = "running", **members: Any) -> dict[str, Any]:
@@ -62,21 +45,6 @@ def run_document(state: str = "running", **members: Any) -> dict[str, Any]:
         "warnings": [],
         **members,
     }
-
-
-class Recorder:
-    """Answers requests one after the other and remembers them."""
-
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
-        self.answers = iter(answers)
-        self.requests: list[httpx.Request] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        answer = next(self.answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
 
 ESTIMATE = {"flows": 16, "predicted_bytes": 1, "flow_steps_bound": 64, "queue_wait_ms": None}
@@ -180,7 +148,7 @@ def test_retries_are_bounded() -> None:
     server = Recorder(*(problem(503) for _ in range(5)))
     with client_for(server) as client, pytest.raises(ServerUnavailable):
         client.system()
-    assert len(server.requests) == 1 + QUICK.attempts
+    assert len(server.requests) == 1 + ATTEMPTS
 
 
 def test_retries_can_be_turned_off() -> None:
@@ -351,21 +319,6 @@ def test_events_are_read_however_the_stream_is_cut(size: int) -> None:
     assert [event.ended for event in events] == [False, False, True]
 
 
-class BrokenStream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """Some bytes, and then the connection breaks."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield self.content
-        raise httpx.ReadError("reset")
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self.content
-        raise httpx.ReadError("reset")
-
-
 def event_server() -> Recorder:
     half = STREAM.index(b"id: 2") + 20
     return Recorder(
@@ -392,7 +345,7 @@ def test_events_give_up_when_the_server_stays_away() -> None:
     server = Recorder(*(httpx.ConnectError("refused") for _ in range(5)))
     with client_for(server) as client, pytest.raises(ServerUnreachable):
         list(client.events("r1"))
-    assert len(server.requests) == 1 + QUICK.attempts
+    assert len(server.requests) == 1 + ATTEMPTS
 
 
 def test_the_asynchronous_client_holds_the_same_dialogues() -> None:
