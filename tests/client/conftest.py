@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from service.client import FlowClient
 from tests.client.command_line import Caller
-from tests.live_server import LiveServer, live_server
+from tests.live_server import LIMIT_SECONDS, LiveServer, live_server
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def put_dataset(server: LiveServer, name: str, rows: NDArray[np.float32]) -> str
         f"{server.url}/v1/datasets/{name}",
         content=body.getvalue(),
         headers={"content-type": "application/x-npy"},
-        timeout=60,
+        timeout=LIMIT_SECONDS,
     )
     assert put.is_success, put.text
     return name

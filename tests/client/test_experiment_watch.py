@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pty
+import random
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,9 +137,12 @@ def test_events_are_complete_over_a_cut_connection(
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    """A port that no connection is given by chance while no server listens there."""
+    # Below those that systems give to connections.
+    for port in random.sample(range(20_000, 32_000), 1000):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("all ports are taken")
 
 
 def test_a_watch_outlives_the_server(tmp_path: Path, embeddings: NDArray[np.float32]) -> None:

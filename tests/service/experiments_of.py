@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import orjson
 
-from tests.service.servers import npy, rows, until
+from tests.service.servers import HeldEngine, npy, rows, samples_done, until
 
 NPY = {"content-type": "application/x-npy"}
 ENDED = ("succeeded", "failed", "cancelled")
@@ -43,7 +43,7 @@ def reached(client: httpx.Client, name: str, *states: str) -> dict[str, Any]:
         experiment = look(client, name)
         return experiment if experiment["state"] in states else None
 
-    found: dict[str, Any] = until(seen, 60)
+    found: dict[str, Any] = until(seen)
     return found
 
 
@@ -52,16 +52,21 @@ def ended(client: httpx.Client, name: str) -> dict[str, Any]:
     return reached(client, name, *ENDED)
 
 
-def done(client: httpx.Client, name: str, samples: int) -> dict[str, Any]:
-    """Waits until so many samples are done."""
+def advance(client: httpx.Client, engine: HeldEngine, name: str, samples: int) -> dict[str, Any]:
+    """Lets a held engine go on until so many samples have ended, and are kept."""
 
-    def seen() -> dict[str, Any] | None:
-        experiment = look(client, name)
-        assert experiment["state"] in ("queued", "running"), experiment
-        return experiment if experiment["progress"]["samples_done"] >= samples else None
+    def computed() -> int:
+        return sum(samples_done(client, trial["run_id"]) for trial in trials(client, name))
 
-    found: dict[str, Any] = until(seen, 60)
-    return found
+    engine.go_until(lambda: computed() >= samples)
+    until(lambda: look(client, name)["progress"]["samples_done"] >= samples)
+    return look(client, name)
+
+
+def quiet(client: httpx.Client, name: str) -> dict[str, Any]:
+    """Waits until no trial is at work."""
+    until(lambda: not look(client, name)["trials"]["running"])
+    return look(client, name)
 
 
 def act(client: httpx.Client, name: str, action: str) -> dict[str, Any]:
