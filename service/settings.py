@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     data_dir: Path = Field(
-        Path(".energy-flow"), description="where runs and models are kept; made if missing"
+        Path(".energy-flow"), description="where everything is kept; made if missing"
     )
     database_url: str | None = Field(
         None, description="SQLAlchemy URL of the index; SQLite in the data directory if unset"

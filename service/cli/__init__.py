@@ -12,7 +12,7 @@ from importlib.metadata import version as installed_version
 
 import typer
 
-from service.cli import experiments, runs
+from service.cli import datasets, experiments, models, runs
 from service.cli.failures import EXIT_FAILED, CommandFailed
 from service.cli.serve import serve
 from service.cli.simulate import simulate
@@ -33,6 +33,8 @@ app.command()(trace)
 app.command()(train)
 app.add_typer(experiments.app, name="experiment")
 app.add_typer(runs.app, name="runs")
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(models.app, name="model")
 
 
 @app.command()

@@ -44,18 +44,18 @@ class RowRange:
             raise CommandFailed(f"--rows takes A:B, counted from 0, not {text!r}", EXIT_USAGE)
         return cls(int(start), int(start) + 1)
 
-    def within(self, rows: int, path: Path) -> slice:
-        """The range as a slice of a file with so many rows.
+    def within(self, rows: int, what: object) -> slice:
+        """The range as a slice of something with so many rows.
 
         Raises:
-            CommandFailed: the file does not have these rows.
+            CommandFailed: it does not have these rows.
         """
         stop = rows if self.stop is None else self.stop
         if rows == 0:
-            raise CommandFailed(f"{path} has no rows")
+            raise CommandFailed(f"{what} has no rows")
         if not 0 <= self.start < stop <= rows:
             asked = f"{self.start}:{'' if self.stop is None else self.stop}"
-            raise CommandFailed(f"{path} has the rows 0:{rows}, and {asked} is not among them")
+            raise CommandFailed(f"{what} has the rows 0:{rows}, and {asked} is not among them")
         return slice(self.start, stop)
 
 

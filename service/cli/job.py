@@ -8,19 +8,38 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from service.cli.embeddings_file import RowRange
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to simulate, wherever that happens.
+    """How to simulate, wherever that happens.
+
+    Attributes:
+        fields: of the config, by dotted names.
+    """
+
+    fields: Mapping[str, Any]
+    seed: int | None
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileJob(Job):
+    """Rows of a file.
 
     Attributes:
         embeddings: [rows, dimension].
         sample_keys: one a row.
-        fields: of the config, by dotted names.
     """
 
     embeddings: NDArray[Any]
     sample_keys: list[int]
-    fields: Mapping[str, Any]
-    seed: int | None
-    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetJob(Job):
+    """Rows of a dataset that the server has."""
+
+    dataset: str
+    rows: RowRange

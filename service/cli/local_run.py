@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from service.cli.failures import EXIT_USAGE, CommandFailed, needing_server_extra
-from service.cli.job import Job
+from service.cli.job import FileJob
 from service.cli.outcome import Outcome
 from service.cli.terminal import activity
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PART_BYTES = 2**30
 
 
-def simulate(job: Job, *, preset: str | None, checkpoint: str | None, device: str) -> Outcome:
+def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device: str) -> Outcome:
     """Makes or loads the model and runs the job.
 
     Args:
@@ -86,7 +86,7 @@ def simulate(job: Job, *, preset: str | None, checkpoint: str | None, device: st
     )
 
 
-def _in_parts(processor: FlowProcessor, options: dict[str, Any], job: Job) -> SimulationResult:
+def _in_parts(processor: FlowProcessor, options: dict[str, Any], job: FileJob) -> SimulationResult:
     """Runs the rows a part at a time, so that a long file does not need more memory."""
     from energy_flow.footprint import footprint
     from energy_flow.result import SimulationResult
@@ -131,7 +131,7 @@ def _renumbered(result: SimulationResult, first: int) -> SimulationResult:
 
 
 def _model(
-    job: Job, preset: str | None, checkpoint: str | None, device: str
+    job: FileJob, preset: str | None, checkpoint: str | None, device: str
 ) -> tuple[FlowProcessor, dict[str, Any]]:
     """The model, and those of the job's fields that are options of the run."""
     from energy_flow import checkpoint as checkpoints
@@ -157,7 +157,7 @@ def _model(
     return processor, options
 
 
-def _check_dimension(job: Job, expected: int, *, fixed: bool = False) -> None:
+def _check_dimension(job: FileJob, expected: int, *, fixed: bool = False) -> None:
     """Told before a large model is made, and with what to do about it."""
     got = job.embeddings.shape[1]
     if got != expected:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from service.cli.failures import CommandFailed
+from service.cli.terminal import format_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +169,3 @@ def describe_time(timing: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     text = f"{timing['compute_ms'] / 1000:.2f} s for {metrics['flow_steps']:,} flow-steps"
     speed = timing.get("flow_steps_per_second")
     return f"{text}, {speed:,.0f} a second" if speed else text
-
-
-def format_bytes(count: float) -> str:
-    """Bytes in the unit that keeps the number short."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"

@@ -9,29 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from service.cli.failures import CommandFailed
-from service.cli.job import Job
+from service.cli.job import DatasetJob, FileJob
 from service.cli.outcome import Outcome
 from service.cli.terminal import activity
 from service.client import Conflict, FlowClient, Retry, Run
 
 
-def simulate(job: Job, *, url: str, model: str | None, api_key: str | None) -> Outcome:
+def simulate(
+    job: FileJob | DatasetJob, *, url: str, model: str | None, api_key: str | None
+) -> Outcome:
     """Queues the job, shows how far it is, and fetches what came out.
 
     Raises:
         CommandFailed: the address is none, or the run did not succeed.
         FlowClientError: the server refuses or cannot be reached.
     """
-    rows = len(job.embeddings)
     with open_client(url, api_key) as client:
-        with activity(f"{rows:,} rows to {client.url}") as shown:
+        source, keys = _source(client, job)
+        with activity(f"{len(keys):,} rows to {client.url}") as shown:
             run = client.submit_run(
-                job.embeddings,
-                options=job.fields,
-                seed=job.seed,
-                sample_keys=job.sample_keys,
-                outputs=job.outputs,
-                model=model,
+                **source, options=job.fields, seed=job.seed, outputs=job.outputs, model=model
             )
 
             def on_progress(run: Run) -> None:
@@ -54,7 +51,7 @@ def simulate(job: Job, *, url: str, model: str | None, api_key: str | None) -> O
                 for name in ("run_id", "model", "seed", "metrics", "trace", "timing", "warnings")
             },
             "url": client.url,
-            "sample_keys": job.sample_keys,
+            "sample_keys": keys,
             "memory": asdict(client.memory(run.run_id)),
             "samples": list(client.samples(run.run_id, page_size=1000)),
         }
@@ -68,6 +65,16 @@ def simulate(job: Job, *, url: str, model: str | None, api_key: str | None) -> O
             client.download_heat_map(run.run_id, path)
 
     return Outcome(outputs, report, write_trace, write_picture)
+
+
+def _source(client: FlowClient, job: FileJob | DatasetJob) -> tuple[dict[str, Any], list[int]]:
+    """What :meth:`FlowClient.submit_run` is told of the embeddings, and their sample keys."""
+    if isinstance(job, FileJob):
+        source = {"embeddings": job.embeddings, "sample_keys": job.sample_keys}
+        return source, job.sample_keys
+    part = job.rows.within(client.datasets.get(job.dataset).rows, f"the dataset {job.dataset}")
+    source = {"dataset": job.dataset, "rows": [part.start, part.stop]}
+    return source, list(range(part.start, part.stop))
 
 
 def open_client(url: str, api_key: str | None, retry: Retry | None = None) -> FlowClient:

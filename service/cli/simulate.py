@@ -11,7 +11,7 @@ from service.cli import local_run, remote_run
 from service.cli.assignments import parse_assignments
 from service.cli.embeddings_file import RowRange, read_rows
 from service.cli.failures import EXIT_USAGE, CommandFailed
-from service.cli.job import Job
+from service.cli.job import DatasetJob, FileJob
 from service.cli.options import ApiKey, AsJson
 from service.cli.outcome import summary
 from service.cli.terminal import print_json, print_text
@@ -21,13 +21,16 @@ OUTPUTS = ("surface", "planes", "hits", "embedding")
 
 def simulate(
     file: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="FILE", help="Embeddings: .npy, .safetensors or .jsonl, one row a sample."
+            metavar="[FILE]", help="Embeddings: .npy, .safetensors or .jsonl, one row a sample."
         ),
-    ],
+    ] = None,
     url: Annotated[
         str | None, typer.Option(help="Address of a server; without it, run here.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A dataset on the server, in place of FILE.")
     ] = None,
     rows: Annotated[
         str | None, typer.Option(metavar="A:B", help="Rows from A to before B, counted from 0.")
@@ -63,7 +66,7 @@ def simulate(
     as_json: AsJson = False,
     api_key: ApiKey = None,
 ) -> None:
-    """Simulate the embeddings in a file.
+    """Simulate the embeddings in a file, or in a dataset that a server has.
 
     Runs in this process, or on a server with --url. Rows keep their index in the file as their
     sample key, so any part of a file gives the same results as the whole.
@@ -74,9 +77,22 @@ def simulate(
             f"--output takes {', '.join(OUTPUTS)}, not {', '.join(unknown)}", EXIT_USAGE
         )
     wanted = tuple(dict.fromkeys([*(output or ["surface"]), *(["surface"] if out else [])]))
-    data = read_rows(file, RowRange.parse(rows), tensor)
-    job = Job(data.embeddings, data.sample_keys, parse_assignments(assignments or ()), seed, wanted)
+    if (file is None) == (dataset is None):
+        raise CommandFailed("give a FILE, or --dataset NAME and --url, one of them", EXIT_USAGE)
+    if file is None and tensor is not None:
+        raise CommandFailed("--tensor is for a FILE; a dataset has one", EXIT_USAGE)
+    part = RowRange.parse(rows)
+    fields = parse_assignments(assignments or ())
+    job: FileJob | DatasetJob
+    if file is not None:
+        data = read_rows(file, part, tensor)
+        job = FileJob(fields, seed, wanted, data.embeddings, data.sample_keys)
+    else:
+        assert dataset is not None
+        job = DatasetJob(fields, seed, wanted, dataset, part)
     if url is None:
+        if isinstance(job, DatasetJob):
+            raise CommandFailed("--dataset is on a server; say which with --url", EXIT_USAGE)
         outcome = local_run.simulate(job, preset=preset, checkpoint=model, device=device or "auto")
     else:
         for flag, value in (("--preset", preset), ("--device", device)):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -32,6 +33,15 @@ def print_note(text: str) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
 
 
+def format_bytes(count: float) -> str:
+    """Bytes in the unit that keeps the number short."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
 class Activity:
     """Tells how far a long command is: a bar on a terminal, now and then a line elsewhere."""
 
@@ -56,6 +66,18 @@ class Activity:
             print_note(text)
         else:
             self._progress.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def upload(file: Path) -> Iterator[Callable[[int, int], None]]:
+    """Shows on stderr how much of a file has been sent; yields what is to be told of it."""
+    with activity(f"sending {file}") as shown:
+
+        def on_progress(sent: int, size: int) -> None:
+            text = f"sent {format_bytes(sent)} of {format_bytes(size)}"
+            shown.advance(sent, size, text if sent < size else f"{text}; the server checks them")
+
+        yield on_progress
 
 
 @contextmanager

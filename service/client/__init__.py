@@ -7,6 +7,7 @@
 
 from service.client.asynchronous import AsyncFlowClient
 from service.client.blocking import FlowClient
+from service.client.datasets import Dataset
 from service.client.errors import (
     BadRequest,
     Conflict,
@@ -48,6 +49,7 @@ __all__ = [
     "BadRequest",
     "Comparison",
     "Conflict",
+    "Dataset",
     "DeadlinePassed",
     "Difference",
     "Estimate",

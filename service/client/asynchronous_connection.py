@@ -13,6 +13,7 @@ from service.client import calls, dialogues
 from service.client.connection import (
     EVENTS_TIMEOUT,
     ClientArguments,
+    file_pieces_async,
     lost,
     replacing,
     reply_of,
@@ -85,7 +86,7 @@ class AsyncConnection:
         """Events until there are no more, over as many connections as that takes."""
         while not subscription.over:
             ending: Reply | Lost = stream_ended(self._http.base_url)
-            arguments = request_arguments(subscription.request())
+            arguments = request_arguments(subscription.request(), file_pieces_async)
             try:
                 async with self._http.stream(**arguments, timeout=EVENTS_TIMEOUT) as response:
                     if response.status_code == httpx.codes.OK:
@@ -117,7 +118,8 @@ class AsyncConnection:
 
     async def _send(self, request: Request) -> Reply | Lost:
         try:
-            async with self._http.stream(**request_arguments(request)) as response:
+            arguments = request_arguments(request, file_pieces_async)
+            async with self._http.stream(**arguments) as response:
                 if request.save_to is None or not response.is_success:
                     await response.aread()
                     return reply_of(response)

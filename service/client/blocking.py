@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from service.client import calls, dialogues
 from service.client.blocking_connection import BlockingConnection
+from service.client.blocking_datasets import Datasets
 from service.client.blocking_experiments import Experiments
 from service.client.connection import DEFAULT_URL, client_arguments
 from service.client.events import RunEvent, Subscription
@@ -67,12 +68,18 @@ class FlowClient:
     ) -> None:
         arguments = client_arguments(url, api_key, timeout, connect_timeout)
         self._connection = BlockingConnection(arguments, retry or Retry(), transport)
+        self._datasets = Datasets(self._connection)
         self._experiments = Experiments(self._connection)
 
     @property
     def url(self) -> str:
         """Address of the server."""
         return self._connection.url
+
+    @property
+    def datasets(self) -> Datasets:
+        """Its datasets."""
+        return self._datasets
 
     @property
     def experiments(self) -> Experiments:
@@ -162,8 +169,10 @@ class FlowClient:
 
     def submit_run(
         self,
-        embeddings: ArrayLike,
+        embeddings: ArrayLike | None = None,
         *,
+        dataset: str | None = None,
+        rows: Sequence[int] | None = None,
         options: Mapping[str, Any] | None = None,
         seed: int | None = None,
         sample_keys: Sequence[int] | None = None,
@@ -173,14 +182,19 @@ class FlowClient:
         timeout_ms: int | None = None,
         idempotency_key: str | None = None,
     ) -> Run:
-        """Queues a run and returns at once; arguments are those of :meth:`simulate`.
+        """Queues a run and returns at once; other arguments are those of :meth:`simulate`.
 
         Args:
+            dataset: name of a dataset on the server, in place of embeddings.
+            rows: of the dataset, from the first to before the second; all by default. A row's
+                sample key is its index in the dataset.
             idempotency_key: the same key never makes a second run. By default a new one, so that
                 this call may be repeated for you when the connection breaks.
         """
         request = calls.submit_run(
             embeddings,
+            dataset=dataset,
+            rows=rows,
             options=options,
             seed=seed,
             sample_keys=sample_keys,
@@ -384,6 +398,48 @@ class FlowClient:
         """
         request = calls.create_model(name, preset, config, model_seed)
         return self._connection.ask(request, json_as(model_from_json))
+
+    def put_model(
+        self,
+        name: str,
+        path: str | Path,
+        *,
+        on_progress: Callable[[int, int], object] | None = None,
+    ) -> Model:
+        """Keeps a checkpoint (``.safetensors``) under a name; the same again changes nothing.
+
+        Args:
+            on_progress: called with the bytes that have been sent, and all of them.
+
+        Raises:
+            OSError: the file cannot be read.
+            Conflict: the name is taken by another model.
+            Unprocessable: the server says what is wrong with the checkpoint.
+        """
+        request = calls.put_model(name, Path(path), on_progress)
+        return self._connection.ask(request, json_as(model_from_json))
+
+    def load_model(self, name: str) -> Model:
+        """Loads a model now, which its next run would do."""
+        request = calls.post(calls.at("models", name, "load"))
+        return self._connection.ask(request, json_as(model_from_json))
+
+    def unload_model(self, name: str) -> Model:
+        """Frees what a model takes; runs that use it go on.
+
+        Raises:
+            Conflict: it is the default model.
+        """
+        request = calls.post(calls.at("models", name, "unload"))
+        return self._connection.ask(request, json_as(model_from_json))
+
+    def delete_model(self, name: str) -> None:
+        """Removes a model.
+
+        Raises:
+            Conflict: it is the default model, or an unfinished run uses it.
+        """
+        self._connection.ask(calls.delete(calls.at("models", name)), read_nothing)
 
     def download_model(self, name: str, path: str | Path) -> Path:
         """Writes a model's checkpoint (``.safetensors``) to a file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import ArrayLike, NDArray
 
 from service.client.errors import UnexpectedAnswer
-from service.client.exchange import Reply, Request
+from service.client.exchange import FileBody, Reply, Request
 
 # Above this, rows travel as the bytes they are; JSON would be several times as long.
 NPY_FROM_BYTES = 64 * 1024
@@ -66,17 +66,16 @@ def simulate(
         ValueError: the embeddings are not rows of numbers.
     """
     rows = embeddings_array(embeddings)
-    fields = {
-        "options": dict(options) if options else None,
-        "seed": seed,
-        "sample_keys": None if sample_keys is None else [int(key) for key in sample_keys],
-        "outputs": None if outputs is None else list(outputs),
-        "trace": dict(trace) if trace else None,
-        "model": model,
-        "store": store,
-        "timeout_ms": timeout_ms,
-    }
-    fields = {name: value for name, value in fields.items() if value is not None}
+    fields = _fields(
+        options=options,
+        seed=seed,
+        sample_keys=sample_keys,
+        outputs=outputs,
+        trace=trace,
+        model=model,
+        store=store,
+        timeout_ms=timeout_ms,
+    )
     query: tuple[tuple[str, str], ...] = (("dry_run", "true"),) if dry_run else ()
     headers = {"accept": "application/json"}
     if idempotency_key is not None:
@@ -86,7 +85,7 @@ def simulate(
     as_bytes = rows.nbytes >= NPY_FROM_BYTES or not np.isfinite(rows).all()
     if as_bytes and len(urlencode(as_query)) <= LONGEST_QUERY:
         headers["content-type"] = "application/x-npy"
-        query, body = query + as_query, _npy(rows)
+        query, body = query + as_query, npy(rows)
     else:
         headers["content-type"] = "application/json"
         body = orjson.dumps({"embeddings": rows, **fields}, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -128,15 +127,29 @@ def at(*parts: str) -> str:
 
 
 def submit_run(
-    embeddings: ArrayLike, *, idempotency_key: str | None = None, **fields: Any
+    embeddings: ArrayLike | None,
+    *,
+    dataset: str | None = None,
+    rows: Sequence[int] | None = None,
+    idempotency_key: str | None = None,
+    **fields: Any,
 ) -> Request:
-    """A request to queue a run; ``fields`` are those of :func:`simulate`."""
-    return simulate(
-        embeddings,
-        path=at("runs"),
-        idempotency_key=idempotency_key if idempotency_key is not None else uuid4().hex,
-        **fields,
-    )
+    """A request to queue a run; ``fields`` are those of :func:`simulate`.
+
+    Raises:
+        ValueError: not just one of embeddings and dataset is given, rows without a dataset, or the
+            embeddings are not rows of numbers.
+    """
+    if (embeddings is None) == (dataset is None):
+        raise ValueError("a run takes embeddings or the name of a dataset, one of them")
+    if dataset is None and rows is not None:
+        raise ValueError("rows are those of a dataset, and none is named")
+    key = idempotency_key if idempotency_key is not None else uuid4().hex
+    if embeddings is not None:
+        return simulate(embeddings, path=at("runs"), idempotency_key=key, **fields)
+    part = {"dataset": dataset, "rows": None if rows is None else [int(row) for row in rows]}
+    request = post(at("runs"), {**part, **_fields(**fields)})
+    return replace(request, headers={**request.headers, "idempotency-key": key}, repeatable=True)
 
 
 def output(run_id: str, name: str) -> Request:
@@ -176,6 +189,33 @@ def compare(run_id: str, other: str) -> Request:
 def checkpoint(name: str, to: Path) -> Request:
     """A request for a model's weights."""
     return replace(get(at("models", name), "application/octet-stream"), save_to=to)
+
+
+def put_model(name: str, file: Path, on_progress: Callable[[int, int], object] | None) -> Request:
+    """A request to keep a checkpoint under a name.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    return put_file(at("models", name), file, on_progress)
+
+
+def put_file(
+    path: str, file: Path, on_progress: Callable[[int, int], object] | None, **query: str
+) -> Request:
+    """A request to keep a file; sent again, it changes nothing.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    return Request(
+        "PUT",
+        path,
+        query=tuple(query.items()),
+        headers={"content-type": "application/octet-stream"},
+        body=FileBody(file, file.stat().st_size, on_progress),
+        repeatable=True,
+    )
 
 
 def create_model(
@@ -220,6 +260,31 @@ def read_npy(reply: Reply) -> NDArray[Any]:
     return array
 
 
+def _fields(
+    *,
+    options: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    sample_keys: Sequence[int] | None = None,
+    outputs: Sequence[str] | None = None,
+    trace: Mapping[str, Any] | None = None,
+    model: str | None = None,
+    store: bool | None = None,
+    timeout_ms: int | None = None,
+) -> dict[str, Any]:
+    """Members of a request to simulate, but for what is simulated; those that are given."""
+    fields = {
+        "options": dict(options) if options else None,
+        "seed": seed,
+        "sample_keys": None if sample_keys is None else [int(key) for key in sample_keys],
+        "outputs": None if outputs is None else list(outputs),
+        "trace": dict(trace) if trace else None,
+        "model": model,
+        "store": store,
+        "timeout_ms": timeout_ms,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _query_value(value: Any) -> str:
     if isinstance(value, str):
         return value
@@ -232,7 +297,8 @@ def _query_value(value: Any) -> str:
     return str(value)
 
 
-def _npy(rows: NDArray[Any]) -> bytes:
+def npy(rows: NDArray[Any]) -> bytes:
+    """An array as a ``.npy`` file."""
     buffer = io.BytesIO()
     np.save(buffer, rows, allow_pickle=False)
     return buffer.getvalue()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,9 +13,12 @@ from uuid import uuid4
 import httpx
 
 from service.client.errors import ResponseTimeout, ServerUnreachable, UnexpectedAnswer
-from service.client.exchange import Lost, Reply, Request
+from service.client.exchange import FileBody, Lost, Reply, Request
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+
+# Of a file that is sent.
+PIECE_BYTES = 256 * 1024
 
 # A server of events sends at least a comment more often than this.
 EVENTS_TIMEOUT = httpx.Timeout(5.0, read=60.0)
@@ -80,18 +84,59 @@ class RequestArguments(TypedDict):
     url: str
     params: list[tuple[str, Any]]
     headers: dict[str, str]
-    content: bytes | None
+    content: bytes | Iterable[bytes] | AsyncIterable[bytes] | None
 
 
-def request_arguments(request: Request) -> RequestArguments:
-    """The request in httpx's words."""
+def request_arguments(
+    request: Request, pieces: Callable[[FileBody], Iterable[bytes] | AsyncIterable[bytes]]
+) -> RequestArguments:
+    """The request in httpx's words.
+
+    Args:
+        pieces: reads a file that is its body.
+    """
+    headers, body = dict(request.headers), request.body
+    if isinstance(body, FileBody):
+        headers["content-length"] = str(body.size)
     return {
         "method": request.method,
         "url": request.path,
         "params": list(request.query),
-        "headers": dict(request.headers),
-        "content": request.body,
+        "headers": headers,
+        "content": pieces(body) if isinstance(body, FileBody) else body,
     }
+
+
+def file_pieces(body: FileBody) -> Iterator[bytes]:
+    """A file as it is sent.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with body.path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+            _tell(body, file.tell())
+
+
+async def file_pieces_async(body: FileBody) -> AsyncIterator[bytes]:
+    """As :func:`file_pieces`, for asyncio.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    file = await asyncio.to_thread(body.path.open, "rb")
+    try:
+        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+            yield piece
+            _tell(body, file.tell())
+    finally:
+        await asyncio.to_thread(file.close)
+
+
+def _tell(body: FileBody, sent: int) -> None:
+    if body.on_progress is not None:
+        body.on_progress(sent, body.size)
 
 
 def reply_of(response: httpx.Response, *, with_body: bool = True) -> Reply:

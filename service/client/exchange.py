@@ -30,6 +30,20 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class FileBody:
+    """A file that is sent a piece at a time.
+
+    Attributes:
+        size: its bytes.
+        on_progress: called with the bytes that have been sent, and all of them.
+    """
+
+    path: Path
+    size: int
+    on_progress: Callable[[int, int], object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP request, still to be sent.
 
@@ -42,7 +56,7 @@ class Request:
     path: str
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    body: bytes | FileBody | None = None
     save_to: Path | None = None
     repeatable: bool = False
 

@@ -9,24 +9,10 @@ from typing import TYPE_CHECKING, Any
 from service.client.errors import ProblemError, UnexpectedAnswer
 from service.client.events import ENDED_STATES, RunEvent
 from service.client.exchange import problem_from_json
-from service.client.results import ModelVersion, read_as
+from service.client.results import DatasetRows, ModelVersion, read_as
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetRows:
-    """Rows of a dataset.
-
-    Attributes:
-        digest: of its content.
-        rows: from the first to before the second.
-    """
-
-    name: str
-    digest: str
-    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,30 @@ OUTPUT_DTYPES: Mapping[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """The model that a run used."""
+    """The model that a run used.
+
+    Attributes:
+        digest: SHA-256 of its weights.
+    """
 
     name: str
     trained: bool
     coord_version: int
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRows:
+    """The part of a dataset that a run or an experiment is about.
+
+    Attributes:
+        digest: of the whole dataset.
+        rows: from this row to before that one.
+    """
+
+    name: str
+    digest: str
+    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +214,7 @@ class Run:
     Attributes:
         state: ``queued``, ``running``, ``succeeded``, ``failed`` or ``cancelled``.
         created_at: when it was asked for; ``started_at`` and ``ended_at`` are ``None`` before.
+        dataset: where its embeddings come from; none where they came with the request.
         metrics: counts and means, once there are some.
         data: everything that the server said about it.
     """
@@ -210,6 +230,7 @@ class Run:
     metrics: Metrics | None
     warnings: tuple[str, ...]
     data: Mapping[str, Any] = field(repr=False)
+    dataset: DatasetRows | None = None
 
     @property
     def ended(self) -> bool:
@@ -228,11 +249,16 @@ class Model:
     """A model on the server.
 
     Attributes:
+        loaded: whether it is in memory; its next run loads it.
+        digest: SHA-256 of its weights.
         data: everything that the server said about it, its config among it.
     """
 
     name: str
     trained: bool
+    loaded: bool
+    digest: str
+    created_at: str
     config: Mapping[str, Any] = field(repr=False)
     data: Mapping[str, Any] = field(repr=False)
 
@@ -243,13 +269,13 @@ def simulation_from_json(data: Any) -> Simulation:
     Raises:
         UnexpectedAnswer: something is missing or of another kind.
     """
-    data = _mapping(data, "the answer")
-    trace = _mapping(data.get("trace") or {}, "trace")
+    data = mapping(data, "the answer")
+    trace = mapping(data.get("trace") or {}, "trace")
     fields = {
         **data,
         "outputs": {
             name: _output(name, values)
-            for name, values in _mapping(data.get("outputs") or {}, "outputs").items()
+            for name, values in mapping(data.get("outputs") or {}, "outputs").items()
         },
         "trace": Trace(
             columns_from_json(trace.get("records") or {}),
@@ -280,17 +306,17 @@ def memory_from_json(data: Any) -> Memory:
 
 def object_from_json(data: Any) -> Mapping[str, Any]:
     """A JSON object as it is."""
-    return _mapping(data, "the answer")
+    return mapping(data, "the answer")
 
 
 def run_from_json(data: Any) -> Run:
     """The typed form of a run."""
-    return read_as(Run, {**_mapping(data, "a run"), "data": data})
+    return read_as(Run, {**mapping(data, "a run"), "data": data})
 
 
 def model_from_json(data: Any) -> Model:
     """The typed form of a model."""
-    return read_as(Model, {**_mapping(data, "a model"), "data": data})
+    return read_as(Model, {**mapping(data, "a model"), "data": data})
 
 
 def read_as(kind: type[T], data: Any) -> T:
@@ -299,7 +325,7 @@ def read_as(kind: type[T], data: Any) -> T:
     Raises:
         UnexpectedAnswer: a member is missing, or a group is of another kind.
     """
-    data = _mapping(data, kind.__name__)
+    data = mapping(data, kind.__name__)
     values = {}
     for name, hint in _hints(cast(Hashable, kind)).items():
         if name in data:
@@ -337,7 +363,12 @@ def _output(name: str, values: Any) -> NDArray[Any]:
         raise UnexpectedAnswer(f"the output {name} cannot be read: {error}") from None
 
 
-def _mapping(data: Any, what: str) -> Mapping[str, Any]:
+def mapping(data: Any, what: str) -> Mapping[str, Any]:
+    """The data, if it is a JSON object.
+
+    Raises:
+        UnexpectedAnswer: it is not.
+    """
     if not isinstance(data, Mapping):
         raise UnexpectedAnswer(f"{what} is not a JSON object but {type(data).__name__}")
     return data

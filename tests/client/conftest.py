@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from service.client import FlowClient
 from tests.client.command_line import Caller
-from tests.live_server import LIMIT_SECONDS, LiveServer, live_server
+from tests.live_server import LiveServer, live_server
 
 
 @pytest.fixture(scope="session")
@@ -34,16 +32,8 @@ def embeddings() -> NDArray[np.float32]:
 
 
 def put_dataset(server: LiveServer, name: str, rows: NDArray[np.float32]) -> str:
-    body = io.BytesIO()
-    np.save(body, rows)
-    put = httpx.put(
-        f"{server.url}/v1/datasets/{name}",
-        content=body.getvalue(),
-        headers={"content-type": "application/x-npy"},
-        timeout=LIMIT_SECONDS,
-    )
-    assert put.is_success, put.text
-    return name
+    with FlowClient(server.url) as client:
+        return client.datasets.put(name, rows).name
 
 
 @pytest.fixture(scope="session")
