@@ -12,7 +12,6 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -235,8 +234,8 @@ class FlowProcessor(nn.Module):
             metrics=RunMetrics(run, mean(profile.step_ms), max(profile.step_ms, default=None)),
             samples=samples,
             steps=tuple(ledger.history),
-            memory=deepcopy(cohort.memory),
-            profile=deepcopy(profile),
+            memory=cohort.memory.copy(),
+            profile=profile.copy(),
             warnings=self._warnings(state, cohort),
             seed=cohort.seed,
             sample_keys=cohort.sample_keys,

@@ -165,17 +165,16 @@ class Counters:
     @property
     def exits(self) -> dict[str, dict[str, int]]:
         """Tallied flows by plane and then by reason."""
+        tallied = self.counts[: Count.STALLED_LOW].tolist()
         return {
-            plane: {
-                reason: int(self.counts[2 * code + side]) for code, reason in enumerate(TALLIED)
-            }
+            plane: dict(zip(TALLIED, tallied[side :: len(PLANES)], strict=True))
             for side, plane in enumerate(PLANES)
         }
 
     @property
     def ended(self) -> int:
         """Flows that ended, tallied or stalled."""
-        return int(self.counts[: Count.ACTIVE_LOW].sum())
+        return self.completed + self.stalled
 
     @property
     def flow_steps(self) -> int:
@@ -185,12 +184,14 @@ class Counters:
     @property
     def mean_path_steps(self) -> float | None:
         """Mean age of the flows that ended, stalled ones included."""
-        return int(self.counts[Count.ENDED_AGE]) / self.ended if self.ended else None
+        ended = self.ended
+        return int(self.counts[Count.ENDED_AGE]) / ended if ended else None
 
     @property
     def mean_path_length(self) -> float | None:
         """Mean path length of the flows that ended, stalled ones included."""
-        return float(self.sums[Sum.ENDED_PATH]) / self.ended if self.ended else None
+        ended = self.ended
+        return float(self.sums[Sum.ENDED_PATH]) / ended if ended else None
 
     @property
     def overflow(self) -> tuple[str, ...]:
@@ -207,20 +208,21 @@ class Counters:
     @property
     def completed(self) -> int:
         """Flows that were tallied."""
-        return sum(sum(reasons.values()) for reasons in self.exits.values())
+        return sum(self.counts[: Count.STALLED_LOW].tolist())
 
     @property
     def planes(self) -> dict[str, int]:
         """Tallied flows by plane."""
-        return {plane: sum(reasons.values()) for plane, reasons in self.exits.items()}
+        tallied = self.counts[: Count.STALLED_LOW].tolist()
+        return {plane: sum(tallied[side :: len(PLANES)]) for side, plane in enumerate(PLANES)}
 
     @property
     def terminated(self) -> dict[str, int]:
         """Ended flows by reason."""
-        by_reason = {
-            reason: sum(reasons[reason] for reasons in self.exits.values()) for reason in TALLIED
+        ended = self.counts[: Count.ACTIVE_LOW].tolist()
+        return {
+            reason: ended[2 * code] + ended[2 * code + 1] for code, reason in enumerate(REASONS)
         }
-        return {**by_reason, "stalled": self.stalled}
 
     @property
     def completion_ratio(self) -> float:

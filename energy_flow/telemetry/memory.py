@@ -5,9 +5,9 @@ On a CPU torch does not know what it has allocated; those figures are none, neve
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import torch
@@ -120,6 +120,10 @@ class MemoryReport:
                 active_flows,
             )
         )
+
+    def copy(self) -> Self:
+        """What has been entered so far, which later steps leave alone."""
+        return replace(self, steps=list(self.steps))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 PHASES = ("network_ms", "rules_ms", "emit_ms", "step_ms")
+COLUMNS = ("active_flows", "pool_flows", *PHASES)
 
 
 @dataclass(slots=True)
@@ -42,15 +43,17 @@ class StepProfile:
         self.emit_ms.append(emit_ms)
         self.step_ms.append(network_ms + rules_ms + emit_ms)
 
+    def copy(self) -> Self:
+        """The steps so far, which later ones leave alone."""
+        return type(self)(*(list(getattr(self, name)) for name in COLUMNS))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data: means and maxima by phase, then the steps."""
         return {
             "steps": len(self.step_ms),
             "mean": {name: mean(getattr(self, name)) for name in PHASES},
             "max": {name: max(getattr(self, name), default=None) for name in PHASES},
-            "per_step": {
-                name: list(getattr(self, name)) for name in ("active_flows", "pool_flows", *PHASES)
-            },
+            "per_step": {name: list(getattr(self, name)) for name in COLUMNS},
         }
 
     def write(self, path: str | Path) -> None:
