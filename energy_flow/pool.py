@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -33,6 +34,27 @@ from energy_flow.trace.spill import SpilledRecords
 GROWTH = 1.5
 
 
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """Samples that are to enter a pool as one cohort.
+
+    Attributes:
+        embeddings: float32 [B, E], checked. config: of the run; model and precision are the pool's.
+        seed, sample_keys: of the noise. first_sample: row of the first in its request.
+    """
+
+    embeddings: NDArray[np.float32]
+    config: FlowConfig
+    seed: int
+    sample_keys: Sequence[int]
+    first_sample: int = 0
+
+    @property
+    def samples(self) -> int:
+        """B."""
+        return len(self.sample_keys)
+
+
 @dataclass(eq=False, slots=True)
 class Cohort:
     """Samples that entered together, with one config and seed; kept on the host.
@@ -56,6 +78,28 @@ class Cohort:
     spilled: SpilledRecords | None = None
     profile: StepProfile = field(default_factory=StepProfile)
     failure: NonFiniteError | None = None
+
+    @classmethod
+    def of(cls, entrant: Entrant, cells: int, tally: Span, ring: Span) -> Self:
+        """Samples that have just entered.
+
+        Args:
+            cells: initial flows of each.
+        """
+        config, count = entrant.config, entrant.samples
+        return cls(
+            config,
+            entrant.seed,
+            tuple(entrant.sample_keys),
+            entrant.first_sample,
+            tally,
+            ring,
+            Ledger(count, cells),
+            MemoryReport(footprint(config, count).total),
+            SpilledRecords(count, config.ring_records)
+            if config.trace.keep is Keep.LOSSLESS and config.ring_records
+            else None,
+        )
 
     @property
     def samples(self) -> int:
@@ -134,24 +178,23 @@ class FlowState:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def entered(
-        self,
-        config: FlowConfig,
-        lattice: EnergyLattice,
-        energy_BS: Tensor,
-        seed: int,
-        sample_keys: Sequence[int],
-        first_sample: int,
+        self, lattice: EnergyLattice, energy_BS: Tensor, entrants: Sequence[Entrant]
     ) -> FlowState:
         """The pool with new samples, each with one flow a cell of the input plane.
 
         Args:
-            energy_BS: energies of the initial flows. first_sample: row of the first in its request.
+            energy_BS: energies of the initial flows, of one entrant after the other.
         """
         count, cells = energy_BS.shape
         device = energy_BS.device
         before = self.options.seed_low.shape[0]
-        tally = self.tally_slots.allocate(count)
-        ring = self.ring_places.allocate(count * config.ring_records)
+        places = [
+            (
+                self.tally_slots.allocate(entrant.samples),
+                self.ring_places.allocate(entrant.samples * entrant.config.ring_records),
+            )
+            for entrant in entrants
+        ]
         sums = self.tally
         if self.tally_slots.end > sums.slots:
             sums = sums.resized(_room(self.tally_slots.end, sums.slots))
@@ -168,29 +211,28 @@ class FlowState:
             age=torch.zeros_like(flow_id),
             path_length=torch.zeros_like(energy_BS).reshape(-1),
         )
-        options = SampleOptions.of(config, seed, sample_keys, tally.start, ring.start, device)
-        window = max(config.convergence.window, self.progress.history.shape[1])
+        options = [
+            SampleOptions.of(
+                entrant.config, entrant.seed, entrant.sample_keys, tally.start, ring.start, device
+            )
+            for entrant, (tally, ring) in zip(entrants, places, strict=True)
+        ]
+        windows = [entrant.config.convergence.window for entrant in entrants]
+        window = max(*windows, self.progress.history.shape[1])
         progress = SampleProgress.of(count, cells, window, device)
-        cohort = Cohort(
-            config,
-            seed,
-            tuple(sample_keys),
-            first_sample,
-            tally,
-            ring,
-            Ledger(count, cells),
-            MemoryReport(footprint(config, count).total),
-            SpilledRecords(count, config.ring_records)
-            if config.trace.keep is Keep.LOSSLESS and config.ring_records
-            else None,
-        )
         return replace(
             self,
             flows=Flows.concatenated((self.flows, new)),
-            options=SampleOptions.concatenated((self.options, options)),
+            options=SampleOptions.concatenated((self.options, *options)),
             progress=SampleProgress.concatenated((self.progress.widened(window), progress)),
-            tally=sums.cleared(tally.start, count),
-            cohorts=(*self.cohorts, cohort),
+            tally=sums.cleared([tally for tally, _ in places]),
+            cohorts=(
+                *self.cohorts,
+                *(
+                    Cohort.of(entrant, cells, tally, ring)
+                    for entrant, (tally, ring) in zip(entrants, places, strict=True)
+                ),
+            ),
         )
 
     def make_room(self, counts: NDArray[np.int64]) -> None:

@@ -14,10 +14,13 @@ Shape legend: K scores, T = 2 · S cells of each tally slot and one more at the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from energy_flow.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +87,14 @@ class Tally:
             resize(self.hits, 0),
         )
 
-    def cleared(self, start: int, count: int) -> Tally:
-        """With slots ``start`` to ``start + count`` as they were before any score."""
-        where = slice(start * 2 * self.cells, (start + count) * 2 * self.cells)
+    def cleared(self, spans: Sequence[Span]) -> Tally:
+        """With the slots of some stretches as they were before any score."""
+        width = 2 * self.cells
 
         def clear(column: Tensor, empty: float) -> Tensor:
             column = column.clone()
-            column[where] = empty
+            for span in spans:
+                column[span.start * width : span.end * width] = empty
             return column
 
         return Tally(

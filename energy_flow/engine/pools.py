@@ -7,21 +7,22 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from energy_flow.config import Precision
-from energy_flow.engine.schedule import CHUNKS_OF_POOL, Chunk, Run, candidates, pool_flows
+from energy_flow.engine.schedule import Chunk, Room, Run, candidates
 from energy_flow.errors import DeviceMemoryError, EnergyFlowError
 from energy_flow.flow_processor import FlowProcessor
-from energy_flow.footprint import footprint
-from energy_flow.pool import Cohort, FlowState
+from energy_flow.pool import Cohort, Entrant, FlowState
 from energy_flow.telemetry.logs import lines_of
 
 logger = logging.getLogger(__name__)
 
 PoolKey = tuple[int, Precision, bool]
+_Entering = tuple[Chunk, NDArray[np.float32]]
 SMOOTHING = 0.2
 """Weight of the newest measurement in a running mean."""
 
@@ -107,8 +108,10 @@ class Pools:
             runs: those that have not ended. only: which of them may send samples.
         """
         entered = False
-        while self._admit_one(runs, only):
+        while entering := self._choose(runs, only):
             entered = True
+            for group in _by_pool(entering):
+                self._enter(group)
         return entered
 
     def step(self) -> bool:
@@ -137,75 +140,71 @@ class Pools:
                 pool.state = pool.state.left(leaving)
         run.end(error)
 
-    def _admit_one(self, runs: list[Run], only: Callable[[Run], bool]) -> bool:
-        """Lets one chunk in, if any may enter now."""
-        for run in candidates(runs):
+    def _choose(self, runs: list[Run], only: Callable[[Run], bool]) -> list[_Entering]:
+        """What enters next, together: a chunk of each run that may send one now."""
+        entering: list[_Entering] = []
+        waiting = candidates(runs)
+        if not waiting:
+            return entering
+        room = Room.beside(self.chunks, self.flows, self._device.type, self._memory_limit_bytes)
+        for run in waiting:
             if not only(run) or not run.listener.accepts():
                 continue
             chunk = run.next_chunk(self._device.type, self._memory_limit_bytes)
-            if not self._has_room(chunk):
+            if not room.takes(chunk):
                 # First come first served: nobody passes a run for which there is no room, except
                 # one that has samples in the pool already and so has had its turn.
                 if run.in_flight:
                     continue
-                return False
+                break
             try:
                 embeddings = run.embeddings(chunk, self._readers)
-                if embeddings is None:
-                    continue
-                self._enter(chunk, embeddings)
             except Exception as error:
                 self.break_off(run, as_energy_flow_error(error))
-            return True
-        return False
+                continue
+            if embeddings is not None:
+                run.taken(chunk)
+                room.hold(chunk, chunk.flows)
+                entering.append((chunk, embeddings))
+        return entering
 
-    def _has_room(self, chunk: Chunk) -> bool:
-        if any(held.alone for held in self.chunks):
-            return False
-        held_flows = self.flows
-        if not held_flows:
-            return True
-        if chunk.alone:
-            return False
-        if self._memory_limit_bytes is not None:
-            weights = footprint(chunk.run.request.config, 0).total
-            held_bytes = sum(held.bytes for held in self.chunks)
-            if held_bytes + chunk.bytes + weights > self._memory_limit_bytes:
-                return False
-        most = pool_flows(self._device.type)
-        if chunk.run.samples > chunk.samples:
-            # A large run leaves room for those that come while it is under way.
-            most = most * (CHUNKS_OF_POOL - 1) // CHUNKS_OF_POOL
-        return held_flows + chunk.flows <= most
+    def _enter(self, group: list[_Entering]) -> None:
+        """Lets chunks for one pool in."""
+        chunks = [chunk for chunk, _ in group]
+        try:
+            pool = self._pool_of(chunks[0])
+            try:
+                pool.state = pool.processor.enter_all(pool.state, [_entrant(*one) for one in group])
+            except Exception as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._split(pool, chunks)
+                return
+        except Exception as error:
+            if len(group) > 1:
+                # One by one, whose fault it is costs nobody else.
+                for one in group:
+                    self._enter([one])
+                return
+            chunks[0].run.in_flight -= 1
+            self.break_off(chunks[0].run, as_energy_flow_error(error))
+            return
+        for cohort, chunk in zip(pool.state.cohorts[-len(chunks) :], chunks, strict=True):
+            cohort.memory.limit_bytes = self._memory_limit_bytes
+            pool.chunks[cohort] = chunk
+            run = chunk.run
+            if not run.started:
+                run.started = True
+                run.tell(run.listener.started)
 
-    def _enter(self, chunk: Chunk, embeddings: Any) -> None:
-        request, run = chunk.run.request, chunk.run
-        key = (id(request.processor), request.config.precision, request.config.batch_invariant)
+    def _pool_of(self, chunk: Chunk) -> _Pool:
+        key = _key_of(chunk)
         pool = self._pools.get(key)
         if pool is None:
+            request = chunk.run.request
             pool = _Pool(request.processor, request.processor.empty(request.config), {})
             self._pools[key] = pool
-        run.taken(chunk)
-        try:
-            pool.state = request.processor.enter(
-                pool.state,
-                embeddings,
-                request.config,
-                request.seed,
-                request.sample_keys[chunk.start : chunk.stop],
-                chunk.start,
-            )
-        except Exception as error:
-            if not _is_out_of_memory(error):
-                raise
-            self._split(pool, [chunk])
-            return
-        cohort = pool.state.cohorts[-1]
-        cohort.memory.limit_bytes = self._memory_limit_bytes
-        pool.chunks[cohort] = chunk
-        if not run.started:
-            run.started = True
-            run.tell(run.listener.started)
+        return pool
 
     def _step(self, pool: _Pool) -> None:
         before = time.perf_counter()
@@ -286,6 +285,24 @@ class Pools:
             chunk.run.in_flight -= 1
         pool.state = pool.processor.empty(chunks[0].run.request.config if chunks else None)
         return chunks
+
+
+def _key_of(chunk: Chunk) -> PoolKey:
+    request = chunk.run.request
+    return id(request.processor), request.config.precision, request.config.batch_invariant
+
+
+def _by_pool(entering: list[_Entering]) -> list[list[_Entering]]:
+    groups: dict[PoolKey, list[_Entering]] = {}
+    for one in entering:
+        groups.setdefault(_key_of(one[0]), []).append(one)
+    return list(groups.values())
+
+
+def _entrant(chunk: Chunk, embeddings: NDArray[np.float32]) -> Entrant:
+    request = chunk.run.request
+    keys = request.sample_keys[chunk.start : chunk.stop]
+    return Entrant(embeddings, request.config, request.seed, keys, chunk.start)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

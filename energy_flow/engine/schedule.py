@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -157,8 +157,16 @@ class Run:
         """The chunk's embeddings, or nothing while they are still being read.
 
         Raises:
-            Exception: whatever reading them raised.
+            Exception: whatever reading them raised, or they are not as many as there must be.
         """
+        embeddings = self._rows(chunk, readers)
+        expected = (chunk.samples, self.request.config.embedding_dim)
+        # They are about to stand beside those of other runs.
+        if embeddings is not None and embeddings.shape != expected:
+            raise ValueError(f"embeddings {expected} were to come, not {embeddings.shape}")
+        return embeddings
+
+    def _rows(self, chunk: Chunk, readers: Executor) -> NDArray[np.float32] | None:
         source = self.request.embeddings
         if isinstance(source, np.ndarray):
             return source[chunk.start : chunk.stop]
@@ -199,10 +207,62 @@ class Run:
         self.tell(self.listener.ended, error)
 
 
-def candidates(queue: list[Run]) -> Iterator[Run]:
+@dataclass(slots=True)
+class Room:
+    """What the pools of a device hold, and whether more may enter.
+
+    Attributes:
+        most_flows: active flows that are taken in at once. limit_bytes: what there may be in
+            memory by prediction, with the weights; no limit if none.
+        alone: whether a chunk that has the pool to itself is among what they hold.
+    """
+
+    most_flows: int
+    limit_bytes: int | None
+    flows: int = 0
+    bytes: int = 0
+    alone: bool = False
+
+    @classmethod
+    def beside(
+        cls, held: Sequence[Chunk], flows: int, device: str, limit_bytes: int | None
+    ) -> Room:
+        """What is left beside chunks that have so many flows by now."""
+        room = cls(pool_flows(device), limit_bytes)
+        for chunk in held:
+            room.hold(chunk, 0)
+        room.flows = flows
+        return room
+
+    def takes(self, chunk: Chunk) -> bool:
+        """Whether a chunk may enter."""
+        if self.alone:
+            return False
+        if not self.flows:
+            return True
+        if chunk.alone:
+            return False
+        if self.limit_bytes is not None:
+            weights = footprint(chunk.run.request.config, 0).total
+            if self.bytes + chunk.bytes + weights > self.limit_bytes:
+                return False
+        most = self.most_flows
+        if chunk.run.samples > chunk.samples:
+            # A large run leaves room for those that come while it is under way.
+            most = most * (CHUNKS_OF_POOL - 1) // CHUNKS_OF_POOL
+        return self.flows + chunk.flows <= most
+
+    def hold(self, chunk: Chunk, flows: int) -> None:
+        """Enters a chunk, with so many flows, in the books."""
+        self.flows += flows
+        self.bytes += chunk.bytes
+        self.alone = self.alone or chunk.alone
+
+
+def candidates(queue: list[Run]) -> list[Run]:
     """Runs in the order in which they may send samples: those with fewer chunks in the pool first.
 
     First come first served among equals, so that a small run passes a large one that has its share.
     """
     waiting = [run for run in queue if run.left and not run.ended]
-    yield from sorted(waiting, key=lambda run: run.in_flight)
+    return sorted(waiting, key=lambda run: run.in_flight)

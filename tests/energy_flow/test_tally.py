@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from energy_flow.spans import Span
 from energy_flow.tally import Scores, Surfaces, Tally, importance
 
 CELLS = 6
@@ -148,7 +149,7 @@ def test_slots_do_not_touch_each_other() -> None:
     for slot in range(SLOTS):
         alone = tallied([scores], legacy=slot == 1)
         assert torch.equal(mixed.read(slot, 1).surface[0], alone.surface[slot])
-    cleared = mixed.cleared(1, 1)
+    cleared = mixed.cleared([Span(1, 1)])
     assert not cleared.read(1, 1).hits.any()
     assert not cleared.read(1, 1).surface.any()
     assert torch.equal(cleared.read(0, 1).surface, mixed.read(0, 1).surface)
