@@ -19,6 +19,7 @@ from energy_flow.result import SimulationResult
 from service.event_log import EventLog
 from service.problems import Problem
 from service.store.tables import RunRow
+from service.store.whole_run import WholeRun
 from service.summary import RunSummary, chunk_record
 
 # Of many short steps not every one is worth a word about progress.
@@ -97,12 +98,14 @@ class Unsaved:
 
     Attributes:
         has_folder: whether it has files already.
+        whole: all of its results, where they came at once before it had any.
     """
 
     row: RunRow
     embeddings: NDArray[np.float32] | None
     sample_keys: NDArray[np.int64] | None
     has_folder: bool = False
+    whole: WholeRun | None = None
 
 
 class LiveRun(RunListener):

@@ -14,6 +14,7 @@ from service.live_run import Keeping, LiveRun
 from service.problems import Problem, is_disk_full, problem_of
 from service.store.archive import RunArchive
 from service.store.safety import SafetyThread
+from service.store.whole_run import WholeRun
 from service.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -112,11 +113,18 @@ class ArchiveRecorder:
             return
         record = live.sum_up(first_sample, result)
         self._observer.chunk_ended(result)
-        if live.keeping is not Keeping.ANSWER:
-            self._make_folder(live)
-            self._archive.folder(live.run_id).append(
-                first_sample, live.samples, result.outputs, result.trace, record
+        if live.keeping is Keeping.ANSWER:
+            return
+        unsaved = live.unsaved
+        if unsaved is not None and not unsaved.has_folder and len(result.samples) == live.samples:
+            unsaved.whole = WholeRun(
+                unsaved.embeddings, unsaved.sample_keys, result.outputs, result.trace, record
             )
+            return
+        self._make_folder(live)
+        self._archive.folder(live.run_id).append(
+            first_sample, live.samples, result.outputs, result.trace, record
+        )
 
     def _end_in_its_name(self, live: LiveRun) -> None:
         with lines_of(live.run_id):
@@ -168,11 +176,15 @@ class ArchiveRecorder:
             return state, problem
         if live.storage_error is None:
             try:
-                self._make_folder(live)
+                unsaved = live.unsaved
+                whole = None if unsaved is None else unsaved.whole
+                if whole is None:
+                    self._make_folder(live)
                 self._archive.end(
                     live.run_id,
                     live.summary,
-                    unsaved=None if live.unsaved is None else live.unsaved.row,
+                    unsaved=None if unsaved is None else unsaved.row,
+                    whole=whole,
                     safe=not for_caller,
                     state=state,
                     started_at=live.started_time,

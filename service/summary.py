@@ -53,10 +53,12 @@ class RunSummary:
         self.profile: dict[str, Any] | None = None
         self._parts: list[Counters] = []
         self._sums: list[NDArray[np.float64]] = []
+        self._metrics: dict[str, Any] | None = None
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Takes in the next chunk."""
         samples = record["samples"]
+        self._metrics = None
         self.samples_done += len(samples)
         self.warnings += [text for text in record["warnings"] if text not in self.warnings]
         sums = np.asarray(record["sums"], dtype=np.float64)
@@ -84,12 +86,15 @@ class RunSummary:
         """
         if not self._parts or self.profile is None:
             return None
-        total = Counters.total(self._parts)
-        total = replace(
-            total, sums=np.array([fsum(column) for column in np.concatenate(self._sums).T])
-        )
-        times = self.profile
-        return RunMetrics(total, times["mean"]["step_ms"], times["max"]["step_ms"]).to_dict()
+        if self._metrics is None:
+            total = Counters.total(self._parts)
+            total = replace(
+                total, sums=np.array([fsum(column) for column in np.concatenate(self._sums).T])
+            )
+            times = self.profile
+            told = RunMetrics(total, times["mean"]["step_ms"], times["max"]["step_ms"])
+            self._metrics = told.to_dict()
+        return self._metrics
 
     @property
     def flow_steps(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +59,10 @@ ROW_GROUP: Final = 16_384
 
 A filter reads the row groups that can hold what it keeps: fewer records in each is less to read.
 """
+Compression = Literal["snappy", "zstd"]
+
+SMALL_TRACE: Final = 4096
+"""Records, at most, of a trace that is compressed quickly rather than well."""
 
 
 class HasColumns(Protocol):
@@ -133,9 +137,12 @@ class TraceFilter:
 
 
 def write_parquet(trace: HasColumns, target: str | Path | IO[bytes]) -> None:
-    """Writes a trace as one Parquet file: zstd, row groups sorted by (sample, seq)."""
+    """Writes a trace as one Parquet file, row groups sorted by (sample, seq)."""
     batch = record_batch(trace.columns)
-    with _parquet_writer(target if not isinstance(target, Path) else str(target)) as writer:
+    # Of one small row group, zstd would spend most of the time on beginning a column.
+    compression: Compression = "snappy" if len(batch) <= SMALL_TRACE else "zstd"
+    path = str(target) if isinstance(target, Path) else target
+    with _parquet_writer(path, compression) as writer:
         writer.write_batch(batch, row_group_size=ROW_GROUP)
 
 
@@ -246,10 +253,10 @@ FORMATS: Final[Mapping[str, TraceFormat]] = {
 """Formats by name; the first is the default."""
 
 
-def _parquet_writer(target: Any) -> pq.ParquetWriter:
+def _parquet_writer(target: Any, compression: Compression = "zstd") -> pq.ParquetWriter:
     # Dictionaries pay for the columns of few values; floats and counters are all different.
     few_values: Any = ["step", "kind", "sample", "code", "plane"]
-    return pq.ParquetWriter(target, SCHEMA, compression="zstd", use_dictionary=few_values)
+    return pq.ParquetWriter(target, SCHEMA, compression=compression, use_dictionary=few_values)
 
 
 def _spans(group: pq.RowGroupMetaData) -> dict[str, tuple[Any, Any]]:

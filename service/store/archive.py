@@ -24,6 +24,7 @@ from service.store.catalog import ENDED, RunCatalog
 from service.store.datasets import DatasetRegistry
 from service.store.run_folder import RunFolder
 from service.store.tables import RunRow
+from service.store.whole_run import WholeRun
 from service.summary import RunSummary
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class RunArchive:
         summary: RunSummary,
         *,
         unsaved: RunRow | None = None,
+        whole: WholeRun | None = None,
         safe: bool = True,
         is_trial: bool = False,
         **columns: Any,
@@ -114,11 +116,16 @@ class RunArchive:
 
         Args:
             unsaved: its row, where it has none yet.
+            whole: all of it, where it has no folder yet.
             safe: wait until all of it is safely on the disk; else :meth:`make_safe` has to follow.
             is_trial: it stays as long as its experiment, and is not counted among what may go.
             columns: of its row, ``state`` among them.
         """
-        size = self.folder(run_id).seal(summary.samples_done, summary.documents, safe=safe)
+        folder = self.folder(run_id)
+        if whole is None:
+            size = folder.seal(summary.samples_done, summary.documents, safe=safe)
+        else:
+            size = whole.write(folder, summary.documents, safe=safe)
         if not is_trial:
             self._make_room(size)
         columns = {

@@ -17,6 +17,10 @@ UNFINISHED = ("queued", "running")
 _OF_ITS_OWN = RunRow.experiment_id.is_(None)
 """What is done with runs is not done with trials: their experiment sees to them."""
 
+_RUNS = RunRow.metadata.tables[RunRow.__tablename__]
+# The position is the database's to give.
+_ADDED = tuple(column.key for column in _RUNS.columns if column.key != "position")
+
 
 class RunCatalog:
     """The table of runs. Rows that it returns are detached: changing one changes nothing."""
@@ -27,8 +31,11 @@ class RunCatalog:
     def add(self, row: RunRow) -> bool:
         """Adds a run; False when its idempotency key is taken."""
         try:
+            # A statement, not an object of the session's: of what a run costs to keep, its unit of
+            # work would be a good part.
+            values = {name: getattr(row, name) for name in _ADDED}
             with self._database.session(durable=row.safe) as session:
-                session.add(row)
+                session.execute(_RUNS.insert(), values)
         except IntegrityError:
             if row.idempotency_key is None or self.with_key(row.idempotency_key) is None:
                 raise
