@@ -78,10 +78,12 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     app.state.inference_statistics = InferenceStatistics()
+    # Routes are tried in this order, so the ways to simulate come first.
     for routes in (
+        simulate,
+        open_inference,
         health,
         metrics,
-        simulate,
         runs,
         events,
         outputs,
@@ -92,10 +94,9 @@ def create_app(settings: Settings) -> FastAPI:
         experiments,
         system,
         pages,
+        open_inference_admin,
     ):
         app.include_router(routes.router)
-    for inference_routes in (open_inference, open_inference_admin):
-        app.include_router(inference_routes.router)
     error_handlers.install(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=lambda scope: _body_limit(settings, scope))

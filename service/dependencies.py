@@ -18,7 +18,7 @@ from service.problems import Problem, invalid
 MOST_ITEMS = 1000
 
 
-def get_service(request: Request) -> Service:
+async def get_service(request: Request) -> Service:
     """The service of this application."""
     service: Service = request.app.state.service
     return service

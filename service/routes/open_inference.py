@@ -1,4 +1,4 @@
-"""Open Inference Protocol: what the server and its models are, and inference."""
+"""Open Inference Protocol: inference, and what the server and its models are."""
 
 from __future__ import annotations
 
@@ -36,73 +36,6 @@ from service.problems import Problem, unavailable
 from service.taking_orders import check_answer_size
 
 router = APIRouter(prefix="/v2", tags=["open inference"], responses=REFUSALS)
-
-
-@router.get("/health/live", response_model=Health)
-async def inference_live() -> Response:
-    """Whether the event loop goes round; never waits for the engine."""
-    return JsonAnswer({"live": True})
-
-
-@router.get("/health/ready", response_model=Health)
-async def inference_ready(service: ServiceDep) -> Response:
-    """Whether inferences are taken."""
-    reason = service.accepting()
-    if reason is not None:
-        raise unavailable(reason)
-    return JsonAnswer({"ready": True})
-
-
-@router.get("", response_model=ServerMetadata)
-async def describe_server(request: Request) -> Response:
-    """Name, version and extensions."""
-    return JsonAnswer(metadata.server_metadata(request.app.version))
-
-
-@router.get("/models/stats", response_model=StatisticsAnswer)
-async def all_statistics(request: Request, service: ServiceDep) -> Response:
-    """Counts and times of the inferences of all models."""
-    return _statistics(request, service, service.models.newest_first()[::-1])
-
-
-@router.get("/models/{name}/stats", response_model=StatisticsAnswer)
-@router.get("/models/{name}/versions/{version}/stats", response_model=StatisticsAnswer)
-async def model_statistics(
-    name: str, request: Request, service: ServiceDep, version: str | None = None
-) -> Response:
-    """Counts and times of the inferences of a model."""
-    return _statistics(request, service, [_model(service, name, version)])
-
-
-@router.get("/models/{name}", response_model=ModelMetadata)
-@router.get("/models/{name}/versions/{version}", response_model=ModelMetadata)
-async def describe_served_model(
-    name: str, service: ServiceDep, version: str | None = None
-) -> Response:
-    """A model's inputs and outputs."""
-    return JsonAnswer(metadata.model_metadata(_model(service, name, version)))
-
-
-@router.get("/models/{name}/ready", response_model=Health)
-@router.get("/models/{name}/versions/{version}/ready", response_model=Health)
-async def served_model_ready(
-    name: str, service: ServiceDep, version: str | None = None
-) -> Response:
-    """Whether a model is loaded and takes inferences."""
-    model = _model(service, name, version)
-    reason = service.accepting()
-    if model.processor is None or reason is not None:
-        raise unavailable(reason or f"the model {name!r} is not loaded")
-    return JsonAnswer({"name": name, "ready": True})
-
-
-@router.get("/models/{name}/config", response_model=dict[str, Any])
-@router.get("/models/{name}/versions/{version}/config", response_model=dict[str, Any])
-async def served_model_config(
-    name: str, service: ServiceDep, version: str | None = None
-) -> Response:
-    """A model's config, as the protocol has it."""
-    return JsonAnswer(metadata.model_config(_model(service, name, version)))
 
 
 _INFER: dict[str, Any] = {
@@ -176,6 +109,73 @@ async def infer(
         compute_output=told - ended,
     )
     return Response(answer.body, headers=answer.headers)
+
+
+@router.get("/health/live", response_model=Health)
+async def inference_live() -> Response:
+    """Whether the event loop goes round; never waits for the engine."""
+    return JsonAnswer({"live": True})
+
+
+@router.get("/health/ready", response_model=Health)
+async def inference_ready(service: ServiceDep) -> Response:
+    """Whether inferences are taken."""
+    reason = service.accepting()
+    if reason is not None:
+        raise unavailable(reason)
+    return JsonAnswer({"ready": True})
+
+
+@router.get("", response_model=ServerMetadata)
+async def describe_server(request: Request) -> Response:
+    """Name, version and extensions."""
+    return JsonAnswer(metadata.server_metadata(request.app.version))
+
+
+@router.get("/models/stats", response_model=StatisticsAnswer)
+async def all_statistics(request: Request, service: ServiceDep) -> Response:
+    """Counts and times of the inferences of all models."""
+    return _statistics(request, service, service.models.newest_first()[::-1])
+
+
+@router.get("/models/{name}/stats", response_model=StatisticsAnswer)
+@router.get("/models/{name}/versions/{version}/stats", response_model=StatisticsAnswer)
+async def model_statistics(
+    name: str, request: Request, service: ServiceDep, version: str | None = None
+) -> Response:
+    """Counts and times of the inferences of a model."""
+    return _statistics(request, service, [_model(service, name, version)])
+
+
+@router.get("/models/{name}", response_model=ModelMetadata)
+@router.get("/models/{name}/versions/{version}", response_model=ModelMetadata)
+async def describe_served_model(
+    name: str, service: ServiceDep, version: str | None = None
+) -> Response:
+    """A model's inputs and outputs."""
+    return JsonAnswer(metadata.model_metadata(_model(service, name, version)))
+
+
+@router.get("/models/{name}/ready", response_model=Health)
+@router.get("/models/{name}/versions/{version}/ready", response_model=Health)
+async def served_model_ready(
+    name: str, service: ServiceDep, version: str | None = None
+) -> Response:
+    """Whether a model is loaded and takes inferences."""
+    model = _model(service, name, version)
+    reason = service.accepting()
+    if model.processor is None or reason is not None:
+        raise unavailable(reason or f"the model {name!r} is not loaded")
+    return JsonAnswer({"name": name, "ready": True})
+
+
+@router.get("/models/{name}/config", response_model=dict[str, Any])
+@router.get("/models/{name}/versions/{version}/config", response_model=dict[str, Any])
+async def served_model_config(
+    name: str, service: ServiceDep, version: str | None = None
+) -> Response:
+    """A model's config, as the protocol has it."""
+    return JsonAnswer(metadata.model_config(_model(service, name, version)))
 
 
 async def _read(
