@@ -16,7 +16,7 @@ import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
 from tests.open_inference.tensors import KINDS, TRACE, TRACE_FLOATS, simulated
-from tests.service.servers import RunningServer, rows
+from tests.service.servers import LIMIT_SECONDS, RunningServer, rows
 
 OUTPUTS = ("surface", "hits", "planes", "embedding")
 COMPRESSIONS = (None, "gzip", "deflate")
@@ -278,7 +278,7 @@ def test_shared_memory_is_not_offered(client: Client) -> None:
 
 def test_asyncio(address: str) -> None:
     async def calls() -> None:
-        async with triton_aio.InferenceServerClient(address) as client:
+        async with triton_aio.InferenceServerClient(address, conn_timeout=LIMIT_SECONDS) as client:
             assert await client.is_server_live()
             assert await client.is_server_ready()
             assert await client.is_model_ready("energy_flow")

@@ -17,7 +17,7 @@ import pytest
 from service.lifecycle import State
 from service.store.atomic_files import npy_header
 from tests.live_server import live_server
-from tests.service.servers import RunningServer, npy, rows, serving, until
+from tests.service.servers import LIMIT_SECONDS, RunningServer, npy, queue, rows, serving, until
 
 PATHS = ("/v1/datasets/sent?format=npy", "/v1/models/sent")
 MEBIBYTE = 2**20
@@ -31,7 +31,7 @@ def held(data_dir: Path) -> list[str]:
 def begin(url: httpx.URL, path: str, length: int, start: bytes) -> socket.socket:
     """Sends the beginning of a file of that length."""
     assert url.port is not None
-    connection = socket.create_connection((url.host, url.port), timeout=60)
+    connection = socket.create_connection((url.host, url.port), timeout=LIMIT_SECONDS)
     head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
     connection.sendall(head.encode() + start)
     return connection
@@ -76,19 +76,21 @@ def test_a_killed_server_removes_what_was_broken_off(tmp_path: Path, path: str) 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_an_upload_ends_when_the_server_stops(tmp_path: Path, path: str) -> None:
-    with serving(tmp_path, drain_seconds=30) as server:
-        # Running work, so that the drain takes a while.
-        headers = {"content-type": "application/x-npy"}
-        server.client.post("/v1/runs", content=npy(rows(20_000)), headers=headers)
+    with serving(tmp_path, drain_seconds=LIMIT_SECONDS) as server:
         connection = begin(server.client.base_url, path, *beginning(path))
         until(lambda: held(tmp_path))
-        server.server.ask_to_stop()
-        until(lambda: server.server.service.state is State.DRAINING)
-        connection.sendall(bytes(2 * MEBIBYTE))
-        answer = connection.recv(4096)
-        connection.close()
-        assert b"503" in answer.partition(b"\r\n")[0]
-        until(lambda: held(tmp_path) == [])
+        # Running work, held in the middle, for which the drain waits.
+        with server.engine_held() as engine:
+            run_id = queue(server.client, 3)
+            url = f"/v1/runs/{run_id}"
+            engine.go_until(lambda: server.client.get(url).json()["state"] == "running")
+            server.server.ask_to_stop()
+            until(lambda: server.server.service.state is State.DRAINING)
+            connection.sendall(bytes(2 * MEBIBYTE))
+            answer = connection.recv(4096)
+            connection.close()
+            assert b"503" in answer.partition(b"\r\n")[0]
+            until(lambda: held(tmp_path) == [])
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["length told", "chunked"])
@@ -107,7 +109,10 @@ def test_files_have_a_limit_of_their_own(tmp_path: Path, path: str, declared: bo
 def test_a_large_file_does_not_lie_in_memory(tmp_path: Path) -> None:
     columns, count, blocks = 256, 1024, 192
     block = np.random.default_rng(0).normal(size=(count, columns)).astype("<f4")
-    with live_server(tmp_path) as server, httpx.Client(base_url=server.url, timeout=110) as client:
+    with (
+        live_server(tmp_path) as server,
+        httpx.Client(base_url=server.url, timeout=LIMIT_SECONDS) as client,
+    ):
         process = psutil.Process(server.process.pid)
         seen = [process.memory_info().rss]
 
@@ -147,7 +152,7 @@ def test_several_uploads_of_the_same_name_make_one(server: RunningServer) -> Non
     statuses: list[int] = []
 
     def send() -> None:
-        with httpx.Client(base_url=server.client.base_url, timeout=60) as client:
+        with httpx.Client(base_url=server.client.base_url, timeout=LIMIT_SECONDS) as client:
             answer = client.put("/v1/datasets/raced?format=npy", content=body)
             statuses.append(answer.status_code)
 
@@ -156,6 +161,6 @@ def test_several_uploads_of_the_same_name_make_one(server: RunningServer) -> Non
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LIMIT_SECONDS)
     assert sorted(statuses) == [200, 200, 200, 200, 200, 201]
     assert len(set(held(server.data_dir)) - before) == 1
