@@ -5,7 +5,8 @@ Shape legend: N flows, L layers, H hidden width, K padded input width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,6 @@ from energy_flow.linear import (
     PaddedLinear,
     constant_columns,
     linears,
-    pad_columns,
     padded_width,
 )
 from energy_flow.neuron import PackedNeuron
@@ -46,6 +46,28 @@ class HiddenBlock:
 
     rows: tuple[Tensor, ...]
     source: Tensor
+
+
+@dataclass(slots=True)
+class Tape:
+    """What the forward pass of a block leaves for its backward pass.
+
+    Attributes:
+        layers: of each GRU layer the gates, the recurrent part of the candidate (none for a zero
+            state), and the candidate.
+        heads: the first layer of the heads before its activation.
+    """
+
+    layers: list[tuple[Tensor, Tensor | None, Tensor]] = field(default_factory=list)
+    heads: Tensor | None = None
+
+    def first(self, rows: int) -> Tape:
+        """That of the first rows of the block."""
+        layers = [
+            (gates[:rows], None if recurrent is None else recurrent[:rows], candidate[:rows])
+            for gates, recurrent, candidate in self.layers
+        ]
+        return Tape(layers, None if self.heads is None else self.heads[:rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,41 +119,47 @@ class PackedGRULayer:
         hidden_RH: Tensor | None,
         source_N: Tensor | None,
         out_NH: Tensor | None = None,
+        tape: Tape | None = None,
     ) -> Tensor:
-        """The new hidden state [N, H].
+        """The new hidden state [N, H]; without gradients.
 
         Args:
             x_NX: the input, with or without the constant columns that follow it.
             hidden_RH, source_N: stored states and the row of each flow; none for zeros.
-            out_NH: where to write it; not with gradients.
+            out_NH: where to write it.
+            tape: takes what the backward pass needs.
         """
         size, width = self.hidden_size, self.w_xn.shape[0]
-        # In place wherever autograd allows it: these columns are as wide as the products.
+        # In place wherever possible: these columns are as wide as the products.
         if hidden_RH is None or source_N is None:
-            if x_NX.shape[1] < width:
-                x_NX = torch.cat((x_NX, self._constants(x_NX)), dim=1)
+            x_NX = self.with_constants(x_NX)
             xn = torch.mm(x_NX, self.w_xn)[:, :size]
             gates = torch.mm(x_NX, self.w_rz[:width]).sigmoid_()
             r, z = gates[:, :size], gates[:, size : 2 * size]
             n = _tanh_(xn.addcmul_(r, self.w_hn[WIDTH - 1, :size]))
+            if tape is not None:
+                tape.layers.append((gates, None, n))
             return torch.addcmul(n, z, n, value=-1, out=out_NH)
-        block = self._joined(x_NX, hidden_RH, source_N)
+        block = self.joined(x_NX, hidden_RH, source_N)
         gates = torch.mm(block, self.w_rz).sigmoid_()
         r, z = gates[:, :size], gates[:, size : 2 * size]
         xn = torch.mm(block[:, :width], self.w_xn)[:, :size]
-        hn = torch.mm(block[:, width - WIDTH :], self.w_hn)
-        n = _tanh_(xn.addcmul_(r, hn[:, :size]))
+        hn = torch.mm(block[:, width - WIDTH :], self.w_hn)[:, :size]
+        n = _tanh_(xn.addcmul_(r, hn))
+        if tape is not None:
+            tape.layers.append((gates, hn, n))
         return torch.lerp(n, block[:, width : width + size], z, out=out_NH)
 
-    def _joined(self, x_NX: Tensor, hidden_RH: Tensor, source_N: Tensor) -> Tensor:
-        """[x, zeros, 1, h, zeros], with h gathered from its rows."""
+    def with_constants(self, x_NX: Tensor) -> Tensor:
+        """The input with the constant columns that follow it."""
+        if x_NX.shape[1] == self.w_xn.shape[0]:
+            return x_NX
+        return torch.cat((x_NX, constant_columns(x_NX.shape[0], self.x_width, x_NX)), dim=1)
+
+    def joined(self, x_NX: Tensor, hidden_RH: Tensor, source_N: Tensor) -> Tensor:
+        """``[x, zeros, 1, h, zeros]``, with h gathered straight into place."""
         size, width = self.hidden_size, self.w_xn.shape[0]
         given = x_NX.shape[1]
-        if torch.is_grad_enabled():
-            constants = () if given == width else (self._constants(x_NX),)
-            h = pad_columns(hidden_RH.index_select(0, source_N), padded_width(size))
-            return torch.cat((x_NX, *constants, h), dim=1)
-        # Written straight into place, which autograd cannot follow.
         block = x_NX.new_empty((x_NX.shape[0], width + padded_width(size)))
         block[:, :given] = x_NX
         if given < width:
@@ -140,9 +168,6 @@ class PackedGRULayer:
         torch.index_select(hidden_RH, 0, source_N, out=block[:, width : width + size])
         block[:, width + size :] = 0.0
         return block
-
-    def _constants(self, x_NX: Tensor) -> Tensor:
-        return constant_columns(x_NX.shape[0], self.x_width, x_NX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,26 +179,49 @@ class PackedCarrier:
     heads_out: PaddedLinear
 
     def __call__(
-        self, x_NX: Tensor, hidden: HiddenBlock | None, out: tuple[Tensor, ...] = ()
+        self,
+        x_NX: Tensor,
+        hidden: HiddenBlock | None,
+        out: tuple[Tensor, ...] = (),
+        tape: Tape | None = None,
     ) -> Proposal:
-        """Proposes for a block.
+        """Proposes for a block; without gradients.
 
         Args:
             hidden: none stands for zeros.
-            out: L tensors [N, H] that the new hidden state is written to; not with gradients.
+            out: L tensors [N, H] that the new hidden state is written to.
+            tape: takes what the backward pass needs.
         """
         states = []
         for index, layer in enumerate(self.layers):
             target = out[index] if out else None
             if hidden is None:
-                x_NX = layer(x_NX, None, None, target)
+                x_NX = layer(x_NX, None, None, target, tape)
             else:
-                x_NX = layer(x_NX, hidden.rows[index], hidden.source, target)
+                x_NX = layer(x_NX, hidden.rows[index], hidden.source, target, tape)
             states.append(x_NX)
-        head_dtype = self.heads_in.weight.dtype
-        heads = self.heads_out.padded(gelu(self.heads_in.padded(x_NX.to(head_dtype))))
+        before = self.heads_in.padded(x_NX.to(self.heads_in.weight.dtype))
+        if tape is not None:
+            tape.heads = before
+        heads = self.heads_out.padded(gelu(before))
         energy = torch.tanh(heads[:, 0].contiguous())
         return Proposal(tuple(states), energy, heads[:, 1:4])
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The weights, in order."""
+        layers = (w for layer in self.layers for w in (layer.w_rz, layer.w_xn, layer.w_hn))
+        heads = (self.heads_in, self.heads_out)
+        return (*layers, *(tensor for head in heads for tensor in (head.weight, head.bias)))
+
+    def like(self, tensors: Sequence[Tensor]) -> PackedCarrier:
+        """The same with other tensors, in the order of :meth:`tensors`."""
+        *matrices, w_in, b_in, w_out, b_out = tensors
+        layers = zip(self.layers, matrices[0::3], matrices[1::3], matrices[2::3], strict=True)
+        return PackedCarrier(
+            tuple(replace(one, w_rz=rz, w_xn=xn, w_hn=hn) for one, rz, xn, hn in layers),
+            replace(self.heads_in, weight=w_in, bias=b_in),
+            replace(self.heads_out, weight=w_out, bias=b_out),
+        )
 
 
 class EnergyCarrier(nn.Module):

@@ -62,6 +62,9 @@ class FlowProcessor(nn.Module):
 
     Attributes:
         trained: whether the weights came out of training; kept in checkpoints.
+        keeps_tapes: whether a step that carries gradients keeps what its backward pass needs; else
+            that is computed again, a block at a time, which takes a third of the memory and
+            another forward pass.
     """
 
     input_mapper: InputMapper
@@ -79,6 +82,7 @@ class FlowProcessor(nn.Module):
         super().__init__()
         self.config = config
         self.trained = False
+        self.keeps_tapes = True
         self.lattice = EnergyLattice(
             config.lattice_width, config.lattice_height, config.lattice_depth
         )
@@ -316,7 +320,7 @@ class FlowProcessor(nn.Module):
         dtype = torch.bfloat16 if config.precision is Precision.BFLOAT16 else state_dtype
         parts = (self.input_mapper, self.neuron, self.carrier, self.output_mapper)
         if not torch.is_inference_mode_enabled():
-            return Networks(*parts, dtype)
+            return Networks(*parts, dtype, self.keeps_tapes)
         versions = (
             dtype,
             *((weight.data_ptr(), weight.device, weight._version) for weight in self.parameters()),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from energy_flow.blocks import PROBE_ROWS, BlockPlan, agreeing_plan, candidate_heights
-from energy_flow.carrier import EnergyCarrier, HiddenBlock, PackedCarrier, Proposal
+from energy_flow.carrier import EnergyCarrier, HiddenBlock, PackedCarrier, Proposal, Tape
 from energy_flow.embedding_mapper import InputMapper, OutputMapper, RowMap
 from energy_flow.flow_state import Hidden
 from energy_flow.linear import linears
@@ -37,13 +37,36 @@ class Proposals:
     raw: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class FlowBlock:
+    """Flows that the networks are called with at once.
+
+    Attributes:
+        start, end: the flows. height: rows of the call; those beyond ``end`` repeat the last.
+        fresh: whether the flows take their first step, from hidden states of zeros.
+    """
+
+    start: int
+    end: int
+    height: int
+    fresh: bool
+
+    @property
+    def rows(self) -> int:
+        """Flows in the block."""
+        return self.end - self.start
+
+
 class Networks:
     """The packed networks of one model in one precision.
 
-    Whether results carry gradients depends on whether packing and calling happened with gradients
-    enabled; the arithmetic is the same.
+    Where they are packed with gradients enabled, ``energies``, ``embeddings`` and
+    ``proposal_gradient.propose`` carry gradients; the arithmetic is the same.
 
     Attributes:
+        neuron, carrier: as a step uses them.
+        weights: their tensors in the precision of the model, which gradients are taken of.
+        keeps_tapes: whether a step keeps what its backward pass needs, or computes it again.
         shape: of every weight, in order.
         dtype: of the step's arithmetic and of hidden states. state_dtype: of everything else.
     """
@@ -55,9 +78,19 @@ class Networks:
         carrier: EnergyCarrier,
         output_mapper: OutputMapper,
         dtype: torch.dtype,
+        keeps_tapes: bool = True,
     ) -> None:
-        self._neuron: PackedNeuron = neuron.packed(dtype)
-        self._carrier: PackedCarrier = carrier.packed(self._neuron, dtype)
+        self.dtype = dtype
+        self.state_dtype = input_mapper.energy_scale.dtype
+        self.device = input_mapper.energy_scale.device
+        self.keeps_tapes = keeps_tapes
+        self.neuron: PackedNeuron = neuron.packed(dtype)
+        self.carrier: PackedCarrier = carrier.packed(self.neuron, dtype)
+        exact, exact_carrier = self.neuron, self.carrier
+        if dtype != self.state_dtype and torch.is_grad_enabled():
+            exact = neuron.packed(self.state_dtype)
+            exact_carrier = carrier.packed(exact, self.state_dtype)
+        self.weights = (*exact.tensors(), *exact_carrier.tensors())
         self._input_map: RowMap = input_mapper.packed()
         self._output_map: RowMap = output_mapper.packed()
         self._embedding_dim = linears(input_mapper.layers)[0].in_features
@@ -69,9 +102,6 @@ class Networks:
             for part in (input_mapper, neuron, carrier, output_mapper)
             for weight in part.parameters()
         )
-        self.dtype = dtype
-        self.state_dtype = input_mapper.energy_scale.dtype
-        self.device = input_mapper.energy_scale.device
 
     def energies(self, embedding_BE: Tensor, plan: BlockPlan) -> Tensor:
         """Energies of the initial flows, [B, S]."""
@@ -82,29 +112,61 @@ class Networks:
         return _mapped(self._output_map, surface_BS, plan)
 
     def propose(
-        self, position_N3: Tensor, energy_N: Tensor, hidden: Hidden, plan: BlockPlan
+        self,
+        position_N3: Tensor,
+        energy_N: Tensor,
+        hidden: Hidden,
+        plan: BlockPlan,
+        tapes: list[Tape] | None = None,
     ) -> Proposals:
-        """New hidden state, energy and raw displacement of every flow."""
-        flows, stepped = energy_N.shape[0], hidden.stepped
-        parts: _Kept | _Placed
-        if torch.is_grad_enabled():
-            parts = _Kept()
-        else:
-            like = torch.empty((0, self._hidden_size), dtype=self.dtype, device=self.device)
-            parts = _Placed(position_N3, like, self._layers, hidden.spare)
-        for first, stop in ((0, stepped), (stepped, flows)):
-            for offset, height in plan.cover(stop - first):
-                start = first + offset
-                x = self._neuron(
-                    _rows(position_N3, start, height, stop), _rows(energy_N, start, height, stop)
-                )
-                known = None
-                if start < stepped:
-                    known = HiddenBlock(hidden.rows, _rows(hidden.source, start, height, stop))
-                # A block that reaches beyond its rows must not write over those of others.
-                out = parts.places(start, start + height) if start + height <= stop else ()
-                parts.add(start, min(start + height, stop), self._carrier(x, known, out))
+        """New hidden state, energy and raw displacement of every flow; without gradients.
+
+        Args:
+            tapes: takes what the backward pass of each block needs.
+        """
+        flows = energy_N.shape[0]
+        like = torch.empty((0, self._hidden_size), dtype=self.dtype, device=self.device)
+        parts = _Parts(position_N3, like, self._layers, hidden.spare)
+        for block in self.blocks(flows, hidden.stepped, plan):
+            tape = None if tapes is None else Tape()
+            # A block that reaches beyond its rows must not write over those of others.
+            fills = block.rows == block.height
+            out = parts.places(block.start, block.end) if fills else ()
+            proposal = self.propose_block(position_N3, energy_N, hidden, block, out, tape)
+            parts.add(block.start, block.end, proposal)
+            if tapes is not None and tape is not None:
+                tapes.append(tape)
         return parts.whole()
+
+    def blocks(self, flows: int, stepped: int, plan: BlockPlan) -> list[FlowBlock]:
+        """How a step's flows are cut: those that have taken a step, then the others."""
+        return [
+            FlowBlock(first + start, min(first + start + height, stop), height, fresh)
+            for first, stop, fresh in ((0, stepped, False), (stepped, flows, True))
+            for start, height in plan.cover(stop - first)
+        ]
+
+    def propose_block(
+        self,
+        position_N3: Tensor,
+        energy_N: Tensor,
+        hidden: Hidden,
+        block: FlowBlock,
+        out: tuple[Tensor, ...] = (),
+        tape: Tape | None = None,
+    ) -> Proposal:
+        """What is proposed for the flows of a block, [height]; without gradients.
+
+        Args:
+            out: L tensors [height, H] that the new hidden states are written to.
+            tape: takes what the backward pass needs.
+        """
+        start, height, end = block.start, block.height, block.end
+        x = self.neuron(_rows(position_N3, start, height, end), _rows(energy_N, start, height, end))
+        known = None
+        if not block.fresh:
+            known = HiddenBlock(hidden.rows, _rows(hidden.source, start, height, end))
+        return self.carrier(x, known, out, tape)
 
     def step_plan(self) -> BlockPlan:
         """Block heights for ``propose``, tried on this model's shapes."""
@@ -122,10 +184,10 @@ class Networks:
 
         def run(columns: Sequence[Tensor]) -> list[Tensor]:
             position, energy, *hidden = columns
-            x = self._neuron(position, energy.squeeze(1))
+            x = self.neuron(position, energy.squeeze(1))
             every = torch.arange(len(position), device=position.device)
-            later = self._carrier(x, HiddenBlock(tuple(hidden), every))
-            fresh = self._carrier(x, None)
+            later = self.carrier(x, HiddenBlock(tuple(hidden), every))
+            fresh = self.carrier(x, None)
             return [
                 column
                 for proposal in (later, fresh)
@@ -150,26 +212,8 @@ class Networks:
         return agreeing_plan(run, inputs, heights)
 
 
-class _Kept:
-    """With gradients: blocks are kept and concatenated, which autograd differentiates for free."""
-
-    def __init__(self) -> None:
-        self._blocks: list[tuple[Tensor, ...]] = []
-
-    def places(self, start: int, stop: int) -> tuple[Tensor, ...]:
-        return ()
-
-    def add(self, start: int, stop: int, proposal: Proposal) -> None:
-        columns = (proposal.energy, proposal.displacement, *proposal.hidden)
-        self._blocks.append(tuple(column[: stop - start] for column in columns))
-
-    def whole(self) -> Proposals:
-        energy, raw, *rows = (torch.cat(columns) for columns in zip(*self._blocks, strict=True))
-        return Proposals(tuple(rows), energy, raw)
-
-
-class _Placed:
-    """Without gradients: rows are written where they belong while they are warm in the cache."""
+class _Parts:
+    """Results of blocks, written where they belong while they are warm in the cache."""
 
     def __init__(
         self, position_N3: Tensor, like_0H: Tensor, layers: int, spare: tuple[Tensor, ...]

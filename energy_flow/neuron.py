@@ -5,7 +5,8 @@ Shape legend: N flows, Nh neuron width, A the neuron's output width (``neuron_ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,22 @@ class PackedNeuron:
         x = gelu(self.second_norm(self.second(x)))
         constant = constant_columns(rows, width + 1, energy_N1)
         return torch.cat((x, energy_N1, constant), dim=1)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The weights that a call uses, in order."""
+        parts = (self.first, self.first_norm, self.second, self.second_norm)
+        return tuple(tensor for part in parts for tensor in (part.weight, part.bias))
+
+    def like(self, tensors: Sequence[Tensor]) -> PackedNeuron:
+        """The same with other tensors, in the order of :meth:`tensors`."""
+        w1, b1, nw1, nb1, w2, b2, nw2, nb2 = tensors
+        return replace(
+            self,
+            first=replace(self.first, weight=w1, bias=b1),
+            first_norm=replace(self.first_norm, weight=nw1, bias=nb1),
+            second=replace(self.second, weight=w2, bias=b2),
+            second_norm=replace(self.second_norm, weight=nw2, bias=nb2),
+        )
 
 
 class SimpleNeuron(nn.Module):

@@ -19,6 +19,7 @@ from energy_flow.emission import StepSizes, emit
 from energy_flow.lattice import EnergyLattice
 from energy_flow.metrics import Count, StepReport, Sum
 from energy_flow.pool import FlowState
+from energy_flow.proposal_gradient import propose
 from energy_flow.rules.termination import FAILED
 from energy_flow.step_trace import KindSize, number_records
 from energy_flow.trace.records import KINDS
@@ -32,8 +33,8 @@ def advance(
 ) -> tuple[FlowState, StepReport]:
     """Moves every active flow of the pool once."""
     began = time.perf_counter()
-    proposals = state.networks.propose(
-        state.flows.position, state.flows.energy, state.hidden, state.plan
+    proposals = propose(
+        state.networks, state.flows.position, state.flows.energy, state.hidden, state.plan
     )
     proposed = time.perf_counter()
     decided = decide(state, proposals)

@@ -174,6 +174,54 @@ def test_a_run_that_carries_gradients_computes_the_same() -> None:
     assert with_gradients.trace.totals == without.trace.totals
 
 
+def gradients(processor: FlowProcessor, count: int = 2) -> dict[str, Tensor]:
+    processor.zero_grad()
+    told = processor.simulate(embeddings(count), outputs=("embedding",)).outputs["embedding"]
+    torch.autograd.backward((told**3).sum())
+    return {name: p.grad.clone() for name, p in processor.named_parameters() if p.grad is not None}
+
+
+def test_what_is_computed_again_gives_the_same_gradients() -> None:
+    processor = tiny().float()
+    kept = gradients(processor)
+    processor.keeps_tapes = False
+    again = gradients(processor)
+    assert len(kept) == len(list(processor.parameters()))
+    for name, gradient in kept.items():
+        assert torch.equal(gradient, again[name]), name
+
+
+def test_gradients_do_not_depend_on_block_heights() -> None:
+    """Many samples fill several blocks and leave a rest; few of them are one padded block."""
+    processor = tiny()
+    count = 600
+    together = gradients(processor, count)
+    x = embeddings(count)
+    processor.zero_grad()
+    for part in np.array_split(np.arange(count), 7):
+        told = processor.simulate(x[part], sample_keys=part.tolist(), outputs=("embedding",))
+        torch.autograd.backward((told.outputs["embedding"] ** 3).sum())
+    for name, parameter in processor.named_parameters():
+        assert parameter.grad is not None
+        scale = float(parameter.grad.abs().max())
+        torch.testing.assert_close(together[name], parameter.grad, rtol=0, atol=1e-11 * scale)
+
+
+def test_gradients_in_bfloat16_point_the_same_way() -> None:
+    """Its arithmetic has 8 bits, so that flows may end elsewhere; the whole gradient must not."""
+    exact = gradients(tiny().float())
+    rounded_processor = tiny().float()
+    rounded_processor.config = rounded_processor.config.replace({"precision": "bfloat16"})
+    rounded = gradients(rounded_processor)
+    for part in ("neuron", "carrier"):
+        one, other = (
+            torch.cat([g.flatten() for name, g in all_of.items() if name.startswith(part)])
+            for all_of in (exact, rounded)
+        )
+        assert other.dtype == torch.float32
+        assert torch.cosine_similarity(one, other, dim=0) > 0.99, part
+
+
 def test_no_gradients_unless_asked_for() -> None:
     processor = tiny()
     with torch.no_grad():

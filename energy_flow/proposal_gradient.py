@@ -1,0 +1,279 @@
+"""Gradients of a step's proposals: with respect to flows, hidden states and packed weights.
+
+The forward pass is the step's own. The backward pass is written out, because what autograd makes
+of it costs half as much again: here gradients of gathered rows and of weights are added up in place
+over the blocks of a step, those of weights in the precision that weights have, and what is cheap to
+compute again is not kept.
+
+Shape legend: N rows of a block, F flows of the step, R stored rows, H hidden width, X padded input
+width of a GRU layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import gelu
+
+from energy_flow.blocks import BlockPlan
+from energy_flow.carrier import PackedGRULayer, Tape
+from energy_flow.flow_state import Hidden
+from energy_flow.linear import WIDTH, PaddedLinear, pad_columns
+from energy_flow.networks import FlowBlock, Networks, Proposals
+
+_aten = torch.ops.aten
+
+
+def propose(
+    networks: Networks, position_F3: Tensor, energy_F: Tensor, hidden: Hidden, plan: BlockPlan
+) -> Proposals:
+    """What the networks propose for all flows; differentiable where gradients are enabled."""
+    if not torch.is_grad_enabled():
+        return networks.propose(position_F3, energy_F, hidden, plan)
+    call = _Call(networks, hidden.source, len(hidden.rows), plan)
+    arguments = (call, position_F3, energy_F, *hidden.rows, *networks.weights)
+    energy, raw, *rows = _Propose.apply(*arguments)  # type: ignore[no-untyped-call]
+    return Proposals(tuple(rows), energy, raw)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What the networks of a step are called with, besides tensors that carry gradients.
+
+    Attributes:
+        source: row of each flow that has a stored state. stored: L, or 0 where no flow has one.
+    """
+
+    networks: Networks
+    source: Tensor
+    stored: int
+    plan: BlockPlan
+
+
+class _Propose(torch.autograd.Function):
+    """A step's proposals as one operation."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, position: Tensor, energy: Tensor, *others: Tensor) -> Any:
+        hidden = Hidden(others[: call.stored], call.source)
+        tapes: list[Tape] | None = [] if call.networks.keeps_tapes else None
+        made = call.networks.propose(position, energy, hidden, call.plan, tapes)
+        ctx.call, ctx.tapes = call, tapes
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(position, energy, made.energy, *hidden.rows, *made.rows)
+        return (made.energy, made.raw, *made.rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
+        position, energy, new_energy, *rows = ctx.saved_tensors
+        stored = ctx.call.stored
+        work = _Backward(ctx.call, position, energy, new_energy, rows[:stored], rows[stored:])
+        work.through(ctx.tapes, grads)
+        ctx.tapes = None
+        return (None, *work.flows(), *work.stored, *work.sums)
+
+
+class _Backward:
+    """The backward pass of one step, block by block.
+
+    Args:
+        before: stored hidden states, L tensors [R, H] or none. after: new ones, L tensors [F, H].
+
+    Attributes:
+        stored: gradients of ``before``. sums: gradients of ``networks.weights``.
+    """
+
+    def __init__(
+        self,
+        call: _Call,
+        position_F3: Tensor,
+        energy_F: Tensor,
+        new_energy_F: Tensor,
+        before: Sequence[Tensor],
+        after: Sequence[Tensor],
+    ) -> None:
+        self._call = call
+        self._before, self._after = before, after
+        self._position, self._energy, self._new_energy = position_F3, energy_F, new_energy_F
+        networks = call.networks
+        self.stored = [torch.zeros_like(rows) for rows in before]
+        self.sums = [torch.zeros_like(weight) for weight in networks.weights]
+        self._neuron_sums = self.sums[: len(networks.neuron.tensors())]
+        self._carrier_sums = networks.carrier.like(self.sums[len(self._neuron_sums) :])
+        # The neuron is narrow, so all its rows at once still fit into the cache.
+        self._leaves = [
+            tensor.detach().requires_grad_()
+            for tensor in (position_F3, energy_F, *networks.neuron.tensors())
+        ]
+        with torch.enable_grad():
+            neuron = networks.neuron.like(self._leaves[2:])
+            self._perceived = neuron(self._leaves[0], self._leaves[1])
+        self._perceived_grad = torch.empty_like(self._perceived)
+
+    def through(self, tapes: Sequence[Tape] | None, grads: Sequence[Tensor | None]) -> None:
+        """Goes through all blocks.
+
+        Args:
+            tapes: of the forward pass; without them, blocks are computed again one by one.
+            grads: of the new energies, the raw displacements and the new hidden states.
+        """
+        flows = self._energy.shape[0]
+        for number, block in enumerate(
+            self._call.networks.blocks(flows, self._call.source.shape[0], self._call.plan)
+        ):
+            tape = self._recorded(block) if tapes is None else tapes[number]
+            self._through_block(slice(block.start, block.end), tape.first(block.rows), grads)
+
+    def flows(self) -> tuple[Tensor, Tensor]:
+        """Gradients of positions and energies, and with them those of the neuron's weights."""
+        position, energy, *weights = torch.autograd.grad(
+            self._perceived, self._leaves, self._perceived_grad
+        )
+        for total, grad in zip(self._neuron_sums, weights, strict=True):
+            total.copy_(grad)
+        return position, energy
+
+    def _recorded(self, block: FlowBlock) -> Tape:
+        tape = Tape()
+        hidden = Hidden(tuple(self._before), self._call.source)
+        self._call.networks.propose_block(self._position, self._energy, hidden, block, tape=tape)
+        return tape
+
+    def _through_block(self, rows: slice, tape: Tape, grads: Sequence[Tensor | None]) -> None:
+        energy_grad, raw_grad, *hidden_grads = (
+            None if grad is None else grad[rows] for grad in grads
+        )
+        carrier, sums = self._call.networks.carrier, self._carrier_sums
+        grad_NH = self._through_heads(tape, rows, energy_grad, raw_grad)
+        for number in reversed(range(len(carrier.layers))):
+            layer, total = carrier.layers[number], sums.layers[number]
+            hidden_grad = hidden_grads[number]
+            grad_NH = grad_NH[:, : layer.hidden_size]
+            if hidden_grad is not None:
+                grad_NH = grad_NH + hidden_grad
+            x = self._after[number - 1][rows] if number else self._perceived.detach()[rows]
+            gates, recurrent, candidate = tape.layers[number]
+            if recurrent is None:
+                grad_NH = _through_zero_state(layer, total, x, gates, candidate, grad_NH)
+            else:
+                source = self._call.source[rows]
+                joined = layer.joined(x, self._before[number], source)
+                kept = _Kept(joined, gates, recurrent, candidate)
+                grad_NH, state_grad = _through_layer(layer, total, kept, grad_NH)
+                self.stored[number].index_add_(0, source, state_grad)
+        self._perceived_grad[rows] = grad_NH
+
+    def _through_heads(
+        self, tape: Tape, rows: slice, energy_grad: Tensor | None, raw_grad: Tensor | None
+    ) -> Tensor:
+        """The gradient of the last layer's state [N, H]."""
+        carrier, sums = self._call.networks.carrier, self._carrier_sums
+        assert tape.heads is not None
+        e, before = self._new_energy[rows], tape.heads
+        out_grad = before.new_zeros((e.shape[0], carrier.heads_out.weight.shape[1]))
+        if energy_grad is not None:
+            out_grad[:, 0] = energy_grad * (1.0 - e * e)
+        if raw_grad is not None:
+            out_grad[:, 1:4] = raw_grad
+        grad = _through_linear(carrier.heads_out, sums.heads_out, gelu(before), out_grad)
+        grad = _aten.gelu_backward(grad, before)
+        state = self._after[-1][rows]
+        x = state.to(before.dtype)
+        return _through_linear(carrier.heads_in, sums.heads_in, x, grad).to(state.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Of a GRU layer's forward pass: ``[x, zeros, 1, h]``, r and z, ``h W_hn + b``, n."""
+
+    joined: Tensor
+    gates: Tensor
+    recurrent: Tensor
+    candidate: Tensor
+
+
+def _through_layer(
+    layer: PackedGRULayer, total: PackedGRULayer, kept: _Kept, grad_NH: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of a GRU layer's input with its constant columns [N, X] and stored state [N, H].
+
+    With ``h' = n + z ∘ (h - n)``, ``n = tanh(x W_xn + r ∘ q)`` and ``q = h W_hn + b_hn``.
+    """
+    size, width = layer.hidden_size, layer.w_xn.shape[0]
+    r, z = kept.gates[:, :size], kept.gates[:, size : 2 * size]
+    h = kept.joined[:, width : width + size]
+    candidate_grad = _aten.tanh_backward(
+        torch.addcmul(grad_NH, grad_NH, z, value=-1), kept.candidate
+    )
+    gates_grad = _gates_grad(
+        candidate_grad * kept.recurrent, (h - kept.candidate).mul_(grad_NH), kept.gates
+    )
+    x_grad = pad_columns(candidate_grad, layer.w_xn.shape[1])
+    q_grad = pad_columns(candidate_grad * r, layer.w_hn.shape[1])
+    x, q = kept.joined[:, :width], kept.joined[:, width - WIDTH :]
+    _add_product(total.w_rz, kept.joined, gates_grad)
+    _add_product(total.w_xn, x, x_grad)
+    _add_product(total.w_hn, q, q_grad)
+    joined_grad = torch.mm(gates_grad, layer.w_rz.t())
+    joined_grad[:, :width].addmm_(x_grad, layer.w_xn.t())
+    joined_grad[:, width - WIDTH :].addmm_(q_grad, layer.w_hn.t())
+    state_grad = joined_grad[:, width : width + size].addcmul_(grad_NH, z)
+    return joined_grad[:, :width], state_grad
+
+
+def _through_zero_state(
+    layer: PackedGRULayer,
+    total: PackedGRULayer,
+    x_NX: Tensor,
+    gates: Tensor,
+    candidate: Tensor,
+    grad_NH: Tensor,
+) -> Tensor:
+    """As :func:`_through_layer` with h = 0: ``h' = n - z ∘ n`` and ``q = b_hn``."""
+    size, width = layer.hidden_size, layer.w_xn.shape[0]
+    r, z = gates[:, :size], gates[:, size : 2 * size]
+    x = layer.with_constants(x_NX)
+    candidate_grad = _aten.tanh_backward(torch.addcmul(grad_NH, grad_NH, z, value=-1), candidate)
+    gates_grad = _gates_grad(
+        candidate_grad * layer.w_hn[WIDTH - 1, :size], (candidate * grad_NH).neg_(), gates
+    )
+    x_grad = pad_columns(candidate_grad, layer.w_xn.shape[1])
+    total.w_hn[WIDTH - 1, :size] += (candidate_grad * r).sum(0, dtype=total.w_hn.dtype)
+    _add_product(total.w_rz[:width], x, gates_grad)
+    _add_product(total.w_xn, x, x_grad)
+    return torch.mm(gates_grad, layer.w_rz[:width].t()).addmm_(x_grad, layer.w_xn.t())
+
+
+def _through_linear(
+    linear: PaddedLinear, total: PaddedLinear, x_NK: Tensor, grad_NO: Tensor
+) -> Tensor:
+    """The gradient of a linear layer's input [N, K]; ``grad`` has the padded output width."""
+    width = x_NK.shape[1]
+    _add_product(total.weight[:width], x_NK, grad_NO)
+    total.bias.add_(grad_NO.sum(0))
+    return grad_NO @ linear.weight[:width].t()
+
+
+def _gates_grad(r_grad_NH: Tensor, z_grad_NH: Tensor, gates: Tensor) -> Tensor:
+    """The gradient of r and z before their sigmoid, side by side; what pads them is zero."""
+    size = r_grad_NH.shape[1]
+    r, z = slice(0, size), slice(size, 2 * size)
+    grad = torch.empty_like(gates)
+    _aten.sigmoid_backward.grad_input(r_grad_NH, gates[:, r], grad_input=grad[:, r])
+    _aten.sigmoid_backward.grad_input(z_grad_NH, gates[:, z], grad_input=grad[:, z])
+    grad[:, 2 * size :] = 0.0
+    return grad
+
+
+def _add_product(total_KO: Tensor, x_NK: Tensor, grad_NO: Tensor) -> None:
+    """``total += xᵀ grad``, added up in the precision of the total."""
+    if total_KO.dtype == x_NK.dtype:
+        total_KO.addmm_(x_NK.t(), grad_NO)
+    else:
+        total_KO.add_(torch.mm(x_NK.t(), grad_NO))
