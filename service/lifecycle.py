@@ -21,6 +21,7 @@ from service.experiments.desk import ExperimentDesk
 from service.experiments.recording import TrialRecorder
 from service.experiments.runner import ExperimentRunner
 from service.experiments.store import ExperimentStore
+from service.experiments.trainings import Trainings
 from service.models import DEFAULT, ModelRegistry
 from service.monitoring.instruments import Instruments
 from service.problems import Problem
@@ -168,7 +169,10 @@ class Service:
         recorder = TrialRecorder(
             self.archive, self._writer, self.engine.cancel, self.runs.forget, self.instruments
         )
-        runner = ExperimentRunner(store, self.archive, self.runs, self.models, recorder, loop)
+        trainings = Trainings(self.engine, self.models, self.runs, str(self.engine.device))
+        runner = ExperimentRunner(
+            store, self.archive, self.runs, self.models, trainings, recorder, loop
+        )
         return ExperimentDesk(store, runner, self.archive, self.datasets, self.models)
 
     def _open(self, config: FlowConfig, device: str) -> tuple[list[RunRow], SafetyThread]:

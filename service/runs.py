@@ -188,9 +188,13 @@ class Runs:
         Raises:
             EnergyFlowError: the engine refuses the run.
         """
+        self.know(live)
+        self._submit(live, work)
+
+    def know(self, live: LiveRun) -> None:
+        """From now on a run of somebody else's can be found, until it is forgotten."""
         with self._lock:
             self._live[live.run_id] = live
-        self._submit(live, work)
 
     def find(self, run_id: str) -> LiveRun | None:
         """The run, if it has not ended or has ended not long ago."""

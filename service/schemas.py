@@ -16,7 +16,7 @@ ModelName = Annotated[str, Field(pattern=MODEL_NAME_PATTERN)]
 OutputName = Literal["surface", "planes", "hits", "embedding"]
 KindName = Literal["spawn", "reflect", "terminate"]
 RunState = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
-RunKind = Literal["simulate", "run", "trial"]
+RunKind = Literal["simulate", "run", "trial", "training"]
 
 MAX_SEED = 2**63 - 1
 MAX_INLINE = 1_000_000

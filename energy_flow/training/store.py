@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+GROUPS = {"step": "train", "validation": "held_out", "end": "end"}
+"""What the curves of an event are called by, by its kind."""
+CHECKPOINTS, EVENTS = "checkpoints", "events.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,11 @@ class TrainingFolder:
 
     @property
     def _checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     def is_empty(self) -> bool:
         """Whether no training has been kept here."""
-        return not self._steps() and not (self.path / "events.jsonl").exists()
+        return not self._steps() and not (self.path / EVENTS).exists()
 
     def has_snapshot(self) -> bool:
         """Whether there is something to go on from."""
@@ -146,16 +149,15 @@ class TrainingFolder:
     def tell(self, event: Mapping[str, Any]) -> None:
         """Appends a line to the log, and points to the curves."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+        with (self.path / EVENTS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
         curves = self._writer(event["step"])
-        group = {"step": "train", "validation": "held_out", "end": "end"}[event["kind"]]
         for name, value in _numbers(event):
-            curves.add_scalar(f"{group}/{name}", value, event["step"])
+            curves.add_scalar(f"{GROUPS[event['kind']]}/{name}", value, event["step"])
 
     def rewind(self, step: int) -> None:
         """Forgets what was told of later steps, which will be done again."""
-        log = self.path / "events.jsonl"
+        log = self.path / EVENTS
         if log.exists():
             kept = [
                 line
@@ -164,6 +166,34 @@ class TrainingFolder:
                 if line.endswith("\n") and _is_before(json.loads(line), step)
             ]
             log.write_text("".join(kept), encoding="utf-8")
+
+    def curves(self, most: int) -> dict[str, list[float | None]]:
+        """What was told so far, as columns of numbers.
+
+        Args:
+            most: optimiser steps to tell of, evenly spread; validations come on top.
+
+        Returns:
+            ``step``, ascending, and columns as long under the names that TensorBoard shows;
+            ``None`` where an event has no such number.
+        """
+        events: list[dict[str, Any]] = []
+        if (self.path / EVENTS).exists():
+            with (self.path / EVENTS).open(encoding="utf-8") as lines:
+                # The last line may be half written.
+                events = [json.loads(line) for line in lines if line.endswith("\n")]
+        steps = [event["step"] for event in events if event["kind"] == "step"]
+        apart = max(1, -(-len(steps) // most))
+        # Counted from the newest, so that it is always among them.
+        kept = set(steps[::-apart])
+        rows = [
+            (event["step"], {f"{GROUPS[event['kind']]}/{name}": v for name, v in _numbers(event)})
+            for event in events
+            if event["kind"] != "step" or event["step"] in kept
+        ]
+        names = dict.fromkeys(name for _, numbers in rows for name in numbers)
+        columns: dict[str, list[float | None]] = {"step": [float(step) for step, _ in rows]}
+        return columns | {name: [numbers.get(name) for _, numbers in rows] for name in names}
 
     def close(self) -> None:
         """Writes out what is still in memory."""

@@ -38,6 +38,7 @@ def experiment_answer(row: ExperimentRow, live: LiveExperiment | None) -> dict[s
         "max_parallel": request["max_parallel"],
         "fail_fast": request["fail_fast"],
         "chunk_samples": request["chunk_samples"],
+        "train": request["train"],
         "fields": request["fields"],
         "trials": _counts(row) if live is None else live.trial_counts(),
         "progress": _progress(row) if live is None else live.progress(),
@@ -66,6 +67,7 @@ def trial_answer(row: RunRow, live: LiveRun | None) -> dict[str, Any]:
         "ended_at": run["ended_at"],
         "url": f"{experiment_url(row.experiment_id)}/trials/{number}",
         "run_url": run_url(row.run_id),
+        "makes_model": row.request.get("makes_model"),
     }
 
 

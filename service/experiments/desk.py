@@ -226,6 +226,7 @@ def _row(plan: Plan, idempotency: tuple[str, str] | None) -> ExperimentRow:
             "max_parallel": fields.max_parallel,
             "fail_fast": fields.fail_fast,
             "chunk_samples": fields.chunk_samples,
+            "train": fields.train,
             "fields": list(plan.swept),
         },
         samples_done=0,
@@ -242,7 +243,7 @@ def _trials(plan: Plan, row: ExperimentRow) -> list[dict[str, Any]]:
     return [
         {
             "run_id": uuid.uuid4().hex,
-            "kind": "trial",
+            "kind": "trial" if trial.training is None else "training",
             "state": State.QUEUED,
             "created_at": row.created_at,
             "model": row.model,
@@ -260,6 +261,8 @@ def _trials(plan: Plan, row: ExperimentRow) -> list[dict[str, Any]]:
                 "outputs": row.request["outputs"],
                 "timeout_ms": None,
                 "parameters": trial.parameters,
+                "training": None if trial.training is None else trial.training.to_dict(),
+                "makes_model": trial.makes_model,
             },
             "warnings": [],
             "bytes": 0,

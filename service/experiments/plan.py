@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from energy_flow.config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
+from energy_flow.guard import nest
+from energy_flow.training import TrainConfig
 from service.experiments.schemas import ExperimentFields
 from service.experiments.sweep import (
     MOST_TRIALS,
@@ -16,6 +18,13 @@ from service.experiments.sweep import (
     faults_of,
     points,
     swept_fields,
+)
+from service.experiments.swept_fields import OF_A_RUN, OF_A_TRAINING
+from service.experiments.training_plan import (
+    model_name,
+    size_faults,
+    train_config,
+    training_faults,
 )
 from service.models import Model
 from service.orders import merged_options
@@ -33,12 +42,16 @@ class TrialPlan:
     Attributes:
         parameters: values of the swept fields, by dotted name.
         options: all that differs from the model's config.
+        training: the config of a training, and the name of the model that comes of it; none of
+            a simulation.
     """
 
     seed: int
     parameters: Mapping[str, Any]
     options: Mapping[str, Any]
     config: FlowConfig
+    training: TrainConfig | None = None
+    makes_model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +95,8 @@ def make_plan(
         Problem: 413, too many samples; 422, with all faults.
     """
     faults = list(faults)
-    if fields.kind != "simulate":
-        faults.append(Fault(("kind",), "only 'simulate' is carried out here", fields.kind))
+    is_training = fields.kind == "train"
+    faults += training_faults(fields, dataset) if is_training else _idle_faults(fields)
     first, stop, row_faults = _rows(fields.rows, dataset)
     faults += row_faults
     if dataset.content.dim != model.config.embedding_dim:
@@ -93,15 +106,19 @@ def make_plan(
     options, option_faults = merged_options(fields.options, trace)
     faults += option_faults
     faults += _seed_faults(fields.seeds)
-    sweep_faults = [*faults_of(fields.sweep), *_twice(fields, options)]
+    swept = OF_A_TRAINING if is_training else OF_A_RUN
+    given = nest(fields.train or {}) if is_training else options
+    sweep_faults = [*faults_of(fields.sweep, swept), *_twice(fields, given)]
     faults += sweep_faults
     count = 0 if sweep_faults else count_points(fields.sweep) * len(fields.seeds)
     if count > MOST_TRIALS:
         said = f"an experiment may have {MOST_TRIALS:,} trials: points of the sweep times seeds"
         faults.append(Fault(("sweep",), said, count))
-    checked: list[tuple[Point, FlowConfig]] = []
+    trials: list[TrialPlan] = []
+    warnings: list[str] = []
     if not sweep_faults and count <= MOST_TRIALS:
-        checked, config_faults = _configs(fields, options, model, fits, stop - first)
+        make = _trainings if is_training else _simulations
+        trials, warnings, config_faults = make(fields, options, model, fits, (first, stop))
         faults += config_faults
     if faults:
         raise invalid(faults)
@@ -119,12 +136,8 @@ def make_plan(
         options=options,
         trace=trace,
         swept=swept_fields(fields.sweep),
-        trials=tuple(
-            TrialPlan(seed, point.parameters, {**options, **point.parameters}, config)
-            for point, config in checked
-            for seed in _seeds(fields, config)
-        ),
-        warnings=tuple(dict.fromkeys(text for _, config in checked for text in config.warnings())),
+        trials=tuple(trials),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
@@ -151,43 +164,103 @@ def _seed_faults(seeds: list[int]) -> list[Fault]:
 
 def _twice(fields: ExperimentFields, options: Mapping[str, Any]) -> list[Fault]:
     """Fields that are swept and set."""
-    given = set(options)
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            given |= {f"{name}.{member}" for member in value}
+    given = set(_dotted(options))
     return [
-        Fault(("sweep", _kind(fields), field), "is set among the options or the trace too", field)
+        Fault(("sweep", _kind(fields), field), "is set for all trials too", field)
         for field in swept_fields(fields.sweep)
         if field in given
     ]
+
+
+def _dotted(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in options.items():
+        yield prefix + name
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{name}.")
 
 
 def _kind(fields: ExperimentFields) -> str:
     return "grid" if fields.sweep is not None and fields.sweep.grid is not None else "random"
 
 
-def _configs(
+Made = tuple[list[TrialPlan], list[str], list[Fault]]
+
+
+def _simulations(
     fields: ExperimentFields,
     options: Mapping[str, Any],
     model: Model,
     fits: Check,
-    samples: int,
-) -> tuple[list[tuple[Point, FlowConfig]], list[Fault]]:
-    """The config of every point, and what is wrong with any of them, each thing once."""
-    checked: list[tuple[Point, FlowConfig]] = []
+    rows: tuple[int, int],
+) -> Made:
+    """A trial for every point and seed, warnings, and what is wrong with any, each thing once."""
+    trials: list[TrialPlan] = []
+    warnings: list[str] = []
     faults: dict[tuple[tuple[str | int, ...], str], Fault] = {}
     for point in points(fields.sweep):
+        changed = {**options, **point.parameters}
         try:
-            config = model.config.with_options({**options, **point.parameters})
-            fits(config, samples)
+            config = model.config.with_options(changed)
+            fits(config, rows[1] - rows[0])
         except ConfigError as error:
             found = [_relocated(fault, fields, point) for fault in error.faults]
         else:
-            checked.append((point, config))
+            warnings += config.warnings()
+            trials += [
+                TrialPlan(seed, point.parameters, changed, config)
+                for seed in _seeds(fields, config)
+            ]
             found = _fixed_seed_faults(fields, config)
         for fault in found:
             faults.setdefault((fault.loc, fault.msg), fault)
-    return checked, list(faults.values())
+    return trials, warnings, list(faults.values())
+
+
+def _trainings(
+    fields: ExperimentFields,
+    options: Mapping[str, Any],
+    model: Model,
+    fits: Check,
+    rows: tuple[int, int],
+) -> Made:
+    """As :func:`_simulations`, for trials that train."""
+    trials: list[TrialPlan] = []
+    warnings: list[str] = []
+    faults: dict[tuple[tuple[str | int, ...], str], Fault] = {}
+    try:
+        config = model.config.with_options(options)
+    except ConfigError as error:
+        return [], [], [Fault(("options", *one.loc), one.msg, one.got) for one in error.faults]
+    for point in points(fields.sweep, OF_A_TRAINING):
+        for seed in fields.seeds:
+            try:
+                training = train_config(fields, point.parameters, options, seed, rows)
+            except ConfigError as error:
+                found = [_of_training(fault, fields, point) for fault in error.faults]
+            else:
+                warnings += training.warnings()
+                name = model_name(fields, len(trials), count_points(fields.sweep))
+                trials.append(TrialPlan(seed, point.parameters, options, config, training, name))
+                found = size_faults(training, rows)
+            for fault in found:
+                faults.setdefault((fault.loc, fault.msg), fault)
+    return trials, warnings, list(faults.values())
+
+
+def _of_training(fault: Fault, fields: ExperimentFields, point: Point) -> Fault:
+    """A fault of a training's config as one of the request."""
+    named = {".".join(map(str, fault.loc[:length])) for length in range(1, len(fault.loc) + 1)}
+    for field in sorted(named & set(point.places)):
+        place = point.places[field]
+        where = ("sweep", _kind(fields), field, *(() if place is None else (place,)))
+        return Fault(where, fault.msg, fault.got)
+    return Fault(("train", *fault.loc), fault.msg, fault.got)
+
+
+def _idle_faults(fields: ExperimentFields) -> list[Fault]:
+    if fields.train is None:
+        return []
+    return [Fault(("train",), "belongs to an experiment of kind 'train'", fields.train)]
 
 
 def _relocated(fault: Fault, fields: ExperimentFields, point: Point) -> Fault:

@@ -11,7 +11,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from energy_flow.config import FlowConfig
-from energy_flow.errors import EnergyFlowError, EngineUnavailable, QueueFull, RunCancelled
+from energy_flow.errors import (
+    EnergyFlowError,
+    EngineUnavailable,
+    QueueFull,
+    RunCancelled,
+    RunPaused,
+)
+from energy_flow.training import TrainConfig
 from service.event_log import EventLog
 from service.experiments.answers import experiment_answer, trial_answer
 from service.experiments.live_experiment import (
@@ -20,14 +27,17 @@ from service.experiments.live_experiment import (
     LiveExperiment,
     number_of,
 )
+from service.experiments.live_training import LiveTraining
 from service.experiments.live_trial import LiveTrial
 from service.experiments.recording import TrialRecorder
 from service.experiments.states import State, changed
 from service.experiments.store import ExperimentStore
-from service.models import ModelRegistry
+from service.experiments.trainings import Trainings, TrainingWork
+from service.models import Model, ModelRegistry
 from service.problems import Problem, problem_of
 from service.runs import Runs, Work
 from service.store.archive import RunArchive
+from service.store.dataset_files import DatasetRows
 from service.store.tables import ExperimentRow, RunRow
 from service.summary import RunSummary
 
@@ -55,6 +65,7 @@ class ExperimentRunner:
         archive: RunArchive,
         runs: Runs,
         models: ModelRegistry,
+        trainings: Trainings,
         recorder: TrialRecorder,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -62,6 +73,7 @@ class ExperimentRunner:
         self._archive = archive
         self._runs = runs
         self._models = models
+        self._trainings = trainings
         self._recorder = recorder
         self._loop = loop
         self._live: dict[str, LiveExperiment] = {}
@@ -175,7 +187,9 @@ class ExperimentRunner:
 
     def _pause_trials(self, live: LiveExperiment) -> None:
         for trial in live.at_work.values():
-            if trial is not None:
+            if isinstance(trial, LiveTraining):
+                trial.ended(RunPaused(f"run {trial.run_id} was paused"))
+            elif trial is not None:
                 self._runs.pause(trial)
 
     def _take_up(self) -> int:
@@ -240,8 +254,8 @@ class ExperimentRunner:
         await trial.wait()
         await self._settled(live, trial)
 
-    async def _work(self, live: LiveExperiment, row: RunRow) -> Work:
-        """What the engine needs.
+    async def _work(self, live: LiveExperiment, row: RunRow) -> Work | TrainingWork:
+        """What a trial needs to be carried out.
 
         Raises:
             Problem: 409, the model or the dataset is not what it was.
@@ -254,6 +268,8 @@ class ExperimentRunner:
             said = f"the experiment cannot go on: the model {row.model!r} has other weights now"
             extra = {"digest": model.digest, "experiment_digest": row.model_digest}
             raise Problem(409, said, extra=extra)
+        if row.kind == "training":
+            return await asyncio.to_thread(self._training_work, row, model)
         first = live.row.dataset_from
         return Work(
             processor=model.loaded,
@@ -271,15 +287,38 @@ class ExperimentRunner:
         folder = self._archive.folder(row.run_id)
         if not folder.path.exists():
             folder.create(None)
-        return LiveTrial(
-            row, folder.rewind(), self._loop, self._recorder, lambda one: self._began(live, one)
+
+        def began(trial: LiveTrial) -> None:
+            self._began(live, trial)
+
+        if row.kind == "training":
+            return LiveTraining(row, self._loop, self._recorder, began)
+        return LiveTrial(row, folder.rewind(), self._loop, self._recorder, began)
+
+    def _training_work(self, row: RunRow, model: Model) -> TrainingWork:
+        source = self._archive.inputs(row)
+        assert isinstance(source, DatasetRows)
+        files = {
+            "data.train": str(source.path),
+            "model.checkpoint": str(self._models.checkpoint(model)),
+        }
+        return TrainingWork(
+            TrainConfig.from_dict(row.request["training"], files),
+            self._archive.folder(row.run_id).training,
+            row.request["makes_model"],
         )
 
-    async def _submitted(self, live: LiveExperiment, trial: LiveTrial, work: Work) -> bool:
+    async def _submitted(
+        self, live: LiveExperiment, trial: LiveTrial, work: Work | TrainingWork
+    ) -> bool:
         """Hands a trial to the engine; false when it is not to go on after all."""
         while live.going and not self._stopping:
             try:
-                self._runs.carry_on(trial, work)
+                if isinstance(work, TrainingWork):
+                    assert isinstance(trial, LiveTraining)
+                    self._trainings.carry_on(trial, work)
+                else:
+                    self._runs.carry_on(trial, work)
             except QueueFull as error:
                 await asyncio.sleep(min(error.retry_after_seconds, 1.0))
             except EngineUnavailable:
@@ -396,12 +435,13 @@ class ExperimentRunner:
         return trials
 
     def _note_chunks(self, experiment: ExperimentRow, row: RunRow) -> None:
-        summary = RunSummary()
-        for chunk in self._archive.folder(row.run_id).sound_chunks():
-            summary.add(chunk)
         if experiment.state == State.PAUSED:
             row.state = changed(row.state, State.PAUSED)
-        row.samples_done, row.metrics = summary.samples_done, summary.metrics
+        if row.kind == "trial":
+            summary = RunSummary()
+            for chunk in self._archive.folder(row.run_id).sound_chunks():
+                summary.add(chunk)
+            row.samples_done, row.metrics = summary.samples_done, summary.metrics
         self._archive.catalog.change(
             row.run_id, state=row.state, samples_done=row.samples_done, metrics=row.metrics
         )

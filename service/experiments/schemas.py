@@ -89,6 +89,11 @@ class ExperimentFields(RequestBody):
     chunk_samples: int | None = Field(
         None, ge=1, description="most samples of a chunk; default: as many as suit the device"
     )
+    train: dict[str, Any] | None = Field(
+        None,
+        description="of kind train: the training's config, nested or dotted, without what the "
+        "experiment says itself (model, data.train, data.val, data.rows, seed)",
+    )
 
 
 class ModelReference(AnswerBody):
@@ -152,6 +157,7 @@ class ExperimentView(AnswerBody):
     max_parallel: int
     fail_fast: bool
     chunk_samples: int | None
+    train: dict[str, Any] | None
     fields: list[str]
     trials: TrialCounts
     progress: ExperimentProgress
@@ -189,6 +195,13 @@ class TrialView(AnswerBody):
     ended_at: str | None
     url: str
     run_url: str
+    makes_model: str | None = Field(description="of a training: the model's name, once it is made")
+
+
+class Curves(AnswerBody):
+    """What a training told so far: columns of equal length by name, ``step`` among them."""
+
+    step: list[float]
 
 
 class TrialPage(AnswerBody):

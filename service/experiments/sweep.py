@@ -6,14 +6,12 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 from typing import Any
 
-from energy_flow.config import RUN_FIELDS, FlowConfig
 from energy_flow.errors import Fault
-from energy_flow.guard import group_at
 from service.experiments.schemas import Sweep
+from service.experiments.swept_fields import OF_A_RUN, SweptFields
 
 MOST_TRIALS = 10_000
 
@@ -40,7 +38,7 @@ def swept_fields(sweep: Sweep | None) -> tuple[str, ...]:
     return tuple(sweep.grid if sweep.grid is not None else sweep.random or {})
 
 
-def points(sweep: Sweep | None) -> Iterator[Point]:
+def points(sweep: Sweep | None, swept: SweptFields = OF_A_RUN) -> Iterator[Point]:
     """All points of a sweep without faults, in order; one without fields where there is none.
 
     A grid's last field varies fastest. A random sweep's points follow from its seed alone.
@@ -59,7 +57,7 @@ def points(sweep: Sweep | None) -> Iterator[Point]:
         chance = random.Random(sweep.seed)
         for _ in range(sweep.count or 0):
             drawn = {
-                field: _draw(field, choice, chance.random())
+                field: _draw(swept.number(field), choice, chance.random())
                 for field, choice in (sweep.random or {}).items()
             }
             yield Point(
@@ -77,7 +75,7 @@ def count_points(sweep: Sweep | None) -> int:
     return sweep.count or 0
 
 
-def faults_of(sweep: Sweep | None) -> list[Fault]:
+def faults_of(sweep: Sweep | None, swept: SweptFields = OF_A_RUN) -> list[Fault]:
     """What is wrong with a sweep itself, before any config is looked at."""
     if sweep is None:
         return []
@@ -86,15 +84,14 @@ def faults_of(sweep: Sweep | None) -> list[Fault]:
     choices = sweep.grid if sweep.grid is not None else sweep.random
     for field, choice in (choices or {}).items():
         where = ("sweep", kind, field)
-        if field not in _KNOWN:
-            faults.append(
-                Fault(where, f"is no field of a run; known are {', '.join(_KNOWN)}", field)
-            )
+        if field not in swept.known:
+            said = f"is no field that can be swept; known are {', '.join(swept.known)}"
+            faults.append(Fault(where, said, field))
         elif isinstance(choice, list):
             if not choice:
                 faults.append(Fault(where, "must have at least one value", choice))
         else:
-            faults += _faults_of_range(where, field, choice)
+            faults += _faults_of_range(where, swept.number(field), choice)
     return faults
 
 
@@ -115,7 +112,9 @@ def _given(sweep: Sweep) -> list[str]:
     return [name for name in ("grid", "random") if getattr(sweep, name) is not None]
 
 
-def _faults_of_range(where: tuple[str, ...], field: str, choice: Any) -> list[Fault]:
+def _faults_of_range(
+    where: tuple[str, ...], number: type[int] | type[float] | None, choice: Any
+) -> list[Fault]:
     if not isinstance(choice, Mapping):
         return [Fault(where, "must be a list of values, or low and high", choice)]
     unknown = sorted(set(choice) - {"low", "high", "log"})
@@ -126,7 +125,7 @@ def _faults_of_range(where: tuple[str, ...], field: str, choice: Any) -> list[Fa
     low: Any = choice.get("low")
     high: Any = choice.get("high")
     log = choice.get("log", False)
-    if _kind(field) is None:
+    if number is None:
         return [*faults, Fault(where, "is no number; give a list of values", choice)]
     for name, value in (("low", low), ("high", high)):
         if not _is_number(value):
@@ -139,7 +138,7 @@ def _faults_of_range(where: tuple[str, ...], field: str, choice: Any) -> list[Fa
         faults.append(Fault((*where, "low"), f"may be at most high = {high}", low))
     if log and low <= 0:
         faults.append(Fault((*where, "low"), "must be above 0 where log is true", low))
-    if _kind(field) is int and not (float(low).is_integer() and float(high).is_integer()):
+    if number is int and not (float(low).is_integer() and float(high).is_integer()):
         faults.append(Fault(where, "takes integers: low and high must be such", choice))
     return faults
 
@@ -148,13 +147,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _draw(field: str, choice: Any, uniform: float) -> tuple[Any, int | None]:
+def _draw(
+    number: type[int] | type[float] | None, choice: Any, uniform: float
+) -> tuple[Any, int | None]:
     """A value for ``uniform`` in [0, 1), and its place where it is one of a list."""
     if isinstance(choice, list):
         place = int(uniform * len(choice))
         return choice[place], place
     low, high = choice["low"], choice["high"]
-    integer = _kind(field) is int
+    integer = number is int
     # An integer has the same share of the range as its neighbours, both ends included.
     first, last = (low - 0.5, high + 0.5) if integer else (low, high)
     if choice.get("log", False):
@@ -165,23 +166,3 @@ def _draw(field: str, choice: Any, uniform: float) -> tuple[Any, int | None]:
     if integer:
         return min(max(math.floor(drawn + 0.5), int(low)), int(high)), None
     return min(max(drawn, float(low)), float(high)), None
-
-
-@cache
-def _kind(field: str) -> type[int] | type[float] | None:
-    """Whether a dotted field takes integers, other numbers, or no numbers."""
-    group, dot, member = field.partition(".")
-    owner = group_at(FlowConfig, (group,)) if dot else FlowConfig
-    assert owner is not None
-    schema = owner.model_json_schema()["properties"][member or group]
-    types = {one.get("type") for one in schema.get("anyOf", [schema])}
-    return int if "integer" in types else float if "number" in types else None
-
-
-def _dotted() -> Iterator[str]:
-    for name in sorted(RUN_FIELDS):
-        group = group_at(FlowConfig, (name,))
-        yield from [name] if group is None else (f"{name}.{one}" for one in group.model_fields)
-
-
-_KNOWN = tuple(_dotted())

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from energy_flow.training.store import TrainingFolder
 from service import cursors
 from service.dependencies import (
     MOST_ITEMS,
@@ -23,6 +24,7 @@ from service.experiments.live_experiment import number_of
 from service.experiments.plan import Plan, make_plan
 from service.experiments.results import table_of_points, table_of_trials, to_csv, to_parquet
 from service.experiments.schemas import (
+    Curves,
     ExperimentFields,
     ExperimentKind,
     ExperimentPage,
@@ -173,6 +175,23 @@ async def read_trial_trace(
     """The trace of a trial, as that of its run; while it goes on, of its finished chunks."""
     row = await _trial(service, experiment_id, trial)
     return await trace_of(row.run_id, request, service, query)
+
+
+@router.get("/{experiment_id}/trials/{trial}/curves", response_model=Curves, responses=REFUSALS)
+async def read_curves(
+    experiment_id: ExperimentId,
+    trial: TrialNumber,
+    service: ServiceDep,
+    points: Annotated[
+        int, Query(ge=1, le=100_000, description="optimiser steps to tell of, evenly spread")
+    ] = 500,
+) -> Response:
+    """The curves of a training: losses, gradients and figures by step; null where not measured."""
+    row = await _trial(service, experiment_id, trial)
+    if row.kind != "training":
+        raise not_found(f"curves of trial {trial}: it does not train, so they")
+    folder = TrainingFolder(service.archive.folder(row.run_id).training)
+    return JsonAnswer(await asyncio.to_thread(folder.curves, points))
 
 
 @router.get(

@@ -174,6 +174,8 @@ async def find_ended_run(service: Service, run_id: str) -> RunRow:
         Problem: 404; 409, it has not ended.
     """
     row = await find_run(service, run_id)
+    if row.kind == "training":
+        raise not_found(f"a simulation {run_id!r}; it is a training, whose curves its trial has")
     if row.state not in ENDED:
         raise conflict("read the results of a run", row.state, ENDED)
     return row

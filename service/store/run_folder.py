@@ -253,6 +253,11 @@ class RunFolder:
         """Where a finished output lies."""
         return self._output(name, unfinished=False)
 
+    @property
+    def training(self) -> Path:
+        """Where a training keeps its work."""
+        return self.path / "training"
+
     def inputs(self, rows: int) -> StoredInputs:
         """The embeddings that came with the request.
 
