@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -115,6 +115,16 @@ class FlowProcessor(nn.Module):
             for part, module in _parts(config).items()
             for name, tensor in module.state_dict().items()
         }
+
+    def train(self, mode: bool = True) -> Self:
+        """Switches to training, or back to evaluation.
+
+        Weights that were packed before are packed anew afterwards: not every optimiser lets
+        PyTorch notice that it wrote to them, a fused AdamW among those that do not.
+        """
+        if mode:
+            self._packed = None
+        return super().train(mode)
 
     @property
     def device(self) -> torch.device:

@@ -167,15 +167,25 @@ async def find_run(service: Service, run_id: str) -> RunRow:
     return row
 
 
+async def find_simulation(service: Service, run_id: str) -> RunRow:
+    """The run of that id, which has or will have outputs and a trace.
+
+    Raises:
+        Problem: 404, also of a training.
+    """
+    row = await find_run(service, run_id)
+    if row.kind == "training":
+        raise not_found(f"simulation {run_id!r}: it is a training, and its trial has the curves")
+    return row
+
+
 async def find_ended_run(service: Service, run_id: str) -> RunRow:
     """The run of that id, whose files do not change any more.
 
     Raises:
         Problem: 404; 409, it has not ended.
     """
-    row = await find_run(service, run_id)
-    if row.kind == "training":
-        raise not_found(f"a simulation {run_id!r}; it is a training, whose curves its trial has")
+    row = await find_simulation(service, run_id)
     if row.state not in ENDED:
         raise conflict("read the results of a run", row.state, ENDED)
     return row

@@ -29,7 +29,7 @@ from service.dependencies import ServiceDep, choose_format
 from service.lifecycle import Service
 from service.openapi import REFUSALS
 from service.problems import invalid, not_found
-from service.routes.runs import find_run
+from service.routes.runs import find_simulation
 from service.step_counters import step_counters
 from service.store.catalog import ENDED
 from service.store.run_folder import RunFolder
@@ -112,7 +112,7 @@ async def trace_of(run_id: str, request: Request, service: Service, query: Trace
         after=None if after is None else (after[0], after[1]),
     )
     # The state first: what has ended by then is in the files that are listed next.
-    row = await find_run(service, run_id)
+    row = await find_simulation(service, run_id)
     ended = row.state in ENDED
     folder = service.archive.folder(run_id)
     first_sample = max(after[0] if after else 0, min(samples, default=0) if samples else 0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from energy_flow.flow_processor import FlowProcessor
 from energy_flow.training import Trainer
+from energy_flow.training.measurement import Measurement
 from tests.energy_flow.training.tiny import pairs, tiny_trainer
 
 
@@ -47,3 +49,15 @@ def test_the_model_ends_with_its_best_weights() -> None:
     assert trainer.best is not None
     assert trainer.processor.digest() == weights[trainer.best["step"]]
     assert trainer.processor.trained
+
+
+def test_the_weights_of_the_moment_are_measured() -> None:
+    trainer = tiny_trainer(length__steps=6, validation__every=2)
+    for event in trainer.run():
+        if event["kind"] != "validation":
+            continue
+        fresh = FlowProcessor(trainer.processor.config, weights=trainer.processor.state_dict())
+        measurement = Measurement(trainer.held_out, 64)
+        measurement.advance(fresh)
+        told = {name: event[name] for name in measurement.figures().to_dict()}
+        assert told == measurement.figures().to_dict()
