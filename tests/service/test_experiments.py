@@ -250,7 +250,7 @@ def test_all_faults_are_told_at_once_and_nothing_is_left(client: httpx.Client) -
     [
         ({"dataset": "none"}, 404, ["dataset"]),
         ({"model": "none"}, 404, ["model"]),
-        ({"kind": "train"}, 422, ["kind"]),
+        ({"kind": "train"}, 422, ["dataset"]),
         ({"sweep": {"random": {"noise_std": {"low": 1}}, "count": 2}}, 422, None),
         ({"sweep": {"grid": {"noise_std": [0.1]}, "random": {}}}, 422, ["sweep"]),
         ({"seeds": []}, 422, ["seeds"]),
