@@ -19,7 +19,16 @@ from safetensors.numpy import load, save
 from energy_flow import checkpoint
 from energy_flow.flow_processor import FlowProcessor
 from energy_flow.presets import preset
-from tests.service.servers import CONFIG, RunningServer, ended, npy, queue, rows, serving
+from tests.service.servers import (
+    CONFIG,
+    ENDLESS,
+    RunningServer,
+    cancel,
+    ended,
+    queue,
+    rows,
+    serving,
+)
 
 Tensors = dict[str, Any]
 Metadata = dict[str, str]
@@ -225,15 +234,11 @@ def test_names_that_no_model_can_have(server: RunningServer, sound: bytes) -> No
 def test_a_model_in_use_is_not_deleted(server: RunningServer, sound: bytes) -> None:
     client = server.client
     put(client, "used", sound)
-    headers = {"content-type": "application/x-npy"}
-    run_id = client.post(
-        "/v1/runs", params={"model": "used"}, content=npy(rows(50_000)), headers=headers
-    ).json()["run_id"]
+    run_id = queue(client, 3, model="used", options=ENDLESS)
     refused = client.delete("/v1/models/used")
     assert refused.status_code == 409
     assert refused.json()["users"] == [f"run {run_id}"]
-    client.post(f"/v1/runs/{run_id}/cancel")
-    ended(client, run_id)
+    cancel(client, run_id)
     kept = queue(client, 2, model="used")
     ended(client, kept)
     assert client.delete("/v1/models/used").status_code == 204
