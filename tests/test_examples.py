@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live_server import LIMIT_SECONDS, live_server
+from tests.live_server import LIMIT_SECONDS, energy_flow, live_server
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -43,7 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 def test_every_example_is_run_here() -> None:
-    tested = {"demo.py", "in_process.py", "read_a_trace.py", "through_a_server.py"}
+    tested = {"demo.py", "in_process.py", "read_a_trace.py", "sweep.py", "through_a_server.py"}
     tested |= {f"trace_with_{library}.py" for library in LIBRARIES}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
@@ -95,3 +95,23 @@ def test_through_a_server(tmp_path: Path) -> None:
         printed = run("through_a_server.py", server.url)
     assert "(8, 20, 20)" in printed
     assert "refused as it should be: 422" in printed
+
+
+def test_sweep(tmp_path: Path) -> None:
+    with live_server(tmp_path, ["--set", "embedding_dim=384"]) as server:
+        printed = run("sweep.py", server.url)
+        command = subprocess.run(
+            energy_flow(
+                "experiment", "create", str(EXAMPLES / "sweep.toml"), "--name", "again",
+                "--upload", str(EXAMPLES / "data" / "wordnet_256.safetensors"), "--watch",
+                "--url", server.url,
+            ),
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )  # fmt: skip
+    for words in ("8 trials of noise_std, spawn.threshold", "spawned.mean", "first births"):
+        assert words in printed
+    assert command.returncode == 0, command.stderr
+    assert "8 succeeded of 8" in command.stdout

@@ -13,7 +13,7 @@ from service.cli.failures import EXIT_USAGE, CommandFailed
 from service.cli.options import DEFAULT_URL, ApiKey, AsJson, Url
 from service.cli.remote_run import open_client
 from service.cli.terminal import format_bytes, print_json, print_text, upload
-from service.client import Dataset
+from service.client import Dataset, FlowClient
 
 app = typer.Typer(no_args_is_help=True, help="Look after the datasets that a server keeps.")
 
@@ -38,12 +38,23 @@ def put(
     as_json: AsJson = False,
 ) -> None:
     """Send a file of embeddings, and maybe targets; the same again changes nothing."""
-    with open_client(url, api_key) as client, upload(file) as on_progress:
+    with open_client(url, api_key) as client:
+        dataset = send(client, name, file, file_format)
+    _print(dataset, as_json)
+
+
+def send(client: FlowClient, name: str, file: Path, file_format: str | None = None) -> Dataset:
+    """Makes a file a dataset, and shows how much has been sent.
+
+    Raises:
+        CommandFailed: the format is not known.
+        FlowClientError: the server refuses.
+    """
+    with upload(file) as on_progress:
         try:
-            dataset = client.datasets.put(name, file, format=file_format, on_progress=on_progress)
+            return client.datasets.put(name, file, format=file_format, on_progress=on_progress)
         except ValueError as error:
             raise CommandFailed(str(error), EXIT_USAGE) from None
-    _print(dataset, as_json)
 
 
 @app.command("list")

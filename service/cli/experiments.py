@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import orjson
 import typer
 
-from service.cli.experiment_file import read_experiment
+from service.cli import datasets
 from service.cli.experiment_results import MOST_FAILURES_SHOWN
 from service.cli.experiment_tables import compare, results
 from service.cli.experiment_view import (
@@ -20,11 +21,12 @@ from service.cli.experiment_view import (
     way_back,
 )
 from service.cli.experiment_watch import follow
-from service.cli.failures import CommandFailed
+from service.cli.failures import EXIT_USAGE, CommandFailed
 from service.cli.options import DEFAULT_URL, ApiKey, AsJson, ExperimentName, Url
 from service.cli.remote_run import open_client
 from service.cli.terminal import print_json, print_note, print_text
-from service.client import Experiment, Trial
+from service.cli.toml_file import read_toml
+from service.client import Experiment, FlowClient, NotFound, Trial
 
 app = typer.Typer(no_args_is_help=True, help="Begin experiments on a server and look after them.")
 
@@ -34,6 +36,13 @@ def create(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The experiment, as TOML.")],
     name: Annotated[
         str | None, typer.Option(help="Name of the experiment, instead of the file's.")
+    ] = None,
+    upload: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Embeddings to send as the dataset, unless the server has one of its name.",
+        ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end at once.")] = False,
     url: Url = DEFAULT_URL,
@@ -46,11 +55,18 @@ def create(
     seeds, trace, max_parallel, fail_fast, chunk_samples, and a table sweep.grid or sweep.random
     with what varies.
     """
-    document = read_experiment(file)
+    document = read_toml(file)
     if name is not None:
         document["name"] = name
     with open_client(url, api_key) as client:
-        experiment = client.experiments.create_from(document)
+        if upload is not None:
+            _upload(client, document.get("dataset"), upload)
+        try:
+            experiment = client.experiments.create_from(document)
+        except orjson.JSONEncodeError as error:
+            raise CommandFailed(
+                f"{file} holds a value that cannot be sent: {error}", EXIT_USAGE
+            ) from None
     if watch:
         _watch(experiment.experiment_id, url, api_key, as_json)
         return
@@ -160,6 +176,19 @@ def delete(experiment: ExperimentName, url: Url = DEFAULT_URL, api_key: ApiKey =
 
 app.command()(results)
 app.command()(compare)
+
+
+def _upload(client: FlowClient, name: Any, file: Path) -> None:
+    if not isinstance(name, str):
+        raise CommandFailed(
+            '--upload needs the name that the dataset gets: dataset = "NAME"', EXIT_USAGE
+        )
+    try:
+        client.datasets.get(name)
+    except NotFound:
+        datasets.send(client, name, file)
+    else:
+        print_note(f"the server has a dataset {name}, so {file} was not sent")
 
 
 def _watch(name: str, url: str, api_key: str | None, as_json: bool) -> None:

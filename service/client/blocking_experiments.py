@@ -59,7 +59,7 @@ class Experiments:
             rows: of the dataset, from the first to before the second.
             options: run-time fields of the config, for all trials.
             outputs: any of ``surface``, ``planes``, ``hits``, ``embedding``.
-            sweep: ``{"grid": {field: [values]}}`` or ``{"random": {field: {"low": …, "high": …}},
+            sweep: ``{"grid": {field: [values]}}``, or ``{"random": {field: {"low": …, "high": …}},
                 "count": n, "seed": 0}``.
             seeds: a trial for each, at each point of the sweep.
             trace: ``capacity``, ``keep`` and ``kinds`` of the records that trials keep.
@@ -99,7 +99,7 @@ class Experiments:
 
         Args:
             document: members are those that ``POST /v1/experiments`` takes; ``None`` counts as
-                left out.
+                left out, and groups of fields in a sweep as their dotted names.
         """
         request = calls.create_experiment(document, idempotency_key)
         return self._connection.ask(request, json_as(experiment_from_json))

@@ -21,6 +21,8 @@ from service.client.exchange import FileBody, Reply, Request
 NPY_FROM_BYTES = 64 * 1024
 # Servers and proxies refuse long addresses; what does not fit goes as JSON.
 LONGEST_QUERY = 4096
+# Members of a range of values, which tell it from a group of fields.
+RANGE = frozenset({"low", "high", "log"})
 
 
 def embeddings_array(embeddings: ArrayLike) -> NDArray[Any]:
@@ -230,7 +232,17 @@ def create_model(
 
 
 def create_experiment(document: Mapping[str, Any], idempotency_key: str | None) -> Request:
-    """A request for an experiment, which makes only one however often it is sent."""
+    """A request for an experiment, which makes only one however often it is sent.
+
+    Groups of fields in its sweep, which a dotted key of TOML makes, become dotted names again.
+    """
+    sweep = document.get("sweep")
+    if isinstance(sweep, Mapping):
+        dotted = {
+            name: _dotted(value) if name in ("grid", "random") else value
+            for name, value in sweep.items()
+        }
+        document = {**document, "sweep": dotted}
     request = post(at("experiments"), document)
     key = idempotency_key if idempotency_key is not None else uuid4().hex
     return replace(request, headers={**request.headers, "idempotency-key": key}, repeatable=True)
@@ -283,6 +295,18 @@ def _fields(
         "timeout_ms": timeout_ms,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _dotted(fields: Any) -> Any:
+    if not isinstance(fields, Mapping):
+        return fields
+    names: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and value and not RANGE & set(value):
+            names |= {f"{name}.{inner}": choice for inner, choice in _dotted(value).items()}
+        else:
+            names[name] = value
+    return names
 
 
 def _query_value(value: Any) -> str:

@@ -85,6 +85,29 @@ def test_a_file_becomes_an_experiment_that_is_followed_to_its_end(
     assert f"{name} succeeded: 100%" in done.stderr.splitlines()[-1]
 
 
+def test_the_dataset_is_sent_unless_it_is_there(
+    call: Caller, client: FlowClient, at: tuple[str, ...], embeddings_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "sent.toml"
+    path.write_text('name = "sent"\ndataset = "sent-along"\nrows = [1, 3]')
+    create: tuple[str | Path, ...] = (
+        "experiment", "create", path, "--upload", embeddings_file, *at,
+    )  # fmt: skip
+    done = call(*create)
+    assert done.returncode == 0, done.stderr
+    assert client.datasets.get("sent-along").rows == 6
+    again = call(*create, "--name", "sent-again")
+    assert again.returncode == 0, again.stderr
+    assert "was not sent" in again.stderr
+    for name in ("sent", "sent-again"):
+        assert client.experiments.wait(name).progress.samples == 2
+    path.write_text('name = "sent"')
+    assert_refused(call(*create), "dataset")
+    path.write_text('name = "sent"\ndataset = "never"')
+    missing = tmp_path / "none.npy"
+    assert_refused(call("experiment", "create", path, "--upload", missing, *at), "none.npy")
+
+
 def test_for_scripts_there_is_one_line_of_json(
     call: Caller, client: FlowClient, at: tuple[str, ...], sweep: Path
 ) -> None:
@@ -225,7 +248,8 @@ def test_bad_requests_are_refused_in_one_line(
 
     create = ("experiment", "create")
     assert_refused(call(*create, tmp_path / "none.toml", *at), "none.toml")
-    assert_refused(call(*create, file("name ="), *at), "not TOML")
+    assert_refused(call(*create, file("name =\n"), *at), "bad.toml", "not TOML", "line 1")
+    assert_refused(call(*create, file("seeds = [1_000_000_000_000_000_000_000]"), *at), "64-bit")
     assert_refused(call(*create, file('dataset = "words"'), *at), "422", "name")
     assert_refused(call(*create, file(f'name = "{finished}"\n{SWEEP}'), *at), "409", finished)
     assert_refused(

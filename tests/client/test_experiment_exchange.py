@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tomllib
 from typing import Any
 
 import httpx
@@ -230,6 +231,37 @@ def test_a_patient_client_does_nothing_twice() -> None:
     keys = {request.headers["idempotency-key"] for request in server.requests}
     assert (len(server.requests), len(keys)) == (2, 1)
     assert json.loads(server.requests[0].content) == {"name": "noise", "dataset": "words"}
+
+
+def test_dotted_keys_of_toml_are_dotted_names() -> None:
+    document = tomllib.loads(
+        """
+        name = "noise"
+        dataset = "words"
+        options = { max_steps = 8, spawn.max_children = 2 }
+        [sweep]
+        count = 5
+        [sweep.random]
+        noise_std = { low = 0.01, high = 1.0, log = true }
+        spawn.threshold = { low = 0.1, high = 0.5 }
+        spawn.mode = ["off", "threshold"]
+        "convergence.window" = [4, 8]
+        """
+    )
+    server = Recorder(httpx.Response(201, json=experiment_document("queued")))
+    with client_for(server) as client:
+        client.experiments.create_from(document)
+    sent = json.loads(server.requests[0].content)
+    assert sent["options"] == {"max_steps": 8, "spawn": {"max_children": 2}}
+    assert sent["sweep"] == {
+        "count": 5,
+        "random": {
+            "noise_std": {"low": 0.01, "high": 1.0, "log": True},
+            "spawn.threshold": {"low": 0.1, "high": 0.5},
+            "spawn.mode": ["off", "threshold"],
+            "convergence.window": [4, 8],
+        },
+    }
 
 
 def test_a_pause_by_the_server_says_why() -> None:
