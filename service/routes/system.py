@@ -32,6 +32,7 @@ async def describe_system(service: ServiceDep) -> Response:
 
 def _describe(service: Service) -> dict[str, Any]:
     settings, catalog = service.settings, service.archive.catalog
+    datasets, dataset_bytes = service.datasets.totals()
     disk = shutil.disk_usage(settings.data_dir)
     return {
         "state": service.state,
@@ -44,6 +45,8 @@ def _describe(service: Service) -> dict[str, Any]:
             "runs": catalog.count(),
             "ended_runs_bytes": service.archive.ended_bytes,
             "keep_runs_bytes": settings.keep_runs_bytes,
+            "datasets": datasets,
+            "datasets_bytes": dataset_bytes,
             "disk_free_bytes": disk.free,
             "disk_total_bytes": disk.total,
         },

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Row, Select, delete, select
+from sqlalchemy import Row, Select, delete, func, select
 
 from energy_flow.errors import Fault
 from service.problems import Problem
@@ -96,6 +96,13 @@ class DatasetRegistry:
         with self._database.session() as session:
             return [_dataset(found) for found in session.execute(query)]
 
+    def totals(self) -> tuple[int, int]:
+        """How many names there are, and the bytes of all that is kept."""
+        names = select(func.count()).select_from(DatasetRow)
+        size = select(func.coalesce(func.sum(DatasetContentRow.bytes), 0))
+        with self._database.session() as session:
+            return int(session.scalar(names) or 0), int(session.scalar(size) or 0)
+
     def path(self, digest: str) -> Path:
         """Where the canonical file of some content lies."""
         return self._folder / f"{digest}.safetensors"
@@ -143,28 +150,28 @@ class DatasetRegistry:
         with self._changing:
             with self._database.session() as session:
                 found = session.execute(_named().where(DatasetRow.name == name)).one_or_none()
-                held = session.get(DatasetContentRow, content.digest) is not None
-            if found is not None:
-                known = _dataset(found)
-                if known.content != content:
-                    raise Problem(
-                        409,
-                        f"the dataset {name!r} has other content; take another name, or delete it "
-                        "first",
-                        extra={"digest": known.content.digest, "sent_digest": content.digest},
-                    )
-                return known, False
-            if not held:
-                writer.place(self.path(content.digest))
-                sync(self._folder)
+                known = session.get(DatasetContentRow, content.digest) is not None
+            dataset = None if found is None else _dataset(found)
+            if dataset is not None and dataset.content != content:
+                raise Problem(
+                    409,
+                    f"the dataset {name!r} has other content; take another name, or delete it "
+                    "first",
+                    extra={"digest": dataset.content.digest, "sent_digest": content.digest},
+                )
+            # Also where it is known: if its file was lost or damaged, this is the remedy.
+            writer.place(self.path(content.digest))
+            sync(self._folder)
+            if dataset is not None:
+                return dataset, False
             try:
                 row = DatasetRow(name=name, created_at=time.time(), digest=content.digest)
                 with self._database.session(durable=True) as session:
-                    if not held:
+                    if not known:
                         session.add(_content_row(content))
                     session.add(row)
             except BaseException:
-                if not held:
+                if not known:
                     self.path(content.digest).unlink(missing_ok=True)
                 raise
             return Dataset(name, content, row.created_at, row.position), True

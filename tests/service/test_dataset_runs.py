@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,49 @@ def test_a_run_that_waits_goes_on_after_a_restart(tmp_path: Path) -> None:
         sent = rows(2000)[100:104].tolist()
         same = submit(second.client, embeddings=sent, sample_keys=list(range(100, 104)))
         assert results(second.client, waiting) == results(second.client, same)
+
+
+def test_no_run_that_was_taken_loses_its_rows(server: RunningServer) -> None:
+    """Names are deleted and given anew while runs are asked for: a run is refused, or succeeds."""
+    base = server.client.base_url
+    stop = threading.Event()
+
+    def change() -> None:
+        with httpx.Client(base_url=base, timeout=60) as client:
+            seed = 0
+            while not stop.is_set():
+                seed += 1
+                client.delete("/v1/datasets/changing")
+                headers = {"content-type": "application/x-npy"}
+                client.put("/v1/datasets/changing", content=npy(rows(4, seed)), headers=headers)
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    taken: list[str] = []
+    statuses: set[int] = set()
+    try:
+        for _ in range(3000):
+            answer = server.client.post("/v1/runs", json={"dataset": "changing", "rows": [1, 3]})
+            statuses.add(answer.status_code)
+            if answer.status_code == 202:
+                taken.append(answer.json()["run_id"])
+            if len(taken) >= 20:
+                break
+    finally:
+        stop.set()
+        changing.join(60)
+    assert statuses <= {202, 404}
+    assert taken
+    for run_id in taken:
+        run = ended(server.client, run_id)
+        assert run["state"] == "succeeded", run["error"]
+        replayed = server.client.post(f"/v1/runs/{run_id}/replay", json={"sample": 1})
+        assert replayed.json()["agrees"] is True
+        digest = run["dataset"]["digest"]
+        assert content_file(server, digest).exists()
+        assert server.client.delete(f"/v1/runs/{run_id}").status_code == 204
+    server.client.delete("/v1/datasets/changing")
+    assert not content_file(server, digest).exists()
 
 
 @pytest.mark.usefixtures("still_works")

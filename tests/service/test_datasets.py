@@ -100,8 +100,13 @@ def test_a_used_name_keeps_its_content(server: RunningServer) -> None:
 def test_the_last_name_takes_the_file_along(server: RunningServer) -> None:
     client = server.client
     body = npy(rows(3, seed=4))
+    before = client.get("/v1/system").json()["store"]
     for name in ("one", "two"):
-        digest = put(client, name, body, "npy").json()["digest"]
+        told = put(client, name, body, "npy").json()
+    digest = told["digest"]
+    store = client.get("/v1/system").json()["store"]
+    assert store["datasets"] == before["datasets"] + 2
+    assert store["datasets_bytes"] == before["datasets_bytes"] + told["bytes"]
     assert client.delete("/v1/datasets/one").status_code == 204
     assert client.get("/v1/datasets/one").status_code == 404
     assert client.get("/v1/datasets/two", headers=BYTES).status_code == 200
@@ -124,3 +129,17 @@ def test_a_list_goes_on_where_it_was(client: httpx.Client, tmp_path: Path) -> No
             break
     assert names[:3] == ["listed-2", "listed-1", "listed-0"]
     assert len(names) == len(set(names))
+
+
+def test_a_file_that_was_lost_can_be_sent_again(server: RunningServer) -> None:
+    client = server.client
+    body = npy(rows(5, seed=6))
+    digest = put(client, "lost", body, "npy").json()["digest"]
+    path = server.data_dir / "datasets" / f"{digest}.safetensors"
+    sound = path.read_bytes()
+    path.write_bytes(b"damaged")
+    assert put(client, "lost", body, "npy").status_code == 200
+    assert path.read_bytes() == sound
+    path.unlink()
+    assert put(client, "found", body, "npy").status_code == 201
+    assert client.get("/v1/datasets/lost", headers=BYTES).content == sound

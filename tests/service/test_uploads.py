@@ -59,6 +59,27 @@ def test_a_client_that_hangs_up_leaves_nothing(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
+@pytest.mark.parametrize(
+    ("path", "length", "start", "said"),
+    [
+        (PATHS[0], 2**31, npy_header(np.dtype("<f4"), (2**10, 8)) + bytes(2**20), b"400"),
+        (PATHS[0], 128 + 2**26, npy_header(np.dtype("<f4"), (2**21, 8)) + b"\xff" * 2**20, b"422"),
+        (PATHS[1], 2**31, b"PK\x03\x04" + bytes(2**20), b"400"),
+        ("/v1/models/energy_flow", 2**31, bytes(2**10), b"422"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_the_rest_comes(
+    server: RunningServer, path: str, length: int, start: bytes, said: bytes
+) -> None:
+    before = held(server.data_dir)
+    connection = begin(server.client.base_url, path, length, start)
+    answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    connection.close()
+    assert said in answer.partition(b"\r\n")[0]
+    assert b"connection: close" in answer.lower()
+    assert held(server.data_dir) == before
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_a_killed_server_removes_what_was_broken_off(tmp_path: Path, path: str) -> None:
     data_dir = tmp_path / "data"
