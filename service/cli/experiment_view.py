@@ -163,7 +163,7 @@ def format_value(value: Any) -> str:
     return str(value)
 
 
-def way_back(name: str, url: str) -> str:
-    """The command that follows an experiment."""
+def command(action: str, name: str, url: str) -> str:
+    """The command that does something with an experiment."""
     at = "" if url == DEFAULT_URL else f" --url {url}"
-    return f"energy-flow experiment watch {name}{at}"
+    return f"energy-flow experiment {action} {name}{at}"

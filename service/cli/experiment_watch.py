@@ -7,7 +7,7 @@ import time
 import typer
 
 from service.cli.experiment_display import Display, Sight, display
-from service.cli.experiment_view import describe_failure, describe_trial, format_duration, way_back
+from service.cli.experiment_view import command, describe_failure, describe_trial, format_duration
 from service.cli.failures import EXIT_INTERRUPTED, CommandFailed
 from service.cli.remote_run import open_client
 from service.cli.terminal import print_note
@@ -40,7 +40,7 @@ def follow(name: str, url: str, api_key: str | None) -> Experiment:
     with open_client(url, api_key) as client:
         # Told at once if it is not there; only what is known to be there is waited for.
         experiment = client.experiments.get(name)
-    back = way_back(experiment.name, url)
+    back = command("watch", experiment.name, url)
     try:
         with open_client(url, api_key, PATIENT) as client, display() as shown:
             return Watch(client, experiment, shown).carry_out()
@@ -143,7 +143,7 @@ class Watch:
     def _tell_problem(self, problem: ProblemError | None) -> None:
         told = str(problem) if problem is not None and self._sight.state == "paused" else None
         if told is not None and told != self._told_problem:
-            again = f"energy-flow experiment resume {self._sight.name}"
+            again = command("resume", self._sight.name, self._url)
             self._shown.say(f"paused by the server: {told}; go on with: {again}")
         self._told_problem = told
 

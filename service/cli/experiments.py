@@ -14,11 +14,11 @@ from service.cli import datasets
 from service.cli.experiment_results import MOST_FAILURES_SHOWN
 from service.cli.experiment_tables import compare, results
 from service.cli.experiment_view import (
+    command,
     describe_trials,
     experiment_list,
     experiment_table,
     trial_table,
-    way_back,
 )
 from service.cli.experiment_watch import follow
 from service.cli.failures import EXIT_USAGE, CommandFailed
@@ -72,7 +72,7 @@ def create(
         return
     _print(experiment, as_json)
     if not as_json:
-        print_note(f"follow it with: {way_back(experiment.name, url)}")
+        print_note(f"follow it with: {command('watch', experiment.name, url)}")
 
 
 @app.command("list")

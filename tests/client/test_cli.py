@@ -294,6 +294,7 @@ def test_without_the_server_extra_the_plain_commands_work(
     there = plain("simulate", embeddings_file, "--url", server.url, "--out", tmp_path / "out")
     assert there.returncode == 0, there.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
-    assert plain("runs", "list", "--url", server.url).returncode == 0
+    for kind in ("runs", "experiment"):
+        assert plain(kind, "list", "--url", server.url).returncode == 0
     assert_refused(plain("serve"), "energy-flow[server]")
     assert_refused(plain("simulate", embeddings_file), "energy-flow[server]")

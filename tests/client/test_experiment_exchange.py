@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from service.cli.experiment_display import Lines
+from service.cli.experiment_watch import Watch
 from service.client import (
     PATIENT,
     AsyncFlowClient,
@@ -269,6 +271,51 @@ def test_a_pause_by_the_server_says_why() -> None:
     server = Recorder(httpx.Response(200, json=experiment_document("paused", error=error)))
     with client_for(server) as client:
         assert isinstance(client.experiments.get("noise").problem, StorageFull)
+
+
+def failed_trial(number: int) -> dict[str, Any]:
+    error = {"title": "Invalid input", "status": 422, "detail": "not finite"}
+    return {**TRIAL, "trial": number, "state": "failed", "error": error}
+
+
+def test_the_command_tells_what_went_wrong_and_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    full = {"title": "Disk full", "status": 507, "detail": "no room"}
+    told = {"trials": TRIALS, "progress": PROGRESS}
+    stream = (
+        wire(2, "state", {"state": "paused", "error": full, **told})
+        + wire(3, "state", {"state": "running", "error": None, **told})
+        + wire(4, "trial", failed_trial(0))
+        + wire(9, "gap", {"missed": 5})
+    )
+    failed = [0]
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        match request.url.path.rpartition("/")[2]:
+            case "events":
+                # From here on more has failed than anybody wants to read.
+                failed[:] = range(25)
+                return httpx.Response(200, content=stream)
+            case "trials":
+                items = [failed_trial(number) for number in failed]
+                return httpx.Response(200, json={"items": items, "next_cursor": None})
+            case _:
+                return there("running" if len(failed) == 1 else "failed")
+
+    with client_for(serve) as client:
+        ended = Watch(client, client.experiments.get("noise"), Lines()).carry_out()
+    assert ended.state == "failed"
+    lines = capsys.readouterr().err.splitlines()
+    assert (
+        "paused by the server: 507 Disk full: no room; go on with: "
+        "energy-flow experiment resume noise --url http://server"
+    ) in lines
+    failures = [line for line in lines if line.startswith("failed: ")]
+    assert failures[0] == "failed: trial 0 (noise_std=0.1, seed 3): 422 Invalid input: not finite"
+    assert len(failures) == 21
+    assert "further trials" in failures[-1]
+    assert lines[-1].startswith("noise failed: ")
 
 
 def test_results_are_read_page_by_page() -> None:
