@@ -1,8 +1,9 @@
-"""Starts a server, sends it real sentence embeddings, and shows what comes back.
+"""Looks words up by their definitions on a server with a trained model, and shows how.
 
     python examples/demo.py [FOLDER]
 
-Writes the event trace and a heat map to FOLDER, by default build/demo. `make demo` runs this.
+Then it shows what the flows of an untrained model do, which split and wander. Writes the event
+traces of both and a heat map to FOLDER, by default build/demo. `make demo` runs this.
 """
 
 from __future__ import annotations
@@ -16,13 +17,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from service.client import FlowClient, FlowClientError, Simulation
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT / "examples" / "data"
+DICTIONARY = ROOT / "examples" / "reverse_dictionary"
+ROWS = 256
+SHOWN = 6
+NEAREST = 3
 SAMPLE_DRAWN = 0
+FLOW_FOLLOWED = 210
+PATH_COLUMNS = ("step", "x", "y", "z", "energy")
 
 
 def main() -> int:
@@ -31,24 +39,16 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
     try:
-        embeddings = load_file(DATA / "wordnet_256.safetensors")["inputs"]
+        pairs = load_file(DICTIONARY / "val.safetensors")
+        definitions = pairs["inputs"][:ROWS]
         print(f"Starting a server; its log is {log}", flush=True)
-        with running_server(embeddings.shape[1], log) as url, FlowClient(url) as client:
+        with (
+            running_server(DICTIONARY / "model.safetensors", log) as url,
+            FlowClient(url) as client,
+        ):
             client.wait_until_ready(timeout_seconds=120)
-            rows, dimension = embeddings.shape
-            print(f"Sending {rows} embeddings of {dimension} numbers to {url}", flush=True)
-            result = client.simulate(
-                embeddings, outputs=["surface", "hits"], trace={"inline": 0}, seed=0
-            )
-            assert result.run_id is not None
-            trace = client.download_trace(result.run_id, folder / "trace.parquet")
-            picture = client.download_heat_map(
-                result.run_id, folder / "surface.png", sample=SAMPLE_DRAWN
-            )
-        show(result)
-        print(f"\nEvent trace: {trace} ({trace.stat().st_size:,} bytes)")
-        print(f"Heat map:    {picture}, the surface of sample {SAMPLE_DRAWN}, whose text is")
-        print(f"             “{definition_of(SAMPLE_DRAWN)}”")
+            look_up(client, definitions, pairs["targets"], folder)
+            wander(client, definitions, folder)
     except (FlowClientError, OSError, RuntimeError, subprocess.TimeoutExpired) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         if log.is_file():
@@ -57,12 +57,64 @@ def main() -> int:
     return 0
 
 
+def look_up(
+    client: FlowClient, definitions: NDArray[np.float16], words: NDArray[np.float16], folder: Path
+) -> None:
+    """Definitions in, nearest words out, by the trained model."""
+    rows, dimension = definitions.shape
+    print(f"\nLooking up {rows} definitions, {dimension} numbers each, among {len(words):,} words")
+    result = client.simulate(definitions, outputs=["surface", "embedding"], trace={"inline": 0})
+    nearness = unit(result.outputs["embedding"]) @ unit(words).T
+    own = nearness[np.arange(rows), np.arange(rows)]
+    ranks = 1 + (nearness > own[:, None]).sum(axis=1)
+    texts = [json.loads(line) for line in (DICTIONARY / "val.jsonl").open(encoding="utf-8")]
+    for row in range(SHOWN):
+        nearest = np.argsort(-nearness[row])[:NEAREST]
+        print(f"\n  “{texts[row]['definition']}”")
+        print(f"    -> {' / '.join(texts[word]['lemmas'] for word in nearest)}")
+        print(f"       right: {texts[row]['lemmas']}, rank {ranks[row]}")
+    print(f"\nOf all {rows}, the right word is nearest for {(ranks == 1).mean():.1%}")
+    print(f"and among the ten nearest for {(ranks <= 10).mean():.1%}")
+    print(f"\nModel:       {result.model.name}, trained; see docs/training.md")
+    show(result)
+    assert result.run_id is not None
+    replay = client.replay(result.run_id, SAMPLE_DRAWN, flow=FLOW_FOLLOWED)
+    path = replay.path
+    print(f"A flow:      {FLOW_FOLLOWED} of the first definition")
+    for step, *where, energy in zip(*(path[name] for name in PATH_COLUMNS), strict=True):
+        place = ", ".join(f"{one:+.3f}" for one in where)
+        print(f"             step {step:2}: ({place}), energy {energy:+.4f}")
+    trace = client.download_trace(result.run_id, folder / "dictionary_trace.parquet")
+    print(f"Event trace: {trace} ({trace.stat().st_size:,} bytes)")
+
+
+def wander(client: FlowClient, definitions: NDArray[np.float16], folder: Path) -> None:
+    """The same definitions through a model that has learned nothing."""
+    untrained = client.create_model(
+        "untrained", preset="debug", config={"embedding_dim": definitions.shape[1]}
+    )
+    result = client.simulate(
+        definitions,
+        outputs=["surface", "hits"],
+        trace={"inline": 0},
+        seed=0,
+        model=untrained.name,
+    )
+    assert result.run_id is not None
+    print(f"\nModel:       {result.model.name}: its paths are mostly noise")
+    show(result)
+    trace = client.download_trace(result.run_id, folder / "trace.parquet")
+    picture = client.download_heat_map(result.run_id, folder / "surface.png", sample=SAMPLE_DRAWN)
+    print(f"Event trace: {trace} ({trace.stat().st_size:,} bytes)")
+    print(f"Heat map:    {picture}, the surface of the first definition")
+
+
 @contextmanager
-def running_server(embedding_dim: int, log: Path) -> Iterator[str]:
+def running_server(model: Path, log: Path) -> Iterator[str]:
     """The address of a server that runs until the block ends."""
     with tempfile.TemporaryDirectory(prefix="energy-flow-demo-") as data_dir, log.open("wb") as out:
         command = [sys.executable, "-m", "service.cli", "serve", "--port", "0"]
-        command += ["--set", f"embedding_dim={embedding_dim}", "--data-dir", data_dir]
+        command += ["--model", str(model), "--data-dir", data_dir]
         with subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=out, text=True
         ) as server:
@@ -84,7 +136,6 @@ def show(result: Simulation) -> None:
     metrics, memory, timing = result.metrics, result.memory, result.timing
     surface = result.surface
     shape = " × ".join(str(length) for length in surface.shape)
-    print(f"\nModel:       {result.model.name}, untrained: its paths are mostly noise")
     print(f"Surfaces:    {shape}, from {surface.min():.3f} to {surface.max():.3f}")
     print(
         f"Flows:       {metrics.created:,} = {metrics.initial:,} initial"
@@ -124,10 +175,11 @@ def mebibytes(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
 
 
-def definition_of(sample: int) -> str:
-    """The text behind an embedding."""
-    lines = (DATA / "wordnet_256.jsonl").read_text(encoding="utf-8").splitlines()
-    return str(json.loads(lines[sample])["definition"])
+def unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows of length 1."""
+    exact = rows.astype(np.float64)
+    lengths: NDArray[np.float64] = np.linalg.norm(exact, axis=1, keepdims=True)
+    return exact / lengths
 
 
 if __name__ == "__main__":

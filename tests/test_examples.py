@@ -51,7 +51,10 @@ def test_every_example_is_run_here() -> None:
 def test_demo(demo: tuple[Path, str]) -> None:
     folder, printed = demo
     for words in ("Surfaces:", "256 × 20 × 20", "Events:", "z0", "zdepth", "Memory:", "a second"):
+        assert printed.count(words) >= 2, words
+    for words in ("right: equilibrium, rank 1", "trained; see", "A flow:", "untrained"):
         assert words in printed
+    assert (folder / "dictionary_trace.parquet").stat().st_size > 0
     assert (folder / "surface.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "trace.parquet").stat().st_size > 0
 

@@ -1,0 +1,78 @@
+"""The trained model that the repository ships does what docs/training.md says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy_flow import checkpoint
+from energy_flow.config import FlowConfig
+from tests.live_server import LIMIT_SECONDS
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "examples" / "reverse_dictionary"
+RECORDED = {"cosine": 0.5216, "top_1": 0.435, "top_10": 0.679}
+"""Of the shipped model on the val rows, as in docs/training.md."""
+ROUNDING = 2e-3
+"""Another machine rounds otherwise: a flow may leave by the next cell, two rows change rank."""
+LARGEST_BYTES = 15_000_000
+
+
+def run(name: str, *arguments: str | Path) -> dict[str, Any]:
+    """Runs a script to its end; returns its last line."""
+    done = subprocess.run(
+        [sys.executable, FOLDER / name, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def test_the_shipped_model_has_the_recorded_figures() -> None:
+    told = run("evaluate.py")
+    for name, value in RECORDED.items():
+        assert told["model"][name] == pytest.approx(value, abs=ROUNDING), name
+    assert told["input"]["cosine"] == pytest.approx(0.421, abs=5e-4)
+
+
+def test_the_shipped_model_is_a_small_trained_checkpoint() -> None:
+    path = FOLDER / "model.safetensors"
+    assert path.stat().st_size <= LARGEST_BYTES
+    told = checkpoint.describe(path)
+    assert told["trained"] is True
+    config = told["config"]
+    assert isinstance(config, FlowConfig)
+    assert (config.deterministic, config.embedding_dim) == (True, 384)
+
+
+def test_the_comparison_trains_equally_and_goes_on_with_what_it_has(tmp_path: Path) -> None:
+    arguments = ("--seeds", "5", "--steps", "1", "--out", tmp_path)
+    told = run("compare.py", FOLDER / "val.safetensors", *arguments)
+    table = told["table"]
+    assert set(table) == {
+        "the input itself",
+        "ridge regression",
+        "MLP",
+        "mappers without flows",
+        "flow model",
+    }
+    cosines = {name: one["median"]["cosine"] for name, one in table.items()}
+    # One step on these very rows helps, and the flows, which stay in their cells, hardly matter.
+    for name in ("MLP", "mappers without flows", "flow model"):
+        assert cosines[name] > cosines["the input itself"] + 0.02, name
+    assert cosines["flow model"] == pytest.approx(cosines["mappers without flows"], abs=0.01)
+    low, high = told["flows_minus"]["mappers without flows"]["cosine"]["interval"]
+    assert low <= told["flows_minus"]["mappers without flows"]["cosine"]["difference"] <= high
+    assert checkpoint.describe(tmp_path / "run_5" / "model.safetensors")["trained"] is True
