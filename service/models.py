@@ -180,7 +180,7 @@ class ModelRegistry:
             Problem: 409, the name is taken by another model; 422, it is reserved.
         """
         check_name(name)
-        checkpoint.file.flush()
+        checkpoint.make_safe()
         self._check_fit(describe(checkpoint.path)["config"])
         processor = self._loaded(checkpoint.path)
         with self._making:
@@ -208,7 +208,8 @@ class ModelRegistry:
         """Forgets a model and removes its checkpoint.
 
         Raises:
-            Problem: 404; 409, the default model stays, and one that an unfinished run uses.
+            Problem: 404; 409, it is the default model, or an unfinished run or an experiment needs
+                it.
         """
         with self._making, self._removing:
             self.find(name)

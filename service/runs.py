@@ -161,8 +161,8 @@ class Runs:
         return row, False
 
     def _admit(self, row: RunRow, order: Order) -> bool:
-        with self._models.keeping(row.model):
-            return self._archive.admit(row, order.array, order.sample_keys)
+        keeping = self._models.keeping(row.model)
+        return self._archive.admit(row, order.array, order.sample_keys, keeping)
 
     async def resume(self, rows: Sequence[RunRow]) -> None:
         """Submits the runs that waited when the server stopped, in their order."""

@@ -136,7 +136,7 @@ async def describe_model(
 
 @router.delete("/{name}", status_code=204, responses=REFUSALS)
 async def delete_model(name: str, service: ServiceDep) -> Response:
-    """Forgets a model and removes its checkpoint; not while an unfinished run uses it."""
+    """Forgets a model and removes its checkpoint; not while something has yet to use it."""
     await asyncio.to_thread(service.models.delete, name)
     return Response(status_code=204)
 

@@ -59,11 +59,13 @@ class RunArchive:
         row: RunRow,
         inputs: NDArray[np.float32] | None,
         sample_keys: NDArray[np.int64] | None,
+        keeping: AbstractContextManager[None],
     ) -> bool:
         """Keeps a new run, durably; False when its idempotency key is taken.
 
         Args:
             inputs: its embeddings, unless they are a dataset's.
+            keeping: entered while its row is added, so that what it refers to is still there.
 
         Raises:
             Problem: 404, its dataset is gone.
@@ -72,7 +74,7 @@ class RunArchive:
         folder = self.folder(row.run_id)
         folder.create(inputs, sample_keys)
         try:
-            with self._dataset_of(row):
+            with keeping, self._dataset_of(row):
                 added = self.catalog.add(row)
         except BaseException:
             folder.remove()

@@ -32,6 +32,15 @@ class UnfinishedFile:
         self.path = folder / f".{uuid.uuid4().hex}{UNFINISHED}"
         self.file = self.path.open("xb+")
 
+    def make_safe(self) -> None:
+        """Waits until what was written so far is safely on the disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
     def place(self, path: Path, *, sync: bool = True) -> None:
         """Gives it its name, which replaces whatever had it.
 
@@ -42,9 +51,9 @@ class UnfinishedFile:
         Raises:
             OSError: it could not be written.
         """
-        self.file.flush()
         if sync:
-            os.fsync(self.file.fileno())
+            self.make_safe()
+        self.file.flush()
         self.path.replace(path)
 
     def close(self) -> None:

@@ -88,6 +88,7 @@ class DatasetWriter:
         self._folder = folder
         self._most_bytes = most_bytes
         self._files: dict[str, UnfinishedFile] = {}
+        self._spools: list[UnfinishedFile] = []
         self._shapes: dict[str, tuple[int, int]] = {}
         self._bytes = HEADER_BYTES
 
@@ -126,11 +127,11 @@ class DatasetWriter:
             OSError: there is no room.
         """
         spool = UnfinishedFile(self._folder)
-        self._files[spool.path.name] = spool
+        self._spools.append(spool)
         return spool
 
     def seal(self) -> DatasetContent:
-        """Ends the writing; the file still has no name.
+        """Ends the writing; the file is safely on the disk, and still has no name.
 
         Raises:
             OSError: it could not be written.
@@ -144,6 +145,8 @@ class DatasetWriter:
             shutil.copyfileobj(targets, file, _PIECE_BYTES)
         file.seek(0)
         file.write(_header(rows, dim, targets_dim))
+        # Now, while nobody waits for it.
+        self._files["inputs"].make_safe()
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return DatasetContent(digest, rows, dim, targets_dim, self._bytes)
@@ -159,7 +162,7 @@ class DatasetWriter:
     def close(self) -> None:
         """Removes what has no name."""
         with contextlib.ExitStack() as files:
-            for file in self._files.values():
+            for file in (*self._files.values(), *self._spools):
                 files.callback(file.close)
 
     def _check_size(self, needed: int) -> None:

@@ -180,7 +180,7 @@ class DatasetRegistry:
         """Forgets a name, and removes its content unless something else refers to it.
 
         Raises:
-            Problem: 404; 409, an unfinished run takes its embeddings from it.
+            Problem: 404; 409, an unfinished run or an experiment needs it.
         """
         dataset = self.find(name)
         with self._changing:

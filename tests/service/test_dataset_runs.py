@@ -184,6 +184,21 @@ def test_refusals_name_every_fault(client: httpx.Client) -> None:
     assert {error["loc"][0] for error in simulated.json()["errors"]} == {"dataset", "embeddings"}
 
 
+def test_a_damaged_dataset_fails_its_runs_and_no_others(server: RunningServer) -> None:
+    client = server.client
+    digest = put(client, "damaged", 30, seed=12)
+    path = content_file(server, digest)
+    sound = path.read_bytes()
+    path.write_bytes(sound[:700])
+    run = ended(client, submit(client, dataset="damaged", rows=[20, 30]))
+    assert run["state"] == "failed"
+    assert run["error"]["detail"]
+    path.unlink()
+    assert ended(client, submit(client, dataset="damaged"))["state"] == "failed"
+    path.write_bytes(sound)
+    assert ended(client, submit(client, dataset="damaged"))["state"] == "succeeded"
+
+
 def test_a_dataset_may_be_longer_than_a_run(tmp_path: Path) -> None:
     with serving(tmp_path, max_samples=4) as server:
         put(server.client, "long", 9)
