@@ -13,7 +13,15 @@ from service.cli.experiment_view import format_parameter, format_value
 from service.cli.failures import EXIT_USAGE, CommandFailed
 from service.client import Experiment, ExperimentResults
 
-HIGHER_IS_BETTER = frozenset({"completion_ratio", "flow_steps_per_second"})
+HIGHER_IS_BETTER = frozenset(
+    {
+        "completion_ratio",
+        "flow_steps_per_second",
+        "held_out.cosine",
+        "held_out.top_1",
+        "held_out.top_10",
+    }
+)
 LOWER_IS_BETTER = frozenset({"stalled", "compute_ms", "mean_step_ms", "max_step_ms"})
 
 EXTREMES = {"max": "highest", "min": "lowest"}

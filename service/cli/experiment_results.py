@@ -24,6 +24,11 @@ USUAL_METRICS = (
     "completion_ratio",
     "mean_path_steps",
     "mean_path_length",
+    "step",
+    "loss",
+    "held_out.cosine",
+    "held_out.top_1",
+    "held_out.top_10",
     "flow_steps_per_second",
 )
 """What people are shown unless they name others; a file has everything."""

@@ -69,7 +69,7 @@ class LiveExperiment:
         self._measured_from = 0
         for trial in trials:
             self._enter(trial)
-        self._measured_from = self.flow_steps
+        self._measured_from = self._work_done
 
     def _enter(self, trial: RunRow) -> None:
         number = number_of(trial)
@@ -149,6 +149,11 @@ class LiveExperiment:
     def samples_done(self) -> int:
         """Of all trials."""
         return sum(self._samples_done.values())
+
+    @property
+    def _work_done(self) -> int:
+        """What time is measured by: flow-steps, of trainings the progress that they tell."""
+        return self.samples_done if self.row.kind == "train" else self.flow_steps
 
     def note(self, number: int, samples_done: int, flow_steps: int) -> None:
         """How far a trial is."""
@@ -236,7 +241,7 @@ class LiveExperiment:
         seconds = self._busy_seconds
         if self._busy_since is not None:
             seconds += time.monotonic() - self._busy_since
-        measured = self.flow_steps - self._measured_from
+        measured = self._work_done - self._measured_from
         if measured <= 0 or seconds <= 0:
             return None
         limits = self._step_limits
@@ -246,7 +251,7 @@ class LiveExperiment:
             (self.row.samples - self._samples_done[number]) * limits[number]
             for number in unfinished
         )
-        return left * (self.flow_steps / allowed) * (seconds / measured)
+        return left * (self._work_done / allowed) * (seconds / measured)
 
 
 def number_of(trial: RunRow) -> int:

@@ -50,19 +50,33 @@ class LiveTraining(LiveTrial):
         self.is_carried = False
         self.asked: EnergyFlowError | None = None
         self._ms_before = (row.timing or {}).get("compute_ms", 0.0)
-        self.worked(row.metrics, row.samples_done / row.samples)
+        self.summary.figures = row.metrics
+        self._done(row.samples_done)
 
-    def worked(self, figures: Mapping[str, Any] | None, share: float) -> None:
+    def worked(self, progress: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """It has come so far.
 
         Args:
-            figures: of :func:`figures_of`. share: of the steps that is done, in [0, 1].
+            progress: of its trainer. event: what its trainer told last.
         """
-        self.summary.figures = None if figures is None else dict(figures)
-        done = int(self.samples * share)
-        self.summary.samples_done = self.samples_done = self.kept = done
-        self.step = None if figures is None else figures["step"]
+        loss = event.get("loss", (self.summary.figures or {}).get("loss"))
+        self.summary.figures = {
+            **{name: progress[name] for name in ("step", "steps", "epoch", "skipped")},
+            "loss": loss,
+            "held_out": progress["best"],
+        }
+        self.step = progress["step"]
+        # All of it is done once its model is kept.
+        share = 1.0 if progress["ended"] else min(progress["step"] / progress["steps"], 1 - 1e-9)
+        self._done(int(self.samples * share))
         self.events.append("progress", self.progress())
+
+    def _done(self, samples: int) -> None:
+        self.summary.samples_done = self.samples_done = self.kept = samples
+
+    def timing(self) -> dict[str, Any]:
+        """Where its time went; its flow-steps are not counted."""
+        return {**super().timing(), "flow_steps_per_second": None}
 
     def ended(self, error: EnergyFlowError | None) -> None:
         """It is done with, for now or for good, as soon as no step of it is under way."""
@@ -70,16 +84,3 @@ class LiveTraining(LiveTrial):
             self.asked = error
         else:
             super().ended(error)
-
-
-def figures_of(progress: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics of a training, from what its trainer tells of its progress."""
-    last, best = progress["last"] or {}, progress["best"]
-    return {
-        "step": progress["step"],
-        "steps": progress["steps"],
-        "epoch": progress["epoch"],
-        "skipped": progress["skipped"],
-        "loss": last.get("loss"),
-        "held_out": None if best is None else dict(best),
-    }

@@ -15,8 +15,7 @@ from energy_flow.errors import EnergyFlowError
 from energy_flow.training import TrainConfig
 from energy_flow.training.start import from_files
 from energy_flow.training.store import CHECKPOINTS, MODEL
-from energy_flow.training.trainer import Trainer
-from service.experiments.live_training import LiveTraining, figures_of
+from service.experiments.live_training import LiveTraining
 from service.experiments.states import State
 from service.models import ModelRegistry
 from service.problems import Problem, is_disk_full
@@ -92,16 +91,10 @@ class Trainings:
             if live.asked is not None:
                 await self._on_device(trainer.save)
                 return live.asked
-            await self._on_device(trainer.advance)
-            self._tell(live, trainer)
+            event = await self._on_device(trainer.advance)
+            live.worked(trainer.progress, event)
         await asyncio.to_thread(self._keep_model, work)
         return None
-
-    def _tell(self, live: LiveTraining, trainer: Trainer) -> None:
-        progress = trainer.progress
-        # All of it is done once its model is kept.
-        share = 1.0 if trainer.ended else min(trainer.step / trainer.steps, 1 - 1e-9)
-        live.worked(figures_of(progress), share)
 
     def _keep_model(self, work: TrainingWork) -> None:
         """Names the best model, so that it is served."""

@@ -90,6 +90,8 @@ def test_its_best_model_is_served(tmp_path: Path) -> None:
         for trial in made:
             metrics = trial["metrics"]
             assert metrics["step"] == metrics["steps"] == STEPS
+            assert 0 < metrics["loss"] < 2
+            assert trial["timing"]["flow_steps_per_second"] is None
             assert metrics["held_out"]["rows"] == PAIRS // 4
         answer = client.post("/v1/simulate?model=swept-1", content=npy(rows(2)), headers=NPY)
         assert answer.status_code == 200
@@ -128,6 +130,7 @@ def test_a_pause_and_a_restart_change_nothing(tmp_path: Path, undisturbed: str) 
         put_pairs(client)
         start(client, name="trained", **TRAINING)
         at_work(client, 7)
+        assert look(client, "trained")["progress"]["seconds_left"] > 0
         act(client, "trained", "pause")
         (trial,) = trials(client, "trained")
         assert trial["state"] == "paused"
