@@ -53,12 +53,26 @@ class Watching:
 
 
 @contextmanager
+def hearing_interrupts() -> Iterator[None]:
+    """Programs that are started meanwhile hear SIGINT, also where these tests were told not to.
+
+    A shell tells it to what runs in its background, and programs to those that they start.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def watching(folder: Path, name: str, url: str, *flags: str) -> Iterator[Watching]:
     out, err = folder / "out", folder / "err"
     command = energy_flow("experiment", "watch", name, "--url", url, *flags)
     with (
         out.open("wb") as stdout,
         err.open("wb") as stderr,
+        hearing_interrupts(),
         subprocess.Popen(command, stdout=stdout, stderr=stderr) as process,
     ):
         try:
