@@ -63,7 +63,7 @@ async def list_runs(
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
     cursor: str | None = None,
     state: RunState | None = None,
-    kind: RunKind | None = None,
+    kind: Annotated[list[RunKind] | None, Query(description="one or several")] = None,
     experiment: Annotated[str | None, Query(description="id or name")] = None,
 ) -> Response:
     """Runs, newest first."""
@@ -74,7 +74,7 @@ async def list_runs(
         limit + 1,
         before,
         state=state,
-        kind=kind,
+        kinds=kind,
         experiment_id=None if of is None else of.experiment_id,
     )
     page = rows[:limit]

@@ -56,15 +56,16 @@ class RunCatalog:
         before: int | None,
         *,
         state: str | None = None,
-        kind: str | None = None,
+        kinds: Sequence[str] | None = None,
         experiment_id: str | None = None,
     ) -> list[RunRow]:
         """Runs, newest first, from those that arrived before a position."""
         query = select(RunRow).order_by(RunRow.position.desc()).limit(limit)
         if before is not None:
             query = query.where(RunRow.position < before)
-        asked = ((RunRow.state, state), (RunRow.kind, kind), (RunRow.experiment_id, experiment_id))
-        for column, value in asked:
+        if kinds is not None:
+            query = query.where(RunRow.kind.in_(kinds))
+        for column, value in ((RunRow.state, state), (RunRow.experiment_id, experiment_id)):
             if value is not None:
                 query = query.where(column == value)
         with self._database.session() as session:

@@ -327,6 +327,9 @@ def test_lists_are_filtered_and_in_pages(client: httpx.Client) -> None:
     assert client.get("/v1/experiments/list-b/trials?state=failed").json()["items"] == []
     runs = client.get("/v1/runs?kind=trial&state=succeeded&experiment=list-b").json()["items"]
     assert [run["experiment"]["trial"] for run in runs] == [2, 1, 0]
+    both = client.get("/v1/runs?kind=trial&kind=run&experiment=list-b").json()["items"]
+    assert [run["run_id"] for run in both] == [run["run_id"] for run in runs]
+    assert client.get("/v1/runs?kind=run&kind=simulate&experiment=list-b").json()["items"] == []
     assert client.get("/v1/runs?experiment=nobody").status_code == 404
 
 
