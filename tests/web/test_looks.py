@@ -9,15 +9,32 @@ from playwright.sync_api import Page, expect
 
 from tests.live_server import LiveServer
 from tests.web.conftest import NewPage
+from tests.web.experiments_for_pages import make_experiment
 from tests.web.runs_for_pages import make_run
 
-PAGES = ("", "try", "runs/{a}", "runs/{a}/lattice", "compare?a={a}&b={b}")
+PAGES = (
+    "",
+    "try",
+    "runs/{a}",
+    "runs/{a}/lattice",
+    "runs/{a}/trace",
+    "compare?a={a}&b={b}",
+    "experiments",
+    "experiments/new",
+    "experiments/{e}",
+    "data",
+)
+SWEEP = {"random": {"noise_std": {"low": 0.01, "high": 1, "log": True}}, "count": 3}
 PHONE = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
 def runs(server: LiveServer) -> dict[str, str]:
-    return {"a": make_run(server.url), "b": make_run(server.url, seed=8)}
+    return {
+        "a": make_run(server.url),
+        "b": make_run(server.url, seed=8),
+        "e": make_experiment(server.url, "looked-at", sweep=SWEEP, seeds=[0, 1]),
+    }
 
 
 def _open(page: Page, server: LiveServer, path: str, runs: dict[str, str]) -> None:
@@ -57,13 +74,15 @@ def test_a_page_can_be_used_by_all(
 def test_everything_is_reached_by_keyboard(server: LiveServer, page: Page) -> None:
     _open(page, server, "", {})
     reached = []
-    for _ in range(6):
+    for _ in range(8):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.textContent"))
     assert reached == [
         "Skip to the content",
         "Energy Flow",
         "Runs",
+        "Experiments",
+        "Data",
         "Try it",
         "Compare",
         "API",

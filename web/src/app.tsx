@@ -2,8 +2,13 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { onKeyNeeded } from "./api/key";
 import { getSystem } from "./api/runs";
 import { ComparePage } from "./pages/compare_page";
+import { DataPage } from "./pages/data_page";
+import { ExperimentPage } from "./pages/experiment_page";
+import { ExperimentsPage } from "./pages/experiments_page";
+import { NewExperimentPage } from "./pages/new_experiment_page";
 import { RunPage } from "./pages/run_page";
 import { RunsPage } from "./pages/runs_page";
+import { TracePage } from "./pages/trace_page";
 import { TryPage } from "./pages/try_page";
 import { useLoad } from "./parts/hooks";
 import { Notice, Waiting } from "./parts/notice";
@@ -35,6 +40,12 @@ export function App() {
         <nav aria-label="Pages">
           <NavLink href="#/" active={place === "" || route.parts[0] === "runs"}>
             Runs
+          </NavLink>
+          <NavLink href="#/experiments" active={route.parts[0] === "experiments"}>
+            Experiments
+          </NavLink>
+          <NavLink href="#/data" active={place === "data"}>
+            Data
           </NavLink>
           <NavLink href="#/try" active={place === "try"}>
             Try it
@@ -73,12 +84,24 @@ function CurrentPage({ route }: { route: Route }) {
   if (first === "compare") {
     return <ComparePage route={route} />;
   }
+  if (first === "experiments") {
+    if (id === undefined) {
+      return <ExperimentsPage route={route} />;
+    }
+    return id === "new" ? <NewExperimentPage /> : <ExperimentPage key={id} id={id} route={route} />;
+  }
+  if (first === "data") {
+    return <DataPage route={route} />;
+  }
   if (first === "demo") {
     return <Lattice key="demo" runId={null} route={route} />;
   }
   if (first === "runs" && id !== undefined) {
-    return part === "lattice" ? (
-      <Lattice key={id} runId={id} route={route} />
+    if (part === "lattice") {
+      return <Lattice key={id} runId={id} route={route} />;
+    }
+    return part === "trace" ? (
+      <TracePage key={id} runId={id} route={route} />
     ) : (
       <RunPage key={id} runId={id} route={route} />
     );

@@ -30,6 +30,14 @@ function table(stops: readonly number[]): Uint8Array {
   return colours;
 }
 
+/** A part of a scale, stretched over a whole one. */
+export function part(scale: Uint8Array, from: number, to: number): Uint8Array {
+  return scale.map((_, index) => {
+    const at = Math.round(255 * from + Math.floor(index / 3) * (to - from));
+    return scale[3 * at + (index % 3)];
+  });
+}
+
 /** Place of a value on a scale, 0 to 255. */
 export function place(value: number, low: number, high: number): number {
   if (!(high > low)) {

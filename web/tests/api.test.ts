@@ -47,6 +47,7 @@ describe("requests", () => {
 
   it("leave out of a query what is not there", () => {
     expect(query({ a: 1, b: null, c: undefined, d: "", e: "x y" })).toBe("?a=1&e=x+y");
+    expect(query({ kind: ["run", "trial"], none: [] })).toBe("?kind=run&kind=trial");
     expect(query({})).toBe("");
   });
 });

@@ -17,6 +17,9 @@ afterEach(cleanup);
 
 const RUN: Run = {
   run_id: "0123456789abcdef",
+  kind: "run",
+  experiment: null,
+  dataset: null,
   state: "succeeded",
   model: { name: "default", trained: false, coord_version: 2 },
   seed: 3,
@@ -85,6 +88,17 @@ describe("the list of runs", () => {
       expect(server.requests.filter(({ method }) => method !== "GET")).toHaveLength(2),
     );
     expect(screen.getByRole("link", { name: "Older" }).getAttribute("href")).toBe("#/?cursor=abc");
+  });
+
+  it("leaves trials to their experiment", async () => {
+    const trial: Run = { ...RUN, kind: "trial", experiment: { experiment_id: "e1", trial: 4 } };
+    const server = fakeServer();
+    server.on("GET /v1/runs", { items: [trial], next_cursor: null });
+    render(<RunsPage route={readRoute("#/?kind=trial")} />);
+    const link = await screen.findByRole("link", { name: "trial 4" });
+    expect(link.getAttribute("href")).toBe("#/experiments/e1");
+    expect(screen.queryByRole("button", { name: /^Delete/ })).toBeNull();
+    expect(server.requests[0].url.searchParams.get("kind")).toBe("trial");
   });
 
   it("links two ticked runs to their comparison", async () => {

@@ -1,6 +1,6 @@
 /** Server-sent events over fetch, because EventSource cannot send an API key. */
 
-import { isAbort, request } from "./http";
+import { isAbort, Problem, request } from "./http";
 
 export interface ServerEvent {
   id: string | null;
@@ -51,31 +51,50 @@ export class EventParser {
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
+/** The server writes at least every 15 s; a connection on which nothing comes for so long is dead. */
+const LONGEST_SILENCE_MS = 45_000;
+/** Refusals that pass: too many requests, and a server or what stands before it being restarted. */
+const PASSING: readonly number[] = [429, 502, 503, 504];
 
 /**
  * Hands over events until `take` returns false or the signal ends it; a broken connection is taken
  * up again after the last event.
+ *
+ * @param onLink told false when the connection broke, true once events come again.
+ * @throws Problem the server refused for good.
  */
 export async function follow(
   path: string,
   take: (event: ServerEvent) => boolean,
   signal: AbortSignal,
+  onLink: (linked: boolean) => void = () => {},
 ): Promise<void> {
   let lastId: string | null = null;
   let wait = FIRST_WAIT_MS;
+  let linked = true;
+  const link = (now: boolean): void => {
+    if (now !== linked) {
+      linked = now;
+      onLink(now);
+    }
+  };
   while (!signal.aborted) {
+    const connection = new Connection(signal);
     try {
       const headers: Record<string, string> = { Accept: "text/event-stream" };
       if (lastId !== null) {
         headers["Last-Event-ID"] = lastId;
       }
-      const response = await request(path, { headers, signal });
+      connection.heard();
+      const response = await request(path, { headers, signal: connection.signal });
       if (response.body === null) {
         return;
       }
+      link(true);
       const parser = new EventParser();
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
+        connection.heard();
         const { done, value } = await reader.read();
         if (done) {
           break;
@@ -90,15 +109,46 @@ export async function follow(
         }
       }
     } catch (error) {
-      if (isAbort(error) || !(error instanceof TypeError)) {
-        if (!isAbort(error)) {
-          throw error;
-        }
+      if (signal.aborted) {
         return;
       }
+      const passes = error instanceof Problem && PASSING.includes(error.status);
+      if (!passes && !isAbort(error) && !(error instanceof TypeError)) {
+        throw error;
+      }
+    } finally {
+      connection.close();
     }
+    link(false);
     await pause(wait, signal);
     wait = Math.min(2 * wait, LONGEST_WAIT_MS);
+  }
+}
+
+/** One connection: ends with the signal of its user, or when nothing has come for too long. */
+class Connection {
+  readonly #controller = new AbortController();
+  readonly #outer: AbortSignal;
+  readonly #abort = () => this.#controller.abort();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(outer: AbortSignal) {
+    this.#outer = outer;
+    outer.addEventListener("abort", this.#abort);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  heard(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(this.#abort, LONGEST_SILENCE_MS);
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#outer.removeEventListener("abort", this.#abort);
   }
 }
 

@@ -95,12 +95,16 @@ export async function sendJson<T>(
   return (text ? JSON.parse(text) : undefined) as T;
 }
 
-/** `?a=1&b=2` from the values that are there. */
-export function query(values: Record<string, string | number | null | undefined>): string {
+type QueryValue = string | number | null | undefined;
+
+/** `?a=1&b=2` from the values that are there; a list names each of its own. */
+export function query(values: Record<string, QueryValue | readonly string[]>): string {
   const pairs = new URLSearchParams();
-  for (const [name, value] of Object.entries(values)) {
-    if (value !== null && value !== undefined && value !== "") {
-      pairs.set(name, String(value));
+  for (const [name, given] of Object.entries(values)) {
+    for (const value of Array.isArray(given) ? (given as readonly string[]) : [given]) {
+      if (value !== null && value !== undefined && value !== "") {
+        pairs.append(name, String(value));
+      }
     }
   }
   const text = pairs.toString();
@@ -120,4 +124,9 @@ export function explain(error: unknown): string {
 
 export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
+}
+
+/** An Idempotency-Key: the same order sent twice with it is carried out once. */
+export function newKey(): string {
+  return crypto.randomUUID?.() ?? `pages-${Date.now()}-${Math.random()}`;
 }

@@ -6,11 +6,11 @@ import type {
   Comparison,
   Kind,
   Memory,
-  Model,
   OutputName,
   Page,
   Profile,
   Run,
+  RunKind,
   System,
   TraceRecord,
 } from "./types";
@@ -19,8 +19,13 @@ export function runPath(runId: string): string {
   return `/v1/runs/${encodeURIComponent(runId)}`;
 }
 
-export function listRuns(cursor: string | null, limit: number, signal?: AbortSignal) {
-  return getJson<Page<Run>>(`/v1/runs${query({ limit, cursor })}`, signal);
+export function listRuns(
+  cursor: string | null,
+  limit: number,
+  kinds: readonly RunKind[],
+  signal?: AbortSignal,
+) {
+  return getJson<Page<Run>>(`/v1/runs${query({ limit, cursor, kind: kinds })}`, signal);
 }
 
 export function getRun(runId: string, signal?: AbortSignal): Promise<Run> {
@@ -115,10 +120,6 @@ export async function getRecords(
     .map((line) => JSON.parse(line) as TraceRecord);
   const more = records.length === limit;
   return { records, cursor: more ? response.headers.get("next-cursor") : null };
-}
-
-export function listModels(signal?: AbortSignal): Promise<Page<Model>> {
-  return getJson<Page<Model>>("/v1/models?limit=100", signal);
 }
 
 export function getSystem(signal?: AbortSignal): Promise<System> {

@@ -1,6 +1,7 @@
 /** Orders for runs: what they would cost, and the runs themselves. */
 
 import type { Embeddings } from "../try/embeddings";
+import { asNumber } from "../text/entries";
 import { query, request } from "./http";
 import type { Estimate, OutputName, Run } from "./types";
 
@@ -51,9 +52,4 @@ function send(
     body: JSON.stringify(body),
     headers: { ...headers, "Content-Type": "application/json" },
   });
-}
-
-function asNumber(text: string): unknown {
-  const value = Number(text);
-  return Number.isNaN(value) ? text : value;
 }

@@ -1,6 +1,8 @@
 /** What the server answers, as its OpenAPI page describes it. */
 
-export type RunState = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+/** State of a run, of an experiment and of its trials; runs that are no trials never pause. */
+export type RunState = "queued" | "running" | "paused" | "succeeded" | "failed" | "cancelled";
+export type RunKind = "simulate" | "run" | "trial";
 export type OutputName = "surface" | "planes" | "hits" | "embedding";
 export type Kind = "spawn" | "reflect" | "terminate";
 export type Reason = "plane" | "projected" | "converged" | "max_steps" | "stalled";
@@ -15,6 +17,14 @@ export const REASONS: readonly Reason[] = [
   "stalled",
 ];
 export const PLANES: readonly Plane[] = ["z0", "zdepth"];
+export const STATES: readonly RunState[] = [
+  "queued",
+  "running",
+  "paused",
+  "succeeded",
+  "failed",
+  "cancelled",
+];
 export const ENDED: readonly RunState[] = ["succeeded", "failed", "cancelled"];
 
 export interface Fault {
@@ -90,7 +100,12 @@ export interface Config {
 
 export interface Run {
   run_id: string;
+  kind: RunKind;
   state: RunState;
+  /** The experiment that the run is a trial of. */
+  experiment: { experiment_id: string; trial: number } | null;
+  /** Rows of a dataset that it took, from one up to another. */
+  dataset: { name: string; digest: string; rows: [number, number] } | null;
   model: ModelName;
   seed: number;
   outputs: OutputName[];
@@ -151,12 +166,15 @@ export interface Model {
   loaded: boolean;
   config: Config;
   coord_version: number;
+  digest: string;
+  created_at: string;
 }
 
 export interface System {
   versions: Record<string, string>;
   device: string;
   state: string;
+  limits: { max_upload_bytes: number };
 }
 
 export interface Estimate {

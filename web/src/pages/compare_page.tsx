@@ -30,7 +30,7 @@ export function ComparePage({ route }: { route: Route }) {
 }
 
 function PairPicker({ a, b }: { a: string | null; b: string | null }) {
-  const runs = useLoad((signal) => listRuns(null, 50, signal), []);
+  const runs = useLoad((signal) => listRuns(null, 50, [], signal), []);
   const ended = runs.value?.items.filter((run) => run.metrics !== null) ?? [];
   const choice = (name: "a" | "b", value: string | null) => (
     <label>

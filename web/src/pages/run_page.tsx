@@ -14,14 +14,14 @@ import {
   type StepMetrics,
   type TraceCounts,
 } from "../api/types";
-import { Download } from "../parts/download";
 import { Exits } from "../parts/exits";
-import { useLoad, useTitle } from "../parts/hooks";
+import { Facts } from "../parts/facts";
+import { useActions, useLoad, useTitle } from "../parts/hooks";
 import { Notice, Waiting } from "../parts/notice";
-import { ALL_RECORDS, RecordsTable } from "../parts/records_table";
 import { RunProgress, StateBadge } from "../parts/state_badge";
 import { StepChart } from "../parts/step_chart";
 import { SurfacePanel } from "../parts/surface_panel";
+import { TraceOf } from "../parts/trace_of";
 import { address, go, type Route } from "../route";
 import {
   bytes,
@@ -40,7 +40,9 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
   const loaded = useLoad((signal) => getRun(runId, signal), [runId]);
   const [live, setLive] = useState<Partial<Pick<Run, "state" | "progress">>>({});
   const [steps, setSteps] = useState<StepMetrics[]>([]);
-  const [failure, setFailure] = useState<string | null>(null);
+  const [lost, setLost] = useState<string | null>(null);
+  const { failure: refused, act } = useActions();
+  const failure = refused ?? lost;
   const following = loaded.value !== null && !ENDED.includes(loaded.value.state);
   const run = loaded.value && (following ? { ...loaded.value, ...live } : loaded.value);
   const { reload } = loaded;
@@ -66,7 +68,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
       return true;
     };
     follow(`${runPath(runId)}/events`, take, controller.signal).catch((error: unknown) =>
-      setFailure(explain(error)),
+      setLost(explain(error)),
     );
     return () => controller.abort();
   }, [runId, following, reload]);
@@ -78,21 +80,17 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
       <Notice tone="problem">{loaded.failure}</Notice>
     );
   }
-  const act = async (change: Promise<unknown>): Promise<boolean> => {
-    try {
-      await change;
-      setFailure(null);
-      return true;
-    } catch (error) {
-      setFailure(explain(error));
-      return false;
-    }
-  };
   const ended = ENDED.includes(run.state);
   return (
     <>
       <div class="page-head">
         <div>
+          {run.experiment !== null && (
+            <p class="crumb">
+              Trial {run.experiment.trial} of{" "}
+              <a href={address(["experiments", run.experiment.experiment_id])}>its experiment</a>
+            </p>
+          )}
           <h1>
             Run <span class="run-id">{shortId(runId)}</span>
           </h1>
@@ -116,7 +114,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
               Compare
             </a>
           )}
-          {ended ? (
+          {run.experiment === null && ended && (
             <button
               type="button"
               onClick={() => {
@@ -127,7 +125,8 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
             >
               Delete
             </button>
-          ) : (
+          )}
+          {run.experiment === null && !ended && (
             <button type="button" onClick={() => void act(cancelRun(runId))}>
               Cancel
             </button>
@@ -175,9 +174,12 @@ function Panel({ title, children }: { title: string; children: ComponentChildren
 
 function RunFacts({ run }: { run: Run }) {
   const { lattice_width: w, lattice_height: h, lattice_depth: d } = run.config;
-  const facts: [string, ComponentChildren][] = [
+  const facts: (readonly [string, ComponentChildren])[] = [
     ["model", `${run.model.name}${run.model.trained ? "" : ", untrained"}`],
     ["lattice", `${w} × ${h} × ${d}`],
+    ...(run.dataset === null
+      ? []
+      : ([["dataset", `${run.dataset.name}, rows ${run.dataset.rows.join(" to ")}`]] as const)),
     ["seed", run.seed],
     ["made", moment(run.created_at)],
     ["waited", milliseconds(run.timing?.queue_ms)],
@@ -190,16 +192,7 @@ function RunFacts({ run }: { run: Run }) {
     ],
     ["kept", bytes(run.bytes)],
   ];
-  return (
-    <dl class="facts">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
+  return <Facts facts={facts} />;
 }
 
 function Results({ run, metrics, route }: { run: Run; metrics: Metrics; route: Route }) {
@@ -207,8 +200,6 @@ function Results({ run, metrics, route }: { run: Run; metrics: Metrics; route: R
   const profile = useLoad((signal) => getProfile(runId, signal), [runId]);
   const memory = useLoad((signal) => getMemory(runId, signal), [runId]);
   const sample = Number(route.values.get("sample") ?? 0);
-  const [filter, setFilter] = useState(ALL_RECORDS);
-  const hasTrace = run.trace !== null && Object.values(run.trace.recorded).some((made) => made > 0);
   return (
     <>
       <div class="columns">
@@ -227,29 +218,11 @@ function Results({ run, metrics, route }: { run: Run; metrics: Metrics; route: R
         <StepCharts steps={profile.value?.step_metrics ?? []} memory={memory.value} />
       </Panel>
       <Panel title="Trace">
-        <div class="downloads">
-          <span>Download</span>
-          {["parquet", "arrow", "ndjson", "csv", "perfetto"].map((format) => (
-            <Download
-              key={format}
-              href={`${runPath(runId)}/trace?format=${format}`}
-              file={`trace-${shortId(runId)}.${ENDINGS[format] ?? format}`}
-            >
-              {format}
-            </Download>
-          ))}
-        </div>
-        {hasTrace ? (
-          <RecordsTable runId={runId} sample={sample} filter={filter} onFilter={setFilter} />
-        ) : (
-          <p class="quiet">This run recorded no trace.</p>
-        )}
+        <TraceOf run={run} sample={sample} />
       </Panel>
     </>
   );
 }
-
-const ENDINGS: Record<string, string> = { perfetto: "pftrace" };
 
 function MetricsList({
   metrics,

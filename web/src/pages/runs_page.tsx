@@ -1,54 +1,32 @@
 import { useState } from "preact/hooks";
-import { explain } from "../api/http";
 import { cancelRun, deleteRun, listRuns } from "../api/runs";
-import { ENDED, type Page, type Run } from "../api/types";
-import { useLoad, useRepeat, useTitle } from "../parts/hooks";
+import { ENDED, type RunKind } from "../api/types";
+import { useActions, useTitle, useWatch } from "../parts/hooks";
 import { Notice, Waiting } from "../parts/notice";
+import { Paging } from "../parts/paging";
 import { RunProgress, StateBadge } from "../parts/state_badge";
 import { address, type Route, setValues } from "../route";
 import { ago, compact, milliseconds, moment, shortId } from "../text/numbers";
 
 const PAGE = 20;
+/** Experiments can have thousands of trials, which would hide the other runs. */
+const OF_THEIR_OWN: readonly RunKind[] = ["simulate", "run"];
+const TRIALS: readonly RunKind[] = ["trial"];
 const PERIOD_MS = 2000;
 
 /** All runs, newest first, with their state as it changes. */
 export function RunsPage({ route }: { route: Route }) {
   useTitle("Runs");
   const cursor = route.values.get("cursor");
-  const [fresh, setFresh] = useState<Page<Run> | null>(null);
-  const [lost, setLost] = useState<string | null>(null);
   const [chosen, setChosen] = useState<string[]>([]);
-  const [failure, setFailure] = useState<string | null>(null);
-  const [now, setNow] = useState(Date.now);
-  const loaded = useLoad(
-    async (signal) => {
-      const page = await listRuns(cursor, PAGE, signal);
-      setFresh(null);
-      return page;
-    },
-    [cursor],
+  const trials = route.values.get("kind") === "trial";
+  const listed = useWatch(
+    (signal) => listRuns(cursor, PAGE, trials ? TRIALS : OF_THEIR_OWN, signal),
+    [cursor, trials],
+    PERIOD_MS,
   );
-  useRepeat(async (signal) => {
-    try {
-      setFresh(await listRuns(cursor, PAGE, signal));
-      setLost(null);
-    } catch (error) {
-      if (!signal.aborted) {
-        setLost(explain(error));
-      }
-    }
-    setNow(Date.now());
-  }, PERIOD_MS);
-
-  const act = async (change: Promise<unknown>): Promise<void> => {
-    try {
-      await change;
-      setFailure(null);
-    } catch (error) {
-      setFailure(explain(error));
-    }
-    loaded.reload();
-  };
+  const { value: page, now } = listed;
+  const { failure, act } = useActions(listed.reload);
   const choose = (runId: string, on: boolean): void => {
     // The two chosen last are the pair.
     setChosen((before) =>
@@ -56,7 +34,6 @@ export function RunsPage({ route }: { route: Route }) {
     );
   };
 
-  const page = fresh ?? loaded.value;
   return (
     <>
       <div class="page-head">
@@ -76,11 +53,24 @@ export function RunsPage({ route }: { route: Route }) {
           </a>
         </div>
       </div>
-      {(failure ?? lost ?? loaded.failure) !== null && (
-        <Notice tone="problem">{failure ?? lost ?? loaded.failure}</Notice>
+      {(failure ?? listed.failure) !== null && (
+        <Notice tone="problem">{failure ?? listed.failure}</Notice>
       )}
-      {page === null && loaded.loading && <Waiting what="Loading runs" />}
-      {page?.items.length === 0 && (
+      <div class="toolbar">
+        <label>
+          shows
+          <select
+            value={trials ? "trial" : ""}
+            onChange={(event) => setValues({ kind: event.currentTarget.value, cursor: null })}
+          >
+            <option value="">runs of their own</option>
+            <option value="trial">trials of experiments</option>
+          </select>
+        </label>
+      </div>
+      {page === null && listed.loading && <Waiting what="Loading runs" />}
+      {page?.items.length === 0 && trials && <Notice tone="hint">There is no trial yet.</Notice>}
+      {page?.items.length === 0 && !trials && (
         <Notice tone="hint">
           Nothing has run yet. <a href="#/try">Try it</a> with the sample that comes with these
           pages.
@@ -149,7 +139,11 @@ export function RunsPage({ route }: { route: Route }) {
                     </time>
                   </td>
                   <td class="row-actions">
-                    {ENDED.includes(run.state) ? (
+                    {run.experiment !== null ? (
+                      <a href={address(["experiments", run.experiment.experiment_id])}>
+                        trial {run.experiment.trial}
+                      </a>
+                    ) : ENDED.includes(run.state) ? (
                       <button
                         type="button"
                         aria-label={`Delete run ${shortId(run.run_id)}`}
@@ -178,20 +172,12 @@ export function RunsPage({ route }: { route: Route }) {
           </table>
         </div>
       )}
-      {page !== null && (cursor !== null || page.next_cursor !== null) && (
-        <nav class="paging" aria-label="Pages of the list">
-          {cursor !== null && (
-            <button type="button" onClick={() => setValues({ cursor: null })}>
-              Newest
-            </button>
-          )}
-          {page.next_cursor !== null && (
-            <a class="button" href={address([], { cursor: page.next_cursor })}>
-              Older
-            </a>
-          )}
-        </nav>
-      )}
+      <Paging
+        path={[]}
+        values={{ kind: trials ? "trial" : null }}
+        cursor={cursor}
+        next={page?.next_cursor ?? null}
+      />
     </>
   );
 }

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { explain, isAbort, Problem } from "../api/http";
-import { listModels } from "../api/runs";
+import { explain, isAbort, newKey, Problem } from "../api/http";
+import { listModels } from "../api/models";
 import { dryRun, type Order, submitRun } from "../api/submit";
 import type { Estimate, Fault, OutputName } from "../api/types";
 import { useLoad, useTitle } from "../parts/hooks";
@@ -9,11 +9,11 @@ import { address, go } from "../route";
 import { bytes, count, milliseconds } from "../text/numbers";
 import type { Embeddings } from "../try/embeddings";
 import { sortFaults } from "../try/faults";
-import { OptionFields } from "../try/option_fields";
+import { OptionsFold } from "../try/option_fields";
 import { type Entered, inherited, optionsOf } from "../try/options";
+import { ModelField, OutputsField, TextField } from "../try/order_fields";
 import { SourcePicker } from "../try/source_picker";
 
-const OUTPUTS: readonly OutputName[] = ["surface", "planes", "hits", "embedding"];
 /** Larger bodies are checked when asked for, not while somebody types. */
 const MOST_NUMBERS_UNASKED = 50_000;
 
@@ -46,7 +46,7 @@ export function TryPage() {
   // The same order sent twice, by a second click or a lost answer, makes one run.
   const key = useRef("");
   useEffect(() => {
-    key.current = crypto.randomUUID?.() ?? `pages-${Date.now()}-${Math.random()}`;
+    key.current = newKey();
   }, [order]);
 
   const check = useCallback(async (wanted: Order, signal: AbortSignal): Promise<void> => {
@@ -90,7 +90,7 @@ export function TryPage() {
     }
   };
 
-  const { fields, rest } = sortFaults(checked.faults);
+  const { fields, rest } = sortFaults(checked.faults, OWN_FIELDS);
   const complaints = checked.faults.length;
   return (
     <form onSubmit={(event) => void submit(event)} noValidate>
@@ -103,73 +103,35 @@ export function TryPage() {
             onEmbeddings={setEmbeddings}
             complaints={fields.get("embeddings") ?? []}
           />
-          <details
-            class="options"
-            open={[...fields.keys()].some((name) => !OWN_FIELDS.has(name)) || undefined}
-          >
-            <summary>
-              Options <span class="quiet">{optionWords(entered)}</span>
-            </summary>
-            <OptionFields
-              entered={entered}
-              onEntered={setEntered}
-              config={config}
-              complaints={fields}
-            />
-          </details>
+          <OptionsFold
+            entered={entered}
+            onEntered={setEntered}
+            config={config}
+            complaints={fields}
+          />
         </div>
         <div class="stack order">
           <fieldset class="panel">
             <legend>Run</legend>
-            <div class="field">
-              <label for="model">model</label>
-              <select
-                id="model"
-                value={model}
-                onChange={(event) => setModel(event.currentTarget.value)}
-              >
-                {(models.value?.items ?? []).map(({ name, trained }) => (
-                  <option key={name} value={name}>
-                    {name}
-                    {!trained && " (untrained)"}
-                  </option>
-                ))}
-              </select>
-              <FieldComplaints words={fields.get("model")} />
-            </div>
-            <div class="field">
-              <label for="seed">seed</label>
-              <input
-                id="seed"
-                inputMode="numeric"
-                autocomplete="off"
-                placeholder={inherited(config, "seed")}
-                value={seed}
-                aria-invalid={fields.has("seed")}
-                onInput={(event) => setSeed(event.currentTarget.value)}
-              />
-              <FieldComplaints words={fields.get("seed")} />
-            </div>
-            <fieldset class="outputs">
-              <legend>outputs</legend>
-              {OUTPUTS.map((name) => (
-                <label key={name} class="check">
-                  <input
-                    type="checkbox"
-                    checked={outputs.includes(name)}
-                    onChange={(event) =>
-                      setOutputs(
-                        OUTPUTS.filter((other) =>
-                          other === name ? event.currentTarget.checked : outputs.includes(other),
-                        ),
-                      )
-                    }
-                  />
-                  {name}
-                </label>
-              ))}
-              <FieldComplaints words={fields.get("outputs")} />
-            </fieldset>
+            <ModelField
+              models={models.value?.items ?? []}
+              model={model}
+              onModel={setModel}
+              complaints={fields.get("model")}
+            />
+            <TextField
+              id="seed"
+              label="seed"
+              hint={inherited(config, "seed")}
+              text={seed}
+              onText={setSeed}
+              complaints={fields.get("seed")}
+            />
+            <OutputsField
+              outputs={outputs}
+              onOutputs={setOutputs}
+              complaints={fields.get("outputs")}
+            />
           </fieldset>
           <section class="panel" aria-label="Cost">
             <h2>Cost</h2>
@@ -215,18 +177,6 @@ export function TryPage() {
 
 const OWN_FIELDS = new Set(["embeddings", "model", "seed", "outputs"]);
 
-function FieldComplaints({ words }: { words: string[] | undefined }) {
-  return (
-    <div class="field-said">
-      {words?.map((text) => (
-        <p key={text} class="complaint">
-          {text}
-        </p>
-      ))}
-    </div>
-  );
-}
-
 function Cost({ estimate }: { estimate: Estimate }) {
   return (
     <>
@@ -264,11 +214,4 @@ function isSmall(embeddings: Embeddings): boolean {
   }
   const [first] = embeddings.rows;
   return embeddings.rows.length * (Array.isArray(first) ? first.length : 1) <= MOST_NUMBERS_UNASKED;
-}
-
-function optionWords(entered: Entered): string {
-  const changed = Object.entries(entered).filter(([, text]) => text.trim() !== "");
-  return changed.length
-    ? changed.map(([name, text]) => `${name} = ${text}`).join(", ")
-    : "as the model has them";
 }

@@ -39,7 +39,7 @@ export function ColourBar({ scale, low, high, label, mark = null }: ColourBarPro
         />
         {mark !== null && <span class="colour-bar-mark" style={{ left: `${share(mark)}%` }} />}
         <div class="colour-bar-ticks">
-          {ticks(low, high, 4).map((value) => (
+          {ticks(low, high, 5).map((value) => (
             <span key={value} style={{ left: `${share(value)}%` }}>
               {number(value, 3).replace("-", "−")}
             </span>

@@ -6,11 +6,13 @@ interface DownloadProps {
   href: string;
   /** Name of the file. */
   file: string;
+  /** Whose file it is, where the words alone do not tell. */
+  of?: string;
   children: string;
 }
 
 /** A link to a file. With an API key, which links cannot carry, it is fetched and handed over. */
-export function Download({ href, file, children }: DownloadProps) {
+export function Download({ href, file, of, children }: DownloadProps) {
   const [failure, setFailure] = useState<string | null>(null);
   const fetchIt = async (event: Event): Promise<void> => {
     if (storedKey() === null) {
@@ -31,7 +33,13 @@ export function Download({ href, file, children }: DownloadProps) {
   };
   return (
     <>
-      <a class="button" href={href} download={file} onClick={(event) => void fetchIt(event)}>
+      <a
+        class="button"
+        href={href}
+        download={file}
+        aria-label={of && `${children} ${of}`}
+        onClick={(event) => void fetchIt(event)}
+      >
         {children}
       </a>
       {failure !== null && <span role="alert">{failure}</span>}

@@ -64,6 +64,66 @@ export function useRepeat(act: (signal: AbortSignal) => Promise<void>, periodMs:
   }, [periodMs]);
 }
 
+export interface Watched<T> extends Loaded<T> {
+  /** The time of the last look, for words such as "3 min ago". */
+  now: number;
+}
+
+/** Loads something whenever `inputs` change, and again and again while the page is visible. */
+export function useWatch<T>(
+  load: (signal: AbortSignal) => Promise<T>,
+  inputs: Inputs,
+  periodMs: number,
+): Watched<T> {
+  const [fresh, setFresh] = useState<T | null>(null);
+  const [lost, setLost] = useState<string | null>(null);
+  const [now, setNow] = useState(Date.now);
+  const loaded = useLoad(async (signal) => {
+    const value = await load(signal);
+    setFresh(null);
+    setLost(null);
+    return value;
+  }, inputs);
+  useRepeat(async (signal) => {
+    try {
+      const value = await load(signal);
+      setFresh(() => value);
+      setLost(null);
+    } catch (error) {
+      if (!signal.aborted) {
+        setLost(explain(error));
+      }
+    }
+    setNow(Date.now());
+  }, periodMs);
+  return { ...loaded, value: fresh ?? loaded.value, failure: lost ?? loaded.failure, now };
+}
+
+export interface Actions {
+  /** Why the last change was refused. */
+  failure: string | null;
+  /** Waits for a change to be made, and tells whether it was. */
+  act: (change: Promise<unknown>) => Promise<boolean>;
+}
+
+/** Changes that a person asks for; `after` each of them the page may look again. */
+export function useActions(after: () => void = () => {}): Actions {
+  const [failure, setFailure] = useState<string | null>(null);
+  const act = async (change: Promise<unknown>): Promise<boolean> => {
+    try {
+      await change;
+      setFailure(null);
+      return true;
+    } catch (error) {
+      setFailure(explain(error));
+      return false;
+    } finally {
+      after();
+    }
+  };
+  return { failure, act };
+}
+
 export interface Size {
   width: number;
   height: number;

@@ -4,6 +4,7 @@ import { count } from "../text/numbers";
 const MARKS: Record<RunState, string> = {
   queued: "◌",
   running: "▶",
+  paused: "‖",
   succeeded: "✓",
   failed: "✕",
   cancelled: "■",

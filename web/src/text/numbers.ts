@@ -112,3 +112,34 @@ export function ticks(low: number, high: number, parts: number): number[] {
     return Number(((first + index) * step).toPrecision(12));
   });
 }
+
+/** Round numbers along a logarithmic axis, about `parts` of them; both ends are above nought. */
+export function logTicks(low: number, high: number, parts: number): number[] {
+  const first = Math.floor(Math.log10(low));
+  const powers = Math.ceil(Math.log10(high)) - first + 1;
+  const within = (factors: readonly number[]): number[] =>
+    Array.from({ length: powers }, (_, index) =>
+      factors.map((factor) => Number((factor * 10 ** (first + index)).toPrecision(12))),
+    )
+      .flat()
+      .filter((value) => value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9));
+  const fine = within([1, 2, 5]);
+  if (fine.length < 2) {
+    return ticks(low, high, parts);
+  }
+  const found = fine.length <= parts ? fine : within([1]);
+  const stride = Math.ceil(found.length / Math.max(parts, 1));
+  return found.filter((_, index) => index % stride === 0);
+}
+
+/** How long something will still take, in words that do not flicker. */
+export function timeLeft(seconds: number | null): string {
+  if (seconds === null) {
+    return "–";
+  }
+  if (seconds < 60) {
+    return `${Math.max(1, Math.ceil(seconds))} s`;
+  }
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

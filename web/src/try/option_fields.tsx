@@ -8,8 +8,25 @@ interface OptionFieldsProps {
   complaints: ReadonlyMap<string, string[]>;
 }
 
-/** The options of a run; what is left alone is the model's. */
-export function OptionFields({ entered, onEntered, config, complaints }: OptionFieldsProps) {
+/** The options of a run, folded away until they are asked for or complained of. */
+export function OptionsFold(props: OptionFieldsProps) {
+  const wrong = OPTION_GROUPS.some(({ options }) =>
+    options.some(({ name }) => props.complaints.has(name)),
+  );
+  const changed = Object.entries(props.entered).filter(([, text]) => text.trim() !== "");
+  const words = changed.map(([name, text]) => `${name} = ${text}`).join(", ");
+  return (
+    <details class="options" open={wrong || undefined}>
+      <summary>
+        Options <span class="quiet">{words || "as the model has them"}</span>
+      </summary>
+      <OptionFields {...props} />
+    </details>
+  );
+}
+
+/** What is left alone is the model's. */
+function OptionFields({ entered, onEntered, config, complaints }: OptionFieldsProps) {
   const enter = (name: string, text: string): void => onEntered({ ...entered, [name]: text });
   return (
     <div class="option-groups">

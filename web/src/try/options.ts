@@ -1,6 +1,7 @@
 /** The options of a run that the form offers, and what is sent of them. */
 
 import type { Config } from "../api/types";
+import { asValue } from "../text/entries";
 
 interface BaseOption {
   /** Dotted name, as the config has it. */
@@ -132,19 +133,11 @@ export function optionsOf(entered: Entered): Record<string, unknown> {
     for (const option of group) {
       const text = entered[option.name]?.trim() ?? "";
       if (text !== "") {
-        options[option.name] = option.kind === "choice" ? text : parse(text);
+        options[option.name] = option.kind === "choice" ? text : asValue(text);
       }
     }
   }
   return options;
-}
-
-function parse(text: string): unknown {
-  if (text === "true" || text === "false") {
-    return text === "true";
-  }
-  const value = Number(text);
-  return Number.isNaN(value) ? text : value;
 }
 
 /** The model's own value, shown where nothing is entered. */

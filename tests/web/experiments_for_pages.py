@@ -1,0 +1,57 @@
+"""Experiments that the pages are to show, made through the REST interface."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import httpx
+import numpy as np
+
+from tests.web.runs_for_pages import DIMENSION
+
+WAITING_SECONDS = 120.0
+
+
+def make_dataset(url: str, name: str, rows: int) -> None:
+    """A dataset of rows that the pages' model takes."""
+    httpx.put(
+        f"{url}/v1/datasets/{name}", params={"format": "npy"}, content=npy_file(rows)
+    ).raise_for_status()
+
+
+def npy_file(rows: int, dimension: int = DIMENSION) -> bytes:
+    """Random rows as the bytes of a ``.npy`` file."""
+    file = io.BytesIO()
+    numbers = np.random.default_rng(5).normal(size=(rows, dimension))
+    np.save(file, (numbers / np.sqrt(dimension)).astype(np.float32))
+    return file.getvalue()
+
+
+def begin_experiment(url: str, name: str, dataset: str, **fields: Any) -> str:
+    """An experiment that has been accepted; returns its id."""
+    order = {"name": name, "dataset": dataset, **fields}
+    answer = httpx.post(f"{url}/v1/experiments", json=order, timeout=60.0)
+    answer.raise_for_status()
+    experiment_id: str = answer.json()["experiment_id"]
+    return experiment_id
+
+
+def begin_long_experiment(url: str, name: str) -> str:
+    """An experiment that takes longer than a test; returns its id."""
+    make_dataset(url, "many-rows", 2_000)
+    return begin_experiment(url, name, "many-rows", seeds=list(range(1_000)))
+
+
+def make_experiment(url: str, name: str, **fields: Any) -> str:
+    """An experiment that has succeeded; returns its id."""
+    make_dataset(url, "few-rows", 4)
+    experiment_id = begin_experiment(url, name, "few-rows", **fields)
+    events = f"{url}/v1/experiments/{experiment_id}/events"
+    # The stream ends after the last state.
+    with httpx.stream("GET", events, timeout=WAITING_SECONDS) as stream:
+        for _ in stream.iter_lines():
+            pass
+    state = httpx.get(f"{url}/v1/experiments/{experiment_id}").json()["state"]
+    assert state == "succeeded", state
+    return experiment_id

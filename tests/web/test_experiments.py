@@ -1,0 +1,277 @@
+"""The pages for experiments in a real browser over a real server, as somebody uses them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pyarrow.parquet
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.live_server import LiveServer, live_server
+from tests.web.conftest import FLAGS, NewPage
+from tests.web.experiments_for_pages import (
+    begin_long_experiment,
+    make_dataset,
+    make_experiment,
+    npy_file,
+)
+
+# What the browser itself says of a server that is gone.
+GONE = ("ERR_", "503")
+
+SWEEP = {"grid": {"noise_std": [0.01, 0.1, 1.0], "projection_age": [2, 4]}}
+
+
+@pytest.fixture(scope="module")
+def experiment_id(server: LiveServer) -> str:
+    return make_experiment(server.url, "noise-and-age", sweep=SWEEP, seeds=[0, 1])
+
+
+def _state(page: Page, state: str) -> Locator:
+    """The state of the experiment whose page it is."""
+    return page.locator(f".run-line .badge-{state}")
+
+
+def test_an_experiment_is_made_watched_and_looked_at(
+    server: LiveServer, page: Page, tmp_path: Path
+) -> None:
+    (tmp_path / "glosses.npy").write_bytes(npy_file(6))
+    page.goto(f"{server.url}/#/experiments")
+    page.get_by_role("link", name="New experiment").click()
+    page.get_by_text("Upload a file").click()
+    page.get_by_label(re.compile("^Rows of numbers")).set_input_files(tmp_path / "glosses.npy")
+    expect(page.get_by_label("name of the dataset")).to_have_value("glosses")
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_role("combobox", name="dataset")).to_have_value("glosses")
+
+    page.get_by_label("name", exact=True).fill("from-the-form")
+    page.get_by_text("Every combination").click()
+    page.get_by_label("Values of noise_std").fill("0.01, 0.1, 1")
+    page.get_by_label("seeds", exact=True).fill("0-1")
+    page.get_by_label("to", exact=True).fill("4")
+    preview = page.get_by_role("region", name="Trials")
+    expect(preview).to_contain_text("6 trials")
+    expect(preview).to_contain_text("each of 4 rows")
+    page.get_by_role("button", name="Start").click()
+
+    expect(page.get_by_role("heading", name="from-the-form")).to_be_visible()
+    expect(_state(page, "succeeded")).to_be_visible()
+    expect(page.get_by_text("6 of 6 trials")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("^5 succeeded 1 1 4 of 4"))).to_be_visible()
+
+    page.get_by_role("link", name="Run of trial 3").click()
+    expect(page.get_by_role("heading", name=re.compile("^Run "))).to_be_visible()
+    expect(page.get_by_text("Trial 3 of")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^surface of sample 0"))).to_be_visible()
+    expect(page.get_by_text("glosses, rows 0 to 4")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete")).to_have_count(0)
+    page.get_by_role("link", name="its experiment").click()
+    page.get_by_role("link", name="Trace of trial 3").click()
+    expect(page.get_by_role("heading", name="Trace of sample 0")).to_be_visible()
+    expect(page.get_by_role("region", name="Trace records")).to_be_visible()
+
+
+def test_measures_are_plotted_against_swept_fields(
+    server: LiveServer, page: Page, experiment_id: str
+) -> None:
+    page.goto(f"{server.url}/#/experiments/{experiment_id}")
+    page.get_by_label("shows").select_option("mean_path_length")
+    plot = page.get_by_role(
+        "img", name=re.compile("^mean_path_length by noise_std: 6 sweep points, least .* most ")
+    )
+    expect(plot).to_be_visible()
+    # The grid's values are factors of ten apart.
+    log = page.get_by_label("logarithmic axis")
+    expect(log).to_be_checked()
+    expect(page.get_by_text("projection_age 4", exact=True)).to_be_visible()
+    expect(plot.locator(".plot-trial")).to_have_count(12)
+    expect(plot.locator(".plot-mean")).to_have_count(6)
+
+    rows = httpx.get(
+        f"{server.url}/v1/experiments/{experiment_id}/results", params={"of": "points"}
+    ).json()["rows"]
+    marks = page.get_by_role("group", name="Sweep points of mean_path_length")
+    marks.focus()
+    marks.press("ArrowRight")
+    reading = page.locator(".reading")
+    expect(reading).to_contain_text("noise_std 0.01, projection_age 2")
+    shown = float(re.findall(r"mean_path_length ([\d.]+)", reading.inner_text())[0])
+    assert shown == pytest.approx(rows[0]["mean_path_length.mean"], rel=1e-3)
+
+    log.uncheck()
+    expect(log).not_to_be_checked()
+    assert "log=no" in page.url
+    page.get_by_label("against").select_option("projection_age")
+    expect(page.get_by_role("img", name=re.compile("by projection_age: 6 "))).to_be_visible()
+    page.get_by_label("colour by").select_option("nothing")
+    expect(page.get_by_text("noise_std 0.01", exact=True)).to_have_count(0)
+    plot = page.get_by_role("img", name=re.compile("by projection_age: 6 "))
+    plot.hover()
+    expect(reading).to_contain_text("trials")
+
+
+def test_trials_are_filtered(server: LiveServer, page: Page, experiment_id: str) -> None:
+    page.goto(f"{server.url}/#/experiments/{experiment_id}")
+    trials = page.get_by_role("table", name="Trials, by number")
+    expect(trials.get_by_role("row")).to_have_count(13)
+    page.get_by_role("combobox", name="state").select_option("failed")
+    expect(trials.get_by_role("row")).to_have_count(1)
+    expect(page.get_by_text("No trial is in this state.")).to_be_visible()
+
+
+def test_an_experiment_is_paused_resumed_cancelled_and_deleted(
+    server: LiveServer, new_page: NewPage
+) -> None:
+    experiment_id = begin_long_experiment(server.url, "long")
+    page = new_page()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(f"{server.url}/#/experiments/{experiment_id}")
+    expect(_state(page, "running")).to_be_visible()
+    expect(page.get_by_role("progressbar", name=re.compile("^Progress of trial"))).to_be_visible()
+    page.get_by_role("button", name="Pause long").click()
+    expect(_state(page, "paused")).to_be_visible()
+    page.get_by_role("button", name="Resume long").click()
+    expect(_state(page, "running")).to_be_visible()
+    # Something is done, and told without anybody asking.
+    expect(page.locator(".badge-succeeded").first).to_be_visible()
+    page.get_by_role("button", name="Cancel long").click()
+    expect(_state(page, "cancelled")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("^49 cancelled"))).to_be_visible()
+    page.get_by_role("button", name="Delete long").click()
+    expect(page.get_by_role("heading", name="Experiments")).to_be_visible()
+    expect(page.get_by_role("link", name="long", exact=True)).to_have_count(0)
+
+
+def test_the_list_follows_experiments(server: LiveServer, new_page: NewPage) -> None:
+    page = new_page()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto(f"{server.url}/#/experiments")
+    begin_long_experiment(server.url, "listed")
+    row = page.get_by_role("row", name=re.compile("^listed "))
+    expect(row.locator(".badge-running")).to_be_visible()
+    row.get_by_role("button", name="Pause listed").click()
+    expect(row.locator(".badge-paused")).to_be_visible()
+    row.get_by_role("button", name="Cancel listed").click()
+    expect(row.locator(".badge-cancelled")).to_be_visible()
+    row.get_by_role("button", name="Delete listed").click()
+    expect(row).to_have_count(0)
+
+
+def test_complaints_stand_beside_the_fields(server: LiveServer, new_page: NewPage) -> None:
+    make_dataset(server.url, "few-rows", 4)
+    page = new_page(expected=("422", "404", "409"))
+    page.goto(f"{server.url}/#/experiments/new")
+    page.get_by_role("combobox", name="dataset").select_option("few-rows")
+    page.get_by_label("name", exact=True).fill("wrong")
+    page.get_by_text("Every combination").click()
+    page.get_by_label("Values of noise_std").fill("0.1, -1")
+    page.get_by_role("button", name="Add a field").click()
+    page.get_by_label("Values of max_steps").fill("0")
+    page.get_by_label("seeds", exact=True).fill("1, 1")
+    page.get_by_label("to", exact=True).fill("9")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text(re.compile("things are wrong; see the fields"))).to_be_visible()
+    beside = page.locator(".sweep-row").filter(has=page.get_by_label("Values of noise_std"))
+    expect(beside.locator(".complaint").first).to_contain_text("value 2: ")
+    expect(page.get_by_label("Values of noise_std")).to_have_attribute("aria-invalid", "true")
+    other = page.locator(".sweep-row").filter(has=page.get_by_label("Values of max_steps"))
+    expect(other.locator(".complaint").first).to_contain_text("value 1: ")
+    expect(page.locator("#seeds-said .complaint")).to_contain_text("value 2: ")
+    expect(page.get_by_text(re.compile("of the dataset's 4 rows"))).to_be_visible()
+    page.get_by_label("Values of noise_std").fill("0.1, 0.2")
+    page.get_by_role("button", name="Leave max_steps as it is").click()
+    page.get_by_label("seeds", exact=True).fill("1")
+    page.get_by_label("to", exact=True).fill("")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("heading", name="wrong")).to_be_visible()
+    expect(_state(page, "succeeded")).to_be_visible()
+
+
+def test_a_page_goes_on_after_the_server_was_restarted(new_page: NewPage, tmp_path: Path) -> None:
+    page = new_page(expected=GONE)
+    with live_server(tmp_path, FLAGS) as first:
+        experiment_id = begin_long_experiment(first.url, "through")
+        port = urlsplit(first.url).port
+        page.goto(f"{first.url}/#/experiments/{experiment_id}")
+        expect(_state(page, "running")).to_be_visible()
+        expect(page.locator(".badge-succeeded").first).to_be_visible()
+        first.process.kill()
+    unheard = page.get_by_text("The server is not heard at the moment.")
+    expect(unheard).to_be_visible()
+    with live_server(tmp_path, (*FLAGS, "--port", str(port))) as second:
+        expect(unheard).to_have_count(0)
+        done = page.locator(".tally .legend-item").filter(has_text="succeeded").locator("b")
+        before = int(done.inner_text())
+        expect(done).not_to_have_text(str(before))
+        assert int(done.inner_text()) > before
+        httpx.post(f"{second.url}/v1/experiments/through/cancel", timeout=60.0).raise_for_status()
+        expect(_state(page, "cancelled")).to_be_visible()
+
+
+def test_results_are_downloaded(
+    server: LiveServer, page: Page, experiment_id: str, tmp_path: Path
+) -> None:
+    page.goto(f"{server.url}/#/experiments/{experiment_id}")
+    for table in ("trials", "points"):
+        answer = httpx.get(
+            f"{server.url}/v1/experiments/{experiment_id}/results", params={"of": table}
+        ).json()
+        for ending in ("csv", "parquet", "json"):
+            with page.expect_download() as download:
+                page.get_by_role("link", name=f"{table}.{ending}").click()
+            assert download.value.suggested_filename == f"noise-and-age-{table}.{ending}"
+            path = tmp_path / f"{table}.{ending}"
+            download.value.save_as(path)
+        rows = pyarrow.parquet.read_table(tmp_path / f"{table}.parquet")
+        assert rows.column_names == answer["columns"]
+        assert rows.num_rows == len(answer["rows"])
+        header, *lines = (tmp_path / f"{table}.csv").read_text().splitlines()
+        assert header == ",".join(answer["columns"])
+        assert len(lines) == len(answer["rows"])
+
+
+def test_datasets_are_uploaded_and_deleted(
+    server: LiveServer, new_page: NewPage, tmp_path: Path
+) -> None:
+    page = new_page(expected=("400", "409", "422"))
+    page.on("dialog", lambda dialog: dialog.accept())
+    (tmp_path / "my rows.npy").write_bytes(npy_file(7))
+    (tmp_path / "cut.npy").write_bytes(npy_file(7)[:-8])
+    page.goto(f"{server.url}/#/data")
+    datasets = page.locator(".panel").filter(has=page.get_by_role("heading", name="Datasets"))
+    datasets.get_by_label(re.compile("^Rows of numbers")).set_input_files(tmp_path / "cut.npy")
+    datasets.get_by_role("button", name="Upload").click()
+    expect(datasets.get_by_role("alert")).to_be_visible()
+    datasets.get_by_label(re.compile("^Rows of numbers")).set_input_files(tmp_path / "my rows.npy")
+    datasets.get_by_role("button", name="Upload").click()
+    row = page.get_by_role("row", name=re.compile("^my-rows 7 384 – "))
+    expect(row).to_be_visible()
+    expect(datasets.get_by_role("alert")).to_have_count(0)
+    row.get_by_role("button", name="Delete my-rows").click()
+    expect(row).to_have_count(0)
+
+
+def test_models_are_uploaded_unloaded_and_deleted(
+    server: LiveServer, new_page: NewPage, tmp_path: Path
+) -> None:
+    page = new_page()
+    page.on("dialog", lambda dialog: dialog.accept())
+    checkpoint = httpx.get(f"{server.url}/v1/models/default", params={"format": "safetensors"})
+    (tmp_path / "copy.safetensors").write_bytes(checkpoint.content)
+    page.goto(f"{server.url}/#/data")
+    models = page.locator(".panel").filter(has=page.get_by_role("heading", name="Models"))
+    models.get_by_label(re.compile("^A checkpoint")).set_input_files(tmp_path / "copy.safetensors")
+    models.get_by_role("button", name="Upload").click()
+    row = page.get_by_role("row", name=re.compile("^copy untrained 8 × 8 × 8 384 "))
+    expect(row).to_be_visible()
+    if row.get_by_role("button", name="Load copy").count():
+        row.get_by_role("button", name="Load copy").click()
+    row.get_by_role("button", name="Unload copy").click()
+    expect(row.get_by_role("button", name="Load copy")).to_be_visible()
+    row.get_by_role("button", name="Delete copy").click()
+    expect(row).to_have_count(0)
+    expect(page.get_by_role("button", name="Delete default")).to_have_count(0)

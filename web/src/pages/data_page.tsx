@@ -1,0 +1,217 @@
+import {
+  DATASET_ENDINGS,
+  datasetPath,
+  deleteDataset,
+  listDatasets,
+  uploadDataset,
+} from "../api/datasets";
+import { deleteModel, listModels, loadModel, modelPath, uploadModel } from "../api/models";
+import { Download } from "../parts/download";
+import { useActions, useTitle, useWatch } from "../parts/hooks";
+import { Notice, Waiting } from "../parts/notice";
+import { Paging } from "../parts/paging";
+import { UploadForm } from "../parts/upload_form";
+import type { Route } from "../route";
+import { ago, bytes, count, moment } from "../text/numbers";
+
+const PAGE = 50;
+const PERIOD_MS = 5000;
+
+/** What experiments read: datasets and models. */
+export function DataPage({ route }: { route: Route }) {
+  useTitle("Data");
+  return (
+    <>
+      <div class="page-head">
+        <h1>Datasets and models</h1>
+      </div>
+      <section class="panel">
+        <h2>Datasets</h2>
+        <Datasets cursor={route.values.get("cursor")} />
+      </section>
+      <section class="panel">
+        <h2>Models</h2>
+        <Models />
+      </section>
+    </>
+  );
+}
+
+function Datasets({ cursor }: { cursor: string | null }) {
+  const listed = useWatch((signal) => listDatasets(cursor, PAGE, signal), [cursor], PERIOD_MS);
+  const { failure, act } = useActions(listed.reload);
+  const { value: page, now } = listed;
+  return (
+    <>
+      {(failure ?? listed.failure) !== null && (
+        <Notice tone="problem">{failure ?? listed.failure}</Notice>
+      )}
+      <UploadForm
+        what="dataset"
+        accept={DATASET_ENDINGS.join(",")}
+        send={uploadDataset}
+        onDone={listed.reload}
+      >
+        Rows of numbers, as .npy, .safetensors, .parquet or .jsonl
+      </UploadForm>
+      {page === null && listed.loading && <Waiting what="Loading datasets" />}
+      {page?.items.length === 0 && <p class="quiet">There is no dataset yet.</p>}
+      {page !== null && page.items.length > 0 && (
+        <div class="table-frame">
+          <table>
+            <caption class="hidden">Datasets, newest first</caption>
+            <thead>
+              <tr>
+                <th scope="col">name</th>
+                <th scope="col" class="number">
+                  rows
+                </th>
+                <th scope="col" class="number">
+                  numbers a row
+                </th>
+                <th scope="col" class="number">
+                  of a target
+                </th>
+                <th scope="col" class="number">
+                  size
+                </th>
+                <th scope="col">made</th>
+                <th scope="col">
+                  <span class="hidden">actions</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {page.items.map((dataset) => (
+                <tr key={dataset.name}>
+                  <td title={dataset.digest}>{dataset.name}</td>
+                  <td class="number">{count(dataset.rows)}</td>
+                  <td class="number">{count(dataset.dim)}</td>
+                  <td class="number">
+                    {dataset.targets_dim === null ? "–" : count(dataset.targets_dim)}
+                  </td>
+                  <td class="number">{bytes(dataset.bytes)}</td>
+                  <td>
+                    <time dateTime={dataset.created_at} title={moment(dataset.created_at)}>
+                      {ago(dataset.created_at, now)}
+                    </time>
+                  </td>
+                  <td class="row-actions">
+                    <Download
+                      href={`${datasetPath(dataset.name)}?format=safetensors`}
+                      file={`${dataset.name}.safetensors`}
+                      of={dataset.name}
+                    >
+                      Download
+                    </Download>
+                    <button
+                      type="button"
+                      aria-label={`Delete ${dataset.name}`}
+                      onClick={() => {
+                        if (confirm(`Delete the dataset ${dataset.name}?`)) {
+                          void act(deleteDataset(dataset.name));
+                        }
+                      }}
+                    >
+                      Delete
+                    </button>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      <Paging path={["data"]} cursor={cursor} next={page?.next_cursor ?? null} />
+    </>
+  );
+}
+
+/** The name of the model that the server starts with; it stays. */
+const DEFAULT = "default";
+
+function Models() {
+  const listed = useWatch(listModels, [], PERIOD_MS);
+  const { failure, act } = useActions(listed.reload);
+  const { value: page, now } = listed;
+  return (
+    <>
+      {(failure ?? listed.failure) !== null && (
+        <Notice tone="problem">{failure ?? listed.failure}</Notice>
+      )}
+      <UploadForm what="model" accept=".safetensors" send={uploadModel} onDone={listed.reload}>
+        A checkpoint, as .safetensors
+      </UploadForm>
+      {page === null && listed.loading && <Waiting what="Loading models" />}
+      {page !== null && (
+        <div class="table-frame">
+          <table>
+            <caption class="hidden">Models, newest first</caption>
+            <thead>
+              <tr>
+                <th scope="col">name</th>
+                <th scope="col">weights</th>
+                <th scope="col">lattice</th>
+                <th scope="col" class="number">
+                  numbers a row
+                </th>
+                <th scope="col">device</th>
+                <th scope="col">made</th>
+                <th scope="col">
+                  <span class="hidden">actions</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {page.items.map(({ name, trained, loaded, config, digest, created_at }) => (
+                <tr key={name}>
+                  <td title={digest}>{name}</td>
+                  <td>{trained ? "trained" : "untrained"}</td>
+                  <td>
+                    {config.lattice_width} × {config.lattice_height} × {config.lattice_depth}
+                  </td>
+                  <td class="number">{count(config.embedding_dim)}</td>
+                  <td>{loaded ? "loaded" : "–"}</td>
+                  <td>
+                    <time dateTime={created_at} title={moment(created_at)}>
+                      {ago(created_at, now)}
+                    </time>
+                  </td>
+                  <td class="row-actions">
+                    <button
+                      type="button"
+                      aria-label={`${loaded ? "Unload" : "Load"} ${name}`}
+                      onClick={() => void act(loadModel(name, !loaded))}
+                    >
+                      {loaded ? "Unload" : "Load"}
+                    </button>
+                    <Download
+                      href={`${modelPath(name)}?format=safetensors`}
+                      file={`${name}.safetensors`}
+                      of={name}
+                    >
+                      Download
+                    </Download>
+                    {name !== DEFAULT && (
+                      <button
+                        type="button"
+                        aria-label={`Delete ${name}`}
+                        onClick={() => {
+                          if (confirm(`Delete the model ${name}?`)) {
+                            void act(deleteModel(name));
+                          }
+                        }}
+                      >
+                        Delete
+                      </button>
+                    )}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </>
+  );
+}

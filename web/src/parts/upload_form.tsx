@@ -1,0 +1,111 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { explain, isAbort } from "../api/http";
+import { getSystem } from "../api/runs";
+import { bytes } from "../text/numbers";
+import { useLoad } from "./hooks";
+import { Notice } from "./notice";
+
+interface UploadFormProps {
+  /** What is uploaded, in a word: "dataset". */
+  what: string;
+  /** Endings of files, with commas. */
+  accept: string;
+  /** About the files. */
+  children: string;
+  send: (name: string, file: File, signal: AbortSignal) => Promise<unknown>;
+  onDone: (name: string) => void;
+}
+
+/** Chooses a file and a name for it, and sends it. */
+export function UploadForm({ what, accept, children, send, onDone }: UploadFormProps) {
+  const [file, setFile] = useState<File | null>(null);
+  const [name, setName] = useState("");
+  const [sending, setSending] = useState<AbortController | null>(null);
+  const [failure, setFailure] = useState<string | null>(null);
+  const input = useRef<HTMLInputElement>(null);
+  const most = useLoad(getSystem, []).value?.limits.max_upload_bytes ?? Infinity;
+  const tooLarge = file !== null && file.size > most;
+  useEffect(() => () => sending?.abort(), [sending]);
+
+  const upload = async (): Promise<void> => {
+    if (file === null) {
+      return;
+    }
+    const controller = new AbortController();
+    setSending(controller);
+    setFailure(null);
+    try {
+      await send(name.trim(), file, controller.signal);
+      if (input.current) {
+        input.current.value = "";
+      }
+      setFile(null);
+      setName("");
+      onDone(name.trim());
+    } catch (error) {
+      setFailure(isAbort(error) ? null : explain(error));
+    } finally {
+      setSending(null);
+    }
+  };
+  return (
+    <div class="upload">
+      <label>
+        {children}
+        <input
+          ref={input}
+          type="file"
+          accept={accept}
+          onChange={(event) => {
+            const chosen = event.currentTarget.files?.[0] ?? null;
+            setFile(chosen);
+            setFailure(null);
+            if (chosen) {
+              setName(nameFrom(chosen.name));
+            }
+          }}
+        />
+      </label>
+      <label>
+        name of the {what}
+        <input
+          autocomplete="off"
+          spellcheck={false}
+          value={name}
+          onInput={(event) => setName(event.currentTarget.value)}
+        />
+      </label>
+      <button
+        type="button"
+        disabled={file === null || tooLarge || name.trim() === "" || sending !== null}
+        onClick={() => void upload()}
+      >
+        Upload
+      </button>
+      {sending !== null && (
+        <span class="progress" role="status">
+          <progress aria-label={`Uploading ${name}`} />
+          {bytes(file?.size)}
+          <button type="button" onClick={() => sending.abort()}>
+            Stop
+          </button>
+        </span>
+      )}
+      {tooLarge && (
+        <Notice tone="problem">
+          The file has {bytes(file.size)}, and the server takes at most {bytes(most)}.
+        </Notice>
+      )}
+      {failure !== null && <Notice tone="problem">{failure}</Notice>}
+    </div>
+  );
+}
+
+/** A name that the server takes: letters, digits, dots, dashes, at most 64. */
+export function nameFrom(file: string): string {
+  return file
+    .replace(/\.[^.]*$/, "")
+    .replace(/[^A-Za-z0-9._-]+/g, "-")
+    .replace(/^[^A-Za-z0-9]+/, "")
+    .slice(0, 64);
+}

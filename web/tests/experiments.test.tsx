@@ -1,0 +1,455 @@
+import { cleanup, fireEvent, render, screen, waitFor, within } from "@testing-library/preact";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Experiment, Trial } from "../src/api/experiment_types";
+import { SweepPlot } from "../src/experiments/sweep_plot";
+import { DataPage } from "../src/pages/data_page";
+import { ExperimentPage } from "../src/pages/experiment_page";
+import { ExperimentsPage } from "../src/pages/experiments_page";
+import { NewExperimentPage } from "../src/pages/new_experiment_page";
+import { StepChart } from "../src/parts/step_chart";
+import { readRoute } from "../src/route";
+import { DATASET, eventText, EXPERIMENT, MODEL, page, trial } from "./experiment_samples";
+import { type FakeServer, fakeServer, json } from "./fake_server";
+
+beforeEach(() => {
+  sessionStorage.clear();
+  // The page's own clock would otherwise poll during a test.
+  vi.spyOn(document, "visibilityState", "get").mockReturnValue("hidden");
+});
+afterEach(cleanup);
+
+const OVER: Experiment = {
+  ...EXPERIMENT,
+  state: "succeeded",
+  ended_at: "2026-01-01T00:02:01Z",
+  trials: { total: 6, queued: 0, running: 0, paused: 0, succeeded: 6, failed: 0, cancelled: 0 },
+  progress: { ...EXPERIMENT.progress, fraction: 1, samples_done: 600, seconds_left: null },
+};
+
+function changes(server: FakeServer): string[] {
+  return server.requests
+    .filter(({ method }) => method !== "GET")
+    .map(({ method, url }) => `${method} ${url.pathname}`);
+}
+
+describe("the list of experiments", () => {
+  it("offers what may be done in each state", async () => {
+    const server = fakeServer();
+    const paused: Experiment = {
+      ...EXPERIMENT,
+      experiment_id: "e2",
+      name: "walls",
+      state: "paused",
+    };
+    const over: Experiment = { ...OVER, experiment_id: "e3", name: "depth" };
+    server.on("GET /v1/experiments", page([EXPERIMENT, paused, over]));
+    server.on("POST /v1/experiments/e1/pause", EXPERIMENT);
+    server.on("POST /v1/experiments/e2/resume", paused);
+    server.on("POST /v1/experiments/e2/cancel", paused);
+    server.on("DELETE /v1/experiments/e3", () => new Response(null, { status: 204 }));
+    const asked = vi.fn(() => true);
+    vi.stubGlobal("confirm", asked);
+    render(<ExperimentsPage route={readRoute("#/experiments")} />);
+    fireEvent.click(await screen.findByRole("button", { name: "Pause noise" }));
+    fireEvent.click(await screen.findByRole("button", { name: "Resume walls" }));
+    expect(asked).not.toHaveBeenCalled();
+    fireEvent.click(await screen.findByRole("button", { name: "Cancel walls" }));
+    fireEvent.click(await screen.findByRole("button", { name: "Delete depth" }));
+    expect(asked).toHaveBeenCalledTimes(2);
+    await waitFor(() =>
+      expect(changes(server).sort()).toEqual([
+        "DELETE /v1/experiments/e3",
+        "POST /v1/experiments/e1/pause",
+        "POST /v1/experiments/e2/cancel",
+        "POST /v1/experiments/e2/resume",
+      ]),
+    );
+    for (const name of ["Resume noise", "Delete noise", "Pause walls", "Cancel depth"]) {
+      expect(screen.queryByRole("button", { name })).toBeNull();
+    }
+    const row = screen.getByRole("link", { name: "noise" }).closest("tr") as HTMLElement;
+    expect(row.textContent).toContain("2 of 6 trials, 38.3 %");
+    expect(row.textContent).toContain("1 min");
+  });
+
+  it("deletes nothing that a person does not confirm, and tells of refusals", async () => {
+    const server = fakeServer();
+    server.on("GET /v1/experiments", page([EXPERIMENT, { ...OVER, experiment_id: "e3" }]));
+    server.on("POST /v1/experiments/e1/pause", () =>
+      json({ title: "Conflict", detail: "cannot pause in state 'failed'" }, 409),
+    );
+    vi.stubGlobal("confirm", () => false);
+    render(<ExperimentsPage route={readRoute("#/experiments")} />);
+    fireEvent.click(await screen.findByRole("button", { name: "Delete noise" }));
+    fireEvent.click(screen.getByRole("button", { name: "Cancel noise" }));
+    fireEvent.click(screen.getByRole("button", { name: "Pause noise" }));
+    expect((await screen.findByRole("alert")).textContent).toContain("cannot pause");
+    expect(changes(server)).toEqual(["POST /v1/experiments/e1/pause"]);
+  });
+});
+
+/** A server whose experiment has these trials; its events are written by the test. */
+function serve(experiment: Experiment, trials: Trial[]): FakeServer {
+  const server = fakeServer();
+  server.on("GET /v1/experiments/e1", experiment);
+  server.on("GET /v1/experiments/e1/trials", page(trials));
+  return server;
+}
+
+/** A stream that stays open, and how to write to it. */
+function openStream(): { response: Response; write: (text: string) => void; cut: () => void } {
+  const encoder = new TextEncoder();
+  let controller!: ReadableStreamDefaultController<Uint8Array>;
+  const stream = new ReadableStream<Uint8Array>({ start: (made) => void (controller = made) });
+  return {
+    response: new Response(stream),
+    write: (text) => controller.enqueue(encoder.encode(text)),
+    cut: () => controller.close(),
+  };
+}
+
+describe("an experiment's page", () => {
+  const begun = [trial(0, "succeeded", 2), trial(1, "running"), trial(2, "queued")];
+
+  it("follows its trials", async () => {
+    const server = serve(EXPERIMENT, begun);
+    const events = openStream();
+    server.on("GET /v1/experiments/e1/events", () => events.response);
+    render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1")} />);
+    const cells = async (number: number) =>
+      within((await screen.findAllByRole("row"))[number + 1]).getAllByRole("cell");
+    expect((await cells(1))[1].textContent).toContain("running");
+    events.write(
+      eventText(7, "progress", {
+        trials: EXPERIMENT.trials,
+        progress: { ...EXPERIMENT.progress, fraction: 0.5, seconds_left: 30 },
+        running: [{ trial: 1, samples_done: 60, samples: 100 }],
+      }),
+    );
+    expect(await screen.findByText("60 of 100")).toBeDefined();
+    expect(screen.getByText("about 30 s left")).toBeDefined();
+    const failed = {
+      ...trial(1, "failed"),
+      error: { title: "Failed", status: 500, detail: "no room" },
+    };
+    events.write(eventText(8, "trial", failed));
+    expect(await screen.findByText("Failed: no room")).toBeDefined();
+    expect((await cells(1))[1].textContent).toContain("failed");
+    // What is loaded at the end counts, not what was told last.
+    server.on("GET /v1/experiments/e1", OVER);
+    events.write(eventText(9, "state", { state: "failed" }));
+    expect(await screen.findByRole("button", { name: "Delete noise" })).toBeDefined();
+  });
+
+  it("takes a cut connection up again after the last event", async () => {
+    const server = serve(EXPERIMENT, begun);
+    const streams = [openStream(), openStream()];
+    let connections = 0;
+    server.on("GET /v1/experiments/e1/events", () => {
+      connections += 1;
+      // In between the server is being started.
+      return connections === 2
+        ? json({ title: "Starting", status: 503 }, 503)
+        : streams[connections === 1 ? 0 : 1].response;
+    });
+    render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1")} />);
+    await screen.findByRole("heading", { name: "noise" });
+    streams[0].write(eventText(41, "trial", trial(2, "running")));
+    await waitFor(() =>
+      expect(screen.getAllByText(/running/, { selector: ".badge" })).toHaveLength(3),
+    );
+    streams[0].cut();
+    expect(await screen.findByText(/The server is not heard/)).toBeDefined();
+    const now = [trial(0, "succeeded"), trial(1, "running"), trial(2, "succeeded")];
+    server.on("GET /v1/experiments/e1/trials", page(now));
+    streams[1].write(eventText(42, "trial", now[2]));
+    await waitFor(() => expect(screen.queryByText(/The server is not heard/)).toBeNull());
+    await waitFor(() =>
+      expect(screen.getAllByText(/succeeded/, { selector: ".badge" })).toHaveLength(2),
+    );
+    const asked = server.requests.filter(({ url }) => url.pathname.endsWith("/events"));
+    expect(asked.map(({ headers }) => headers.get("last-event-id"))).toEqual([null, "41", "41"]);
+  });
+
+  it("loads again what it missed", async () => {
+    const server = serve(EXPERIMENT, begun);
+    const events = openStream();
+    server.on("GET /v1/experiments/e1/events", () => events.response);
+    render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1")} />);
+    await screen.findByRole("heading", { name: "noise" });
+    server.on(
+      "GET /v1/experiments/e1/trials",
+      page([trial(0, "succeeded"), trial(1, "succeeded"), trial(2, "cancelled")]),
+    );
+    events.write(eventText(900, "gap", { missed: 800 }));
+    expect(await screen.findByText(/cancelled/, { selector: ".badge" })).toBeDefined();
+    expect(screen.getAllByText(/succeeded/, { selector: ".badge" })).toHaveLength(2);
+  });
+
+  it("links trials to their runs, and filters them by state", async () => {
+    const many = Array.from({ length: 120 }, (_, number) =>
+      trial(number, number === 70 ? "failed" : "succeeded"),
+    );
+    serve(OVER, many);
+    const view = render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1?page=1")} />);
+    const links = within(await screen.findByRole("row", { name: /^50 / })).getAllByRole("link");
+    expect(links.map((link) => link.getAttribute("href"))).toEqual([
+      "#/runs/r50",
+      "#/runs/r50/trace",
+      "#/runs/r50/lattice",
+    ]);
+    expect(screen.getByText("51 to 100 of 120")).toBeDefined();
+    view.rerender(<ExperimentPage id="e1" route={readRoute("#/experiments/e1?state=failed")} />);
+    expect(within(screen.getByRole("table")).getAllByRole("row")).toHaveLength(2);
+    const files = screen.getAllByRole("link", { name: /^(trials|points)\./ });
+    expect(files.map((link) => link.getAttribute("href"))).toContain(
+      "/v1/experiments/e1/results?format=parquet&of=points",
+    );
+  });
+
+  it("shows the curves of a training where there are any", async () => {
+    const training: Experiment = { ...OVER, kind: "train" };
+    const server = serve(training, [trial(0, "succeeded"), trial(1, "succeeded")]);
+    const view = render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1")} />);
+    await screen.findByRole("heading", { name: "Trials" });
+    await waitFor(() =>
+      expect(server.requests.some(({ url }) => url.pathname.endsWith("/0/curves"))).toBe(true),
+    );
+    expect(screen.queryByRole("heading", { name: "Curves" })).toBeNull();
+    view.unmount();
+    server.on("GET /v1/experiments/e1/trials/0/curves", {
+      curves: { step: [0, 100, 300], loss: [1, 0.5, 0.25], rate: [0.1, 0.1, 0.1] },
+    });
+    render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1")} />);
+    await screen.findByRole("heading", { name: "Curves" });
+    const loss = screen.getByRole("group", { name: "loss by step" });
+    fireEvent.keyDown(loss, { key: "ArrowRight" });
+    fireEvent.keyDown(loss, { key: "ArrowRight" });
+    fireEvent.keyDown(loss, { key: "ArrowRight" });
+    expect(screen.getByText("step 300")).toBeDefined();
+  });
+});
+
+describe("a chart over steps", () => {
+  it("places values at their steps", () => {
+    const { container } = render(
+      <StepChart
+        title="loss"
+        steps={[0, 10, 100]}
+        series={[{ name: "loss", values: [3, 2, 1] }]}
+      />,
+    );
+    const [first, second, last] = [...container.querySelectorAll("circle")].map((circle) =>
+      Number(circle.getAttribute("cx")),
+    );
+    expect((second - first) / (last - first)).toBeCloseTo(0.1, 6);
+  });
+});
+
+describe("a plot of a measure", () => {
+  const trials = [1, 3, 10, 20, 7].map((path, number) => trial(number, "succeeded", path));
+  const plot = (log: boolean, colour: string | null = null) => (
+    <SweepPlot
+      trials={trials}
+      seeds={2}
+      measure="mean_path_steps"
+      field="noise_std"
+      colour={colour}
+      log={log}
+    />
+  );
+
+  it("has every trial, and the mean of each sweep point", () => {
+    const { container } = render(plot(true));
+    expect(container.querySelectorAll(".plot-trial")).toHaveLength(5);
+    const means = [...container.querySelectorAll(".plot-mean")];
+    expect(means).toHaveLength(3);
+    // A point of one trial has no deviation.
+    expect(container.querySelectorAll(".plot-deviation")).toHaveLength(2);
+    const [a, b, c] = means.map((mean) => Number(mean.getAttribute("x")));
+    expect((b - a) / (c - a)).toBeCloseTo(0.5, 6);
+    expect(
+      screen.getByRole("img", {
+        name: "mean_path_steps by noise_std: 3 sweep points, least 2 at 0.01, most 15 at 0.1",
+      }),
+    ).toBeDefined();
+  });
+
+  it("is linear where that is wanted", () => {
+    const { container } = render(plot(false));
+    const [a, b, c] = [...container.querySelectorAll(".plot-mean")].map((mean) =>
+      Number(mean.getAttribute("x")),
+    );
+    expect((b - a) / (c - a)).toBeCloseTo(0.09 / 0.99, 6);
+  });
+
+  it("is read with the arrow keys", () => {
+    render(plot(true));
+    const marks = screen.getByRole("group", { name: "Sweep points of mean_path_steps" });
+    fireEvent.keyDown(marks, { key: "ArrowRight" });
+    expect(screen.getByRole("status").textContent).toBe(
+      "noise_std 0.01: mean_path_steps 2 ± 1.41 (trials 0, 1)",
+    );
+    fireEvent.keyDown(marks, { key: "ArrowRight" });
+    fireEvent.keyDown(marks, { key: "ArrowRight" });
+    fireEvent.keyDown(marks, { key: "ArrowRight" });
+    expect(screen.getByRole("status").textContent).toBe("noise_std 1: mean_path_steps 7 (trial 4)");
+  });
+
+  it("tells another field by colour", () => {
+    const { container } = render(plot(true, "seed"));
+    expect(screen.getByText("seed 0")).toBeDefined();
+    expect(screen.getByText("seed 1")).toBeDefined();
+    const paints = [...container.querySelectorAll(".plot-point")].map((each) =>
+      each.getAttribute("fill"),
+    );
+    expect(new Set(paints).size).toBe(2);
+    // Each seed by itself along the field.
+    expect(container.querySelectorAll(".plot-line")).toHaveLength(2);
+  });
+});
+
+describe("the form for an experiment", () => {
+  function form(): FakeServer {
+    const server = fakeServer();
+    server.on("GET /v1/models", page([MODEL]));
+    server.on("GET /v1/datasets", page([DATASET]));
+    render(<NewExperimentPage />);
+    return server;
+  }
+  const fill = (label: string | RegExp, value: string) =>
+    fireEvent.input(screen.getByLabelText(label), { target: { value } });
+
+  it("tells how many trials there will be, and sends them", async () => {
+    const server = form();
+    server.on("POST /v1/experiments", () => json(EXPERIMENT, 201));
+    await screen.findByRole("option", { name: "words (100 × 8)" });
+    fill("name", "noise");
+    fireEvent.click(screen.getByLabelText("Every combination"));
+    fill("Values of noise_std", "0.01, 0.1, 1");
+    fill("seeds", "0-3");
+    fill("to", "50");
+    const preview = screen.getByRole("region", { name: "Trials" });
+    expect(preview.textContent).toContain("12 trials");
+    expect(preview.textContent).toContain("3 noise_std × 4 seeds, each of 50 rows");
+    fireEvent.click(screen.getByRole("button", { name: "Start" }));
+    await waitFor(() => expect(location.hash).toBe("#/experiments/e1"));
+    const [{ body, headers }] = server.requests.filter(({ method }) => method === "POST");
+    expect(JSON.parse(body as string)).toEqual({
+      name: "noise",
+      model: "default",
+      dataset: "words",
+      rows: [0, 50],
+      options: {},
+      outputs: ["surface"],
+      sweep: { grid: { noise_std: [0.01, 0.1, 1] } },
+      seeds: [0, 1, 2, 3],
+      max_parallel: 1,
+      fail_fast: false,
+    });
+    expect(headers.get("idempotency-key")).not.toBeNull();
+  });
+
+  it("puts complaints beside their fields", async () => {
+    const server = form();
+    server.on("POST /v1/experiments", () =>
+      json(
+        {
+          title: "Invalid input",
+          errors: [
+            { loc: ["name"], msg: "must be a name" },
+            { loc: ["sweep", "random", "noise_std", "low"], msg: "must be a finite number" },
+            { loc: ["options", "spawn", "threshold"], msg: "must be above 0" },
+          ],
+        },
+        422,
+      ),
+    );
+    await screen.findByRole("option", { name: "words (100 × 8)" });
+    fireEvent.click(screen.getByLabelText("Drawn at random"));
+    fireEvent.click(screen.getByRole("button", { name: "Add a field" }));
+    fireEvent.click(screen.getByRole("button", { name: "Start" }));
+    expect(await screen.findByText("3 things are wrong; see the fields.")).toBeDefined();
+    const beside = (words: string, field: Element, around: string) =>
+      expect(screen.getByText(words).closest(around)?.contains(field)).toBe(true);
+    beside("must be a name", screen.getByLabelText("name"), ".field");
+    const low = screen.getByLabelText("Low end of noise_std");
+    beside("must be a finite number", low, ".sweep-row");
+    expect(low.getAttribute("aria-invalid")).toBe("true");
+    const threshold = document.getElementById("option-spawn.threshold") as HTMLElement;
+    beside("must be above 0", threshold, ".field");
+  });
+
+  it("takes a file where there is no dataset yet", async () => {
+    const server = fakeServer();
+    server.on("GET /v1/models", page([MODEL]));
+    server.on("GET /v1/datasets", page([]));
+    server.on("PUT /v1/datasets/rows", () => json({ ...DATASET, name: "rows" }, 201));
+    render(<NewExperimentPage />);
+    const input = await screen.findByLabelText(/Rows of numbers/);
+    expect(screen.getByText("Upload a dataset first.")).toBeDefined();
+    fireEvent.change(input, { target: { files: [new File(["[1]"], "rows.jsonl")] } });
+    server.on("GET /v1/datasets", page([{ ...DATASET, name: "rows" }]));
+    fireEvent.click(screen.getByRole("button", { name: "Upload" }));
+    expect(await screen.findByRole("option", { name: "rows (100 × 8)" })).toBeDefined();
+    const [{ url }] = server.requests.filter(({ method }) => method === "PUT");
+    expect(url.searchParams.get("format")).toBe("jsonl");
+  });
+});
+
+describe("datasets and models", () => {
+  it("are listed, deleted, loaded and unloaded", async () => {
+    const server = fakeServer();
+    const other = { ...MODEL, name: "other", loaded: false, trained: true };
+    server.on("GET /v1/datasets", page([DATASET]));
+    server.on("GET /v1/models", page([other, MODEL]));
+    server.on("DELETE /v1/datasets/words", () => new Response(null, { status: 204 }));
+    server.on("POST /v1/models/other/load", other);
+    server.on("POST /v1/models/default/unload", MODEL);
+    vi.stubGlobal("confirm", () => true);
+    render(<DataPage route={readRoute("#/data")} />);
+    const dataset = await screen.findByRole("row", { name: /^words 100 8 – 3.13 KiB/ });
+    expect(within(dataset).getByRole("link").getAttribute("href")).toBe(
+      "/v1/datasets/words?format=safetensors",
+    );
+    fireEvent.click(screen.getByRole("button", { name: "Delete words" }));
+    fireEvent.click(await screen.findByRole("button", { name: "Load other" }));
+    fireEvent.click(screen.getByRole("button", { name: "Unload default" }));
+    expect(screen.queryByRole("button", { name: "Delete default" })).toBeNull();
+    await waitFor(() =>
+      expect(changes(server).sort()).toEqual([
+        "DELETE /v1/datasets/words",
+        "POST /v1/models/default/unload",
+        "POST /v1/models/other/load",
+      ]),
+    );
+  });
+
+  it("are not sent where they are larger than the server takes", async () => {
+    const server = fakeServer();
+    server.on("GET /v1/datasets", page([]));
+    server.on("GET /v1/models", page([MODEL]));
+    server.on("GET /v1/system", { limits: { max_upload_bytes: 3 } });
+    render(<DataPage route={readRoute("#/data")} />);
+    const input = await screen.findByLabelText(/Rows of numbers/);
+    fireEvent.change(input, { target: { files: [new File(["[1, 2]"], "rows.jsonl")] } });
+    expect((await screen.findByRole("alert")).textContent).toContain("at most 3 B");
+    const [button] = screen.getAllByRole<HTMLButtonElement>("button", { name: "Upload" });
+    expect(button.disabled).toBe(true);
+  });
+
+  it("are uploaded under a name made of the file's, and refusals are told", async () => {
+    const server = fakeServer();
+    server.on("GET /v1/datasets", page([]));
+    server.on("GET /v1/models", page([MODEL]));
+    server.on("PUT /v1/models/my-net", () =>
+      json({ title: "Invalid input", detail: "the file is cut short" }, 422),
+    );
+    render(<DataPage route={readRoute("#/data")} />);
+    const input = await screen.findByLabelText(/A checkpoint/);
+    fireEvent.change(input, { target: { files: [new File(["…"], "my net.safetensors")] } });
+    expect(screen.getByLabelText<HTMLInputElement>("name of the model").value).toBe("my-net");
+    fireEvent.click(screen.getAllByRole("button", { name: "Upload" })[1]);
+    expect((await screen.findByRole("alert")).textContent).toContain("the file is cut short");
+  });
+});
