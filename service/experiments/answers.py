@@ -7,7 +7,6 @@ from typing import Any
 from service.answers import model_view, run_answer, run_url, timestamp
 from service.experiments.live_experiment import LiveExperiment, number_of
 from service.experiments.states import ENDED, State
-from service.live_run import LiveRun
 from service.store.tables import ExperimentRow, RunRow
 
 
@@ -49,19 +48,23 @@ def experiment_answer(row: ExperimentRow, live: LiveExperiment | None) -> dict[s
     }
 
 
-def trial_answer(row: RunRow, live: LiveRun | None) -> dict[str, Any]:
-    """A trial as a resource; while it goes on, as it is at this moment."""
-    run = run_answer(row, live)
+def trial_answer(row: RunRow, live: LiveExperiment | None) -> dict[str, Any]:
+    """A trial as a resource; while its experiment goes on, as it is at this moment.
+
+    What is in memory is ahead of the index, where it can be written at all.
+    """
     number = number_of(row)
+    at_work = None if live is None else live.at_work.get(number)
+    run = run_answer(row, at_work)
     assert row.experiment_id is not None
     return {
         "trial": number,
-        "state": run["state"],
+        "state": row.state if live is None else live.state_of(number),
         "seed": row.seed,
         "parameters": row.request["parameters"],
         "run_id": row.run_id,
         "samples": row.samples,
-        "samples_done": run["progress"]["samples_done"],
+        "samples_done": row.samples_done if live is None else live.samples_of(number),
         **{name: run[name] for name in ("metrics", "timing", "trace", "error", "warnings")},
         "started_at": run["started_at"],
         "ended_at": run["ended_at"],
@@ -77,7 +80,7 @@ def experiment_url(experiment_id: str) -> str:
 
 
 def _counts(row: ExperimentRow) -> dict[str, int]:
-    counts = row.counts or {}
+    counts = row.counts or {State.QUEUED: row.trials}
     return {"total": row.trials} | {str(state): counts.get(state, 0) for state in State}
 
 

@@ -76,11 +76,17 @@ class ExperimentDesk:
         Raises:
             Problem: 404.
         """
-        row = await asyncio.to_thread(self.store.find, id_or_name)
-        if row is None:
-            raise not_found(f"experiment {id_or_name!r}")
-        live = self.runner.find(row.experiment_id)
-        return row if live is None else live.row
+        while True:
+            row = await asyncio.to_thread(self.store.find, id_or_name)
+            if row is None:
+                raise not_found(f"experiment {id_or_name!r}")
+            live = self.runner.find(row.experiment_id)
+            if live is not None:
+                return live.row
+            # One that has just been kept is queued, and about to be taken on.
+            if row.state in (*ENDED, State.QUEUED):
+                return row
+            # It has ended since it was read.
 
     def answer(self, row: ExperimentRow) -> dict[str, Any]:
         """An experiment as a resource."""

@@ -155,6 +155,15 @@ class LiveExperiment:
         """What time is measured by: flow-steps, of trainings the progress that they tell."""
         return self.samples_done if self.row.kind == "train" else self.flow_steps
 
+    def state_of(self, number: int) -> State:
+        """Of a trial."""
+        return self._states[number]
+
+    def samples_of(self, number: int) -> int:
+        """Samples of a trial whose chunks are kept."""
+        self.look()
+        return self._samples_done[number]
+
     def note(self, number: int, samples_done: int, flow_steps: int) -> None:
         """How far a trial is."""
         self._samples_done[number] = samples_done
@@ -236,6 +245,8 @@ class LiveExperiment:
         A sample that is left is taken to have the flow-steps that samples had so far, in
         proportion to the steps that its trial allows.
         """
+        if self.state in ENDED:
+            return 0.0
         if self.state is not State.RUNNING:
             return None
         seconds = self._busy_seconds

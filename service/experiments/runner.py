@@ -79,7 +79,7 @@ class ExperimentRunner:
         self._live: dict[str, LiveExperiment] = {}
         self._ended: OrderedDict[str, EventLog] = OrderedDict()
         self._changed = asyncio.Event()
-        self._stopping = False
+        self._stopping = self._closed = False
         self._scheduling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -144,10 +144,10 @@ class ExperimentRunner:
 
     async def close(self) -> None:
         """Ends every task and every stream of events; the engine and the writer have stopped."""
+        self._closed = True
+        self._changed.set()
         if self._scheduling is not None:
-            self._scheduling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._scheduling
+            await self._scheduling
         tasks = [task for live in self._live.values() for task in live.tasks]
         if tasks:
             await asyncio.wait(tasks)
@@ -159,7 +159,7 @@ class ExperimentRunner:
         live.tell_state()
 
     async def _schedule(self) -> None:
-        while True:
+        while not self._closed:
             self._changed.clear()
             for live in list(self._live.values()):
                 self._look_after(live)
@@ -237,10 +237,12 @@ class ExperimentRunner:
 
     async def _advance(self, live: LiveExperiment, number: int) -> None:
         row = await asyncio.to_thread(self._store.trial, live.row.experiment_id, number)
-        if row is None or not (live.going or live.ending):
+        if row is None or self._stopping or not (live.going or live.ending):
             return
         work = await self._work(live, row) if live.going else None
         trial = await asyncio.to_thread(self._prepared, live, row)
+        if self._stopping:
+            return
         live.untouched.discard(number)
         live.at_work[number] = trial
         if trial.verdict is not None:
@@ -332,7 +334,7 @@ class ExperimentRunner:
 
     def _began(self, live: LiveExperiment, trial: LiveTrial) -> None:
         if live.enter_state(trial.number, State.RUNNING):
-            live.events.append("trial", trial_answer(trial.row, trial))
+            live.events.append("trial", trial_answer(trial.row, live))
 
     async def _settled(self, live: LiveExperiment, trial: LiveTrial) -> None:
         """The engine and the recorder are done with it, for now or for good."""
@@ -341,7 +343,7 @@ class ExperimentRunner:
         if live.enter_state(trial.number, state):
             row = await asyncio.to_thread(self._store.trial, live.row.experiment_id, trial.number)
             if row is not None:
-                live.events.append("trial", trial_answer(row, None))
+                live.events.append("trial", trial_answer(row, live))
         if state is State.FAILED and live.row.request["fail_fast"]:
             live.failing_fast = True
         if state is State.PAUSED and trial.problem is not None:
@@ -368,7 +370,7 @@ class ExperimentRunner:
         cancelled = set(numbers)
         for row in rows:
             if number_of(row) in cancelled and live.enter_state(number_of(row), State.CANCELLED):
-                live.events.append("trial", trial_answer(row, None))
+                live.events.append("trial", trial_answer(row, live))
         live.closing = False
         self._changed.set()
 

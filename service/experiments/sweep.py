@@ -90,6 +90,8 @@ def faults_of(sweep: Sweep | None, swept: SweptFields = OF_A_RUN) -> list[Fault]
         elif isinstance(choice, list):
             if not choice:
                 faults.append(Fault(where, "must have at least one value", choice))
+        elif kind == "grid":
+            faults.append(Fault(where, "must be a list of values", choice))
         else:
             faults += _faults_of_range(where, swept.number(field), choice)
     return faults
@@ -99,7 +101,7 @@ def _faults_of_form(sweep: Sweep) -> list[Fault]:
     faults = []
     if (sweep.grid is None) == (sweep.random is None):
         faults.append(Fault(("sweep",), "must have either grid or random", _given(sweep)))
-    elif sweep.grid is not None and "count" in sweep.model_fields_set:
+    elif sweep.grid is not None and sweep.count is not None:
         faults.append(Fault(("sweep", "count"), "belongs to a random sweep", sweep.count))
     elif sweep.random is not None and sweep.count is None:
         faults.append(Fault(("sweep", "count"), "is required for a random sweep", None))

@@ -20,7 +20,7 @@ from service.dependencies import (
 )
 from service.event_stream import MEDIA_TYPE, event_schema, event_stream, id_in
 from service.experiments.answers import trial_answer
-from service.experiments.live_experiment import number_of
+from service.experiments.live_experiment import LiveExperiment, number_of
 from service.experiments.plan import Plan, make_plan
 from service.experiments.results import table_of_points, table_of_trials, to_csv, to_parquet
 from service.experiments.schemas import (
@@ -143,6 +143,8 @@ async def list_trials(
 ) -> Response:
     """Trials by their number, ascending."""
     row = await service.experiments.find(experiment_id)
+    # Before the trials are read: what ends meanwhile is known to both.
+    live = service.experiments.runner.find(row.experiment_id)
     trials = await asyncio.to_thread(
         service.experiments.store.trials,
         row.experiment_id,
@@ -151,7 +153,7 @@ async def list_trials(
         states=None if state is None else [state],
     )
     following = cursors.encode(number_of(trials[limit])) if len(trials) > limit else None
-    items = [trial_answer(trial, service.runs.find(trial.run_id)) for trial in trials[:limit]]
+    items = [trial_answer(trial, live) for trial in trials[:limit]]
     return JsonAnswer({"items": items, "next_cursor": following})
 
 
@@ -160,8 +162,8 @@ async def describe_trial(
     experiment_id: ExperimentId, trial: TrialNumber, service: ServiceDep
 ) -> Response:
     """A trial; its results are the run at ``run_url``."""
-    row = await _trial(service, experiment_id, trial)
-    return JsonAnswer(trial_answer(row, service.runs.find(row.run_id)))
+    row, live = await _trial(service, experiment_id, trial)
+    return JsonAnswer(trial_answer(row, live))
 
 
 @router.get("/{experiment_id}/trials/{trial}/trace", response_class=Response, responses=REFUSALS)
@@ -173,7 +175,7 @@ async def read_trial_trace(
     query: TraceQueryDep,
 ) -> Response:
     """The trace of a trial, as that of its run; while it goes on, of its finished chunks."""
-    row = await _trial(service, experiment_id, trial)
+    row, _ = await _trial(service, experiment_id, trial)
     return await trace_of(row.run_id, request, service, query)
 
 
@@ -187,7 +189,7 @@ async def read_curves(
     ] = 500,
 ) -> Response:
     """The curves of a training: losses, gradients and figures by step; null where not measured."""
-    row = await _trial(service, experiment_id, trial)
+    row, _ = await _trial(service, experiment_id, trial)
     if row.kind != "training":
         raise not_found(f"curves of trial {trial}: it does not train, so they")
     folder = TrainingFolder(service.archive.folder(row.run_id).training)
@@ -272,12 +274,15 @@ async def _plan(service: Service, document: dict[str, Any]) -> Plan:
     )
 
 
-async def _trial(service: Service, experiment_id: str, number: int) -> RunRow:
+async def _trial(
+    service: Service, experiment_id: str, number: int
+) -> tuple[RunRow, LiveExperiment | None]:
     row = await service.experiments.find(experiment_id)
+    live = service.experiments.runner.find(row.experiment_id)
     trial = await asyncio.to_thread(service.experiments.store.trial, row.experiment_id, number)
     if trial is None:
         raise not_found(f"trial {number} of the experiment {row.name!r}")
-    return trial
+    return trial, live
 
 
 def _results(service: Service, row: ExperimentRow, of: str, chosen: str) -> bytes:

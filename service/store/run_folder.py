@@ -181,8 +181,8 @@ class RunFolder:
             bytes that the folder takes.
         """
         for path in sorted(self.path.glob(f"*.npy{UNFINISHED}")):
-            _cut(path, rows)
-        self._join_trace(rows)
+            _cut(path, rows, safe)
+        self._join_trace(rows, safe)
         for name, document in documents.items():
             data = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
             write_bytes(self.path / f"{name}.json", data, sync=False)
@@ -301,7 +301,7 @@ class RunFolder:
             return
         shutil.rmtree(doomed, ignore_errors=True)
 
-    def _join_trace(self, rows: int) -> None:
+    def _join_trace(self, rows: int, safe: bool) -> None:
         """Makes one file of the trace's parts, of the first ``rows`` samples."""
         # Where a crash interrupted this, the parts are still there, all of them.
         shutil.rmtree(self.path / _DOOMED_PARTS, ignore_errors=True)
@@ -313,7 +313,10 @@ class RunFolder:
         if len(parts) == 1:
             parts[0].replace(whole)
         elif parts:
-            write_file(whole, lambda file: merge_parquet(parts, file), sync=False)
+            write_file(whole, lambda file: merge_parquet(parts, file), sync=safe)
+        if safe:
+            # The whole is there for good before its parts go.
+            sync(self.path)
         folder.rename(self.path / _DOOMED_PARTS)
         shutil.rmtree(self.path / _DOOMED_PARTS)
 
@@ -327,7 +330,7 @@ def _settle(file: IO[bytes], safe: bool) -> None:
         os.fsync(file.fileno())
 
 
-def _cut(path: Path, rows: int) -> None:
+def _cut(path: Path, rows: int, safe: bool) -> None:
     """Makes an unfinished output a ``.npy`` file of its first rows."""
     if rows == 0:
         path.unlink()
@@ -336,6 +339,7 @@ def _cut(path: Path, rows: int) -> None:
         shape, dtype = _read_header(path)
         file.truncate(NPY_HEADER_BYTES + rows * _row_bytes(shape, dtype))
         file.write(npy_header(dtype, (rows, *shape[1:])))
+        _settle(file, safe)
     path.rename(path.with_name(path.name.removesuffix(UNFINISHED)))
 
 

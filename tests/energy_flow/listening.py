@@ -61,6 +61,8 @@ def send(
     seed: int = 0,
     deadline: float | None = None,
     streams: bool = False,
+    first_sample: int = 0,
+    chunk_samples: int | None = None,
     heard: Heard | None = None,
 ) -> Heard:
     """Submits a run of these embeddings, with the row as sample key."""
@@ -77,6 +79,8 @@ def send(
             OUTPUTS,
             deadline,
             streams,
+            first_sample,
+            chunk_samples,
         ),
         heard,
     )

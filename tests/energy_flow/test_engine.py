@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from energy_flow import FlowConfig, FlowProcessor
+from energy_flow import FlowConfig, FlowProcessor, SimulationResult
 from energy_flow.engine import Engine
 from energy_flow.errors import (
     CapacityError,
@@ -26,6 +26,7 @@ from energy_flow.errors import (
     NonFiniteError,
     QueueFull,
     RunCancelled,
+    RunPaused,
 )
 from energy_flow.footprint import footprint
 from energy_flow.pool import FlowState
@@ -158,6 +159,62 @@ def test_cancelling_keeps_what_the_run_had_and_leaves_others_alone(engine: Engin
     check_equal(other.result(), alone)
     assert not engine.cancel("doomed")
     check_empty(engine)
+
+
+def test_a_paused_run_ends_what_it_has_begun_and_goes_on_from_there(engine: Engine) -> None:
+    count, options = 11, dict(LIVELY)
+    expected = untrained().simulate(rows(count), options=options, outputs=OUTPUTS)
+    parts: list[SimulationResult] = []
+    for first in range(0, count, 3):
+        heard = send(
+            engine,
+            untrained(),
+            rows(count),
+            options,
+            streams=True,
+            first_sample=first,
+            chunk_samples=3,
+            heard=PausedAtOnce(engine),
+        )
+        assert heard.over.wait(SECONDS)
+        ((begun, result),) = heard.chunks
+        assert begun == first
+        assert len(result.samples) == min(3, count - first)
+        # Of the last chunk there is nothing left to pause.
+        assert isinstance(heard.error, RunPaused) == (first + 3 < count)
+        parts.append(result)
+    check_equal(SimulationResult.concatenate(parts), expected)
+    check_empty(engine)
+
+
+class PausedAtOnce(Heard):
+    """Pauses its run when the first chunk has begun."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def started(self) -> None:
+        super().started()
+        self._engine.pause("run")
+
+
+def test_a_run_that_waits_can_be_paused(engine: Engine) -> None:
+    endless = send(engine, untrained(), rows(1), ENDLESS, name="endless", heard=Reluctant())
+    assert engine.pause("endless")
+    assert endless.over.wait(SECONDS)
+    assert isinstance(endless.error, RunPaused)
+    assert not endless.chunks
+    assert not endless.begun.is_set()
+    assert not engine.pause("endless")
+    check_empty(engine)
+
+
+class Reluctant(Heard):
+    """Takes no chunk."""
+
+    def accepts(self) -> bool:
+        return False
 
 
 def test_a_deadline_ends_a_run(engine: Engine) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.service.disks import mounted
 from tests.service.servers import RunningServer, rows, serving
 
 
@@ -36,16 +36,11 @@ def still_works(client: httpx.Client) -> Iterator[None]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of three megabytes."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(path)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting needs privileges")
-    try:
+    with mounted(tmp_path / "disk", "3m") as path:
         yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.fixture
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers come at once, also while the engine is held."""
+    monkeypatch.setattr("service.experiments.desk.SETTLE_SECONDS", 0.05)

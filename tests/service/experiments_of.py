@@ -59,8 +59,14 @@ def advance(client: httpx.Client, engine: HeldEngine, name: str, samples: int) -
         return sum(samples_done(client, trial["run_id"]) for trial in trials(client, name))
 
     engine.go_until(lambda: computed() >= samples)
-    until(lambda: look(client, name)["progress"]["samples_done"] >= samples)
+    until(lambda: done(client, name) >= samples)
     return look(client, name)
+
+
+def done(client: httpx.Client, name: str) -> int:
+    """Samples whose chunks have ended, and are kept."""
+    samples: int = look(client, name)["progress"]["samples_done"]
+    return samples
 
 
 def quiet(client: httpx.Client, name: str) -> dict[str, Any]:

@@ -14,35 +14,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.service.experiments_of import (
-    act,
-    advance,
     ended,
-    kept,
     look,
     put_dataset,
-    quiet,
-    reached,
     start,
     trials,
 )
-from tests.service.servers import TINY, RunningServer, samples_done, serving, until
-
-ROWS = 3000
-LONG: dict[str, Any] = {"dataset": "many", "chunk_samples": 5}
+from tests.service.servers import TINY, serving, until
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with serving(tmp_path_factory.mktemp("experiments")) as running:
-        put_dataset(running.client, "few", 6)
-        put_dataset(running.client, "many", ROWS)
-        yield running
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Callers are not kept waiting while the engine is held."""
-    monkeypatch.setattr("service.experiments.desk.SETTLE_SECONDS", 0.1)
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with serving(tmp_path_factory.mktemp("experiments")) as server:
+        put_dataset(server.client, "few", 6)
+        put_dataset(server.client, "many", 800)
+        yield server.client
 
 
 def test_a_sweep_is_carried_out_trial_by_trial(client: httpx.Client) -> None:
@@ -120,91 +106,6 @@ def test_a_trial_is_a_run_and_equals_one(client: httpx.Client) -> None:
     assert all(sample["first_difference"] is None for sample in compared["samples"])
     replayed = client.post(f"{trial['run_url']}/replay", json={"sample": 4}).json()
     assert replayed["agrees"]
-
-
-@pytest.mark.usefixtures("impatient")
-def test_pause_resume_and_cancel(server: RunningServer) -> None:
-    client = server.client
-    with server.engine_held() as engine:
-        start(client, name="long", **LONG, seeds=[1, 2, 3], max_parallel=2)
-        engine.go_until(lambda: _computed(client, "long", 0) and _computed(client, "long", 1))
-        advance(client, engine, "long", 30)
-        assert act(client, "long", "pause")["state"] == "paused"
-    paused = quiet(client, "long")
-    assert paused["trials"]["paused"] == 2
-    assert paused["progress"]["seconds_left"] is None
-    before = trials(client, "long")
-    assert [trial["state"] for trial in before] == ["paused", "paused", "queued"]
-    for trial in before[:2]:
-        assert 0 < trial["samples_done"] < ROWS
-        assert trial["samples_done"] % 5 == 0
-        assert trial["metrics"]["initial"] == 16 * trial["samples_done"]
-        lines = client.get(f"{trial['url']}/trace?format=ndjson").text.splitlines()
-        assert len(lines) == sum(trial["trace"]["recorded"].values())
-    refused = client.post("/v1/experiments/long/pause")
-    assert refused.status_code == 409
-    assert refused.json()["allowed"] == ["queued", "running"]
-    assert refused.json()["transitions"] == ["running", "cancelled"]
-    # Nothing moves meanwhile.
-    assert trials(client, "long") == before
-    with server.engine_held() as engine:
-        assert act(client, "long", "resume")["state"] == "running"
-        assert client.post("/v1/experiments/long/resume").status_code == 409
-        first = before[0]["samples_done"]
-        engine.go_until(lambda: _computed(client, "long", 0) > first)
-        more = advance(client, engine, "long", paused["progress"]["samples_done"] + 30)
-        assert more["progress"]["seconds_left"] > 0
-        assert client.delete("/v1/experiments/long").status_code == 409
-        act(client, "long", "cancel")
-    cancelled = reached(client, "long", "cancelled")
-    assert cancelled["trials"]["cancelled"] == 3
-    found = trials(client, "long")
-    assert [trial["state"] for trial in found] == ["cancelled"] * 3
-    assert found[0]["samples_done"] > before[0]["samples_done"]
-    surface = client.get(f"{found[0]['run_url']}/outputs/surface?format=npy").content
-    assert len(np.load(io.BytesIO(surface))) == found[0]["samples_done"]
-    assert found[2]["samples_done"] == 0
-    again = client.post("/v1/experiments/long/cancel")
-    assert again.status_code == 409
-    assert again.json()["allowed"] == ["queued", "running", "paused"]
-    assert again.json()["transitions"] == []
-
-
-def _computed(client: httpx.Client, name: str, trial: int) -> int:
-    return samples_done(client, trials(client, name)[trial]["run_id"])
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_paused_experiment_can_be_cancelled(server: RunningServer) -> None:
-    client = server.client
-    with server.engine_held() as engine:
-        start(client, name="stuck", **LONG)
-        advance(client, engine, "stuck", 10)
-        act(client, "stuck", "pause")
-    act(client, "stuck", "cancel")
-    assert reached(client, "stuck", "cancelled")["trials"]["cancelled"] == 1
-    assert 0 < trials(client, "stuck")[0]["samples_done"] < ROWS
-
-
-@pytest.mark.usefixtures("impatient")
-def test_pausing_changes_no_result(server: RunningServer) -> None:
-    client = server.client
-    fields = {"dataset": "many", "rows": [0, 200], "chunk_samples": 5, "outputs": ["surface"]}
-    start(client, name="straight", **fields)
-    ended(client, "straight")
-    with server.engine_held() as engine:
-        start(client, name="halting", **fields)
-        advance(client, engine, "halting", 5)
-        act(client, "halting", "pause")
-    quiet(client, "halting")
-    with server.engine_held() as engine:
-        act(client, "halting", "resume")
-        advance(client, engine, "halting", 60)
-        act(client, "halting", "pause")
-    assert quiet(client, "halting")["progress"]["samples_done"] < 200
-    act(client, "halting", "resume")
-    assert ended(client, "halting")["state"] == "succeeded"
-    assert kept(client, "halting") == kept(client, "straight")
 
 
 def test_all_faults_are_told_at_once_and_nothing_is_left(client: httpx.Client) -> None:
