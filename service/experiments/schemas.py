@@ -201,7 +201,7 @@ class TrialView(AnswerBody):
 class Curves(AnswerBody):
     """What a training told so far: columns of equal length by name, ``step`` among them."""
 
-    step: list[float]
+    curves: dict[str, list[float | None]]
 
 
 class TrialPage(AnswerBody):

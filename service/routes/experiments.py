@@ -193,7 +193,7 @@ async def read_curves(
     if row.kind != "training":
         raise not_found(f"curves of trial {trial}: it does not train, so they")
     folder = TrainingFolder(service.archive.folder(row.run_id).training)
-    return JsonAnswer(await asyncio.to_thread(folder.curves, points))
+    return JsonAnswer({"curves": await asyncio.to_thread(folder.curves, points)})
 
 
 @router.get(

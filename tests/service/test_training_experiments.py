@@ -108,13 +108,13 @@ def test_curves_are_those_of_the_training(tmp_path: Path) -> None:
         start(client, name="trained", **TRAINING)
         ended(client, "trained")
         url = "/v1/experiments/trained/trials/0/curves"
-        curves = client.get(url).json()
+        curves = client.get(url).json()["curves"]
         assert {len(column) for column in curves.values()} == {len(curves["step"])}
         losses = [value for value in curves["train/loss"] if value is not None]
         assert len(losses) == STEPS
         measured = [value for value in curves["held_out/cosine"] if value is not None]
         assert len(measured) == STEPS // 10
-        few = client.get(url, params={"points": 4}).json()
+        few = client.get(url, params={"points": 4}).json()["curves"]
         assert sum(value is not None for value in few["train/loss"]) == 4
         put_dataset(client, "some", 4)
         start(client, name="other", dataset="some")
@@ -156,7 +156,7 @@ def test_kills_change_nothing(tmp_path: Path, undisturbed: str) -> None:
         assert ended(last.client, "trained")["state"] == "succeeded"
         assert digest(last.client, "trained") == undisturbed
         (trial,) = trials(last.client, "trained")
-        curves = last.client.get(f"{trial['url']}/curves").json()
+        curves = last.client.get(f"{trial['url']}/curves").json()["curves"]
         told = [s for s, loss in zip(curves["step"], curves["train/loss"], strict=True) if loss]
         assert told == list(range(1, STEPS + 1))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import safetensors.numpy
 
 from tests.web.runs_for_pages import DIMENSION
 
@@ -47,6 +48,12 @@ def make_experiment(url: str, name: str, **fields: Any) -> str:
     """An experiment that has succeeded; returns its id."""
     make_dataset(url, "few-rows", 4)
     experiment_id = begin_experiment(url, name, "few-rows", **fields)
+    follow_to_success(url, experiment_id)
+    return experiment_id
+
+
+def follow_to_success(url: str, experiment_id: str) -> None:
+    """Waits for the end of an experiment."""
     events = f"{url}/v1/experiments/{experiment_id}/events"
     # The stream ends after the last state.
     with httpx.stream("GET", events, timeout=WAITING_SECONDS) as stream:
@@ -54,4 +61,21 @@ def make_experiment(url: str, name: str, **fields: Any) -> str:
             pass
     state = httpx.get(f"{url}/v1/experiments/{experiment_id}").json()["state"]
     assert state == "succeeded", state
+
+
+def make_training(url: str, name: str) -> str:
+    """A training that has succeeded; returns its experiment's id."""
+    pairs = np.random.default_rng(6).normal(size=(2, 40, DIMENSION)).astype(np.float32)
+    body = safetensors.numpy.save({"inputs": pairs[0], "targets": pairs[1]})
+    answer = httpx.put(f"{url}/v1/datasets/pairs", params={"format": "safetensors"}, content=body)
+    answer.raise_for_status()
+    training = {
+        "losses": {"cosine": {"weight": 1.0}},
+        "batch.rows": 8,
+        "length.steps": 30,
+        "validation.every": 5,
+        "data.held_out": 0.25,
+    }
+    experiment_id = begin_experiment(url, name, "pairs", kind="train", train=training)
+    follow_to_success(url, experiment_id)
     return experiment_id

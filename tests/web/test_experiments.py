@@ -17,6 +17,7 @@ from tests.web.experiments_for_pages import (
     begin_long_experiment,
     make_dataset,
     make_experiment,
+    make_training,
     npy_file,
 )
 
@@ -275,3 +276,13 @@ def test_models_are_uploaded_unloaded_and_deleted(
     row.get_by_role("button", name="Delete copy").click()
     expect(row).to_have_count(0)
     expect(page.get_by_role("button", name="Delete default")).to_have_count(0)
+
+
+def test_a_training_shows_its_curves(server: LiveServer, page: Page) -> None:
+    experiment_id = make_training(server.url, "learning")
+    page.goto(f"{server.url}/#/experiments/{experiment_id}")
+    curves = page.locator("section", has=page.get_by_role("heading", name="Curves"))
+    expect(curves.get_by_role("img", name=re.compile("^train.loss over 30 steps"))).to_be_visible()
+    expect(curves.get_by_role("img", name=re.compile("^held_out.cosine over 6 "))).to_be_visible()
+    curves.get_by_text(re.compile("more curves$")).click()
+    expect(curves.get_by_role("img", name=re.compile("^train.gradient_norms.all"))).to_be_visible()

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import type { Experiment, Trial } from "../api/experiment_types";
+import type { Curves, Experiment, Trial } from "../api/experiment_types";
 import { getCurves } from "../api/experiments";
 import { useWatch } from "../parts/hooks";
 import { Notice } from "../parts/notice";
@@ -8,6 +8,9 @@ import { number } from "../text/numbers";
 import { fieldWords } from "./measures";
 
 const PERIOD_MS = 2000;
+
+/** What people look at first. */
+const FIRST = /^(train\/(loss|terms\/|learning_rate)|held_out\/(cosine|top_|median_rank))/;
 
 /** What a trial tells on its way, such as its loss; nothing where trials tell nothing. */
 export function CurvesPanel({
@@ -29,13 +32,15 @@ export function CurvesPanel({
     [experiment.experiment_id, index, shown?.state],
     PERIOD_MS,
   );
-  const steps = curves?.step?.filter((step) => step !== null) ?? [];
   if (failure !== null) {
     return <Notice tone="problem">{failure}</Notice>;
   }
-  if (curves === null || steps.length === 0) {
+  if (curves === null || curves.step.length === 0) {
     return null;
   }
+  const names = Object.keys(curves).filter((name) => name !== "step");
+  const first = names.filter((name) => FIRST.test(name)).sort();
+  const others = names.filter((name) => !FIRST.test(name));
   return (
     <section class="panel">
       <div class="panel-head">
@@ -54,21 +59,38 @@ export function CurvesPanel({
           </select>
         </label>
       </div>
-      <div class="charts">
-        {Object.entries(curves)
-          .filter(([name]) => name !== "step")
-          .map(([name, values]) => (
-            <StepChart
-              key={name}
-              title={name}
-              steps={steps}
-              series={[{ name, values }]}
-              format={short}
-              fromZero={false}
-            />
-          ))}
-      </div>
+      <Charts curves={curves} names={first} />
+      {others.length > 0 && (
+        <details>
+          <summary>{`${others.length} more curves`}</summary>
+          <Charts curves={curves} names={others} />
+        </details>
+      )}
     </section>
+  );
+}
+
+function Charts({ curves, names }: { curves: Curves; names: readonly string[] }) {
+  return (
+    <div class="charts">
+      {names.map((name) => {
+        // Not every step has every number, and a line has no gaps where nothing was measured.
+        const told = curves.step.flatMap((step, row) => {
+          const value = curves[name][row];
+          return step === null || value === null ? [] : [{ step, value }];
+        });
+        return (
+          <StepChart
+            key={name}
+            title={name}
+            steps={told.map(({ step }) => step)}
+            series={[{ name, values: told.map(({ value }) => value) }]}
+            format={short}
+            fromZero={false}
+          />
+        );
+      })}
+    </div>
   );
 }
 
