@@ -25,7 +25,7 @@ TINY = (
 
 TINY_FLAGS = tuple(flag for field in TINY for flag in ("--set", field))
 
-LIMIT_SECONDS = 600.0
+LIMIT_SECONDS = 1200.0
 """After which a program is taken to hang; far beyond what it takes on a busy machine."""
 
 
