@@ -75,7 +75,7 @@ def upload(file: Path) -> Iterator[Callable[[int, int], None]]:
 
         def on_progress(sent: int, size: int) -> None:
             text = f"sent {format_bytes(sent)} of {format_bytes(size)}"
-            shown.advance(sent, size, text if sent < size else f"{text}; the server checks them")
+            shown.advance(sent, size, text if sent < size else f"{text}; the server checks it")
 
         yield on_progress
 
