@@ -34,6 +34,14 @@ class SweptFields:
 
     def number(self, field: str) -> type[int] | type[float] | None:
         """Whether a known field takes integers, other numbers, or no numbers."""
+        return self._numbers[field]
+
+    @cached_property
+    def _numbers(self) -> dict[str, type[int] | type[float] | None]:
+        # Schemas take milliseconds, and a sweep asks for every value that it draws.
+        return {field: self._number(field) for field in self.known}
+
+    def _number(self, field: str) -> type[int] | type[float] | None:
         *groups, member = field.split(".")
         owner = group_at(self.config, tuple(groups))
         assert owner is not None
