@@ -27,6 +27,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _benchmark("service", "a server's callers against calls in this process"),
     _benchmark("open_inference", "64 × 768 by the Open Inference Protocol; a scrape of metrics"),
     _benchmark("litserve", "the same processor behind LitServe, as a peer", short=False),
+    _benchmark("listing", "lists of ten thousand runs and experiments: filtered, in pages"),
+    _benchmark("interrupted", "a sweep killed twenty times against one undisturbed", short=False),
     _benchmark("soak", "runs that are cancelled, hung up on and late: none lost or wrong"),
 )
 

@@ -38,13 +38,28 @@ def energy_flow_server(device: str, *assignments: str) -> Iterator[RunningServer
     Raises:
         RuntimeError: it did not start, or did not end well.
     """
-    with tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder:
-        command = [sys.executable, "-m", "service.cli", "serve", "--port", "0"]
-        command += ["--data-dir", folder, "--device", device]
-        for change in (f"embedding_dim={all_embeddings().shape[1]}", *assignments):
-            command += ["--set", change]
-        with running(command, Path(folder) / "server.log") as server:
-            yield server
+    with (
+        tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder,
+        server_of(Path(folder), device, *assignments) as server,
+    ):
+        yield server
+
+
+@contextmanager
+def server_of(
+    folder: Path, device: str, *assignments: str, kill: bool = False
+) -> Iterator[RunningServer]:
+    """As :func:`energy_flow_server`, with a data directory that stays.
+
+    Args:
+        kill: end it in the middle of what it does, by ``SIGKILL``.
+    """
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0"]
+    command += ["--data-dir", str(folder / "data"), "--device", device]
+    for change in (f"embedding_dim={all_embeddings().shape[1]}", *assignments):
+        command += ["--set", change]
+    with running(command, folder / "server.log", own=not kill) as server:
+        yield server
 
 
 @contextmanager

@@ -1,0 +1,159 @@
+"""Lists of many finished runs and experiments: filtered, and in pages near and far.
+
+One run and one experiment are really carried out; the others are copies of their rows, so that the
+index is as large as if all had been.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from sqlalchemy import insert
+
+from benchmarks.options import Findings, Options
+from benchmarks.server_process import server_of
+from benchmarks.tables import say, show
+from benchmarks.workload import DATA, embeddings
+from service.store.database import Database
+from service.store.tables import ExperimentRow, RunRow, Table
+
+COUNT = 10_000
+TRIALS = 10
+"""Of each experiment in the index that has some."""
+ROUNDS = 40
+LIMIT = 100
+TARGET_MS = 50
+
+
+def measure(options: Options) -> Findings:
+    """Fills an index, serves it, and asks for lists, one after the other."""
+    rounds = options.rounds(ROUNDS)
+    with tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder:
+        with server_of(Path(folder), options.device) as server:
+            _carry_out(server.url)
+        say(f"listing: {COUNT:,} runs and {COUNT:,} experiments")
+        _fill(Path(folder) / "data" / "index.sqlite3")
+        with server_of(Path(folder), options.device) as server:
+            times = _times(server.url, rounds)
+    figures = {path: _summary(of) for path, of in times.items()}
+    show(
+        f"Lists of {LIMIT} among {COUNT:,}",
+        ("request", "p50, ms", "p99, ms", "most, ms"),
+        [(path, told["p50_ms"], told["p99_ms"], told["most_ms"]) for path, told in figures.items()],
+        note=f"{rounds} requests each; at most {TARGET_MS} ms are wanted",
+    )
+    config = {"runs": COUNT, "experiments": COUNT, "limit": LIMIT, "rounds": rounds}
+    return Findings(config, {"target_ms": TARGET_MS, "requests": figures})
+
+
+def _carry_out(url: str) -> None:
+    """One run, one experiment."""
+    with httpx.Client(base_url=url, timeout=300) as client:
+        while client.get("/readyz").status_code != 200:
+            time.sleep(0.1)
+        sent = {"content-type": "application/octet-stream"}
+        put = client.put(
+            "/v1/datasets/sentences?format=safetensors", content=DATA.read_bytes(), headers=sent
+        )
+        put.raise_for_status()
+        run = client.post("/v1/simulate", json={"embeddings": embeddings(4).tolist()})
+        run.raise_for_status()
+        asked = {"name": "one", "dataset": "sentences", "rows": [0, 4]}
+        client.post("/v1/experiments", json=asked).raise_for_status()
+        while client.get("/v1/experiments/one").json()["state"] != "succeeded":
+            time.sleep(0.1)
+
+
+def _fill(index: Path) -> None:
+    """Copies of what is in the index, in every state, until there are as many as wanted."""
+    database = Database(f"sqlite:///{index}")
+    with database.session() as session:
+        run = _columns(session.query(RunRow).filter_by(kind="simulate").one())
+        trial = _columns(session.query(RunRow).filter_by(kind="trial").one())
+        experiment = _columns(session.query(ExperimentRow).one())
+    runs, experiments = [], []
+    for number in range(COUNT - 1):
+        # One in ten has failed, one was cancelled.
+        state = {1: "failed", 2: "cancelled"}.get(number % 10, "succeeded")
+        identity = f"{number:032x}"
+        experiments.append(
+            {**experiment, "experiment_id": identity, "name": f"copy-{number}", "state": state}
+        )
+    for number in range(COUNT - 2):
+        identity, state = f"{number:032x}", experiments[number]["state"]
+        if number % 2:
+            of = {"experiment_id": f"{number // TRIALS:032x}", "trial": number % TRIALS}
+            runs.append({**trial, **of, "run_id": identity, "state": state})
+        else:
+            runs.append({**run, "run_id": identity, "state": state})
+    with database.session() as session:
+        session.execute(insert(ExperimentRow), experiments)
+        session.execute(insert(RunRow), runs)
+    database.close()
+
+
+def _columns(row: Table) -> dict[str, Any]:
+    names = [column.name for column in row.__table__.columns]
+    return {name: getattr(row, name) for name in names if name != "position"} | {
+        "idempotency_key": None
+    }
+
+
+def _times(url: str, rounds: int) -> Mapping[str, list[float]]:
+    """Milliseconds of each request, by what it asks for."""
+    with httpx.Client(base_url=url, timeout=300) as client:
+        while client.get("/readyz").status_code != 200:
+            time.sleep(0.1)
+        trials = f"/v1/experiments/{'0' * 32}/trials"
+        asked = {
+            **_lists("/v1/runs", client, ("state=failed", "kind=trial", "kind=simulate")),
+            "/v1/runs of one experiment": ("/v1/runs", {"experiment": "copy-0"}),
+            "/v1/runs?state=failed&kind=trial": ("/v1/runs", {"state": "failed", "kind": "trial"}),
+            **_lists("/v1/experiments", client, ("state=failed", "state=running")),
+            "one experiment": ("/v1/experiments/copy-5000", {}),
+            "its trials": (trials, {"state": "succeeded"}),
+        }
+        times: dict[str, list[float]] = {name: [] for name in asked}
+        for round_number in range(rounds + 1):
+            for name, (path, query) in asked.items():
+                before = time.perf_counter()
+                answer = client.get(path, params={"limit": LIMIT, **query})
+                milliseconds = (time.perf_counter() - before) * 1e3
+                answer.raise_for_status()
+                if round_number:
+                    times[name].append(milliseconds)
+    return times
+
+
+def _lists(
+    path: str, client: httpx.Client, filters: tuple[str, ...]
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """A list, filtered, and its page in the middle."""
+    first = client.get(path, params={"limit": 1000})
+    first.raise_for_status()
+    cursor: str = first.json()["next_cursor"]
+    for _ in range(4):
+        cursor = client.get(path, params={"limit": 1000, "cursor": cursor}).json()["next_cursor"]
+    lists: dict[str, tuple[str, dict[str, Any]]] = {
+        path: (path, {}),
+        f"{path}, a page in the middle": (path, {"cursor": cursor}),
+    }
+    for one in filters:
+        name, _, value = one.partition("=")
+        lists[f"{path}?{one}"] = (path, {name: value})
+    return lists
+
+
+def _summary(times: list[float]) -> dict[str, float]:
+    return {
+        "p50_ms": round(statistics.median(times), 2),
+        "p99_ms": round(float(np.percentile(times, 99)), 2),
+        "most_ms": round(max(times), 2),
+    }
