@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,15 @@ LIMIT_SECONDS = 1200.0
 def energy_flow(*arguments: str) -> list[str]:
     """The command line that runs ``energy-flow`` with this interpreter."""
     return [sys.executable, "-m", "service.cli", *arguments]
+
+
+def free_port() -> int:
+    """A port that is free, and that no connection gets by chance while no server listens there."""
+    # Below those that systems give to connections.
+    for port in random.sample(range(20_000, 32_000), 1000):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("all ports are taken")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 from service.client import Experiment, ExperimentEvent, FlowClient, FlowClientError
 from tests.client.conftest import put_dataset
 from tests.client.cutting_proxy import cutting_proxy
-from tests.live_server import LIMIT_SECONDS, LiveServer, energy_flow, live_server
+from tests.live_server import LIMIT_SECONDS, LiveServer, energy_flow, free_port, live_server
 
 LONG = {"grid": {"noise_std": [place / 1000 for place in range(100)]}}
 """More trials than are done before somebody reacts."""
@@ -148,15 +146,6 @@ def test_events_are_complete_over_a_cut_connection(
     assert numbers == list(range(numbers[0], numbers[0] + len(events)))
     ended = [event.trial.trial for event in events if event.trial and event.trial.ended]
     assert sorted(ended) == list(range(now.trials.total))
-
-
-def free_port() -> int:
-    """A port that no connection is given by chance while no server listens there."""
-    # Below those that systems give to connections.
-    for port in random.sample(range(20_000, 32_000), 1000):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("all ports are taken")
 
 
 def test_a_watch_outlives_the_server(tmp_path: Path, embeddings: NDArray[np.float32]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,17 @@ import pytest
 from safetensors.numpy import save
 
 from tests.live_server import live_server
-from tests.service.experiments_of import act, ended, look, put_dataset, reached, start, trials
-from tests.service.servers import npy, rows, serving, until
+from tests.service.experiments_of import (
+    act,
+    ended,
+    look,
+    put_dataset,
+    quiet,
+    reached,
+    start,
+    trials,
+)
+from tests.service.servers import LIMIT_SECONDS, npy, rows, serving, until
 
 NPY = {"content-type": "application/x-npy"}
 PAIRS = 48
@@ -57,16 +67,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
         return digest(server.client, "trained")
 
 
-def at_work(client: httpx.Client, step: int) -> dict[str, Any]:
-    """Waits until so many optimiser steps are done."""
-
-    def seen() -> dict[str, Any] | None:
-        (trial,) = trials(client, "trained")
-        assert trial["state"] in ("queued", "running"), trial
-        return trial if trial["samples_done"] >= PAIRS * step / STEPS else None
-
-    found: dict[str, Any] = until(seen)
-    return found
+def at_work(client: httpx.Client, step: int) -> bool:
+    """Whether so many optimiser steps are done."""
+    (trial,) = trials(client, "trained")
+    return bool(trial["samples_done"] >= PAIRS * step / STEPS)
 
 
 def test_its_best_model_is_served(tmp_path: Path) -> None:
@@ -124,14 +128,17 @@ def test_curves_are_those_of_the_training(tmp_path: Path) -> None:
             assert client.get(f"{trial['run_url']}/{what}").status_code == 404
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_a_pause_and_a_restart_change_nothing(tmp_path: Path, undisturbed: str) -> None:
     with serving(tmp_path) as server:
         client = server.client
         put_pairs(client)
-        start(client, name="trained", **TRAINING)
-        at_work(client, 7)
-        assert look(client, "trained")["progress"]["seconds_left"] > 0
-        act(client, "trained", "pause")
+        with server.engine_held() as engine:
+            start(client, name="trained", **TRAINING)
+            engine.go_until(lambda: at_work(client, 7))
+            assert look(client, "trained")["progress"]["seconds_left"] > 0
+            act(client, "trained", "pause")
+        quiet(client, "trained")
         (trial,) = trials(client, "trained")
         assert trial["state"] == "paused"
         assert look(client, "trained")["state"] == "paused"
@@ -145,11 +152,14 @@ def test_a_pause_and_a_restart_change_nothing(tmp_path: Path, undisturbed: str) 
 
 def test_kills_change_nothing(tmp_path: Path, undisturbed: str) -> None:
     for step in (3, 12, 26):
-        with live_server(tmp_path) as server, httpx.Client(base_url=server.url) as client:
+        with (
+            live_server(tmp_path) as server,
+            httpx.Client(base_url=server.url, timeout=LIMIT_SECONDS) as client,
+        ):
             if step == 3:
                 put_pairs(client)
                 start(client, name="trained", **TRAINING)
-            at_work(client, step)
+            until(partial(at_work, client, step))
             server.process.send_signal(signal.SIGKILL)
             server.process.wait()
     with serving(tmp_path / "data") as last:

@@ -9,15 +9,17 @@ import httpx
 import numpy as np
 import safetensors.numpy
 
+from tests.live_server import LIMIT_SECONDS
 from tests.web.runs_for_pages import DIMENSION
-
-WAITING_SECONDS = 120.0
 
 
 def make_dataset(url: str, name: str, rows: int) -> None:
     """A dataset of rows that the pages' model takes."""
     httpx.put(
-        f"{url}/v1/datasets/{name}", params={"format": "npy"}, content=npy_file(rows)
+        f"{url}/v1/datasets/{name}",
+        params={"format": "npy"},
+        content=npy_file(rows),
+        timeout=LIMIT_SECONDS,
     ).raise_for_status()
 
 
@@ -32,7 +34,7 @@ def npy_file(rows: int, dimension: int = DIMENSION) -> bytes:
 def begin_experiment(url: str, name: str, dataset: str, **fields: Any) -> str:
     """An experiment that has been accepted; returns its id."""
     order = {"name": name, "dataset": dataset, **fields}
-    answer = httpx.post(f"{url}/v1/experiments", json=order, timeout=60.0)
+    answer = httpx.post(f"{url}/v1/experiments", json=order, timeout=LIMIT_SECONDS)
     answer.raise_for_status()
     experiment_id: str = answer.json()["experiment_id"]
     return experiment_id
@@ -56,18 +58,23 @@ def follow_to_success(url: str, experiment_id: str) -> None:
     """Waits for the end of an experiment."""
     events = f"{url}/v1/experiments/{experiment_id}/events"
     # The stream ends after the last state.
-    with httpx.stream("GET", events, timeout=WAITING_SECONDS) as stream:
+    with httpx.stream("GET", events, timeout=LIMIT_SECONDS) as stream:
         for _ in stream.iter_lines():
             pass
-    state = httpx.get(f"{url}/v1/experiments/{experiment_id}").json()["state"]
-    assert state == "succeeded", state
+    experiment = httpx.get(f"{url}/v1/experiments/{experiment_id}", timeout=LIMIT_SECONDS).json()
+    assert experiment["state"] == "succeeded", experiment
 
 
 def make_training(url: str, name: str) -> str:
     """A training that has succeeded; returns its experiment's id."""
     pairs = np.random.default_rng(6).normal(size=(2, 40, DIMENSION)).astype(np.float32)
     body = safetensors.numpy.save({"inputs": pairs[0], "targets": pairs[1]})
-    answer = httpx.put(f"{url}/v1/datasets/pairs", params={"format": "safetensors"}, content=body)
+    answer = httpx.put(
+        f"{url}/v1/datasets/pairs",
+        params={"format": "safetensors"},
+        content=body,
+        timeout=LIMIT_SECONDS,
+    )
     answer.raise_for_status()
     training = {
         "losses": {"cosine": {"weight": 1.0}},

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import pyarrow.parquet
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.live_server import LiveServer, live_server
+from tests.live_server import LIMIT_SECONDS, LiveServer, free_port, live_server
 from tests.web.conftest import FLAGS, NewPage
 from tests.web.experiments_for_pages import (
     begin_long_experiment,
@@ -93,7 +92,9 @@ def test_measures_are_plotted_against_swept_fields(
     expect(plot.locator(".plot-mean")).to_have_count(6)
 
     rows = httpx.get(
-        f"{server.url}/v1/experiments/{experiment_id}/results", params={"of": "points"}
+        f"{server.url}/v1/experiments/{experiment_id}/results",
+        params={"of": "points"},
+        timeout=LIMIT_SECONDS,
     ).json()["rows"]
     marks = page.get_by_role("group", name="Sweep points of mean_path_length")
     marks.focus()
@@ -105,7 +106,7 @@ def test_measures_are_plotted_against_swept_fields(
 
     log.uncheck()
     expect(log).not_to_be_checked()
-    assert "log=no" in page.url
+    expect(page).to_have_url(re.compile("log=no"))
     page.get_by_label("against").select_option("projection_age")
     expect(page.get_by_role("img", name=re.compile("by projection_age: 6 "))).to_be_visible()
     page.get_by_label("colour by").select_option("nothing")
@@ -194,22 +195,24 @@ def test_complaints_stand_beside_the_fields(server: LiveServer, new_page: NewPag
 
 def test_a_page_goes_on_after_the_server_was_restarted(new_page: NewPage, tmp_path: Path) -> None:
     page = new_page(expected=GONE)
-    with live_server(tmp_path, FLAGS) as first:
+    port = free_port()
+    with live_server(tmp_path, FLAGS, port=port) as first:
         experiment_id = begin_long_experiment(first.url, "through")
-        port = urlsplit(first.url).port
         page.goto(f"{first.url}/#/experiments/{experiment_id}")
         expect(_state(page, "running")).to_be_visible()
         expect(page.locator(".badge-succeeded").first).to_be_visible()
         first.process.kill()
     unheard = page.get_by_text("The server is not heard at the moment.")
     expect(unheard).to_be_visible()
-    with live_server(tmp_path, (*FLAGS, "--port", str(port))) as second:
+    with live_server(tmp_path, FLAGS, port=port) as second:
         expect(unheard).to_have_count(0)
         done = page.locator(".tally .legend-item").filter(has_text="succeeded").locator("b")
         before = int(done.inner_text())
         expect(done).not_to_have_text(str(before))
         assert int(done.inner_text()) > before
-        httpx.post(f"{second.url}/v1/experiments/through/cancel", timeout=60.0).raise_for_status()
+        httpx.post(
+            f"{second.url}/v1/experiments/through/cancel", timeout=LIMIT_SECONDS
+        ).raise_for_status()
         expect(_state(page, "cancelled")).to_be_visible()
 
 
@@ -219,7 +222,9 @@ def test_results_are_downloaded(
     page.goto(f"{server.url}/#/experiments/{experiment_id}")
     for table in ("trials", "points"):
         answer = httpx.get(
-            f"{server.url}/v1/experiments/{experiment_id}/results", params={"of": table}
+            f"{server.url}/v1/experiments/{experiment_id}/results",
+            params={"of": table},
+            timeout=LIMIT_SECONDS,
         ).json()
         for ending in ("csv", "parquet", "json"):
             with page.expect_download() as download:
@@ -261,7 +266,11 @@ def test_models_are_uploaded_unloaded_and_deleted(
 ) -> None:
     page = new_page()
     page.on("dialog", lambda dialog: dialog.accept())
-    checkpoint = httpx.get(f"{server.url}/v1/models/default", params={"format": "safetensors"})
+    checkpoint = httpx.get(
+        f"{server.url}/v1/models/default",
+        params={"format": "safetensors"},
+        timeout=LIMIT_SECONDS,
+    )
     (tmp_path / "copy.safetensors").write_bytes(checkpoint.content)
     page.goto(f"{server.url}/#/data")
     models = page.locator(".panel").filter(has=page.get_by_role("heading", name="Models"))
