@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ from energy_flow.errors import (
     RunPaused,
 )
 from energy_flow.footprint import footprint
-from energy_flow.pool import FlowState
+from energy_flow.pool import Entrant, FlowState
 from energy_flow.step import Observer
 from tests.energy_flow.listening import OUTPUTS, SECONDS, Heard, check_equal, send
 from tests.energy_flow.small import LIVELY, small_config, untrained
@@ -107,6 +108,57 @@ def test_runs_that_share_a_pool_equal_runs_alone(engine: Engine) -> None:
         check_equal(heard.result(), alone)
         equal += 1
     assert equal >= 30
+    check_empty(engine)
+
+
+@contextmanager
+def held(engine: Engine) -> Iterator[None]:
+    """The engine takes runs and does nothing with them until the block ends."""
+    go_on = threading.Event()
+    engine.call(lambda: go_on.wait(SECONDS))
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+def test_runs_that_enter_together_equal_runs_alone(engine: Engine) -> None:
+    processor = untrained()
+    with held(engine):
+        sent = [
+            send(engine, processor, rows(1 + number % 3, number), options, seed=number)
+            for number, options in enumerate(OPTIONS)
+        ]
+        wrong = send(engine, processor, rows(2)[:, 1:])
+    for number, (heard, options) in enumerate(zip(sent, OPTIONS, strict=True)):
+        embeddings = rows(1 + number % 3, number)
+        alone = processor.simulate(embeddings, options=options, seed=number, outputs=OUTPUTS)
+        check_equal(heard.result(), alone)
+    with pytest.raises(EnergyFlowError, match=r"\(2, 8\) were to come, not \(2, 7\)"):
+        wrong.result()
+    check_empty(engine)
+
+
+class Picky(FlowProcessor):
+    """A model that cannot start runs of one seed."""
+
+    def enter_all(self, state: FlowState, entrants: Sequence[Entrant]) -> FlowState:
+        if any(entrant.seed == 13 for entrant in entrants):
+            raise RuntimeError("not this one")
+        return super().enter_all(state, entrants)
+
+
+def test_a_run_that_cannot_enter_fails_alone(engine: Engine) -> None:
+    processor = Picky(small_config())
+    with held(engine):
+        sent = [send(engine, processor, rows(2), seed=seed) for seed in (12, 13, 14)]
+    for heard, seed in zip(sent, (12, 13, 14), strict=True):
+        if seed == 13:
+            with pytest.raises(EnergyFlowError, match="not this one"):
+                heard.result()
+        else:
+            alone = processor.simulate(rows(2), seed=seed, outputs=OUTPUTS)
+            check_equal(heard.result(), alone)
     check_empty(engine)
 
 
