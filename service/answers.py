@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from energy_flow.engine import Engine
-from energy_flow.trace.records import COLUMN_DTYPES, KINDS
-from service.json_answers import large_to_json, names_fragment
 from service.live_run import LiveRun
 from service.models import Model
 from service.orders import Order
@@ -19,38 +13,11 @@ from service.store.datasets import Dataset
 from service.store.tables import RunRow
 
 
-def simulation_answer(live: LiveRun, order: Order, model: Model, total_ms: float) -> bytes:
-    """The answer to a simulation that succeeded, serialised; may take long."""
-    gathered, summary = live.gathered, live.summary
-    assert gathered is not None
-    records = joined(gathered.records, order.fields.trace.inline)
-    stored = order.fields.store
-    return large_to_json(
-        {
-            "run_id": live.run_id,
-            "model": _model_of(order, model),
-            "seed": order.seed,
-            "outputs": concatenated(gathered.outputs),
-            "trace": {
-                **(summary.trace or {}),
-                "records": {**records, "kind": names_fragment(KINDS, records["kind"])},
-                "inline_truncated": gathered.record_count > len(records["seq"]),
-                "url": f"{run_url(live.run_id)}/trace" if stored else None,
-            },
-            "memory": summary.memory,
-            "metrics": summary.metrics,
-            "timing": {**live.timing(), "total_ms": total_ms},
-            "samples": gathered.samples,
-            "warnings": summary.warnings,
-        }
-    )
-
-
 def estimate_answer(engine: Engine, order: Order, model: Model) -> dict[str, Any]:
     """What a simulation would cost."""
     estimate = engine.estimate(order.config, order.samples)
     return {
-        "model": _model_of(order, model),
+        "model": model_of(order, model),
         "samples": order.samples,
         "flows": estimate.flows,
         "predicted_bytes": estimate.predicted_bytes,
@@ -140,7 +107,8 @@ def model_view(name: str, trained: bool, coord_version: int, digest: str) -> dic
     return {"name": name, "trained": trained, "coord_version": coord_version, "digest": digest}
 
 
-def _model_of(order: Order, model: Model) -> dict[str, Any]:
+def model_of(order: Order, model: Model) -> dict[str, Any]:
+    """The model of a request, in short."""
     return model_view(model.name, model.trained, order.config.coord_version, model.digest)
 
 
@@ -154,18 +122,3 @@ def timestamp(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def concatenated(chunks: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """The outputs of consecutive chunks."""
-    if len(chunks) == 1:
-        return chunks[0]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-
-def joined(parts: list[dict[str, NDArray[Any]]], most: int) -> Mapping[str, NDArray[Any]]:
-    """The first records of consecutive chunks."""
-    return {
-        name: np.concatenate([np.zeros(0, dtype), *(part[name] for part in parts)])[:most]
-        for name, dtype in COLUMN_DTYPES.items()
-    }

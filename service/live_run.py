@@ -16,6 +16,7 @@ from energy_flow.engine import RunListener
 from energy_flow.errors import EnergyFlowError
 from energy_flow.metrics import StepMetrics
 from energy_flow.result import SimulationResult
+from energy_flow.trace.records import COLUMN_DTYPES
 from service.event_log import EventLog
 from service.problems import Problem
 from service.store.tables import RunRow
@@ -72,11 +73,35 @@ class Gathered:
     record_count: int = 0
 
     @property
-    def numbers(self) -> int:
-        """How many numbers an answer with these results has, roughly."""
+    def held_records(self) -> int:
+        """How many trace records there are to come with an answer."""
+        return min(self.record_count, self.inline)
+
+    @property
+    def array_numbers(self) -> int:
+        """How many numbers the outputs and the records have."""
         outputs = sum(array.size for chunk in self.outputs for array in chunk.values())
-        records = min(self.record_count, self.inline)
-        return outputs + 13 * records + 40 * len(self.samples)
+        return outputs + len(COLUMN_DTYPES) * self.held_records
+
+    @property
+    def sample_numbers(self) -> int:
+        """How many numbers there are about the samples, roughly."""
+        return 40 * len(self.samples)
+
+    def joined_outputs(self) -> dict[str, NDArray[Any]]:
+        """The outputs of all chunks."""
+        if len(self.outputs) == 1:
+            return dict(self.outputs[0])
+        return {
+            name: np.concatenate([chunk[name] for chunk in self.outputs])
+            for name in self.outputs[0]
+        }
+
+    def joined_records(self) -> dict[str, NDArray[Any]]:
+        """The records of all chunks, up to ``inline``."""
+        return {
+            name: np.concatenate([part[name] for part in self.records]) for name in COLUMN_DTYPES
+        }
 
     def add(
         self,

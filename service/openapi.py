@@ -10,9 +10,10 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from energy_flow.config import FlowConfig
+from service.drafts import NPY
 from service.experiments.schemas import ExperimentFields
 from service.open_inference import schemas as open_inference
-from service.orders import JSON, NPY
+from service.orders import JSON
 from service.problems import MEDIA_TYPE, TITLES
 from service.schemas import (
     ModelFields,
@@ -21,6 +22,7 @@ from service.schemas import (
     SimulateFields,
     SimulateRequest,
 )
+from service.tensor_bodies import ANSWER, REQUEST, SAFETENSORS
 
 _REF = "#/components/schemas/{model}"
 
@@ -61,7 +63,7 @@ _READ_BY_HAND = (
 
 
 def simulate_body() -> dict[str, Any]:
-    """The body of a request to simulate, as JSON or as ``.npy`` with query parameters."""
+    """The body of a request to simulate: JSON, ``.npy`` with query parameters, ``.safetensors``."""
     return _embeddings_body(SimulateRequest)
 
 
@@ -72,7 +74,15 @@ def run_body() -> dict[str, Any]:
 
 def _embeddings_body(model: type[SimulateFields]) -> dict[str, Any]:
     return {
-        **_body({JSON: _schema(model), NPY: {"schema": {"format": "binary"}}}),
+        **_body(
+            {
+                JSON: _schema(model),
+                NPY: _binary("the embeddings; all else are query parameters"),
+                SAFETENSORS: _binary(
+                    f"the tensor embeddings, and all else as JSON in the tensor {REQUEST}, uint8"
+                ),
+            }
+        ),
         "parameters": [
             {
                 "name": name,
@@ -84,6 +94,15 @@ def _embeddings_body(model: type[SimulateFields]) -> dict[str, Any]:
             for name, schema in _NPY_QUERY.items()
         ],
     }
+
+
+def simulate_content() -> dict[int | str, dict[str, Any]]:
+    """The further form that the answer to a simulation has."""
+    told = (
+        "with Accept: outputs by name, records of the trace as trace_seq, trace_step and so on, "
+        f"and all else as JSON in the tensor {ANSWER}, uint8"
+    )
+    return {200: {"content": {SAFETENSORS: _binary(told)}}}
 
 
 def model_body() -> dict[str, Any]:
@@ -205,6 +224,10 @@ def _embedding(config: FlowConfig) -> list[float]:
 
 def _schema(model: type[SimulateFields | ModelFields | ExperimentFields]) -> dict[str, Any]:
     return {"schema": {"$ref": _REF.format(model=model.__name__)}}
+
+
+def _binary(description: str) -> dict[str, Any]:
+    return {"schema": {"type": "string", "format": "binary", "description": description}}
 
 
 def _body(content: dict[str, Any]) -> dict[str, Any]:

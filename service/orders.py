@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from energy_flow.config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.guard import group_at
-from service.embeddings import PIECE_BYTES, check_numbers, read_npy, read_request
+from service.embeddings import check_numbers
 from service.problems import Problem, invalid
 from service.schemas import RunFields, SimulateFields
 from service.store.dataset_files import DatasetRows
@@ -23,7 +22,6 @@ from service.store.dataset_files import DatasetRows
 Model = TypeVar("Model", bound=BaseModel)
 
 JSON = "application/json"
-NPY = "application/x-npy"
 
 # What is checked without a thread of its own, which takes longer to come round than these some
 # 0.2 ms; each row may have a key to look at.
@@ -32,10 +30,6 @@ MOST_ROWS = 2**11
 
 # Keys are one word of the counter of the random numbers.
 MAX_SAMPLE_KEY = 2**32 - 1
-
-_QUERY_TEXTS = frozenset({"model"})
-_QUERY_LISTS = frozenset({"outputs"})
-_QUERY_NUMBER_LISTS = frozenset({"sample_keys"})
 
 
 @dataclass(frozen=True)
@@ -101,31 +95,6 @@ class Order:
         return None if isinstance(self.embeddings, DatasetRows) else self.embeddings
 
 
-async def read_draft(
-    body: bytes,
-    media_type: str,
-    query: Mapping[str, list[str]],
-    kind: type[SimulateFields] = SimulateFields,
-) -> Draft:
-    """Reads a body and the query beside it; large JSON in a thread.
-
-    Args:
-        kind: of the request.
-
-    Raises:
-        Problem: 400 or 415.
-    """
-    if media_type == NPY:
-        # Its numbers are there; only its header is read.
-        return _draft_of_npy(body, query, kind)
-    if media_type != JSON:
-        said = f"Content-Type is {media_type or 'missing'}; known are {JSON}, {NPY}"
-        raise Problem(415, said, headers={"Accept-Post": f"{JSON}, {NPY}"})
-    if len(body) <= PIECE_BYTES:
-        return _draft_of_json(body, query, kind)
-    return await asyncio.to_thread(_draft_of_json, body, query, kind)
-
-
 async def check_draft(
     draft: Draft, config: FlowConfig, max_samples: int, dataset: DatasetRows | None = None
 ) -> Order:
@@ -153,80 +122,6 @@ def model_named(draft: Draft) -> str | None:
 def dataset_named(request: Draft | Order) -> str | None:
     """The dataset that the embeddings are taken from, if they are."""
     return request.fields.dataset if isinstance(request.fields, RunFields) else None
-
-
-def _draft_of_json(
-    body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]
-) -> Draft:
-    document, numbers, faults = read_request(body)
-    faults += [_unknown_query(name, texts) for name, texts in query.items()]
-    return _draft(document, numbers, faults, kind)
-
-
-def _draft_of_npy(body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]) -> Draft:
-    numbers = read_npy(body)
-    known = {*SimulateFields.model_fields, "sample_keys"}
-    document: dict[str, Any] = {}
-    faults: list[Fault] = []
-    for name, texts in query.items():
-        if name not in known:
-            faults.append(_unknown_query(name, texts))
-        elif len(texts) > 1 and name not in _QUERY_LISTS | _QUERY_NUMBER_LISTS:
-            faults.append(Fault((name,), "may be given once", texts))
-        else:
-            document[name] = _value_of_query(name, texts)
-    return _draft(document, numbers, faults, kind)
-
-
-def _value_of_query(name: str, texts: list[str]) -> Any:
-    """A query parameter as the JSON value that it stands for; a text where it is none."""
-    if name in _QUERY_TEXTS:
-        return texts[0]
-    parts = [part for text in texts for part in text.split(",") if part]
-    if name in _QUERY_LISTS:
-        return parts
-    if name in _QUERY_NUMBER_LISTS:
-        return [_json_or_text(part) for part in parts]
-    return _json_or_text(texts[0])
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
-
-
-def _draft(
-    document: dict[str, Any],
-    numbers: NDArray[Any] | None,
-    faults: list[Fault],
-    kind: type[SimulateFields],
-) -> Draft:
-    sample_keys = document.pop("sample_keys", None)
-    # A member that says null is one that says nothing.
-    given = {name: value for name, value in document.items() if value is not None}
-    fields, field_faults = validate(kind, given)
-    has_numbers = numbers is not None or any(fault.loc[0] == "embeddings" for fault in faults)
-    faults += _source_faults(given, fields, has_numbers=has_numbers)
-    return Draft(fields, numbers, sample_keys, (*field_faults, *faults))
-
-
-def _source_faults(
-    given: Mapping[str, Any], fields: SimulateFields, *, has_numbers: bool
-) -> list[Fault]:
-    """What is wrong with where the embeddings come from."""
-    if not isinstance(fields, RunFields) or "dataset" not in given:
-        faults = [] if has_numbers else [Fault(("embeddings",), "is required", None)]
-        if isinstance(fields, RunFields) and "rows" in given:
-            faults.append(
-                Fault(("rows",), "are those of a dataset, and none is named", fields.rows)
-            )
-        return faults
-    if has_numbers:
-        said = "is given together with embeddings; give one or the other"
-        return [Fault(("dataset",), said, given["dataset"])]
-    return []
 
 
 def _check(
@@ -371,7 +266,3 @@ def _fault(entry: Mapping[str, Any], kind: type[BaseModel]) -> Fault:
     if entry["type"] == "missing":
         return Fault(loc, "is required", None)
     return Fault(loc, str(entry["msg"]), entry["input"])
-
-
-def _unknown_query(name: str, texts: list[str]) -> Fault:
-    return Fault((name,), "is not a query parameter here", texts[0])

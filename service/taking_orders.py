@@ -9,9 +9,10 @@ from fastapi import Request
 from energy_flow.config import FlowConfig
 from energy_flow.engine import Engine
 from service.dependencies import media_type, query_lists
+from service.drafts import read_draft
 from service.lifecycle import Service
 from service.models import Model
-from service.orders import Order, check_draft, dataset_named, model_named, read_draft
+from service.orders import Order, check_draft, dataset_named, model_named
 from service.problems import Problem, invalid
 from service.schemas import SimulateFields
 

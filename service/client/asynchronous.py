@@ -34,8 +34,8 @@ from service.client.results import (
     memory_from_json,
     model_from_json,
     object_from_json,
+    read_simulation,
     run_from_json,
-    simulation_from_json,
 )
 from service.client.trace import TraceRecords, records_from_ndjson
 
@@ -145,7 +145,7 @@ class AsyncFlowClient:
             store=store,
             timeout_ms=timeout_ms,
         )
-        return await self._connection.ask(request, json_as(simulation_from_json))
+        return await self._connection.ask(request, read_simulation)
 
     async def dry_run(
         self,

@@ -7,20 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 from uuid import uuid4
 
 import numpy as np
 import orjson
 from numpy.typing import ArrayLike, NDArray
 
+from service.client import tensors
 from service.client.errors import UnexpectedAnswer
 from service.client.exchange import FileBody, Reply, Request
 
-# Above this, rows travel as the bytes they are; JSON would be several times as long.
-NPY_FROM_BYTES = 64 * 1024
-# Servers and proxies refuse long addresses; what does not fit goes as JSON.
-LONGEST_QUERY = 4096
+JSON = "application/json"
+SIMULATE = "/v1/simulate"
 # Members of a range of values, which tell it from a group of fields.
 RANGE = frozenset({"low", "high", "log"})
 
@@ -58,11 +57,11 @@ def simulate(
     model: str | None = None,
     store: bool | None = None,
     timeout_ms: int | None = None,
-    path: str = "/v1/simulate",
+    path: str = SIMULATE,
     dry_run: bool = False,
     idempotency_key: str | None = None,
 ) -> Request:
-    """A request for a simulation: a ``.npy`` body where that pays and fits, else JSON.
+    """A request for a simulation, whose numbers travel as the bytes they are.
 
     Raises:
         ValueError: the embeddings are not rows of numbers.
@@ -79,29 +78,22 @@ def simulate(
         timeout_ms=timeout_ms,
     )
     query: tuple[tuple[str, str], ...] = (("dry_run", "true"),) if dry_run else ()
-    headers = {"accept": "application/json"}
+    # Only the results of a simulation are arrays.
+    accept = JSON if dry_run or path != SIMULATE else f"{tensors.MEDIA_TYPE}, {JSON};q=0.5"
+    headers = {"accept": accept, "content-type": tensors.MEDIA_TYPE}
     if idempotency_key is not None:
         headers["idempotency-key"] = idempotency_key
-    as_query = tuple((name, _query_value(value)) for name, value in fields.items())
-    # JSON has no NaN; sent as they are, the server can say which number it is.
-    as_bytes = rows.nbytes >= NPY_FROM_BYTES or not np.isfinite(rows).all()
-    if as_bytes and len(urlencode(as_query)) <= LONGEST_QUERY:
-        headers["content-type"] = "application/x-npy"
-        query, body = query + as_query, npy(rows)
-    else:
-        headers["content-type"] = "application/json"
-        body = orjson.dumps({"embeddings": rows, **fields}, option=orjson.OPT_SERIALIZE_NUMPY)
     return Request(
         "POST",
         path,
         query=query,
         headers=headers,
-        body=body,
+        body=tensors.request_body(rows, fields),
         repeatable=dry_run or idempotency_key is not None,
     )
 
 
-def get(path: str, accept: str = "application/json", **query: Any) -> Request:
+def get(path: str, accept: str = JSON, **query: Any) -> Request:
     """A request to read something; ``None`` values are left out of the query."""
     pairs = tuple((name, _query_value(value)) for name, value in query.items() if value is not None)
     return Request("GET", path, query=pairs, headers={"accept": accept}, repeatable=True)
@@ -115,7 +107,7 @@ def post(path: str, fields: Mapping[str, Any] | None = None) -> Request:
         {name: value for name, value in fields.items() if value is not None},
         option=orjson.OPT_SERIALIZE_NUMPY,
     )
-    return Request("POST", path, headers={"content-type": "application/json"}, body=body)
+    return Request("POST", path, headers={"content-type": JSON}, body=body)
 
 
 def delete(path: str) -> Request:

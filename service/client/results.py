@@ -12,10 +12,11 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 import numpy as np
 from numpy.typing import NDArray
 
+from service.client import tensors
 from service.client.errors import ProblemError, UnexpectedAnswer
 from service.client.events import ENDED_STATES
-from service.client.exchange import problem_from_json
-from service.client.trace import Trace, columns_from_json
+from service.client.exchange import Reply, problem_from_json, read_json
+from service.client.trace import Trace, columns_of
 
 T = TypeVar("T")
 
@@ -263,12 +264,14 @@ class Model:
     data: Mapping[str, Any] = field(repr=False)
 
 
-def simulation_from_json(data: Any) -> Simulation:
-    """The typed form of what ``POST /v1/simulate`` answers.
+def read_simulation(reply: Reply) -> Simulation:
+    """The typed form of what ``POST /v1/simulate`` answers, as tensors or as JSON.
 
     Raises:
         UnexpectedAnswer: something is missing or of another kind.
     """
+    as_tensors = reply.headers.get("content-type", "").startswith(tensors.MEDIA_TYPE)
+    data = tensors.read_answer(reply.body) if as_tensors else read_json(reply)
     data = mapping(data, "the answer")
     trace = mapping(data.get("trace") or {}, "trace")
     fields = {
@@ -278,7 +281,7 @@ def simulation_from_json(data: Any) -> Simulation:
             for name, values in mapping(data.get("outputs") or {}, "outputs").items()
         },
         "trace": Trace(
-            columns_from_json(trace.get("records") or {}),
+            columns_of(trace.get("records") or {}),
             totals=trace.get("totals") or {},
             recorded=trace.get("recorded") or {},
             dropped=trace.get("dropped") or {},

@@ -84,8 +84,8 @@ class Trace(TraceRecords):
     url: str | None = None
 
 
-def columns_from_json(records: Mapping[str, Sequence[Any]]) -> dict[str, NDArray[Any]]:
-    """Arrays from columns of JSON values.
+def columns_of(records: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Arrays from columns of JSON values, or columns that are arrays already.
 
     Raises:
         UnexpectedAnswer: a column is missing, or holds what it cannot hold.
@@ -119,8 +119,10 @@ def records_from_ndjson(reply: Reply) -> TraceRecords:
         columns = {name: [row[name] for row in rows] for name in COLUMN_DTYPES}
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise UnexpectedAnswer(f"a line of the trace is not a record: {error}") from None
-    return TraceRecords(columns_from_json(columns))
+    return TraceRecords(columns_of(columns))
 
 
-def _kind_codes(kinds: Sequence[Any]) -> list[int]:
+def _kind_codes(kinds: Sequence[Any] | NDArray[Any]) -> Sequence[int] | NDArray[Any]:
+    if isinstance(kinds, np.ndarray):
+        return kinds
     return [KINDS.index(kind) if isinstance(kind, str) else int(kind) for kind in kinds]

@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 from numpy.typing import NDArray
 
-from service.answers import concatenated, joined
 from service.json_answers import array_pieces, to_json
 from service.live_run import LiveRun
 from service.open_inference.compression import compressed
 from service.open_inference.inference import VERSION
 from service.open_inference.request import HEADER_LENGTH, Inference
-from service.open_inference.tensors import TRACE_PREFIX, datatype_of, to_wire
+from service.open_inference.tensors import datatype_of, to_wire
 from service.orders import JSON, Order
+from service.tensor_bodies import TRACE_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def inference_answer(
     live: LiveRun, order: Order, inference: Inference, model: str, encoding: str | None
 ) -> InferenceAnswer:
     """The answer to an inference that succeeded; may take long."""
-    arrays = _arrays(live, order, [name for name, _ in inference.outputs])
+    arrays = _arrays(live, [name for name, _ in inference.outputs])
     tensors: list[dict[str, Any]] = []
     tail: list[memoryview] = []
     for name, binary in inference.outputs:
@@ -64,11 +64,11 @@ def inference_answer(
     return InferenceAnswer(body, headers)
 
 
-def _arrays(live: LiveRun, order: Order, names: list[str]) -> dict[str, NDArray[Any]]:
+def _arrays(live: LiveRun, names: list[str]) -> dict[str, NDArray[Any]]:
     assert live.gathered is not None
-    arrays = dict(concatenated(live.gathered.outputs))
+    arrays = live.gathered.joined_outputs()
     if any(name.startswith(TRACE_PREFIX) for name in names):
-        records = joined(live.gathered.records, order.fields.trace.inline)
+        records = live.gathered.joined_records()
         arrays |= {TRACE_PREFIX + name: column for name, column in records.items()}
     return arrays
 
@@ -92,7 +92,7 @@ def _parameters(live: LiveRun, order: Order) -> dict[str, Any]:
         "metrics": to_json(summary.metrics).decode(),
         "trace": to_json(summary.trace).decode(),
         "trace_truncated": live.gathered is not None
-        and live.gathered.record_count > order.fields.trace.inline > 0,
+        and live.gathered.record_count > live.gathered.inline > 0,
         "warnings": to_json(summary.warnings).decode(),
     }
     # What cannot be known here, such as a device's peak on a CPU, is left out.

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from energy_flow.config import FlowConfig
 from energy_flow.trace.records import COLUMN_DTYPES
+from service.tensor_bodies import TRACE_PREFIX
 
 EMBEDDINGS: Final = "embeddings"
-TRACE_PREFIX: Final = "trace_"
 
 INPUT_DATATYPES: Final = ("FP32", "FP16", "BF16", "FP64")
 BINARY_ONLY: Final = frozenset({"FP16", "BF16"})

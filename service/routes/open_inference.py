@@ -90,7 +90,7 @@ async def infer(
         encoding = chosen_encoding(accept_encoding)
         arguments = (live, order, inference, served_name(model), encoding)
         try:
-            if live.gathered.numbers <= PIECE_NUMBERS and encoding is None:
+            if live.gathered.array_numbers <= PIECE_NUMBERS and encoding is None:
                 answer = inference_answer(*arguments)
             else:
                 answer = await asyncio.to_thread(inference_answer, *arguments)

@@ -10,11 +10,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from service.answers import estimate_answer, simulation_answer
+from service.answers import estimate_answer
 from service.dependencies import ServiceDep, client_gone, read_body
-from service.json_answers import PIECE_NUMBERS, JsonAnswer
-from service.openapi import REFUSALS, simulate_body
+from service.json_answers import JsonAnswer
+from service.openapi import REFUSALS, simulate_body, simulate_content
 from service.schemas import EstimateAnswer, SimulateAnswer
+from service.simulation_answer import chosen_form
 from service.taking_orders import check_answer_size, check_room, take_order
 
 router = APIRouter(prefix="/v1", tags=["simulate"])
@@ -23,7 +24,7 @@ router = APIRouter(prefix="/v1", tags=["simulate"])
 @router.post(
     "/simulate",
     response_model=SimulateAnswer | EstimateAnswer,
-    responses=REFUSALS,
+    responses={**REFUSALS, **simulate_content()},
     openapi_extra=simulate_body(),
 )
 async def simulate(
@@ -33,7 +34,7 @@ async def simulate(
         bool, Query(description="check everything and tell the cost; run nothing")
     ] = False,
 ) -> Response:
-    """Runs now and answers with everything.
+    """Runs now and answers with everything, as JSON or, by ``Accept``, as ``.safetensors``.
 
     A client that hangs up ends its run within a step.
     """
@@ -45,14 +46,16 @@ async def simulate(
     if dry_run:
         check_room(service.engine, order)
         return JsonAnswer(estimate_answer(service.engine, order, model))
+    form = chosen_form(request.headers.get("accept", ""))
     live = await service.runs.simulate(order, model, partial(client_gone, request))
     request.state.run_id = live.run_id
     total_ms = (time.perf_counter() - received) * 1e3
     assert live.gathered is not None
     try:
-        if live.gathered.numbers <= PIECE_NUMBERS:
-            return JsonAnswer(simulation_answer(live, order, model, total_ms))
-        answer = await asyncio.to_thread(simulation_answer, live, order, model, total_ms)
-        return JsonAnswer(answer)
+        if form.is_quick(live.gathered):
+            answer = form.serialise(live, order, model, total_ms)
+        else:
+            answer = await asyncio.to_thread(form.serialise, live, order, model, total_ms)
     finally:
         live.release()
+    return Response(answer, media_type=form.media_type)

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -74,10 +76,10 @@ def test_trace_columns_are_arrays_and_a_data_frame(
     assert {str(kind): int(counts[kind]) for kind in counts.index} == trace.totals
 
 
-def test_json_and_npy_bodies_give_the_same(
-    client: FlowClient, embeddings: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_answers_in_json_is_understood(
+    server: LiveServer, client: FlowClient, embeddings: NDArray[np.float32]
 ) -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "options": {"noise_std": 0.2, "spawn": {"max_children": 2}},
         "seed": 11,
         "sample_keys": [5, 4, 3, 2, 1, 0],
@@ -86,12 +88,24 @@ def test_json_and_npy_bodies_give_the_same(
         "model": "default",
         "timeout_ms": 60_000,
     }
-    as_json = client.simulate(embeddings, **fields)  # type: ignore[arg-type]
-    monkeypatch.setattr("service.client.calls.NPY_FROM_BYTES", 0)
-    as_npy = client.simulate(embeddings, **fields)  # type: ignore[arg-type]
-    assert_same(as_json, as_npy)
-    assert as_npy.samples == as_json.samples
-    assert [sample["sample_key"] for sample in as_npy.samples] == [5, 4, 3, 2, 1, 0]
+
+    class InJson(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            request.headers["accept"] = "application/json"
+            return super().handle_request(request)
+
+    as_tensors = client.simulate(embeddings, **fields)
+    with FlowClient(server.url, transport=InJson()) as other:
+        as_json = other.simulate(embeddings, **fields)
+    assert_same(as_json, as_tensors)
+    assert len(as_tensors.trace) > 0
+    assert as_tensors.samples == as_json.samples
+    assert [sample["sample_key"] for sample in as_tensors.samples] == [5, 4, 3, 2, 1, 0]
+    assert as_tensors.data.keys() == as_json.data.keys()
+    assert as_tensors.data["trace"].keys() == as_json.data["trace"].keys()
+    assert as_tensors.memory.predicted_bytes == as_json.memory.predicted_bytes
+    # Results are the caller's own.
+    as_tensors.surface[:] = 0
 
 
 def test_parts_with_their_keys_equal_the_whole(

@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
 
 from service.client import (
     NO_RETRY,
@@ -50,39 +52,63 @@ def run_document(state: str = "running", **members: Any) -> dict[str, Any]:
 ESTIMATE = {"flows": 16, "predicted_bytes": 1, "flow_steps_bound": 64, "queue_wait_ms": None}
 
 
-def test_small_batches_travel_as_json() -> None:
-    server = Recorder(httpx.Response(200, json=ESTIMATE))
+def sent(request: httpx.Request) -> tuple[NDArray[Any], Any]:
+    """The embeddings and the other members of a request."""
+    assert request.headers["content-type"] == "application/octet-stream"
+    tensors = load(request.content)
+    assert set(tensors) == {"embeddings", "request"}
+    return tensors["embeddings"], json.loads(tensors["request"].tobytes())
+
+
+def test_batches_travel_as_the_bytes_they_are() -> None:
+    rows = np.random.default_rng(0).normal(size=(64, 384)).astype(np.float16)
+    server = Recorder(*(httpx.Response(200, json=ESTIMATE) for _ in range(2)))
     with client_for(server) as client:
-        estimate = client.dry_run([[0.5, 0.25]], options={"noise_std": 0.1})
-    request = server.requests[0]
-    assert request.headers["content-type"] == "application/json"
-    assert json.loads(request.content) == {
-        "embeddings": [[0.5, 0.25]],
-        "options": {"noise_std": 0.1},
-    }
-    assert request.url.params["dry_run"] == "true"
+        estimate = client.dry_run(rows, outputs=["surface", "hits"])
+        client.dry_run([[0.5, 0.25]], options={"noise_std": 0.1})
+    first, second = server.requests
+    embeddings, members = sent(first)
+    assert embeddings.dtype == np.float32
+    np.testing.assert_array_equal(embeddings, rows)
+    assert members == {"outputs": ["surface", "hits"]}
+    assert len(first.content) < rows.size * 4 + 512
+    assert dict(first.url.params) == {"dry_run": "true"}
+    embeddings, members = sent(second)
+    assert embeddings.dtype == np.float64
+    assert embeddings.tolist() == [[0.5, 0.25]]
+    assert members == {"options": {"noise_std": 0.1}}
     assert estimate.flows == 16
     assert estimate.queue_wait_ms is None
 
 
-def test_big_batches_travel_as_the_bytes_they_are() -> None:
-    rows = np.random.default_rng(0).normal(size=(64, 384)).astype(np.float16)
-    server = Recorder(httpx.Response(200, json=ESTIMATE))
-    with client_for(server) as client:
-        client.dry_run(rows, outputs=["surface", "hits"])
-    request = server.requests[0]
-    assert request.headers["content-type"] == "application/x-npy"
-    assert request.content[:6] == b"\x93NUMPY"
-    assert len(request.content) < rows.size * 4 + 256
-
-
-def test_sample_keys_too_long_for_an_address_send_a_big_batch_as_json() -> None:
+def test_sample_keys_do_not_lengthen_the_address() -> None:
     rows = np.zeros((2000, 16), dtype=np.float32)
     server = Recorder(problem(404))
     with client_for(server) as client, pytest.raises(NotFound):
         client.simulate(rows, sample_keys=range(10**9, 10**9 + 2000))
-    assert server.requests[0].headers["content-type"] == "application/json"
+    assert sent(server.requests[0])[1]["sample_keys"][-1] == 10**9 + 1999
     assert len(str(server.requests[0].url)) < 100
+
+
+def test_answers_that_are_not_such_tensors_are_told_as_such() -> None:
+    headers = {"content-type": "application/octet-stream"}
+    said = np.frombuffer(b"[]", dtype=np.uint8)
+    server = Recorder(
+        *(
+            httpx.Response(200, content=body, headers=headers)
+            for body in (
+                b"",
+                b"rubbish",
+                save({"surface": np.zeros((1, 2, 2), dtype=np.float32)}),
+                save({"answer": said}),
+                save({"answer": said[:1]}),
+            )
+        )
+    )
+    with client_for(server) as client:
+        for _ in range(5):
+            with pytest.raises(UnexpectedAnswer):
+                client.simulate([[0.0]])
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 from energy_flow import FlowConfig, FlowProcessor
 from energy_flow.config import parse_assignments
 from energy_flow.trace.records import COLUMN_DTYPES, KINDS
-from service.orders import read_draft
+from service.drafts import read_draft
 from tests.service.servers import (
     DIMENSION,
     TINY,
