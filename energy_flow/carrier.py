@@ -53,21 +53,11 @@ class Tape:
     """What the forward pass of a block leaves for its backward pass.
 
     Attributes:
-        layers: of each GRU layer the gates, the recurrent part of the candidate (none for a zero
-            state), and the candidate.
-        heads: the first layer of the heads before its activation.
+        tensors: of each GRU layer the gates, the recurrent part of the candidate (not for a zero
+            state) and the candidate; then the first layer of the heads before its activation.
     """
 
-    layers: list[tuple[Tensor, Tensor | None, Tensor]] = field(default_factory=list)
-    heads: Tensor | None = None
-
-    def first(self, rows: int) -> Tape:
-        """That of the first rows of the block."""
-        layers = [
-            (gates[:rows], None if recurrent is None else recurrent[:rows], candidate[:rows])
-            for gates, recurrent, candidate in self.layers
-        ]
-        return Tape(layers, None if self.heads is None else self.heads[:rows])
+    tensors: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +128,7 @@ class PackedGRULayer:
             r, z = gates[:, :size], gates[:, size : 2 * size]
             n = _tanh_(xn.addcmul_(r, self.w_hn[WIDTH - 1, :size]))
             if tape is not None:
-                tape.layers.append((gates, None, n))
+                tape.tensors += (gates, n)
             return torch.addcmul(n, z, n, value=-1, out=out_NH)
         block = self.joined(x_NX, hidden_RH, source_N)
         gates = torch.mm(block, self.w_rz).sigmoid_()
@@ -147,7 +137,7 @@ class PackedGRULayer:
         hn = torch.mm(block[:, width - WIDTH :], self.w_hn)[:, :size]
         n = _tanh_(xn.addcmul_(r, hn))
         if tape is not None:
-            tape.layers.append((gates, hn, n))
+            tape.tensors += (gates, hn, n)
         return torch.lerp(n, block[:, width : width + size], z, out=out_NH)
 
     def with_constants(self, x_NX: Tensor) -> Tensor:
@@ -202,7 +192,7 @@ class PackedCarrier:
             states.append(x_NX)
         before = self.heads_in.padded(x_NX.to(self.heads_in.weight.dtype))
         if tape is not None:
-            tape.heads = before
+            tape.tensors.append(before)
         heads = self.heads_out.padded(gelu(before))
         energy = torch.tanh(heads[:, 0].contiguous())
         return Proposal(tuple(states), energy, heads[:, 1:4])

@@ -63,19 +63,20 @@ class _Propose(torch.autograd.Function):
         hidden = Hidden(others[: call.stored], call.source)
         tapes: list[Tape] | None = [] if call.networks.keeps_tapes else None
         made = call.networks.propose(position, energy, hidden, call.plan, tapes)
-        ctx.call, ctx.tapes = call, tapes
+        ctx.call = call
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(position, energy, made.energy, *hidden.rows, *made.rows)
+        taped = [tensor for tape in tapes or () for tensor in tape.tensors]
+        ctx.save_for_backward(position, energy, made.energy, *hidden.rows, *made.rows, *taped)
         return (made.energy, made.raw, *made.rows)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        position, energy, new_energy, *rows = ctx.saved_tensors
-        stored = ctx.call.stored
-        work = _Backward(ctx.call, position, energy, new_energy, rows[:stored], rows[stored:])
-        work.through(ctx.tapes, grads)
-        ctx.tapes = None
+        position, energy, new_energy, *rest = ctx.saved_tensors
+        stored, layers = ctx.call.stored, len(ctx.call.networks.carrier.layers)
+        before, after = rest[:stored], rest[stored : stored + layers]
+        work = _Backward(ctx.call, position, energy, new_energy, before, after)
+        work.through(rest[stored + layers :], grads)
         return (None, *work.flows(), *work.stored, *work.sums)
 
 
@@ -116,19 +117,21 @@ class _Backward:
             self._perceived = neuron(self._leaves[0], self._leaves[1])
         self._perceived_grad = torch.empty_like(self._perceived)
 
-    def through(self, tapes: Sequence[Tape] | None, grads: Sequence[Tensor | None]) -> None:
+    def through(self, taped: Sequence[Tensor], grads: Sequence[Tensor | None]) -> None:
         """Goes through all blocks.
 
         Args:
-            tapes: of the forward pass; without them, blocks are computed again one by one.
+            taped: the tapes of all blocks, one after the other; without them, blocks are computed
+                again one by one.
             grads: of the new energies, the raw displacements and the new hidden states.
         """
-        flows = self._energy.shape[0]
-        for number, block in enumerate(
-            self._call.networks.blocks(flows, self._call.source.shape[0], self._call.plan)
-        ):
-            tape = self._recorded(block) if tapes is None else tapes[number]
-            self._through_block(slice(block.start, block.end), tape.first(block.rows), grads)
+        networks, left = self._call.networks, list(taped)
+        stepped = self._call.source.shape[0]
+        for block in networks.blocks(self._energy.shape[0], stepped, self._call.plan):
+            kept = (2 if block.fresh else 3) * len(networks.carrier.layers) + 1
+            of_block, left = left[:kept], left[kept:]
+            tensors = of_block or self._recorded(block).tensors
+            self._through_block(block, [tensor[: block.rows] for tensor in tensors], grads)
 
     def flows(self) -> tuple[Tensor, Tensor]:
         """Gradients of positions and energies, and with them those of the neuron's weights."""
@@ -145,12 +148,15 @@ class _Backward:
         self._call.networks.propose_block(self._position, self._energy, hidden, block, tape=tape)
         return tape
 
-    def _through_block(self, rows: slice, tape: Tape, grads: Sequence[Tensor | None]) -> None:
+    def _through_block(
+        self, block: FlowBlock, tape: list[Tensor], grads: Sequence[Tensor | None]
+    ) -> None:
+        rows = slice(block.start, block.end)
         energy_grad, raw_grad, *hidden_grads = (
             None if grad is None else grad[rows] for grad in grads
         )
         carrier, sums = self._call.networks.carrier, self._carrier_sums
-        grad_NH = self._through_heads(tape, rows, energy_grad, raw_grad)
+        grad_NH = self._through_heads(tape.pop(), rows, energy_grad, raw_grad)
         for number in reversed(range(len(carrier.layers))):
             layer, total = carrier.layers[number], sums.layers[number]
             hidden_grad = hidden_grads[number]
@@ -158,24 +164,28 @@ class _Backward:
             if hidden_grad is not None:
                 grad_NH = grad_NH + hidden_grad
             x = self._after[number - 1][rows] if number else self._perceived.detach()[rows]
-            gates, recurrent, candidate = tape.layers[number]
-            if recurrent is None:
+            if block.fresh:
+                candidate, gates = tape.pop(), tape.pop()
                 grad_NH = _through_zero_state(layer, total, x, gates, candidate, grad_NH)
             else:
                 source = self._call.source[rows]
                 joined = layer.joined(x, self._before[number], source)
+                candidate, recurrent, gates = tape.pop(), tape.pop(), tape.pop()
                 kept = _Kept(joined, gates, recurrent, candidate)
                 grad_NH, state_grad = _through_layer(layer, total, kept, grad_NH)
                 self.stored[number].index_add_(0, source, state_grad)
         self._perceived_grad[rows] = grad_NH
 
     def _through_heads(
-        self, tape: Tape, rows: slice, energy_grad: Tensor | None, raw_grad: Tensor | None
+        self, before: Tensor, rows: slice, energy_grad: Tensor | None, raw_grad: Tensor | None
     ) -> Tensor:
-        """The gradient of the last layer's state [N, H]."""
+        """The gradient of the last layer's state [N, H].
+
+        Args:
+            before: the first layer of the heads before its activation.
+        """
         carrier, sums = self._call.networks.carrier, self._carrier_sums
-        assert tape.heads is not None
-        e, before = self._new_energy[rows], tape.heads
+        e = self._new_energy[rows]
         out_grad = before.new_zeros((e.shape[0], carrier.heads_out.weight.shape[1]))
         if energy_grad is not None:
             out_grad[:, 0] = energy_grad * (1.0 - e * e)

@@ -68,7 +68,15 @@ def backward(
     processor.train()
     for part in np.split(np.arange(len(rows)), config.batch.accumulation):
         pairs = train.take(rows[part])
-        run = unroll(processor, pairs.inputs, options, seed, pairs.rows.tolist(), sums)
+        run = unroll(
+            processor,
+            pairs.inputs,
+            config.back_propagation,
+            options=options,
+            seed=seed,
+            sample_keys=pairs.rows.tolist(),
+            observe=sums,
+        )
         place = torch.tensor(part, device=device)
         terms = losses.terms(
             config.losses,
