@@ -24,6 +24,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _benchmark("batch", "one batch of 64 against eight of 8"),
     _benchmark("growth", "time against lattice side, hidden size, batch and depth"),
     _benchmark("memory", "peak memory of a full pool against prediction; a long run's memory"),
+    _benchmark("train", "a training step against a forward pass; its peak memory"),
     _benchmark("service", "a server's callers against calls in this process"),
     _benchmark("forms", "a simulation by the client, its arrays as bytes, against JSON"),
     _benchmark("open_inference", "64 × 768 by the Open Inference Protocol; a scrape of metrics"),

@@ -39,16 +39,23 @@ def model_of(config: TrainConfig, width: int, device: str = "cpu") -> FlowProces
 
 
 def from_files(
-    config: TrainConfig, folder: str | Path, *, resume: bool = False, device: str = "cpu"
+    config: TrainConfig,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    memory_limit_bytes: int | None = None,
 ) -> Trainer:
     """A trainer on the files that a config names, which keeps its work in a folder.
 
     Args:
         folder: where a new training is kept, or the last snapshot of this one is.
         resume: go on from there; a training that has none starts from the beginning.
+        memory_limit_bytes: what it may need by prediction; no limit if none.
 
     Raises:
-        ConfigError: no file to train on is named, or the folder holds a training already.
+        ConfigError: no file to train on is named, the folder holds a training already, or it may
+            not fit into memory.
         DataError, CheckpointError, OSError: what is wrong with the files.
     """
     store = TrainingFolder(folder)
@@ -59,12 +66,14 @@ def from_files(
     pairs = Pairs.read(config.data.train, config.data.rows)
     val = None if config.data.val is None else Pairs.read(config.data.val)
     snapshot = store.latest(device) if resume and store.has_snapshot() else None
-    store.rewind(0 if snapshot is None else snapshot.state["step"])
-    return Trainer(
+    trainer = Trainer(
         config,
         model_of(config, pairs.width, device) if snapshot is None else snapshot.processor,
         pairs,
         val=val,
         store=store,
         snapshot=snapshot,
+        memory_limit_bytes=memory_limit_bytes,
     )
+    store.rewind(trainer.step)
+    return trainer

@@ -101,6 +101,9 @@ class TrainingFolder:
         place = self._checkpoints / f"step-{snapshot.state['step']:08d}"
         if place.exists():
             return
+        if self._curves is not None:
+            # A training that is killed and goes on from here does not tell them again.
+            self._curves.flush()
         self._checkpoints.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=self._checkpoints, prefix=".writing-"))
         try:
@@ -154,6 +157,8 @@ class TrainingFolder:
         curves = self._writer(event["step"])
         for name, value in _numbers(event):
             curves.add_scalar(f"{GROUPS[event['kind']]}/{name}", value, event["step"])
+        if event["kind"] == "end":
+            self.close()
 
     def rewind(self, step: int) -> None:
         """Forgets what was told of later steps, which will be done again."""
@@ -205,8 +210,11 @@ class TrainingFolder:
         if self._curves is None:
             from tensorboardX import SummaryWriter
 
-            # Points of later steps, from before a training was killed, are hidden.
-            self._curves = SummaryWriter(str(self.path / "tensorboard"), purge_step=step)
+            # Points of later steps, from before a training was killed, are hidden. The suffix
+            # keeps a file that was begun in the same second from being written over.
+            self._curves = SummaryWriter(
+                str(self.path / "tensorboard"), purge_step=step, filename_suffix=f".{step:08d}"
+            )
         return self._curves
 
     def _steps(self) -> list[Path]:

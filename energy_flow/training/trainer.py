@@ -18,6 +18,7 @@ from energy_flow.flow_processor import FlowProcessor
 from energy_flow.training.config import TrainConfig
 from energy_flow.training.data import Pairs, batch_rows, noise_seed
 from energy_flow.training.diagnostics import Watch
+from energy_flow.training.footprint import require_fit, train_footprint
 from energy_flow.training.gradients import backward
 from energy_flow.training.measurement import Measurement
 from energy_flow.training.optimiser import Optimiser
@@ -41,8 +42,10 @@ class Trainer:
         val: rows to measure the best model on, once, at the end.
         store: where snapshots, the best model and events are kept; by default nowhere.
         snapshot: of the very same training, to go on from; its model is ``processor``.
+        memory_limit_bytes: what it may need by prediction; no limit if none.
 
     Raises:
+        ConfigError: it may not fit into that.
         DataError: rows that do not fit the model or the config.
         CheckpointError: the snapshot is of another training.
 
@@ -51,6 +54,7 @@ class Trainer:
         skipped: steps without effect, because a number was not finite.
         ended: whether there is nothing left to do.
         best: figures of the best model so far on the held-out rows, with its step.
+        predicted: bytes that it will need at most.
     """
 
     def __init__(
@@ -62,12 +66,17 @@ class Trainer:
         val: Pairs | None = None,
         store: TrainingStore | None = None,
         snapshot: Snapshot | None = None,
+        memory_limit_bytes: int | None = None,
     ) -> None:
         self.config = config
         self.processor = processor
         self.train, self.held_out = pairs.split(config.data.held_out, config.data.held_out_seed)
         self.val = val
         self._check_data(pairs)
+        rows = len(pairs) + (0 if val is None else len(val))
+        if memory_limit_bytes is not None:
+            require_fit(config, processor.config, rows, memory_limit_bytes)
+        self.predicted = train_footprint(config, processor.config, rows)
         self.steps_per_epoch = len(self.train) // config.batch.rows
         self.steps = config.length.steps or math.ceil(
             self.steps_per_epoch * (config.length.epochs or 0.0)

@@ -38,17 +38,22 @@ def train(
         typer.Option("--set", metavar="FIELD=VALUE", help="A field of the config; repeatable."),
     ] = None,
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:N.")] = "auto",
+    memory_limit: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the device's memory that it may need."),
+    ] = 0.85,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on pairs of embeddings.
 
     Stops cleanly when interrupted (Ctrl-C); with --resume it goes on as if it had never stopped.
     """
-    fields = read_toml(config)
+    fields, changes = read_toml(config), parse_assignments(assignments or ())
     with needing_server_extra("training"):
         from energy_flow.errors import EnergyFlowError
     try:
-        trainer = _trainer(fields, parse_assignments(assignments or ()), out, resume, device)
+        trainer = _trainer(fields, changes, out, resume, device, memory_limit)
+        print_note(_opening(trainer))
         for warning in trainer.config.warnings():
             print_note(f"warning: {warning}")
         is_complete = _work(trainer)
@@ -64,14 +69,34 @@ def train(
 
 
 def _trainer(
-    fields: Mapping[str, Any], changes: Mapping[str, Any], out: Path, resume: bool, device: str
+    fields: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    out: Path,
+    resume: bool,
+    device: str,
+    memory_share: float,
 ) -> Trainer:
     from energy_flow.device import resolve_device
+    from energy_flow.telemetry.memory import memory_limit
     from energy_flow.training import TrainConfig
     from energy_flow.training.start import from_files
 
-    config = TrainConfig.from_dict(fields, changes)
-    return from_files(config, out, resume=resume, device=resolve_device(device))
+    config, place = TrainConfig.from_dict(fields, changes), resolve_device(device)
+    limit = memory_limit(place, memory_share)
+    return from_files(config, out, resume=resume, device=place, memory_limit_bytes=limit)
+
+
+def _opening(trainer: Trainer) -> str:
+    """What is going to happen."""
+    from energy_flow.footprint import parameter_count
+
+    config = trainer.config
+    return (
+        f"{parameter_count(trainer.processor.config):,} parameters; {len(trainer.train):,} rows to "
+        f"train on, {len(trainer.held_out):,} held out; {trainer.steps:,} steps of "
+        f"{config.batch.rows:,} rows, {trainer.step:,} of them done; back-propagation "
+        f"{config.back_propagation.mode}, at most {trainer.predicted.total / 2**20:,.0f} MiB"
+    )
 
 
 def _work(trainer: Trainer) -> bool:

@@ -85,7 +85,13 @@ class Trainings:
         """Trains until the end; what it was stopped for, if that came before."""
         live.started()
         trainer = await self._on_device(
-            lambda: from_files(work.config, work.folder, resume=True, device=self._device)
+            lambda: from_files(
+                work.config,
+                work.folder,
+                resume=True,
+                device=self._device,
+                memory_limit_bytes=self._engine.memory_limit_bytes,
+            )
         )
         while not trainer.ended:
             if live.asked is not None:

@@ -20,7 +20,7 @@ TINY: Mapping[str, Any] = {
         **SMALL,
         "max_steps": 5,
         "projection_age": 4,
-        "noise_std": 0.1,
+        "noise_std": 0.35,
         "spawn.threshold": 0.2,
         "convergence.enabled": False,
     },

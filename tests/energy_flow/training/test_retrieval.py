@@ -1,0 +1,60 @@
+"""Figures of retrieval against a slow search and known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from energy_flow.training.retrieval import retrieval
+
+
+def random(rows: int, width: int, seed: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal((rows, width)).astype(np.float32)
+
+
+def slow_ranks(predicted: NDArray[np.float32], target: NDArray[np.float32]) -> list[int]:
+    def cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+        one, other = one.astype(np.float64), other.astype(np.float64)
+        return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+
+    return [
+        1 + sum(cosine(row, other) > cosine(row, target[number]) for other in target)
+        for number, row in enumerate(predicted)
+    ]
+
+
+def test_against_a_slow_search() -> None:
+    target = random(40, 6, seed=1)
+    predicted = target + 0.7 * random(40, 6, seed=2)
+    told, ranks = retrieval(predicted, target), slow_ranks(predicted, target)
+    assert told.rows == 40
+    assert told.top_1 == sum(rank == 1 for rank in ranks) / 40
+    assert told.top_10 == sum(rank <= 10 for rank in ranks) / 40
+    assert told.median_rank == float(np.median(ranks))
+    assert 0 < told.top_1 < told.top_10 < 1
+
+
+def test_targets_themselves_are_found_whatever_their_length() -> None:
+    target = random(30, 5, seed=1)
+    lengths = np.linspace(0.1, 9, 30, dtype=np.float32)[:, None]
+    told = retrieval(target * lengths, target)
+    assert told.cosine == pytest.approx(1.0)
+    assert (told.top_1, told.top_10, told.median_rank) == (1.0, 1.0, 1.0)
+
+
+def test_equal_targets_do_not_count_against_each_other() -> None:
+    target = np.repeat(random(4, 5, seed=1), 3, axis=0)
+    assert retrieval(target, target).top_1 == 1.0
+
+
+def test_the_opposite_is_found_last() -> None:
+    target = random(30, 5, seed=1)
+    told = retrieval(-target, target)
+    assert told.cosine == pytest.approx(-1.0)
+    assert told.median_rank == 30.0
+
+
+def test_answers_of_zeros_are_worth_nothing_and_break_nothing() -> None:
+    told = retrieval(np.zeros((3, 4), dtype=np.float32), random(3, 4, seed=1))
+    assert told.cosine == 0.0

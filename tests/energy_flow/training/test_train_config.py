@@ -1,0 +1,135 @@
+"""The guard of a training: what is refused, all at once, and what is told."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from energy_flow.errors import ConfigError, Fault
+from energy_flow.training import TrainConfig
+from energy_flow.training.config import BackPropagation
+from tests.energy_flow.training.tiny import TINY, tiny_config
+
+
+def faults(**fields: Any) -> list[Fault]:
+    """The faults of the tiny config with other fields, dots written as two underscores."""
+    with pytest.raises(ConfigError) as refusal:
+        tiny_config(**fields)
+    return list(refusal.value.faults)
+
+
+def names(found: list[Fault]) -> set[str]:
+    return {".".join(map(str, fault.loc)) for fault in found}
+
+
+def test_plain_data_there_and_back() -> None:
+    config = tiny_config(back_propagation={"mode": "truncated", "steps": 3})
+    assert TrainConfig.from_dict(config.to_dict()) == config
+    assert config.replace({"batch.rows": 4}).batch.rows == 4
+    assert config.replace({"batch.rows": 4}).back_propagation.steps == 3
+
+
+def test_toml_with_groups_and_dotted_changes() -> None:
+    text = """
+        [model.config]
+        lattice_width = 4
+        spawn.mode = "off"
+        [losses.info_nce]
+        temperature = 0.1
+        [length]
+        epochs = 2
+    """
+    config = TrainConfig.from_dict(tomllib.loads(text), {"losses.info_nce.negatives": "train"})
+    assert config.model.config == {"lattice_width": 4, "spawn": {"mode": "off"}}
+    assert config.losses.info_nce is not None
+    assert config.losses.info_nce.temperature == 0.1
+    assert config.losses.info_nce.negatives == "train"
+    assert config.back_propagation.mode is BackPropagation.FULL
+
+
+REFUSED: Mapping[str, dict[str, Any]] = {
+    "losses": {"losses__cosine__weight": 0.0},
+    "length.epochs": {"length__epochs": 2.0},
+    "back_propagation.steps": {"back_propagation__mode": "truncated"},
+    "batch.accumulation": {"batch__accumulation": 3},
+    "data.rows": {"data__rows": [4, 4]},
+    "losses.info_nce": {"losses__info_nce": {}, "batch__rows": 1},
+    "early_stopping.patience": {"early_stopping__patience": 2, "data__held_out": 0.0},
+    "schedule.displacement_scale": {"schedule__displacement_scale": {"start": 0.0}},
+    "model.preset": {"model__preset": "debug", "model__checkpoint": "a.safetensors"},
+    "optimiser.learning_rate": {"optimiser__learning_rate": 0.0},
+    "optimiser.beta2": {"optimiser__beta2": 1.0},
+    "optimizer": {"optimizer": {}},
+    "losses.l1": {"losses__l1": {}},
+    "losses.cosine.temperature": {"losses__cosine__temperature": 1.0},
+    "model.config.lattice_width": {"model__config__lattice_width": 1},
+    "model.config.max_active_flows": {"model__config__max_active_flows": 3},
+    "seed": {"seed": -1},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_fault_is_told_by_its_name(name: str) -> None:
+    assert names(faults(**REFUSED[name])) == {name}
+
+
+def test_steps_belong_to_truncation_alone() -> None:
+    assert names(faults(back_propagation__steps=4)) == {"back_propagation.steps"}
+
+
+def test_all_faults_are_told_at_once() -> None:
+    found = faults(
+        length__epochs=1.0,
+        batch__accumulation=3,
+        batch__extra=1,
+        optimiser__beta1=-1,
+        model__config__lattice_depth=1,
+        seed="many",
+    )
+    assert names(found) == {
+        "length.epochs",
+        "batch.accumulation",
+        "batch.extra",
+        "optimiser.beta1",
+        "model.config.lattice_depth",
+        "seed",
+    }
+
+
+def test_a_fault_tells_what_would_be_allowed() -> None:
+    (fault,) = faults(batch__accumulation=3)
+    assert "batch.rows = 8" in fault.msg
+    assert fault.got == {"batch.accumulation": 3, "batch.rows": 8}
+    (unknown,) = faults(losses__l1={})
+    assert "cosine, info_nce, mse, surface" in unknown.msg
+
+
+def test_a_rule_over_a_faulty_field_waits() -> None:
+    """Whether 3 parts divide the rows cannot be told while the rows are not known."""
+    assert names(faults(batch__rows="eight", batch__accumulation=3)) == {"batch.rows"}
+
+
+def test_an_unknown_preset() -> None:
+    (fault,) = faults(model__preset="huge")
+    assert fault.loc == ("model", "preset")
+    assert "debug" in fault.msg
+
+
+def test_what_has_no_effect_is_told() -> None:
+    assert tiny_config().warnings() == ()
+    told = tiny_config(
+        schedule__noise_std={"start": 0.5, "end": 0.2}, data__held_out=0.0
+    ).warnings()
+    assert len(told) == 3
+    assert any("warm_up is 0" in text for text in told)
+    assert any("noise_std of its own config" in text for text in told)
+    assert any("held_out" in text for text in told)
+
+
+def test_a_config_is_frozen() -> None:
+    config = TrainConfig.from_dict(TINY)
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 3  # type: ignore[misc]

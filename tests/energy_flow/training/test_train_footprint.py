@@ -1,0 +1,85 @@
+"""Memory predicted from shapes: never too little for what the graph holds, refused in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from energy_flow import FlowConfig
+from energy_flow.errors import ConfigError
+from energy_flow.training import Trainer
+from energy_flow.training.config import BackPropagationChoice
+from energy_flow.training.footprint import flows_at_most, train_footprint
+from energy_flow.training.start import model_of
+from tests.energy_flow.small import CELLS, LIVELY, small_config
+from tests.energy_flow.training.test_unroll import SAMPLES, saved_bytes
+from tests.energy_flow.training.tiny import WIDTH, pairs, tiny_config
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "full": {"mode": "full"},
+    "checkpointed": {"mode": "checkpointed"},
+    "truncated": {"mode": "truncated", "steps": 2},
+}
+
+
+def graph(model: FlowConfig, mode: str, **fields: Any) -> int:
+    config = tiny_config(back_propagation=CHOICES[mode], **fields)
+    return train_footprint(config, model, 32).graph
+
+
+def test_how_many_flows_there_can_be() -> None:
+    childless = small_config(max_steps=6, projection_age=3).replace({"spawn.mode": "off"})
+    assert flows_at_most(childless) == [CELLS] * 3
+    spawning = small_config(max_steps=6, projection_age=3, max_active_flows=40)
+    spawning = spawning.replace({"spawn.max_children": 1})
+    assert flows_at_most(spawning) == [16, 32, 40, 40, 40, 40]
+
+
+@pytest.mark.parametrize("mode", CHOICES)
+def test_what_a_graph_holds_is_within_the_prediction(mode: str) -> None:
+    choice = BackPropagationChoice.model_validate(CHOICES[mode])
+    model = small_config().replace(LIVELY)
+    predicted = graph(model, mode, batch__rows=SAMPLES)
+    # Weights are counted on their own; a small model's graph holds them too.
+    weights = train_footprint(tiny_config(), model, 0).weights
+    assert saved_bytes(choice) <= predicted + weights
+
+
+def test_long_unrolls_stay_in_bounds() -> None:
+    """Without bounds memory grows with the steps; of a window it is the state alone that does."""
+    short, long = (
+        small_config(max_steps=steps, projection_age=4, carrier_hidden_size=256)
+        for steps in (8, 80)
+    )
+    growth = {mode: graph(long, mode) - graph(short, mode) for mode in CHOICES}
+    assert growth["checkpointed"] < growth["full"] / 3
+    assert growth["truncated"] < growth["checkpointed"]
+
+
+def test_accumulation_takes_less() -> None:
+    model = small_config()
+    whole, parts = (
+        train_footprint(tiny_config(batch__accumulation=count), model, 32) for count in (1, 4)
+    )
+    assert parts.graph == pytest.approx(whole.graph / 4, abs=4)
+    assert parts.weights == whole.weights
+
+
+def test_a_training_that_may_not_fit_is_refused_with_what_would() -> None:
+    config = tiny_config(model__config__max_steps=60, model__config__carrier_hidden_size=64)
+    processor = model_of(config, WIDTH)
+    needed = {
+        mode: train_footprint(
+            config.replace({"back_propagation": choice}), processor.config, 32
+        ).total
+        for mode, choice in CHOICES.items()
+    }
+    limit = needed["full"] - 1
+    with pytest.raises(ConfigError) as refusal:
+        Trainer(config, processor, pairs(), memory_limit_bytes=limit)
+    (fault,) = refusal.value.faults
+    assert f"{needed['full']:,} bytes" in fault.msg
+    assert "checkpointed or truncated" in fault.msg
+    assert fault.got["limit_bytes"] == limit
+    Trainer(config, processor, pairs(), memory_limit_bytes=needed["full"])
