@@ -14,9 +14,9 @@ from tests.live_server import LIMIT_SECONDS, LiveServer, free_port, live_server
 from tests.web.conftest import FLAGS, NewPage
 from tests.web.experiments_for_pages import (
     begin_long_experiment,
+    begin_training,
     make_dataset,
     make_experiment,
-    make_training,
     npy_file,
 )
 
@@ -216,6 +216,30 @@ def test_a_page_goes_on_after_the_server_was_restarted(new_page: NewPage, tmp_pa
         expect(_state(page, "cancelled")).to_be_visible()
 
 
+def test_a_training_shows_its_curves_and_what_it_made(server: LiveServer, page: Page) -> None:
+    experiment_id = begin_training(server.url, "learning")
+    page.goto(f"{server.url}/#/experiments/{experiment_id}")
+    curves = page.locator("section", has=page.get_by_role("heading", name="Curves"))
+    # They are there before the end.
+    expect(curves.get_by_role("img", name=re.compile("^train.loss over "))).to_be_visible()
+    expect(_state(page, "succeeded")).to_be_visible()
+    curves.get_by_role("combobox", name="of trial").select_option("1")
+    expect(curves.get_by_role("img", name=re.compile("^train.loss over 30 steps"))).to_be_visible()
+    expect(curves.get_by_role("img", name=re.compile("^held_out.cosine over 6 "))).to_be_visible()
+    curves.get_by_text(re.compile("more curves$")).click()
+    expect(curves.get_by_role("img", name=re.compile("^train.gradient_norms.all"))).to_be_visible()
+
+    page.get_by_label("shows").select_option("loss")
+    by_rate = re.compile("^loss by optimiser.learning_rate: 2 sweep points")
+    expect(page.get_by_role("img", name=by_rate)).to_be_visible()
+    row = page.get_by_role("row", name=re.compile("^1 succeeded 0.001 0 100 % "))
+    expect(row.get_by_role("link", name="Model learning-1 of trial 1")).to_be_visible()
+    row.get_by_role("link", name="Run of trial 1").click()
+    figures = page.get_by_role("table", name="Figures of the training")
+    expect(figures.get_by_role("row", name=re.compile("^steps 30"))).to_be_visible()
+    expect(page.get_by_role("link", name="See it in 3D")).to_have_count(0)
+
+
 def test_results_are_downloaded(
     server: LiveServer, page: Page, experiment_id: str, tmp_path: Path
 ) -> None:
@@ -285,13 +309,3 @@ def test_models_are_uploaded_unloaded_and_deleted(
     row.get_by_role("button", name="Delete copy").click()
     expect(row).to_have_count(0)
     expect(page.get_by_role("button", name="Delete default")).to_have_count(0)
-
-
-def test_a_training_shows_its_curves(server: LiveServer, page: Page) -> None:
-    experiment_id = make_training(server.url, "learning")
-    page.goto(f"{server.url}/#/experiments/{experiment_id}")
-    curves = page.locator("section", has=page.get_by_role("heading", name="Curves"))
-    expect(curves.get_by_role("img", name=re.compile("^train.loss over 30 steps"))).to_be_visible()
-    expect(curves.get_by_role("img", name=re.compile("^held_out.cosine over 6 "))).to_be_visible()
-    curves.get_by_text(re.compile("more curves$")).click()
-    expect(curves.get_by_role("img", name=re.compile("^train.gradient_norms.all"))).to_be_visible()

@@ -67,6 +67,7 @@ export const EXPERIMENT: Experiment = {
   seeds: [0, 1],
   max_parallel: 1,
   fail_fast: false,
+  last_event_id: 6,
   fields: ["noise_std"],
   trials: { total: 6, queued: 3, running: 1, paused: 0, succeeded: 2, failed: 0, cancelled: 0 },
   progress: { samples: 600, samples_done: 230, fraction: 0.383, flow_steps: 1, seconds_left: 75 },

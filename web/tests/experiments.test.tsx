@@ -168,7 +168,7 @@ describe("an experiment's page", () => {
       expect(screen.getAllByText(/succeeded/, { selector: ".badge" })).toHaveLength(2),
     );
     const asked = server.requests.filter(({ url }) => url.pathname.endsWith("/events"));
-    expect(asked.map(({ headers }) => headers.get("last-event-id"))).toEqual([null, "41", "41"]);
+    expect(asked.map(({ headers }) => headers.get("last-event-id"))).toEqual(["6", "41", "41"]);
   });
 
   it("loads again what it missed", async () => {
@@ -218,11 +218,18 @@ describe("an experiment's page", () => {
     expect(screen.queryByRole("heading", { name: "Curves" })).toBeNull();
     view.unmount();
     server.on("GET /v1/experiments/e1/trials/0/curves", {
-      curves: { step: [0, 100, 300], loss: [1, 0.5, 0.25], rate: [0.1, 0.1, 0.1] },
+      curves: {
+        step: [0, 100, 200, 300],
+        "train/loss": [1, 0.5, null, 0.25],
+        "train/rate": [0.1, 0.1, null, 0.1],
+        "held_out/cosine": [null, 0.3, null, null],
+      },
     });
     render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1")} />);
     await screen.findByRole("heading", { name: "Curves" });
-    const loss = screen.getByRole("group", { name: "loss by step" });
+    // A curve of one point is none.
+    expect(screen.queryByRole("img", { name: /cosine/ })).toBeNull();
+    const loss = screen.getByRole("group", { name: "train/loss by step" });
     fireEvent.keyDown(loss, { key: "ArrowRight" });
     fireEvent.keyDown(loss, { key: "ArrowRight" });
     fireEvent.keyDown(loss, { key: "ArrowRight" });

@@ -9,6 +9,8 @@ describe("numbers in words", () => {
   it("are short and never invented", () => {
     expect(number(1234)).toBe("1,234");
     expect(number(0.123456)).toBe("0.1235");
+    expect(number(0.0003)).toBe("0.0003");
+    expect(number(0.00012345678)).toBe("0.0001235");
     expect(number(0.0000123)).toBe("1.230e−5");
     expect(number(null)).toBe("–");
     expect(number(Number.NaN)).toBe("–");

@@ -61,6 +61,7 @@ const PASSING: readonly number[] = [429, 502, 503, 504];
  * up again after the last event.
  *
  * @param onLink told false when the connection broke, true once events come again.
+ * @param after the last event that is known already; null for the beginning.
  * @throws Problem the server refused for good.
  */
 export async function follow(
@@ -68,8 +69,9 @@ export async function follow(
   take: (event: ServerEvent) => boolean,
   signal: AbortSignal,
   onLink: (linked: boolean) => void = () => {},
+  after: number | null = null,
 ): Promise<void> {
-  let lastId: string | null = null;
+  let lastId = after === null ? null : String(after);
   let wait = FIRST_WAIT_MS;
   let linked = true;
   const link = (now: boolean): void => {

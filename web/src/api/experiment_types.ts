@@ -1,6 +1,6 @@
 /** What the server answers about experiments and datasets, as its OpenAPI page describes it. */
 
-import type { Metrics, OutputName, ProblemDocument, RunState, Timing, TraceCounts } from "./types";
+import type { OutputName, ProblemDocument, RunState, Timing, TraceCounts } from "./types";
 
 export type ExperimentKind = "simulate" | "train";
 
@@ -64,6 +64,10 @@ export interface Experiment {
   seeds: number[];
   max_parallel: number;
   fail_fast: boolean;
+  /** The config of a training. */
+  train?: Record<string, unknown> | null;
+  /** Of the newest event that is in all this. */
+  last_event_id: number;
   /** Names of the swept fields. */
   fields: string[];
   trials: TrialCounts;
@@ -81,7 +85,8 @@ export interface Trial {
   run_id: string | null;
   samples: number;
   samples_done: number;
-  metrics: Metrics | null;
+  /** Of a simulation as of any run; of a training its loss and figures. */
+  metrics: Record<string, unknown> | null;
   timing: Timing | null;
   trace: TraceCounts | null;
   error: ProblemDocument | null;
@@ -89,10 +94,15 @@ export interface Trial {
   started_at: string | null;
   ended_at: string | null;
   url: string;
+  /** The name under which a training keeps what it made. */
+  makes_model?: string | null;
 }
 
-/** Numbers that a trial told on its way: `step`, and others as long. */
-export type Curves = Record<string, (number | null)[]>;
+/** Numbers that a trial told on its way: `step`, and others as long, null where not measured. */
+export interface Curves {
+  step: number[];
+  [name: string]: (number | null)[];
+}
 
 /** The data of a `state` event of an experiment. */
 export type ExperimentState = Pick<Experiment, "state" | "trials" | "progress" | "error">;

@@ -31,6 +31,9 @@ export async function getTrials(id: string, signal?: AbortSignal): Promise<Trial
   return trials;
 }
 
+/** Of how many steps the curves tell. */
+const CURVE_POINTS = 300;
+
 /** What a trial told on its way; null where there is no such thing. */
 export async function getCurves(
   id: string,
@@ -38,11 +41,8 @@ export async function getCurves(
   signal?: AbortSignal,
 ): Promise<Curves | null> {
   try {
-    const answer = await getJson<{ curves: Curves }>(
-      `${experimentPath(id)}/trials/${trial}/curves`,
-      signal,
-    );
-    return answer.curves;
+    const path = `${experimentPath(id)}/trials/${trial}/curves${query({ points: CURVE_POINTS })}`;
+    return (await getJson<{ curves: Curves }>(path, signal)).curves;
   } catch (error) {
     if (error instanceof Problem && error.status === 404) {
       return null;

@@ -2,7 +2,7 @@
 
 /** State of a run, of an experiment and of its trials; runs that are no trials never pause. */
 export type RunState = "queued" | "running" | "paused" | "succeeded" | "failed" | "cancelled";
-export type RunKind = "simulate" | "run" | "trial";
+export type RunKind = "simulate" | "run" | "trial" | "training";
 export type OutputName = "surface" | "planes" | "hits" | "embedding";
 export type Kind = "spawn" | "reflect" | "terminate";
 export type Reason = "plane" | "projected" | "converged" | "max_steps" | "stalled";

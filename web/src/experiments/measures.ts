@@ -4,7 +4,18 @@ import type { FieldValue, Sweep, Trial } from "../api/experiment_types";
 import { extent } from "../colour";
 
 /** Numbers of a trial, named as in the table of results. */
-export function measuresOf({ metrics, timing }: Trial): Record<string, number> {
+export function measuresOf({ metrics, timing }: Pick<Trial, "metrics" | "timing">): Measures {
+  return numbersIn({
+    ...metrics,
+    compute_ms: timing?.compute_ms,
+    flow_steps_per_second: timing?.flow_steps_per_second,
+  });
+}
+
+export type Measures = Readonly<Record<string, number>>;
+
+/** Numbers of a document by dotted name. */
+export function numbersIn(document: Record<string, unknown>): Measures {
   const found: Record<string, number> = {};
   const look = (prefix: string, value: unknown): void => {
     if (typeof value === "number") {
@@ -15,9 +26,7 @@ export function measuresOf({ metrics, timing }: Trial): Record<string, number> {
       }
     }
   };
-  look("", metrics);
-  look("compute_ms", timing?.compute_ms);
-  look("flow_steps_per_second", timing?.flow_steps_per_second);
+  look("", document);
   return found;
 }
 

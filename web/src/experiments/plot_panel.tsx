@@ -12,7 +12,7 @@ interface PlotPanelProps {
 }
 
 /** What is looked at first, where it was measured. */
-const FIRST_MEASURES = ["loss", "mean_path_steps", "completion_ratio"];
+const FIRST_MEASURES = ["held_out.cosine", "loss", "mean_path_steps", "completion_ratio"];
 
 /** Chooses what is plotted against what. */
 export function PlotPanel({ experiment, trials, route }: PlotPanelProps) {

@@ -152,7 +152,13 @@ export function SweepPlot({ trials, seeds, measure, field, colour, log }: SweepP
         ))}
       </div>
       {colours !== null && colours.named === null && colour !== null && (
-        <ColourBar scale={colours.scale} low={colours.low} high={colours.high} label={colour} />
+        <ColourBar
+          parts={6}
+          scale={colours.scale}
+          low={colours.low}
+          high={colours.high}
+          label={colour}
+        />
       )}
       <output class="reading" aria-live="polite">
         {index === null ? (

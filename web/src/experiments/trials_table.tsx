@@ -1,10 +1,10 @@
 import { useMemo } from "preact/hooks";
-import type { Experiment, Trial } from "../api/experiment_types";
+import type { Experiment, ExperimentKind, Trial } from "../api/experiment_types";
 import { STATES } from "../api/types";
 import { StateBadge } from "../parts/state_badge";
 import { address, type Route, setValues } from "../route";
 import { compact, count, milliseconds, number, percent } from "../text/numbers";
-import { fieldWords } from "./measures";
+import { fieldWords, measureNames, measuresOf } from "./measures";
 
 interface TrialsTableProps {
   experiment: Experiment;
@@ -14,6 +14,44 @@ interface TrialsTableProps {
 
 const ROWS = 50;
 
+/** Measures with columns of their own, in words. */
+interface Column {
+  measure: string;
+  title: string;
+  words: (value: number) => string;
+}
+
+const OF_SIMULATIONS: readonly Column[] = [
+  { measure: "created", title: "flows", words: compact },
+  { measure: "completion_ratio", title: "completed", words: percent },
+  { measure: "mean_path_steps", title: "mean path", words: short },
+  { measure: "compute_ms", title: "time", words: milliseconds },
+];
+const OF_TRAININGS: readonly Column[] = [
+  { measure: "epoch", title: "epochs", words: short },
+  { measure: "loss", title: "loss", words: short },
+  { measure: "compute_ms", title: "time", words: milliseconds },
+];
+/** So many figures of the rows that a training held out have columns. */
+const MOST_FIGURES = 4;
+const HELD_OUT = /^held_out\.(?!step$|rows$|stale$)/;
+
+/** What is told of each trial; of a training also how it did on the rows held out. */
+function columnsOf({ kind }: Experiment, trials: readonly Trial[]): readonly Column[] {
+  if (kind === "simulate") {
+    return OF_SIMULATIONS;
+  }
+  const figures = measureNames(trials)
+    .filter((name) => HELD_OUT.test(name))
+    .slice(0, MOST_FIGURES)
+    .map((measure) => ({ measure, title: measure.replace(HELD_OUT, ""), words: short }));
+  return [...OF_TRAININGS.slice(0, -1), ...figures, ...OF_TRAININGS.slice(-1)];
+}
+
+function short(value: number): string {
+  return number(value, 3);
+}
+
 /** Trials by number, of one state or all, a part of them at a time. */
 export function TrialsTable({ experiment, trials, route }: TrialsTableProps) {
   const wanted = STATES.find((state) => state === route.values.get("state")) ?? null;
@@ -21,6 +59,7 @@ export function TrialsTable({ experiment, trials, route }: TrialsTableProps) {
     () => trials.filter(({ state }) => wanted === null || state === wanted),
     [trials, wanted],
   );
+  const columns = useMemo(() => columnsOf(experiment, trials), [experiment, trials]);
   const last = Math.max(0, Math.ceil(chosen.length / ROWS) - 1);
   const page = Math.min(last, Math.max(0, Number(route.values.get("page") ?? 0) || 0));
   const rows = chosen.slice(page * ROWS, (page + 1) * ROWS);
@@ -83,19 +122,12 @@ export function TrialsTable({ experiment, trials, route }: TrialsTableProps) {
               <th scope="col" class="number">
                 seed
               </th>
-              <th scope="col">samples</th>
-              <th scope="col" class="number">
-                flows
-              </th>
-              <th scope="col" class="number">
-                completed
-              </th>
-              <th scope="col" class="number">
-                mean path
-              </th>
-              <th scope="col" class="number">
-                time
-              </th>
+              <th scope="col">done</th>
+              {columns.map(({ measure, title }) => (
+                <th key={measure} scope="col" class="number">
+                  {title}
+                </th>
+              ))}
               <th scope="col">
                 <span class="hidden">links</span>
               </th>
@@ -103,7 +135,12 @@ export function TrialsTable({ experiment, trials, route }: TrialsTableProps) {
           </thead>
           <tbody>
             {rows.map((trial) => (
-              <TrialRows key={trial.trial} trial={trial} fields={experiment.fields} />
+              <TrialRows
+                key={trial.trial}
+                trial={trial}
+                experiment={experiment}
+                columns={columns}
+              />
             ))}
           </tbody>
         </table>
@@ -113,9 +150,17 @@ export function TrialsTable({ experiment, trials, route }: TrialsTableProps) {
   );
 }
 
+interface TrialRowsProps {
+  trial: Trial;
+  experiment: Experiment;
+  columns: readonly Column[];
+}
+
 /** A trial, and below it what went wrong. */
-function TrialRows({ trial, fields }: { trial: Trial; fields: string[] }) {
-  const { metrics, run_id: runId, error, warnings } = trial;
+function TrialRows({ trial, experiment, columns }: TrialRowsProps) {
+  const { metrics, run_id: runId, makes_model: makesModel, error, warnings } = trial;
+  const { fields, kind } = experiment;
+  const measures = measuresOf(trial);
   const said = [...(error ? [`${error.title}: ${error.detail}`] : []), ...warnings];
   return (
     <>
@@ -131,19 +176,25 @@ function TrialRows({ trial, fields }: { trial: Trial; fields: string[] }) {
         ))}
         <td class="number">{trial.seed}</td>
         <td>
-          <TrialProgress trial={trial} />
+          <TrialProgress trial={trial} kind={kind} />
         </td>
-        <td class="number">{metrics ? compact(metrics.created) : "–"}</td>
-        <td class="number">{metrics ? percent(metrics.completion_ratio) : "–"}</td>
-        <td class="number">{number(metrics?.mean_path_steps, 3)}</td>
-        <td class="number">{milliseconds(trial.timing?.compute_ms)}</td>
+        {columns.map(({ measure, words }) => (
+          <td key={measure} class="number">
+            {measure in measures ? words(measures[measure]) : "–"}
+          </td>
+        ))}
         <td class="row-links">
+          {makesModel && trial.state === "succeeded" && (
+            <a href="#/data" aria-label={`Model ${makesModel} of trial ${trial.trial}`}>
+              {makesModel}
+            </a>
+          )}
           {runId !== null && (
             <a href={address(["runs", runId])} aria-label={`Run of trial ${trial.trial}`}>
               run
             </a>
           )}
-          {runId !== null && metrics !== null && (
+          {runId !== null && metrics !== null && kind === "simulate" && (
             <>
               <a
                 href={address(["runs", runId, "trace"])}
@@ -164,7 +215,7 @@ function TrialRows({ trial, fields }: { trial: Trial; fields: string[] }) {
       {said.length > 0 && (
         <tr>
           <td />
-          <td class="trial-said" colSpan={fields.length + 8}>
+          <td class="trial-said" colSpan={fields.length + columns.length + 4}>
             {said.map((words, index) => (
               <p key={words} class={error && index === 0 ? "complaint" : "quiet"}>
                 {words}
@@ -181,8 +232,12 @@ function parameter(value: Trial["parameters"][string]): string {
   return typeof value === "number" ? number(value, 4) : fieldWords(value);
 }
 
-function TrialProgress({ trial }: { trial: Trial }) {
-  const words = `${count(trial.samples_done)} of ${count(trial.samples)}`;
+/** How far a trial is; of a training the rows only say which share of its steps is done. */
+function TrialProgress({ trial, kind }: { trial: Trial; kind: ExperimentKind }) {
+  const words =
+    kind === "train"
+      ? percent(Math.floor((1000 * trial.samples_done) / trial.samples) / 1000)
+      : `${count(trial.samples_done)} of ${count(trial.samples)}`;
   return trial.state === "running" || trial.state === "paused" ? (
     <span class="progress">
       <progress

@@ -30,10 +30,9 @@ export function useExperiment(id: string): Followed {
     async (signal) => {
       const since = new News();
       news.current.push(since);
-      const [experiment, trials] = await Promise.all([
-        getExperiment(id, signal),
-        getTrials(id, signal),
-      ]);
+      // In this order: what happens between the two is told after the experiment's last event.
+      const experiment = await getExperiment(id, signal);
+      const trials = await getTrials(id, signal);
       news.current.splice(0, news.current.indexOf(since));
       return { experiment, trials };
     },
@@ -47,6 +46,8 @@ export function useExperiment(id: string): Followed {
   const { reload } = loaded;
   const state = loaded.value?.experiment.state;
   const many = (loaded.value?.trials.length ?? 0) > MANY_TRIALS;
+  const after = useRef(0);
+  after.current = loaded.value?.experiment.last_event_id ?? 0;
   const following = state !== undefined && !ENDED.includes(state);
 
   useEffect(() => {
@@ -79,6 +80,7 @@ export function useExperiment(id: string): Followed {
           reload();
         }
       },
+      after.current,
     ).catch((error: unknown) => setLost(explain(error)));
     return () => {
       controller.abort();

@@ -1,6 +1,6 @@
 import { useMemo, useState } from "preact/hooks";
 import { compareRuns, getOutput, getRun, listRuns } from "../api/runs";
-import type { Comparison, Run, SampleComparison } from "../api/types";
+import type { Comparison, Run, RunKind, SampleComparison } from "../api/types";
 import { extent, signed } from "../colour";
 import { type Cell, HeatMap } from "../parts/heat_map";
 import { useLoad, useTitle } from "../parts/hooks";
@@ -10,6 +10,8 @@ import { SamplePicker } from "../parts/sample_picker";
 import { cut } from "../parts/surface_panel";
 import { address, type Route, setValues } from "../route";
 import { ago, number, shortId } from "../text/numbers";
+
+const SIMULATIONS: readonly RunKind[] = ["simulate", "run", "trial"];
 
 /** Two runs side by side. */
 export function ComparePage({ route }: { route: Route }) {
@@ -30,7 +32,7 @@ export function ComparePage({ route }: { route: Route }) {
 }
 
 function PairPicker({ a, b }: { a: string | null; b: string | null }) {
-  const runs = useLoad((signal) => listRuns(null, 50, [], signal), []);
+  const runs = useLoad((signal) => listRuns(null, 50, SIMULATIONS, signal), []);
   const ended = runs.value?.items.filter((run) => run.metrics !== null) ?? [];
   const choice = (name: "a" | "b", value: string | null) => (
     <label>

@@ -102,10 +102,20 @@ export function ExperimentPage({ id, route }: { id: string; route: Route }) {
   );
 }
 
-function factsOf(experiment: Experiment): [string, ComponentChildren][] {
-  const { dataset, model, seeds, options, progress } = experiment;
+/** What was set, by dotted name. */
+function settings(document: Record<string, unknown>, prefix = ""): string[] {
+  return Object.entries(document).flatMap(([name, value]) =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? settings(value as Record<string, unknown>, `${prefix}${name}.`)
+      : [`${prefix}${name} ${String(value)}`],
+  );
+}
+
+function factsOf(experiment: Experiment): (readonly [string, ComponentChildren])[] {
+  const { dataset, model, seeds, options, train, progress } = experiment;
   const [from, to] = dataset.rows;
-  const changed = Object.entries(options).map(([name, value]) => `${name} ${String(value)}`);
+  const changed = settings(options);
+  const training = settings(train ?? {});
   const ended = experiment.ended_at ?? null;
   const began = experiment.started_at;
   return [
@@ -117,6 +127,9 @@ function factsOf(experiment: Experiment): [string, ComponentChildren][] {
     ["seeds", seeds.length > 6 ? `${seeds.length} seeds` : seeds.join(", ")],
     ["at once", experiment.max_parallel],
     ["options", changed.join(", ") || "as the model has them"],
+    ...(experiment.kind === "train"
+      ? ([["training", training.join(", ") || "by default"]] as const)
+      : []),
     ["made", moment(experiment.created_at)],
     [
       "took",

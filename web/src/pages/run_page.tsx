@@ -14,6 +14,7 @@ import {
   type StepMetrics,
   type TraceCounts,
 } from "../api/types";
+import { numbersIn } from "../experiments/measures";
 import { Exits } from "../parts/exits";
 import { Facts } from "../parts/facts";
 import { useActions, useLoad, useTitle } from "../parts/hooks";
@@ -81,6 +82,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
     );
   }
   const ended = ENDED.includes(run.state);
+  const simulated = run.metrics !== null && run.kind !== "training";
   return (
     <>
       <div class="page-head">
@@ -99,7 +101,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
           </p>
         </div>
         <div class="actions">
-          {run.metrics !== null && (
+          {simulated && (
             <a
               class="button button-main"
               href={address(["runs", runId, "lattice"], {
@@ -109,7 +111,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
               See it in 3D
             </a>
           )}
-          {run.metrics !== null && (
+          {simulated && (
             <a class="button" href={address(["compare"], { a: runId })}>
               Compare
             </a>
@@ -139,7 +141,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
           <b>{run.error.title}.</b> {run.error.detail}
         </Notice>
       )}
-      {!run.model.trained && (
+      {!run.model.trained && run.kind !== "training" && (
         <Notice tone="hint">
           The model is untrained: its networks are drawn from a seed, and what moves its flows apart
           is mostly noise.
@@ -151,7 +153,9 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
         </Notice>
       ))}
       <RunFacts run={run} />
-      {ended && run.metrics ? (
+      {run.kind === "training" ? (
+        <Training run={run} />
+      ) : ended && run.metrics ? (
         <Results run={run} metrics={run.metrics} route={route} />
       ) : (
         <Panel title="Steps">
@@ -193,6 +197,32 @@ function RunFacts({ run }: { run: Run }) {
     ["kept", bytes(run.bytes)],
   ];
   return <Facts facts={facts} />;
+}
+
+/** A training has neither outputs nor a trace; how it went is told with its experiment. */
+function Training({ run }: { run: Run }) {
+  const rows = Object.entries(numbersIn({ ...run.metrics }));
+  return (
+    <Panel title="Training">
+      {run.experiment !== null && (
+        <p>
+          Its curves are with{" "}
+          <a href={address(["experiments", run.experiment.experiment_id])}>its experiment</a>.
+        </p>
+      )}
+      <table class="metrics">
+        <caption class="hidden">Figures of the training</caption>
+        <tbody>
+          {rows.map(([name, value]) => (
+            <tr key={name}>
+              <th scope="row">{name}</th>
+              <td class="number">{number(value)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Panel>
+  );
 }
 
 function Results({ run, metrics, route }: { run: Run; metrics: Metrics; route: Route }) {

@@ -11,7 +11,7 @@ import { ago, compact, milliseconds, moment, shortId } from "../text/numbers";
 const PAGE = 20;
 /** Experiments can have thousands of trials, which would hide the other runs. */
 const OF_THEIR_OWN: readonly RunKind[] = ["simulate", "run"];
-const TRIALS: readonly RunKind[] = ["trial"];
+const TRIALS: readonly RunKind[] = ["trial", "training"];
 const PERIOD_MS = 2000;
 
 /** All runs, newest first, with their state as it changes. */
@@ -131,7 +131,9 @@ export function RunsPage({ route }: { route: Route }) {
                     {!run.model.trained && <span class="quiet"> untrained</span>}
                   </td>
                   <td class="number">{run.seed}</td>
-                  <td class="number">{run.metrics ? compact(run.metrics.created) : "–"}</td>
+                  <td class="number">
+                    {run.metrics && run.kind !== "training" ? compact(run.metrics.created) : "–"}
+                  </td>
                   <td class="number">{milliseconds(run.timing?.compute_ms)}</td>
                   <td>
                     <time dateTime={run.created_at} title={moment(run.created_at)}>

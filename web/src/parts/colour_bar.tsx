@@ -8,10 +8,12 @@ interface ColourBarProps {
   label: string;
   /** A value to mark on the bar. */
   mark?: number | null;
+  /** About how many numbers there is room for. */
+  parts?: number;
 }
 
 /** What the colours mean: a bar with round numbers. */
-export function ColourBar({ scale, low, high, label, mark = null }: ColourBarProps) {
+export function ColourBar({ scale, low, high, label, mark = null, parts = 4 }: ColourBarProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
     const context = canvas.current?.getContext("2d");
@@ -39,7 +41,7 @@ export function ColourBar({ scale, low, high, label, mark = null }: ColourBarPro
         />
         {mark !== null && <span class="colour-bar-mark" style={{ left: `${share(mark)}%` }} />}
         <div class="colour-bar-ticks">
-          {ticks(low, high, 5).map((value) => (
+          {ticks(low, high, parts).map((value) => (
             <span key={value} style={{ left: `${share(value)}%` }}>
               {number(value, 3).replace("-", "−")}
             </span>

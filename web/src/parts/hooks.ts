@@ -69,11 +69,16 @@ export interface Watched<T> extends Loaded<T> {
   now: number;
 }
 
-/** Loads something whenever `inputs` change, and again and again while the page is visible. */
+/**
+ * Loads something whenever `inputs` change, and again and again while the page is visible.
+ *
+ * @param changing whether it may have changed since.
+ */
 export function useWatch<T>(
   load: (signal: AbortSignal) => Promise<T>,
   inputs: Inputs,
   periodMs: number,
+  changing = true,
 ): Watched<T> {
   const [fresh, setFresh] = useState<T | null>(null);
   const [lost, setLost] = useState<string | null>(null);
@@ -85,6 +90,9 @@ export function useWatch<T>(
     return value;
   }, inputs);
   useRepeat(async (signal) => {
+    if (!changing) {
+      return;
+    }
     try {
       const value = await load(signal);
       setFresh(() => value);

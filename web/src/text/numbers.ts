@@ -26,9 +26,7 @@ export function number(value: number | null | undefined, digits = 4): string {
       .replace("-", "−")
       .replace("e+", "e");
   }
-  return COUNT.format(round(value, digits)) === "0"
-    ? value.toPrecision(digits)
-    : new Intl.NumberFormat("en", { maximumSignificantDigits: digits }).format(value);
+  return new Intl.NumberFormat("en", { maximumSignificantDigits: digits }).format(value);
 }
 
 function round(value: number, digits: number): number {
