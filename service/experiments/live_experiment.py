@@ -9,6 +9,7 @@ from typing import Any
 
 from service.event_log import EventLog
 from service.experiments.live_trial import LiveTrial
+from service.experiments.pace import Pace
 from service.experiments.states import ENDED, UNFINISHED, State
 from service.store.tables import ExperimentRow, RunRow
 
@@ -61,22 +62,16 @@ class LiveExperiment:
         self.events = EventLog(loop, ids_before=ids_before)
         self._states: dict[int, State] = {}
         self._told_progress = 0.0
-        self._samples_done: dict[int, int] = {}
-        self._flow_steps: dict[int, int] = {}
-        self._step_limits: dict[int, int] = {}
-        self._busy_since: float | None = None
-        self._busy_seconds = 0.0
-        self._measured_from = 0
+        self._pace = Pace(row.samples, by_samples=row.kind == "train")
         for trial in trials:
             self._enter(trial)
-        self._measured_from = self._work_done
 
     def _enter(self, trial: RunRow) -> None:
         number = number_of(trial)
+        step_limit = trial.config["max_steps"] or trial.config["lattice_depth"]
+        flow_steps = (trial.metrics or {}).get("flow_steps", 0)
+        self._pace.enter(number, step_limit, trial.samples_done, flow_steps)
         self.enter_state(number, State(trial.state))
-        config = trial.config
-        self._step_limits[number] = config["max_steps"] or config["lattice_depth"]
-        self.note(number, trial.samples_done, (trial.metrics or {}).get("flow_steps", 0))
         if trial.state in ENDED:
             self.failing_fast |= self.row.request["fail_fast"] and trial.state == State.FAILED
             return
@@ -142,18 +137,13 @@ class LiveExperiment:
 
     @property
     def flow_steps(self) -> int:
-        """Done, in all chunks that have ended."""
-        return sum(self._flow_steps.values())
+        """Done, in all chunks that are kept."""
+        return self._pace.flow_steps
 
     @property
     def samples_done(self) -> int:
-        """Of all trials."""
-        return sum(self._samples_done.values())
-
-    @property
-    def _work_done(self) -> int:
-        """What time is measured by: flow-steps, of trainings the progress that they tell."""
-        return self.samples_done if self.row.kind == "train" else self.flow_steps
+        """Of all trials, in chunks that are kept."""
+        return self._pace.samples_done
 
     def state_of(self, number: int) -> State:
         """Of a trial."""
@@ -162,12 +152,7 @@ class LiveExperiment:
     def samples_of(self, number: int) -> int:
         """Samples of a trial whose chunks are kept."""
         self.look()
-        return self._samples_done[number]
-
-    def note(self, number: int, samples_done: int, flow_steps: int) -> None:
-        """How far a trial is."""
-        self._samples_done[number] = samples_done
-        self._flow_steps[number] = flow_steps
+        return self._pace.samples_of(number)
 
     def enter_state(self, number: int, state: State) -> bool:
         """A trial is in a state; says whether that is new."""
@@ -178,20 +163,20 @@ class LiveExperiment:
             self.counts[before] -= 1
         self.counts[state] += 1
         self._states[number] = state
+        if state in ENDED:
+            self.look()
+            self._pace.leave(number)
         return before is not None
 
     def look(self) -> None:
         """Takes in how far the trials at work are."""
         for number, live in self.at_work.items():
             if live is not None:
-                self.note(number, live.kept, live.flow_steps)
+                self._pace.note(number, live.kept, live.flow_steps)
 
     def busy(self, is_busy: bool) -> None:
         """Whether trials are at work from now on; time without any is not measured."""
-        now = time.monotonic()
-        if self._busy_since is not None:
-            self._busy_seconds += now - self._busy_since
-        self._busy_since = now if is_busy else None
+        self._pace.busy(is_busy)
 
     def trial_counts(self) -> dict[str, int]:
         """Trials, all and in each state."""
@@ -240,29 +225,10 @@ class LiveExperiment:
         }
 
     def _seconds_left(self) -> float | None:
-        """What is left over the rate since the server's start, while trials were at work.
-
-        A sample that is left is taken to have the flow-steps that samples had so far, in
-        proportion to the steps that its trial allows.
-        """
+        """At the measured rate."""
         if self.state in ENDED:
             return 0.0
-        if self.state is not State.RUNNING:
-            return None
-        seconds = self._busy_seconds
-        if self._busy_since is not None:
-            seconds += time.monotonic() - self._busy_since
-        measured = self._work_done - self._measured_from
-        if measured <= 0 or seconds <= 0:
-            return None
-        limits = self._step_limits
-        allowed = sum(self._samples_done[number] * limit for number, limit in limits.items())
-        unfinished = {*self.waiting, *self.at_work}
-        left = sum(
-            (self.row.samples - self._samples_done[number]) * limits[number]
-            for number in unfinished
-        )
-        return left * (self._work_done / allowed) * (seconds / measured)
+        return self._pace.seconds_left() if self.state is State.RUNNING else None
 
 
 def number_of(trial: RunRow) -> int:

@@ -72,6 +72,10 @@ class LiveTrial(LiveRun):
         self.kept += len(result.samples)
         self.flow_steps += result.metrics.counters.flow_steps
 
+    def lose(self) -> None:
+        """Nothing of it could be kept."""
+        self.kept = self.flow_steps = 0
+
     def timing(self) -> dict[str, Any]:
         """Where its time went, that before its last chunks and pauses included."""
         told = super().timing()

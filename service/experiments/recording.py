@@ -197,6 +197,7 @@ class TrialRecorder:
                 live.storage_error = second
         if live.storage_error is not None:
             self._archive.empty(live.run_id, error, live.final_event_id, state)
+            live.lose()
 
     def _seal(self, live: LiveTrial, state: State, error: Mapping[str, Any] | None) -> None:
         changed(live.row.state, state)

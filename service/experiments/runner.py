@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 MOST_AT_WORK = 64
 
 # Experiments whose events can be read again after their end, until a restart.
-MOST_ENDED_LOGS = 64
+MOST_ENDED_LOGS = 16
 
 # Between tries to write down what a full disk had no room for.
 AGAIN_SECONDS = 1.0
@@ -324,6 +324,8 @@ class ExperimentRunner:
             except QueueFull as error:
                 await asyncio.sleep(min(error.retry_after_seconds, 1.0))
             except EngineUnavailable:
+                if not self._stopping:
+                    raise
                 return False
             except EnergyFlowError as error:
                 trial.ended(error)
