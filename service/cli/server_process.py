@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import sys
@@ -29,6 +30,10 @@ class AnnouncingServer(FlowServer):
         """Looks after the server ten times a second; true ends it."""
         if not self._announced and self.service.state is State.READY:
             self._announced = True
+            # What is there now stays; looking for garbage among it, over and over, would hold up
+            # every answer for tenths of a second.
+            gc.collect()
+            gc.freeze()
             # The only line on stdout, so that a script can read the address.
             sys.stdout.write(f"Energy Flow listens on {self._address}\n")
             sys.stdout.flush()

@@ -66,8 +66,7 @@ class ExperimentDesk:
             if known is not None:
                 return known, True
             raise Problem(409, f"there is an experiment {row.name!r} already")
-        trials = await asyncio.to_thread(self.store.trials, row.experiment_id)
-        self.runner.begin(row, trials)
+        await self.runner.begin(row)
         return row, False
 
     async def find(self, id_or_name: str) -> ExperimentRow:

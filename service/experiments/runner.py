@@ -19,7 +19,7 @@ from energy_flow.errors import (
     RunPaused,
 )
 from energy_flow.training import TrainConfig
-from service.event_log import EventLog
+from service.event_log import CAPACITY, EventLog
 from service.experiments.answers import experiment_answer, trial_answer
 from service.experiments.live_experiment import (
     IDS_OF_A_LIFE,
@@ -85,17 +85,18 @@ class ExperimentRunner:
     async def open(self) -> None:
         """Goes on with what had not ended when the server stopped."""
         for row in await asyncio.to_thread(self._store.unfinished):
-            ids_before = row.last_event_id
-            trials = await asyncio.to_thread(self._recovered, row)
-            live = LiveExperiment(row, trials, self._loop, ids_before)
-            self._live[row.experiment_id] = live
-            live.tell_state()
+            self._take_on(await asyncio.to_thread(self._recovered, row))
         self._scheduling = asyncio.create_task(self._schedule())
 
-    def begin(self, row: ExperimentRow, trials: list[RunRow]) -> None:
+    async def begin(self, row: ExperimentRow) -> None:
         """Takes on an experiment that was kept."""
-        live = LiveExperiment(row, trials, self._loop)
-        self._live[row.experiment_id] = live
+        self._take_on(await asyncio.to_thread(self._begun, row))
+
+    def _begun(self, row: ExperimentRow) -> LiveExperiment:
+        return LiveExperiment(row, self._store.trials(row.experiment_id), self._loop)
+
+    def _take_on(self, live: LiveExperiment) -> None:
+        self._live[live.row.experiment_id] = live
         live.tell_state()
         self._changed.set()
 
@@ -368,13 +369,18 @@ class ExperimentRunner:
         experiment_id = live.row.experiment_id
         if not await self._written(lambda: self._store.cancel_queued(experiment_id, numbers)):
             return
-        rows = await asyncio.to_thread(self._store.trials, experiment_id, states=[State.CANCELLED])
-        cancelled = set(numbers)
-        for row in rows:
-            if number_of(row) in cancelled and live.enter_state(number_of(row), State.CANCELLED):
-                live.events.append("trial", trial_answer(row, live))
+        told = await asyncio.to_thread(self._cancelled, experiment_id, numbers)
+        for number in numbers:
+            if live.enter_state(number, State.CANCELLED) and number in told:
+                live.events.append("trial", told[number])
         live.closing = False
         self._changed.set()
+
+    def _cancelled(self, experiment_id: str, numbers: list[int]) -> dict[int, dict[str, Any]]:
+        """What is told of trials that never began, of as many as a log of events holds."""
+        first, last = numbers[-CAPACITY:][0], numbers[-1]
+        rows = self._store.trials(experiment_id, first=first, states=[State.CANCELLED])
+        return {number_of(row): trial_answer(row, None) for row in rows if number_of(row) <= last}
 
     async def _finish(self, live: LiveExperiment) -> None:
         """All trials have ended."""
@@ -428,15 +434,15 @@ class ExperimentRunner:
                 return True
         return False
 
-    def _recovered(self, experiment: ExperimentRow) -> list[RunRow]:
-        """After a start: the trials as they are, those that were at work by their chunks."""
-        ids = experiment.last_event_id + IDS_OF_A_LIFE
-        self._store.change(experiment.experiment_id, last_event_id=ids)
+    def _recovered(self, experiment: ExperimentRow) -> LiveExperiment:
+        """After a start: with its trials as they are, those that were at work by their chunks."""
+        ids_before = experiment.last_event_id
+        self._store.change(experiment.experiment_id, last_event_id=ids_before + IDS_OF_A_LIFE)
         trials = self._store.trials(experiment.experiment_id)
         for row in trials:
             if row.state == State.RUNNING and row.error is None:
                 self._note_chunks(experiment, row)
-        return trials
+        return LiveExperiment(experiment, trials, self._loop, ids_before)
 
     def _note_chunks(self, experiment: ExperimentRow, row: RunRow) -> None:
         if experiment.state == State.PAUSED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ from tests.service.experiments_of import (
     start,
     trials,
 )
-from tests.service.servers import TINY, serving, until
+from tests.service.servers import TINY, rows, serving, until
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +264,33 @@ def test_results_as_tables(client: httpx.Client) -> None:
         assert row["reflected.mean"] == pytest.approx(np.mean(values), rel=1e-12)
         assert row["reflected.std"] == pytest.approx(np.std(values, ddof=1), rel=1e-12)
     assert client.get(f"{url}?format=xml").status_code == 406
+
+
+def test_operators_see_how_many_there_are(client: httpx.Client) -> None:
+    start(client, name="seen", dataset="few")
+    ended(client, "seen")
+    told = client.get("/v1/experiments?state=succeeded&limit=1000").json()["items"]
+    lines = client.get("/metrics").text.splitlines()
+    assert f'energy_flow_experiments{{state="succeeded"}} {float(len(told))}' in lines
+    assert 'energy_flow_experiments{state="paused"} 0.0' in lines
+    assert 'energy_flow_runs{state="paused"} 0.0' in lines
+
+
+def test_trials_are_not_removed_to_make_room(tmp_path: Path) -> None:
+    with serving(tmp_path, keep_runs_bytes=0) as server:
+        client = server.client
+        put_dataset(client, "few", 6)
+        start(client, name="kept", dataset="few", seeds=[1, 2])
+        ended(client, "kept")
+        for _ in range(3):
+            last = client.post("/v1/simulate", json={"embeddings": rows().tolist()}).json()
+        listed = [run["run_id"] for run in client.get("/v1/runs").json()["items"]]
+        kept = [trial["run_id"] for trial in trials(client, "kept")]
+        assert listed == [last["run_id"], *kept[::-1]]
+        for trial in trials(client, "kept"):
+            assert client.get(f"{trial['run_url']}/outputs/surface").status_code == 200
+        size = client.get(f"/v1/runs/{last['run_id']}").json()["bytes"]
+        assert client.get("/v1/system").json()["store"]["ended_runs_bytes"] == size
 
 
 def test_a_removed_experiment_leaves_nothing(client: httpx.Client) -> None:
