@@ -45,6 +45,19 @@ def free_port() -> int:
     raise AssertionError("all ports are taken")
 
 
+@contextmanager
+def hearing_interrupts() -> Iterator[None]:
+    """Programs that are started meanwhile hear SIGINT, also where these tests were told not to.
+
+    A shell tells it to what runs in its background, and programs to those that they start.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @dataclass(frozen=True, slots=True)
 class LiveServer:
     """A running server.

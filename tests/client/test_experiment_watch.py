@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 from service.client import Experiment, ExperimentEvent, FlowClient, FlowClientError
 from tests.client.conftest import put_dataset
 from tests.client.cutting_proxy import cutting_proxy
-from tests.live_server import LIMIT_SECONDS, LiveServer, energy_flow, free_port, live_server
+from tests.live_server import (
+    LIMIT_SECONDS,
+    LiveServer,
+    energy_flow,
+    free_port,
+    hearing_interrupts,
+    live_server,
+)
 
 LONG = {"grid": {"noise_std": [place / 1000 for place in range(100)]}}
 """More trials than are done before somebody reacts."""
@@ -48,19 +55,6 @@ class Watching:
     def end(self) -> int:
         """Waits for its end; returns its exit code."""
         return self.process.wait(timeout=LIMIT_SECONDS)
-
-
-@contextmanager
-def hearing_interrupts() -> Iterator[None]:
-    """Programs that are started meanwhile hear SIGINT, also where these tests were told not to.
-
-    A shell tells it to what runs in its background, and programs to those that they start.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from energy_flow import checkpoint
 from tests.client.command_line import Caller, assert_refused, run
-from tests.live_server import LIMIT_SECONDS, energy_flow
+from tests.live_server import LIMIT_SECONDS, energy_flow, hearing_interrupts
 
 CONFIG = """
 [model.config]
@@ -80,7 +80,10 @@ def test_interrupted_it_goes_on_later(config: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     many = ("--set", "length.steps=4000", "--set", "validation.every=4000")
     command = energy_flow("train", str(config), "--out", str(out), *many)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as process:
+    with (
+        hearing_interrupts(),
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as process,
+    ):
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("step "):

@@ -22,7 +22,7 @@ from energy_flow.training.store import CHECKPOINTS, EVENTS, MODEL
 from tests.energy_flow.training.tiny import TINY, pairs
 
 ROOT = Path(__file__).parents[3]
-WAIT = 100
+WAIT = 1200
 STEPS = 32
 
 # Trains in a process of its own, as the tests do in theirs.
