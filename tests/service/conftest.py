@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from energy_flow.engine.schedule import POOL_FLOWS
 from tests.service.disks import mounted
 from tests.service.servers import RunningServer, rows, serving
 
@@ -44,3 +45,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers come at once, also while the engine is held."""
     monkeypatch.setattr("service.experiments.desk.SETTLE_SECONDS", 0.05)
+
+
+@pytest.fixture
+def small_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than thirty new samples of the tiny model are in the engine at once.
+
+    Otherwise it depends on how fast a machine reads whether a whole run enters in one round.
+    """
+    monkeypatch.setitem(POOL_FLOWS, "cpu", 640)

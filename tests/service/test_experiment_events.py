@@ -28,6 +28,7 @@ from tests.service.servers import RunningServer, serving
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with serving(tmp_path_factory.mktemp("events")) as running:
         put_dataset(running.client, "few", 6)
+        put_dataset(running.client, "many", 400)
         yield running
 
 
@@ -78,11 +79,11 @@ def test_events_tell_the_whole_story_and_can_be_resumed(server: RunningServer) -
     assert follow(client, "story", events[-1][0]) == []
 
 
-@pytest.mark.usefixtures("no_patience")
+@pytest.mark.usefixtures("no_patience", "small_pool")
 def test_a_pause_and_a_cancel_are_told(server: RunningServer) -> None:
     client = server.client
     with server.engine_held() as engine:
-        start(client, name="told", dataset="few", seeds=[1, 2], chunk_samples=1)
+        start(client, name="told", dataset="many", seeds=[1, 2], chunk_samples=1)
         advance(client, engine, "told", 1)
         assert act(client, "told", "pause")["state"] == "paused"
     quiet(client, "told")
@@ -97,7 +98,7 @@ def test_a_pause_and_a_cancel_are_told(server: RunningServer) -> None:
     )
 
 
-@pytest.mark.usefixtures("no_patience")
+@pytest.mark.usefixtures("no_patience", "small_pool")
 def test_ids_go_on_over_a_restart_behind_a_gap(tmp_path: Path) -> None:
     with serving(tmp_path) as first:
         put_dataset(first.client, "few", 6)
@@ -105,7 +106,8 @@ def test_ids_go_on_over_a_restart_behind_a_gap(tmp_path: Path) -> None:
         ended(first.client, "before")
         known = follow(first.client, "before")
         with first.engine_held() as engine:
-            start(first.client, name="across", dataset="few", seeds=[1, 2], chunk_samples=1)
+            put_dataset(first.client, "many", 400)
+            start(first.client, name="across", dataset="many", seeds=[1, 2], chunk_samples=1)
             advance(first.client, engine, "across", 1)
             act(first.client, "across", "pause")
             seen = follow(first.client, "across", stop_after=3)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from service.experiments.store import ExperimentStore
 from service.lifecycle import State
@@ -31,6 +32,8 @@ from tests.service.experiments_of import (
     trials,
 )
 from tests.service.servers import LIMIT_SECONDS, TINY, leftovers, serving, until
+
+pytestmark = pytest.mark.usefixtures("no_patience", "small_pool")
 
 SAMPLES = 100
 TRIALS = 4
@@ -112,7 +115,7 @@ def test_a_paused_experiment_stays_paused_over_a_restart(tmp_path: Path) -> None
         with first.engine_held() as engine:
             start(client, name="waiting", **SWEEP)
             advance(client, engine, "waiting", 20)
-        act(client, "waiting", "pause")
+            act(client, "waiting", "pause")
         before, found = quiet(client, "waiting"), trials(client, "waiting")
     with serving(tmp_path) as second:
         after = look(second.client, "waiting")
@@ -153,7 +156,7 @@ def test_a_crash_after_a_cancel_or_a_failure_does_not_undo_it(tmp_path: Path) ->
         with first.engine_held() as engine:
             start(client, name="cut-short", **SWEEP)
             advance(client, engine, "cut-short", 20)
-        act(client, "cut-short", "pause")
+            act(client, "cut-short", "pause")
         quiet(client, "cut-short")
         found = trials(client, "cut-short")
     begun = [trial for trial in found if trial["samples_done"]]
@@ -191,6 +194,7 @@ def test_an_experiment_whose_model_is_another_waits_for_it(tmp_path: Path) -> No
         with first.engine_held() as engine:
             start(client, name="faithful", **SWEEP)
             advance(client, engine, "faithful", 20)
+            first.stop_while_held()
     with serving(tmp_path, set=(*TINY, "model_seed=1")) as other:
         until(lambda: look(other.client, "faithful")["state"] == "paused")
         experiment = look(other.client, "faithful")
