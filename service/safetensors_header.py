@@ -1,7 +1,12 @@
-"""The header of a ``.safetensors`` file, read while the file arrives; nothing is executed."""
+"""The header of a ``.safetensors`` file: read while the file arrives, written before its bytes.
+
+Nothing is executed.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +16,8 @@ from service.problems import Problem
 
 # Enough for tens of thousands of tensors.
 LONGEST_HEADER = 8 * 2**20
+
+_ITEM_BYTES = {"F32": 4, "I32": 4}
 
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -74,6 +81,29 @@ def parse_header(start: bytes, size: int | None) -> SafetensorsHeader | None:
     if size is not None and size != header.bytes + header.promised_bytes:
         raise wrong_length(header.promised_bytes, size - header.bytes)
     return header
+
+
+def header_bytes(
+    tensors: Mapping[str, tuple[str, Sequence[int]]], length: int | None = None
+) -> bytes:
+    """The beginning of a file; the tensors' bytes follow in the same order.
+
+    Args:
+        tensors: dtype and shape by name.
+        length: of what is returned; by default no more than is needed, and a multiple of 8.
+
+    Raises:
+        ValueError: it does not fit in the length.
+    """
+    told, end = {}, 0
+    for name, (dtype, shape) in tensors.items():
+        start, end = end, end + math.prod(shape) * _ITEM_BYTES[dtype]
+        told[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+    text = orjson.dumps(told)
+    room = -(-len(text) // 8) * 8 if length is None else length - 8
+    if len(text) > room:
+        raise ValueError(f"a header of {len(text)} bytes does not fit in {room}")
+    return room.to_bytes(8, "little") + text.ljust(room)
 
 
 def wrong_length(promised: int, held: int) -> Problem:

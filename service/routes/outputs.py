@@ -1,4 +1,4 @@
-"""A run's outputs: as JSON, as .npy, as a picture."""
+"""A run's outputs: as JSON, as .npy or .safetensors, as a picture."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from service.json_answers import array_pieces, to_json
 from service.openapi import REFUSALS
 from service.problems import Problem, invalid, not_found
 from service.routes.runs import find_ended_run
+from service.safetensors_header import header_bytes
 from service.schemas import OutputName
 from service.store.atomic_files import npy_header
 from service.store.tables import RunRow
@@ -26,6 +27,7 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 MEDIA_TYPES = {
     "json": "application/json",
     "npy": "application/x-npy",
+    "safetensors": "application/octet-stream",
     "png": "image/png",
 }
 _CONTENT: dict[int | str, dict[str, Any]] = {
@@ -44,7 +46,7 @@ async def read_output(
         str | None,
         Query(
             alias="format",
-            description="json, npy or png; else by Accept",
+            description="json, npy, safetensors or png; else by Accept",
             json_schema_extra={"enum": list(MEDIA_TYPES)},
         ),
     ] = None,
@@ -77,6 +79,8 @@ async def read_output(
                 filename=f"{run_id}-{name}.npy",
             )
         pieces = _npy_pieces(array[first:stop])
+    elif chosen == "safetensors":
+        pieces = _safetensors_pieces(name, array[first:stop])
     else:
         pieces = _json_pieces(row, name, array[first:stop], first)
     return StreamingResponse(pieces, media_type=MEDIA_TYPES[chosen])
@@ -115,6 +119,15 @@ def _json_pieces(row: RunRow, name: str, array: NDArray[Any], first: int) -> Ite
 
 def _npy_pieces(array: NDArray[Any]) -> Iterator[bytes]:
     yield npy_header(array.dtype, array.shape)
+    yield from _row_pieces(array)
+
+
+def _safetensors_pieces(name: str, array: NDArray[Any]) -> Iterator[bytes]:
+    yield header_bytes({name: ("I32" if array.dtype.kind == "i" else "F32", array.shape)})
+    yield from _row_pieces(array)
+
+
+def _row_pieces(array: NDArray[Any]) -> Iterator[bytes]:
     rows = max(_SLICE_BYTES // max(array[:1].nbytes, 1), 1)
     for start in range(0, len(array), rows):
         yield np.ascontiguousarray(array[start : start + rows]).tobytes()
@@ -126,7 +139,7 @@ async def _picture(
     from service.pictures import heat_map
 
     if name == "embedding":
-        known = ", ".join(("json", "npy"))
+        known = ", ".join(known for known in MEDIA_TYPES if known != "png")
         raise Problem(406, f"an embedding has no picture; known formats are {known}")
     values = np.array(array[sample])
     panels = {name: values} if name == "surface" else {"z0": values[0], "zdepth": values[1]}

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from service.problems import Problem
+from service.safetensors_header import header_bytes
 from service.store.atomic_files import UnfinishedFile
 
 HEADER_BYTES = 512
@@ -175,11 +175,6 @@ class DatasetWriter:
 
 
 def _header(rows: int, dim: int, targets_dim: int | None) -> bytes:
-    tensors = {}
-    end = 0
-    for name, width in (("inputs", dim), ("targets", targets_dim)):
-        if width is not None:
-            start, end = end, end + rows * width * FLOAT32_BYTES
-            tensors[name] = {"dtype": "F32", "shape": [rows, width], "data_offsets": [start, end]}
-    room = HEADER_BYTES - 8
-    return room.to_bytes(8, "little") + orjson.dumps(tensors).ljust(room)
+    widths = (("inputs", dim), ("targets", targets_dim))
+    tensors = {name: ("F32", (rows, width)) for name, width in widths if width is not None}
+    return header_bytes(tensors, HEADER_BYTES)

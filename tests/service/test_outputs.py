@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from tests.service.servers import rows
 
@@ -39,6 +40,17 @@ def test_json_and_npy_say_what_the_answer_said(
     assert np.array_equal(np.array(told["data"], dtype=array.dtype), array)
 
 
+@pytest.mark.parametrize("name", ["surface", "planes", "hits", "embedding"])
+def test_safetensors_hold_the_same(client: httpx.Client, url: str, name: str) -> None:
+    for part in ("", "&sample_from=1&sample_to=3"):
+        file = client.get(f"{url}/{name}?format=safetensors{part}")
+        array = np.load(io.BytesIO(client.get(f"{url}/{name}?format=npy{part}").content))
+        ((held, tensor),) = safetensors.numpy.load(file.content).items()
+        assert held == name
+        assert tensor.dtype == array.dtype
+        assert np.array_equal(tensor, array)
+
+
 def test_parts(client: httpx.Client, url: str, answer: dict[str, Any]) -> None:
     whole = answer["outputs"]["surface"]
     one = client.get(f"{url}/surface?sample=2").json()
@@ -66,7 +78,8 @@ def test_pictures(client: httpx.Client, url: str, query: str) -> None:
 
 
 def test_formats_by_accept(client: httpx.Client, url: str) -> None:
-    for media_type in ("application/json", "application/x-npy", "image/png"):
+    known = ("application/json", "application/x-npy", "application/octet-stream", "image/png")
+    for media_type in known:
         told = client.get(f"{url}/surface", headers={"accept": media_type})
         assert told.headers["content-type"] == media_type
 
