@@ -46,7 +46,10 @@ def _run(asked: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.tables import say
     from energy_flow.device import resolve_device
     from energy_flow.errors import EnergyFlowError
+    from energy_flow.heap import keep_freed
 
+    # As the server and the command line do.
+    keep_freed()
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
     try:

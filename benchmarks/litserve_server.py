@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.workload import processor
+from energy_flow.heap import keep_freed
 
 # Not among the project's requirements, and without types.
 litserve: Any = import_module("litserve")
@@ -39,6 +40,7 @@ class Simulator(litserve.LitAPI):  # type: ignore[misc]  # LitServe has no types
 
     def setup(self, device: str) -> None:
         """In the worker: makes the model and tries its shapes."""
+        keep_freed()
         torch.set_num_threads(self._threads)
         self._model = processor("debug", self._processor_device)
         self._model.empty()

@@ -291,5 +291,5 @@ def _packed(weight_OI: Tensor) -> Tensor:
 def _tanh_(x: Tensor) -> Tensor:
     # On a CPU, tanh of bfloat16 goes through float32 too, but at a fraction of the speed.
     if x.dtype == torch.bfloat16 and x.device.type == "cpu":
-        return x.float().tanh_().to(torch.bfloat16)
+        return x.copy_(x.float().tanh_())
     return x.tanh_()

@@ -22,6 +22,7 @@ from energy_flow.engine.request import RunListener, RunRequest
 from energy_flow.engine.schedule import Chunk, Run, chunk_samples, pool_flows
 from energy_flow.errors import CapacityError, EngineUnavailable, QueueFull
 from energy_flow.footprint import footprint, require_fit
+from energy_flow.heap import give_back
 
 Answer = TypeVar("Answer")
 
@@ -111,6 +112,7 @@ class Engine:
         self._beat = time.monotonic()
         self._held: tuple[Chunk, ...] = ()
         self._active_flows = 0
+        self._worked = False
 
     def start(self) -> None:
         """Starts the thread."""
@@ -278,18 +280,28 @@ class Engine:
                 entered = self._pools.admit(runs, self._may_enter)
                 stepped = self._pools.step()
                 self._publish()
-                if not stepped and not entered:
-                    self._sleep()
+                self._worked = self._worked or stepped
+                if not stepped and not entered and not self._sleep():
+                    self._rest()
         finally:
             self._close()
 
-    def _sleep(self) -> None:
+    def _sleep(self) -> bool:
+        """Waits for something to do; says whether there may be something."""
         with self._lock:
             waiting = any(not run.ended for run in self._queue)
             if self._state == "stopped" or self._calls:
-                return
-            draining = self._state == "draining"
-            self._lock.wait(BLOCKED_SECONDS if waiting and not draining else IDLE_SECONDS)
+                return True
+            if waiting and self._state != "draining":
+                self._lock.wait(BLOCKED_SECONDS)
+                return True
+            return self._lock.wait(IDLE_SECONDS)
+
+    def _rest(self) -> None:
+        """Nothing has come for a while: what the work left in the heap goes back to the system."""
+        if self._worked:
+            self._worked = False
+            give_back()
 
     def _dismiss(self, runs: list[Run]) -> None:
         """Ends runs that were cancelled or whose deadline has passed."""

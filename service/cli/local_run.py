@@ -40,8 +40,10 @@ def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device
             "--preset makes an untrained model and --model loads one; give one of them", EXIT_USAGE
         )
     with needing_server_extra("simulating here, without --url,"):
+        from energy_flow.heap import keep_freed
         from energy_flow.trace.formats import write_parquet
 
+    keep_freed()
     with _failures_in_one_line():
         processor, options = _model(job, preset, checkpoint, device)
         started = time.perf_counter()

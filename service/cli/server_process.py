@@ -11,6 +11,7 @@ from contextlib import suppress
 from energy_flow.checkpoint import describe
 from energy_flow.device import resolve_device
 from energy_flow.errors import CheckpointError, ConfigError
+from energy_flow.heap import keep_freed
 from service.cli.failures import EXIT_USAGE, CommandFailed
 from service.lifecycle import State, default_config
 from service.monitoring.log_lines import JsonLines
@@ -57,6 +58,7 @@ def run(settings: Settings, bound: socket.socket) -> None:
             describe(settings.model)
     except (CheckpointError, OSError) as error:
         raise CommandFailed(f"{settings.model}: {error}", EXIT_USAGE) from None
+    keep_freed()
     server = AnnouncingServer(settings, address_of(bound))
     _set_up_log(settings.log_format)
     # uvicorn leaves this way when the application cannot start; what it says follows below.
