@@ -174,11 +174,13 @@ class FlowConfig(_Fields):
         return type(self)(**merge(base, changes))
 
     def with_options(self, options: Mapping[str, Any]) -> Self:
-        """A copy with other values for run-time fields, nested or dotted.
+        """A copy with other values for run-time fields, nested or dotted; without any, the same.
 
         Raises:
             ConfigError: also when a field of the model is named.
         """
+        if not options:
+            return self
         changes = nest(options)
         fixed = [
             Fault((name,), "belongs to the model and cannot be set for a run", changes[name])

@@ -231,23 +231,29 @@ class Counters:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
+        # Every sample of every run is told once, so nothing here is worked out twice.
+        exits = self.exits
+        planes = {plane: sum(reasons.values()) for plane, reasons in exits.items()}
+        completed, stalled, spawned = sum(planes.values()), self.stalled, self.spawned
+        ended, created, moved = completed + stalled, self.initial + spawned, self.flow_steps
+        age, path = int(self.counts[Count.ENDED_AGE]), float(self.sums[Sum.ENDED_PATH])
         return {
-            "created": self.created,
+            "created": created,
             "initial": self.initial,
-            "spawned": self.spawned,
-            "completed": self.completed,
-            "stalled": self.stalled,
+            "spawned": spawned,
+            "completed": completed,
+            "stalled": stalled,
             "terminated": self.terminated,
-            "planes": self.planes,
-            "exits": self.exits,
+            "planes": planes,
+            "exits": exits,
             "reflected": int(self.counts[Count.REFLECTED]),
             "spawns_suppressed": int(self.counts[Count.SUPPRESSED]),
             "steps": self.steps,
-            "flow_steps": self.flow_steps,
-            "mean_path_steps": self.mean_path_steps,
-            "mean_path_length": self.mean_path_length,
-            "z_displacement_variance": _variance(self.sums, self.flow_steps),
-            "completion_ratio": self.completion_ratio,
+            "flow_steps": moved,
+            "mean_path_steps": age / ended if ended else None,
+            "mean_path_length": path / ended if ended else None,
+            "z_displacement_variance": _variance(self.sums, moved),
+            "completion_ratio": completed / created if created else 0.0,
             "overflow": list(self.overflow),
         }
 

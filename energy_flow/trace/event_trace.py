@@ -32,13 +32,6 @@ class TraceCounters:
     recorded: NDArray[np.int64]
     dropped: NDArray[np.int64]
 
-    def summed(self) -> dict[str, dict[str, int]]:
-        """Over all samples: counter -> kind -> count."""
-        return {
-            name: dict(zip(KINDS, getattr(self, name).sum(0).tolist(), strict=True))
-            for name in ("total", "recorded", "dropped")
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -58,17 +51,17 @@ class Trace:
     @property
     def totals(self) -> dict[str, int]:
         """Events by kind, recorded or not."""
-        return self.counters.summed()["total"]
+        return _by_kind(self.counters.total)
 
     @property
     def recorded(self) -> dict[str, int]:
         """Records by kind that are here."""
-        return self.counters.summed()["recorded"]
+        return _by_kind(self.counters.recorded)
 
     @property
     def dropped(self) -> dict[str, int]:
         """Records by kind that the rings lost."""
-        return self.counters.summed()["dropped"]
+        return _by_kind(self.counters.dropped)
 
     @property
     def nbytes(self) -> int:
@@ -135,3 +128,8 @@ class Trace:
             )
         )
         return cls(columns, counters)
+
+
+def _by_kind(counts: NDArray[np.int64]) -> dict[str, int]:
+    """Over all samples, int64 [B, 3]: kind -> count."""
+    return dict(zip(KINDS, counts.sum(0).tolist(), strict=True))
