@@ -31,11 +31,10 @@ class RunCatalog:
     def add(self, row: RunRow) -> bool:
         """Adds a run; False when its idempotency key is taken."""
         try:
-            # A statement, not an object of the session's: of what a run costs to keep, its unit of
-            # work would be a good part.
+            # A session's unit of work would be a good part of what a short run costs to keep.
             values = {name: getattr(row, name) for name in _ADDED}
-            with self._database.session(durable=row.safe) as session:
-                session.execute(_RUNS.insert(), values)
+            with self._database.connection(durable=row.safe) as connection:
+                connection.execute(_RUNS.insert(), values)
         except IntegrityError:
             if row.idempotency_key is None or self.with_key(row.idempotency_key) is None:
                 raise

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Database:
-    """Sessions on an index that has been brought up to date.
+    """Transactions on an index that has been brought up to date.
 
     Every method may be called from any thread but the event loop's.
     """
@@ -38,6 +38,12 @@ class Database:
         engine = self._durable if durable else self._engine
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @contextmanager
+    def connection(self, *, durable: bool = False) -> Iterator[Connection]:
+        """One transaction of plain statements, likewise."""
+        with (self._durable if durable else self._engine).begin() as connection:
+            yield connection
 
     def close(self) -> None:
         """Closes the pools of connections."""
