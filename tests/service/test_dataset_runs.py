@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,16 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.service.servers import ENDLESS, RunningServer, cancel, ended, npy, rows, serving
+from tests.service.servers import (
+    ENDLESS,
+    LIMIT_SECONDS,
+    RunningServer,
+    cancel,
+    ended,
+    npy,
+    rows,
+    serving,
+)
 
 NOISY = {"noise_std": 0.3, "max_steps": 8}
 TRACE = {"capacity": 1000}
@@ -111,11 +122,14 @@ def test_no_run_that_was_taken_loses_its_rows(server: RunningServer) -> None:
     """Names are deleted and given anew while runs are asked for: a run is refused, or succeeds."""
     base = server.client.base_url
     stop = threading.Event()
+    chance = random.Random(0)
+    asking = [0.0]
 
     def change() -> None:
-        with httpx.Client(base_url=base, timeout=60) as client:
+        with httpx.Client(base_url=base, timeout=LIMIT_SECONDS) as client:
             seed = 0
-            while not stop.is_set():
+            # Now in the middle of a request, now between two, however long they take here.
+            while not stop.wait(chance.uniform(0, 4 * asking[0])):
                 seed += 1
                 client.delete("/v1/datasets/changing")
                 headers = {"content-type": "application/x-npy"}
@@ -126,16 +140,17 @@ def test_no_run_that_was_taken_loses_its_rows(server: RunningServer) -> None:
     taken: list[str] = []
     statuses: set[int] = set()
     try:
-        for _ in range(3000):
+        end = time.monotonic() + LIMIT_SECONDS
+        while len(taken) < 20 and time.monotonic() < end:
+            began = time.monotonic()
             answer = server.client.post("/v1/runs", json={"dataset": "changing", "rows": [1, 3]})
+            asking[0] = time.monotonic() - began
             statuses.add(answer.status_code)
             if answer.status_code == 202:
                 taken.append(answer.json()["run_id"])
-            if len(taken) >= 20:
-                break
     finally:
         stop.set()
-        changing.join(60)
+        changing.join(LIMIT_SECONDS)
     assert statuses <= {202, 404}
     assert taken
     for run_id in taken:
