@@ -14,6 +14,7 @@ from benchmarks.resident import forget_peak, peak_bytes, resident_bytes
 from benchmarks.workload import config, embeddings
 from energy_flow import FlowConfig, FlowProcessor
 from energy_flow.footprint import footprint
+from energy_flow.heap import keep_freed
 
 STEPS = 6
 
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
+    keep_freed()
     chosen = full_config(asked.preset, asked.precision)
     inputs = embeddings(asked.batch)
     load_libraries(chosen, asked.device)

@@ -19,6 +19,7 @@ from benchmarks.resident import growth, resident_bytes
 from benchmarks.workload import embeddings, processor
 from energy_flow.engine import Engine, RunListener, RunRequest
 from energy_flow.errors import EnergyFlowError
+from energy_flow.heap import keep_freed
 from energy_flow.result import SimulationResult
 
 FIRST = 100
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
+    keep_freed()
     model = processor("debug", asked.device)
     engine, watcher = Engine(device=asked.device), Watcher()
     engine.start()

@@ -14,6 +14,7 @@ from benchmarks.full_pool import full_config, load_libraries
 from benchmarks.resident import forget_peak, peak_bytes, resident_bytes
 from benchmarks.workload import embeddings
 from energy_flow import FlowConfig, FlowProcessor
+from energy_flow.heap import keep_freed
 from energy_flow.training import TrainConfig, Trainer
 from energy_flow.training.data import Pairs
 from energy_flow.training.footprint import train_footprint
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
+    keep_freed()
     chosen = full_config(asked.preset, asked.precision)
     config, data = train_config(chosen, asked.batch, asked.mode), pairs(asked.batch)
     load_libraries(chosen, asked.device)

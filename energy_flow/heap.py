@@ -10,10 +10,9 @@ from __future__ import annotations
 import ctypes
 import sys
 
-# From malloc.h. The C library takes no higher threshold for what gets a mapping of its own.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
-_LARGEST_MMAP_THRESHOLD = 32 * 2**20
-_NEVER = 2**31 - 1
+# From malloc.h.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
+_NEVER = -1
 _PAD_BYTES = 64 * 2**20
 
 
@@ -27,7 +26,8 @@ def keep_freed() -> bool:
     if mallopt is None:
         return False
     wanted = (
-        (_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD),
+        # No mapping of its own for a large piece: it would go back with the piece.
+        (_MMAP_MAX, 0),
         (_TRIM_THRESHOLD, _NEVER),
         (_TOP_PAD, _PAD_BYTES),
         # One heap for all threads, or each would keep its own.

@@ -77,7 +77,7 @@ class _Propose(torch.autograd.Function):
         before, after = rest[:stored], rest[stored : stored + layers]
         work = _Backward(ctx.call, position, energy, new_energy, before, after)
         work.through(rest[stored + layers :], grads)
-        return (None, *work.flows(), *work.stored, *work.sums)
+        return (None, *work.flows(), *work.stored(), *work.sums)
 
 
 class _Backward:
@@ -87,7 +87,7 @@ class _Backward:
         before: stored hidden states, L tensors [R, H] or none. after: new ones, L tensors [F, H].
 
     Attributes:
-        stored: gradients of ``before``. sums: gradients of ``networks.weights``.
+        sums: gradients of ``networks.weights``.
     """
 
     def __init__(
@@ -103,8 +103,9 @@ class _Backward:
         self._before, self._after = before, after
         self._position, self._energy, self._new_energy = position_F3, energy_F, new_energy_F
         networks = call.networks
-        self.stored = [torch.zeros_like(rows) for rows in before]
         self.sums = [torch.zeros_like(weight) for weight in networks.weights]
+        # In the precision of weights: on a CPU, adding to rows of bfloat16 converts all of them.
+        self._stored = [torch.zeros_like(rows, dtype=networks.state_dtype) for rows in before]
         self._neuron_sums = self.sums[: len(networks.neuron.tensors())]
         self._carrier_sums = networks.carrier.like(self.sums[len(self._neuron_sums) :])
         # The neuron is narrow, so all its rows at once still fit into the cache.
@@ -142,6 +143,12 @@ class _Backward:
             total.copy_(grad)
         return position, energy
 
+    def stored(self) -> list[Tensor]:
+        """Gradients of the stored hidden states."""
+        return [
+            total.to(rows.dtype) for total, rows in zip(self._stored, self._before, strict=True)
+        ]
+
     def _recorded(self, block: FlowBlock) -> Tape:
         tape = Tape()
         hidden = Hidden(tuple(self._before), self._call.source)
@@ -160,9 +167,8 @@ class _Backward:
         for number in reversed(range(len(carrier.layers))):
             layer, total = carrier.layers[number], sums.layers[number]
             hidden_grad = hidden_grads[number]
-            grad_NH = grad_NH[:, : layer.hidden_size]
             if hidden_grad is not None:
-                grad_NH = grad_NH + hidden_grad
+                grad_NH = grad_NH.add_(hidden_grad)
             x = self._after[number - 1][rows] if number else self._perceived.detach()[rows]
             if block.fresh:
                 candidate, gates = tape.pop(), tape.pop()
@@ -172,8 +178,9 @@ class _Backward:
                 joined = layer.joined(x, self._before[number], source)
                 candidate, recurrent, gates = tape.pop(), tape.pop(), tape.pop()
                 kept = _Kept(joined, gates, recurrent, candidate)
-                grad_NH, state_grad = _through_layer(layer, total, kept, grad_NH)
-                self.stored[number].index_add_(0, source, state_grad)
+                grad_NH, state_grad = _through_layer(layer, total, kept, grad_NH, x.shape[1])
+                stored = self._stored[number]
+                stored.index_add_(0, source, state_grad.to(stored.dtype))
         self._perceived_grad[rows] = grad_NH
 
     def _through_heads(
@@ -209,32 +216,30 @@ class _Kept:
 
 
 def _through_layer(
-    layer: PackedGRULayer, total: PackedGRULayer, kept: _Kept, grad_NH: Tensor
+    layer: PackedGRULayer, total: PackedGRULayer, kept: _Kept, grad_NH: Tensor, given: int
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of a GRU layer's input with its constant columns [N, X] and stored state [N, H].
+    """Gradients of a GRU layer's input, its ``given`` first columns, and stored state [N, H].
 
     With ``h' = n + z ∘ (h - n)``, ``n = tanh(x W_xn + r ∘ q)`` and ``q = h W_hn + b_hn``.
     """
     size, width = layer.hidden_size, layer.w_xn.shape[0]
     r, z = kept.gates[:, :size], kept.gates[:, size : 2 * size]
     h = kept.joined[:, width : width + size]
-    candidate_grad = _aten.tanh_backward(
-        torch.addcmul(grad_NH, grad_NH, z, value=-1), kept.candidate
-    )
-    gates_grad = _gates_grad(
-        candidate_grad * kept.recurrent, (h - kept.candidate).mul_(grad_NH), kept.gates
-    )
+    candidate_grad = _through_candidate(grad_NH, z, kept.candidate)
+    gates_grad, r_grad, z_grad = _like_gates(kept.gates, size)
+    torch.mul(candidate_grad, kept.recurrent, out=r_grad)
+    torch.sub(h, kept.candidate, out=z_grad).mul_(grad_NH)
+    _through_sigmoid_(gates_grad, kept.gates)
     x_grad = pad_columns(candidate_grad, layer.w_xn.shape[1])
     q_grad = pad_columns(candidate_grad * r, layer.w_hn.shape[1])
     x, q = kept.joined[:, :width], kept.joined[:, width - WIDTH :]
     _add_product(total.w_rz, kept.joined, gates_grad)
     _add_product(total.w_xn, x, x_grad)
     _add_product(total.w_hn, q, q_grad)
-    joined_grad = torch.mm(gates_grad, layer.w_rz.t())
-    joined_grad[:, :width].addmm_(x_grad, layer.w_xn.t())
-    joined_grad[:, width - WIDTH :].addmm_(q_grad, layer.w_hn.t())
-    state_grad = joined_grad[:, width : width + size].addcmul_(grad_NH, z)
-    return joined_grad[:, :width], state_grad
+    into_x = torch.mm(gates_grad, layer.w_rz[:given].t()).addmm_(x_grad, layer.w_xn[:given].t())
+    of_h, of_q = slice(width, width + size), slice(WIDTH, WIDTH + size)
+    state_grad = torch.mm(gates_grad, layer.w_rz[of_h].t()).addmm_(q_grad, layer.w_hn[of_q].t())
+    return into_x, state_grad.addcmul_(grad_NH, z)
 
 
 def _through_zero_state(
@@ -249,15 +254,17 @@ def _through_zero_state(
     size, width = layer.hidden_size, layer.w_xn.shape[0]
     r, z = gates[:, :size], gates[:, size : 2 * size]
     x = layer.with_constants(x_NX)
-    candidate_grad = _aten.tanh_backward(torch.addcmul(grad_NH, grad_NH, z, value=-1), candidate)
-    gates_grad = _gates_grad(
-        candidate_grad * layer.w_hn[WIDTH - 1, :size], (candidate * grad_NH).neg_(), gates
-    )
+    candidate_grad = _through_candidate(grad_NH, z, candidate)
+    gates_grad, r_grad, z_grad = _like_gates(gates, size)
+    torch.mul(candidate_grad, layer.w_hn[WIDTH - 1, :size], out=r_grad)
+    torch.mul(candidate, grad_NH, out=z_grad).neg_()
+    _through_sigmoid_(gates_grad, gates)
     x_grad = pad_columns(candidate_grad, layer.w_xn.shape[1])
     total.w_hn[WIDTH - 1, :size] += (candidate_grad * r).sum(0, dtype=total.w_hn.dtype)
     _add_product(total.w_rz[:width], x, gates_grad)
     _add_product(total.w_xn, x, x_grad)
-    return torch.mm(gates_grad, layer.w_rz[:width].t()).addmm_(x_grad, layer.w_xn.t())
+    given = x_NX.shape[1]
+    return torch.mm(gates_grad, layer.w_rz[:given].t()).addmm_(x_grad, layer.w_xn[:given].t())
 
 
 def _through_linear(
@@ -270,15 +277,22 @@ def _through_linear(
     return grad_NO @ linear.weight[:width].t()
 
 
-def _gates_grad(r_grad_NH: Tensor, z_grad_NH: Tensor, gates: Tensor) -> Tensor:
-    """The gradient of r and z before their sigmoid, side by side; what pads them is zero."""
-    size = r_grad_NH.shape[1]
-    r, z = slice(0, size), slice(size, 2 * size)
-    grad = torch.empty_like(gates)
-    _aten.sigmoid_backward.grad_input(r_grad_NH, gates[:, r], grad_input=grad[:, r])
-    _aten.sigmoid_backward.grad_input(z_grad_NH, gates[:, z], grad_input=grad[:, z])
-    grad[:, 2 * size :] = 0.0
+def _through_candidate(grad_NH: Tensor, z_NH: Tensor, candidate_NH: Tensor) -> Tensor:
+    """The gradient of n before its tanh, by ``h' = (1 - z) ∘ n + …``."""
+    grad = torch.addcmul(grad_NH, grad_NH, z_NH, value=-1)
+    _aten.tanh_backward.grad_input(grad, candidate_NH, grad_input=grad)
     return grad
+
+
+def _like_gates(gates: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Room for the gradient of r and z side by side, and the columns of each; zero beyond them."""
+    grad = torch.empty_like(gates)
+    grad[:, 2 * size :] = 0.0
+    return grad, grad[:, :size], grad[:, size : 2 * size]
+
+
+def _through_sigmoid_(grad: Tensor, gates: Tensor) -> None:
+    _aten.sigmoid_backward.grad_input(grad, gates, grad_input=grad)
 
 
 def _add_product(total_KO: Tensor, x_NK: Tensor, grad_NO: Tensor) -> None:

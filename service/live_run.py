@@ -182,10 +182,10 @@ class LiveRun(RunListener):
         self._settled = asyncio.Event()
         self._tell_state(None)
 
-    def started(self) -> None:
-        """The engine begins with it."""
-        self.started_at = time.perf_counter()
-        self.started_time = time.time()
+    def started(self, entering_seconds: float) -> None:
+        """The engine begins with it; the mapping of its first rows is behind it."""
+        self.started_at = time.perf_counter() - entering_seconds
+        self.started_time = time.time() - entering_seconds
         self.state = "running"
         self._tell_state(None)
         if self.keeping is Keeping.STORE:

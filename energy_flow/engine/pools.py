@@ -171,6 +171,7 @@ class Pools:
     def _enter(self, group: list[_Entering]) -> None:
         """Lets chunks for one pool in."""
         chunks = [chunk for chunk, _ in group]
+        began = time.perf_counter()
         try:
             pool = self._pool_of(chunks[0])
             try:
@@ -195,7 +196,7 @@ class Pools:
             run = chunk.run
             if not run.started:
                 run.started = True
-                run.tell(run.listener.started)
+                run.tell(run.listener.started, time.perf_counter() - began)
 
     def _pool_of(self, chunk: Chunk) -> _Pool:
         key = _key_of(chunk)

@@ -63,8 +63,8 @@ class RunRequest:
 class RunListener:
     """Hears of one run; every method is called on the engine's thread and must return at once."""
 
-    def started(self) -> None:
-        """The run's first samples have entered the pool."""
+    def started(self, entering_seconds: float) -> None:
+        """The run's first samples have entered the pool, which took so long."""
 
     def stepped(self, metrics: StepMetrics, done_samples: int) -> None:
         """Some of the run's samples took a step; ``done_samples`` have ended so far."""

@@ -51,6 +51,8 @@ def train(
     fields, changes = read_toml(config), parse_assignments(assignments or ())
     with needing_server_extra("training"):
         from energy_flow.errors import EnergyFlowError
+        from energy_flow.heap import keep_freed
+    keep_freed()
     try:
         trainer = _trainer(fields, changes, out, resume, device, memory_limit)
         print_note(_opening(trainer))

@@ -54,9 +54,9 @@ class LiveTrial(LiveRun):
         assert self.row.trial is not None
         return self.row.trial
 
-    def started(self) -> None:
+    def started(self, entering_seconds: float) -> None:
         """The engine begins with it."""
-        super().started()
+        super().started(entering_seconds)
         # Of a loop that is closed, nobody hears any more.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._on_start, self)

@@ -83,7 +83,7 @@ class Trainings:
 
     async def _train(self, live: LiveTraining, work: TrainingWork) -> EnergyFlowError | None:
         """Trains until the end; what it was stopped for, if that came before."""
-        live.started()
+        live.started(0.0)
         trainer = await self._on_device(
             lambda: from_files(
                 work.config,

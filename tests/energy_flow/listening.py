@@ -29,7 +29,7 @@ class Heard(RunListener):
         self.begun = threading.Event()
         self.over = threading.Event()
 
-    def started(self) -> None:
+    def started(self, entering_seconds: float) -> None:
         self.begun.set()
 
     def stepped(self, metrics: StepMetrics, done_samples: int) -> None:

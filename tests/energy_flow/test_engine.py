@@ -177,8 +177,8 @@ def test_a_large_run_comes_in_chunks_and_lets_small_ones_pass(engine: Engine) ->
             super().ended(error)
 
     class Large(Noted):
-        def started(self) -> None:
-            super().started()
+        def started(self, entering_seconds: float) -> None:
+            super().started(entering_seconds)
             for number in range(3):
                 heard = Noted(f"small {number}")
                 small.append(send(engine, processor, rows(1, number), name=heard.name, heard=heard))
@@ -246,8 +246,8 @@ class PausedAtOnce(Heard):
         super().__init__()
         self._engine = engine
 
-    def started(self) -> None:
-        super().started()
+    def started(self, entering_seconds: float) -> None:
+        super().started(entering_seconds)
         self._engine.pause("run")
 
 
@@ -338,7 +338,7 @@ def test_a_bug_in_a_step_fails_its_runs_and_the_engine_goes_on(engine: Engine) -
 
 def test_a_listener_that_breaks_costs_its_own_run(engine: Engine) -> None:
     class Broken(Heard):
-        def started(self) -> None:
+        def started(self, entering_seconds: float) -> None:
             raise RuntimeError("broken listener")
 
     heard = send(engine, untrained(), rows(2), ENDLESS, heard=Broken())
