@@ -17,8 +17,12 @@ SPILLED_BYTES = 55
 """Of one trace record in columns on the host."""
 FLOW_BYTES = 5 * 8 + 5 * 4 + 8
 """Of the flow columns of one flow: three ids, age and source row; position, energy, path."""
-STEP_BYTES = 900
+STEP_BYTES = 1200
 """Of the temporary columns of one flow in a step: masks, ranks, noise words, sums."""
+HIDDEN_STATES = 3
+"""Of the step before and the step now, and one that was there before the pool grew."""
+BLOCKS = 3
+"""Temporary blocks of the networks at once, and what libraries keep for the shapes of products."""
 SAMPLE_BYTES = 400
 """Of the option and progress columns of one sample."""
 TALLY_BYTES = 2 * (4 + 4 + 4 + 8)
@@ -32,8 +36,8 @@ class Footprint:
     Attributes:
         weights: parameters and their packed copies.
         workspace: temporary blocks of the networks.
-        state: flow columns, hidden state (of two steps), tally, inputs and outputs of the samples
-            when every one of them holds as many flows as it may.
+        state: flow columns, hidden states, tally, inputs and outputs of the samples when every one
+            of them holds as many flows as it may.
         trace: their rings.
         spilled: what lossless rings write out, at most; on the host.
     """
@@ -60,7 +64,7 @@ def footprint(config: FlowConfig, samples: int, flows_per_sample: int | None = N
     real = 2 if config.precision is Precision.BFLOAT16 else 4
     hidden = config.carrier_num_layers * config.carrier_hidden_size
     cells = config.surface_cells
-    flow_bytes = 2 * hidden * real + FLOW_BYTES + STEP_BYTES
+    flow_bytes = HIDDEN_STATES * hidden * real + FLOW_BYTES + STEP_BYTES
     outputs = 4 * (config.embedding_dim * 2 + cells * 5)
     tally = 2 * TALLY_BYTES * cells
     per_sample = flows * flow_bytes + tally + outputs + SAMPLE_BYTES
@@ -68,7 +72,7 @@ def footprint(config: FlowConfig, samples: int, flows_per_sample: int | None = N
     width = 5 * config.carrier_hidden_size + 2 * hidden + config.mapper_hidden_dim
     return Footprint(
         weights=parameters * 4 + parameters * (4 if real == 4 else 3),
-        workspace=STEP_ROWS["cpu"] * width * 4,
+        workspace=BLOCKS * STEP_ROWS["cpu"] * width * 4,
         state=samples * per_sample,
         trace=samples * config.ring_records * RECORD_BYTES,
         spilled=samples * _spilled_records(config) * SPILLED_BYTES,

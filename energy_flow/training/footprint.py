@@ -89,7 +89,7 @@ def train_footprint(config: TrainConfig, model: FlowConfig, pairs: int) -> Train
         # sums of those in one step and in all of them; twice the packing where it rounds.
         weights=run.weights + (8 if real == REAL_BYTES else 12) * parameters * REAL_BYTES,
         graph=int(GAPS * graph),
-        workspace=2 * run.workspace + max(flows) * (2 * state + STEP_BYTES + _perceived(model)),
+        workspace=run.workspace + max(flows) * (2 * state + STEP_BYTES + _perceived(model)),
         batch=samples * mapped * REAL_BYTES + _compared(config, model, pairs, samples),
     )
 
