@@ -8,11 +8,12 @@ import {
 import { deleteModel, listModels, loadModel, modelPath, uploadModel } from "../api/models";
 import { Download } from "../parts/download";
 import { useActions, useTitle, useWatch } from "../parts/hooks";
+import { Made } from "../parts/made";
 import { Notice, Waiting } from "../parts/notice";
 import { Paging } from "../parts/paging";
 import { UploadForm } from "../parts/upload_form";
 import type { Route } from "../route";
-import { ago, bytes, count, moment } from "../text/numbers";
+import { bytes, count } from "../text/numbers";
 
 const PAGE = 50;
 const PERIOD_MS = 5000;
@@ -92,9 +93,7 @@ function Datasets({ cursor }: { cursor: string | null }) {
                   </td>
                   <td class="number">{bytes(dataset.bytes)}</td>
                   <td>
-                    <time dateTime={dataset.created_at} title={moment(dataset.created_at)}>
-                      {ago(dataset.created_at, now)}
-                    </time>
+                    <Made at={dataset.created_at} now={now} />
                   </td>
                   <td class="row-actions">
                     <Download
@@ -173,9 +172,7 @@ function Models() {
                   <td class="number">{count(config.embedding_dim)}</td>
                   <td>{loaded ? "loaded" : "–"}</td>
                   <td>
-                    <time dateTime={created_at} title={moment(created_at)}>
-                      {ago(created_at, now)}
-                    </time>
+                    <Made at={created_at} now={now} />
                   </td>
                   <td class="row-actions">
                     <button

@@ -2,11 +2,12 @@ import { listExperiments } from "../api/experiments";
 import { ExperimentActions } from "../experiments/actions";
 import { ExperimentProgress, TimeLeft } from "../experiments/progress";
 import { useActions, useTitle, useWatch } from "../parts/hooks";
+import { Made } from "../parts/made";
 import { Notice, Waiting } from "../parts/notice";
 import { Paging } from "../parts/paging";
 import { StateBadge } from "../parts/state_badge";
 import { address, type Route } from "../route";
-import { ago, count, moment } from "../text/numbers";
+import { count } from "../text/numbers";
 
 const PAGE = 20;
 const PERIOD_MS = 2000;
@@ -85,9 +86,7 @@ export function ExperimentsPage({ route }: { route: Route }) {
                     {experiment.dataset.name}
                   </td>
                   <td>
-                    <time dateTime={experiment.created_at} title={moment(experiment.created_at)}>
-                      {ago(experiment.created_at, now)}
-                    </time>
+                    <Made at={experiment.created_at} now={now} />
                   </td>
                   <td class="row-actions">
                     <ExperimentActions experiment={experiment} act={act} />

@@ -2,9 +2,9 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { listDatasets } from "../api/datasets";
 import type { ExperimentOrder } from "../api/experiment_types";
 import { createExperiment } from "../api/experiments";
-import { explain, newKey, Problem } from "../api/http";
+import { newKey } from "../api/http";
 import { listModels } from "../api/models";
-import type { Fault, OutputName } from "../api/types";
+import type { OutputName } from "../api/types";
 import { DatasetPicker, type RowsEntry } from "../experiments/dataset_picker";
 import { NO_SWEEP, type SweepEntry, sweepOf, trialFactors } from "../experiments/sweep";
 import { SweepFields } from "../experiments/sweep_fields";
@@ -13,6 +13,7 @@ import { Notice } from "../parts/notice";
 import { address, go } from "../route";
 import { asNumber, wholeNumbers } from "../text/entries";
 import { count } from "../text/numbers";
+import { Complaints, NO_REFUSAL, type Refusal, refusalOf } from "../try/complaints";
 import { sortFaults } from "../try/faults";
 import { OptionsFold } from "../try/option_fields";
 import { type Entered, optionsOf } from "../try/options";
@@ -27,13 +28,6 @@ const OWN_FIELDS = new Set([
   "seeds",
   "max_parallel",
 ]);
-
-interface Refusal {
-  faults: Fault[];
-  failure: string | null;
-}
-
-const NO_REFUSAL: Refusal = { faults: [], failure: null };
 
 /** A form for an experiment: what runs, over what, and what varies. */
 export function NewExperimentPage() {
@@ -90,18 +84,13 @@ export function NewExperimentPage() {
       const made = await createExperiment(order, key.current);
       go(address(["experiments", made.experiment_id]));
     } catch (error) {
-      setRefusal(
-        error instanceof Problem && error.errors.length > 0
-          ? { faults: error.errors, failure: null }
-          : { faults: [], failure: explain(error) },
-      );
+      setRefusal(refusalOf(error));
     } finally {
       setSending(false);
     }
   };
 
   const { fields, rest } = sortFaults(refusal.faults, OWN_FIELDS);
-  const complaints = refusal.faults.length;
   const length = chosen ? rowCount(rows, chosen.rows) : null;
   return (
     <form onSubmit={(event) => void submit(event)} noValidate>
@@ -184,18 +173,7 @@ export function NewExperimentPage() {
             <h2>Trials</h2>
             <div aria-live="polite">
               <TrialsPreview sweep={sweep} seeds={seeds} rows={length} />
-              {complaints > 0 && (
-                <Notice tone="problem">
-                  {complaints === 1 ? "One thing is wrong" : `${complaints} things are wrong`}; see
-                  the fields.
-                </Notice>
-              )}
-              {rest.map((words) => (
-                <p key={words} class="complaint">
-                  {words}
-                </p>
-              ))}
-              {refusal.failure !== null && <Notice tone="problem">{refusal.failure}</Notice>}
+              <Complaints refusal={refusal} rest={rest} />
               {order === null && <p class="quiet">Upload a dataset first.</p>}
             </div>
             <div class="actions">

@@ -2,11 +2,12 @@ import { useState } from "preact/hooks";
 import { cancelRun, deleteRun, listRuns } from "../api/runs";
 import { ENDED, type RunKind } from "../api/types";
 import { useActions, useTitle, useWatch } from "../parts/hooks";
+import { Made } from "../parts/made";
 import { Notice, Waiting } from "../parts/notice";
 import { Paging } from "../parts/paging";
 import { RunProgress, StateBadge } from "../parts/state_badge";
 import { address, type Route, setValues } from "../route";
-import { ago, compact, milliseconds, moment, shortId } from "../text/numbers";
+import { compact, milliseconds, shortId } from "../text/numbers";
 
 const PAGE = 20;
 /** Experiments can have thousands of trials, which would hide the other runs. */
@@ -136,9 +137,7 @@ export function RunsPage({ route }: { route: Route }) {
                   </td>
                   <td class="number">{milliseconds(run.timing?.compute_ms)}</td>
                   <td>
-                    <time dateTime={run.created_at} title={moment(run.created_at)}>
-                      {ago(run.created_at, now)}
-                    </time>
+                    <Made at={run.created_at} now={now} />
                   </td>
                   <td class="row-actions">
                     {run.experiment !== null ? (

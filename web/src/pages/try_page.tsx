@@ -1,12 +1,13 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { explain, isAbort, newKey, Problem } from "../api/http";
+import { isAbort, newKey } from "../api/http";
 import { listModels } from "../api/models";
 import { dryRun, type Order, submitRun } from "../api/submit";
-import type { Estimate, Fault, OutputName } from "../api/types";
+import type { Estimate, OutputName } from "../api/types";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice } from "../parts/notice";
 import { address, go } from "../route";
 import { bytes, count, milliseconds } from "../text/numbers";
+import { Complaints, NO_REFUSAL, type Refusal, refusalOf } from "../try/complaints";
 import type { Embeddings } from "../try/embeddings";
 import { sortFaults } from "../try/faults";
 import { OptionsFold } from "../try/option_fields";
@@ -17,13 +18,11 @@ import { SourcePicker } from "../try/source_picker";
 /** Larger bodies are checked when asked for, not while somebody types. */
 const MOST_NUMBERS_UNASKED = 50_000;
 
-interface Checked {
+interface Checked extends Refusal {
   estimate: Estimate | null;
-  faults: Fault[];
-  failure: string | null;
 }
 
-const UNCHECKED: Checked = { estimate: null, faults: [], failure: null };
+const UNCHECKED: Checked = { estimate: null, ...NO_REFUSAL };
 
 /** A form that checks an order while it is written, says what it costs, and sends it. */
 export function TryPage() {
@@ -51,10 +50,10 @@ export function TryPage() {
 
   const check = useCallback(async (wanted: Order, signal: AbortSignal): Promise<void> => {
     try {
-      setChecked({ estimate: await dryRun(wanted, signal), faults: [], failure: null });
+      setChecked({ estimate: await dryRun(wanted, signal), ...NO_REFUSAL });
     } catch (error) {
       if (!isAbort(error)) {
-        setChecked(refusal(error));
+        setChecked({ estimate: null, ...refusalOf(error) });
       }
     }
   }, []);
@@ -84,14 +83,13 @@ export function TryPage() {
       const run = await submitRun(order, key.current);
       go(address(["runs", run.run_id]));
     } catch (error) {
-      setChecked(refusal(error));
+      setChecked({ estimate: null, ...refusalOf(error) });
     } finally {
       setSending(false);
     }
   };
 
   const { fields, rest } = sortFaults(checked.faults, OWN_FIELDS);
-  const complaints = checked.faults.length;
   return (
     <form onSubmit={(event) => void submit(event)} noValidate>
       <h1>New run</h1>
@@ -137,18 +135,7 @@ export function TryPage() {
             <h2>Cost</h2>
             <div aria-live="polite">
               {checked.estimate && <Cost estimate={checked.estimate} />}
-              {complaints > 0 && (
-                <Notice tone="problem">
-                  {complaints === 1 ? "One thing is wrong" : `${complaints} things are wrong`}; see
-                  the fields.
-                </Notice>
-              )}
-              {rest.map((words) => (
-                <p key={words} class="complaint">
-                  {words}
-                </p>
-              ))}
-              {checked.failure !== null && <Notice tone="problem">{checked.failure}</Notice>}
+              <Complaints refusal={checked} rest={rest} />
               {order === null && <p class="quiet">Choose some embeddings first.</p>}
             </div>
             <div class="actions">
@@ -163,7 +150,7 @@ export function TryPage() {
               <button
                 class="button-main"
                 type="submit"
-                disabled={order === null || sending || complaints > 0}
+                disabled={order === null || sending || checked.faults.length > 0}
               >
                 {sending ? "Sending…" : "Run"}
               </button>
@@ -199,13 +186,6 @@ function Cost({ estimate }: { estimate: Estimate }) {
       ))}
     </>
   );
-}
-
-function refusal(error: unknown): Checked {
-  if (error instanceof Problem && error.errors.length > 0) {
-    return { estimate: null, faults: error.errors, failure: null };
-  }
-  return { estimate: null, faults: [], failure: explain(error) };
 }
 
 function isSmall(embeddings: Embeddings): boolean {
