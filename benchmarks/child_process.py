@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.workload import ROOT
+from energy_flow.heap import keep_freed
 
 LIMIT_SECONDS = 1800
 
@@ -34,3 +36,19 @@ def child_told(module: str, *arguments: str) -> dict[str, Any]:
         raise RuntimeError(f"{module} ended with {ended.returncode}")
     told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return told
+
+
+def begin(about: str | None, **arguments: type[str] | type[int]) -> argparse.Namespace:
+    """What such a module was asked for; the process is set up as a server's is.
+
+    Args:
+        arguments: in their order, after which come the threads.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    for name, kind in arguments.items():
+        parser.add_argument(name, type=kind)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    keep_freed()
+    return asked

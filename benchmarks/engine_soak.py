@@ -7,7 +7,6 @@ Runs come in waves; after each the engine must be empty and the memory where it 
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import logging
@@ -18,8 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
+from benchmarks.child_process import begin
 from benchmarks.resident import growth, resident_bytes
 from benchmarks.soak_runs import (
     OUTPUTS,
@@ -100,12 +98,7 @@ class Caller(RunListener):
 
 def main() -> None:
     """Prints one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=int)
-    parser.add_argument("device")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    asked = begin(__doc__, runs=int, device=str)
     # Listeners that break are part of the plan.
     logging.getLogger("energy_flow").setLevel(logging.CRITICAL)
     model = small_processor(asked.device)

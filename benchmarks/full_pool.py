@@ -5,16 +5,13 @@ python -m benchmarks.full_pool PRESET PRECISION BATCH DEVICE
 
 from __future__ import annotations
 
-import argparse
 import json
 
-import torch
-
+from benchmarks.child_process import begin
 from benchmarks.resident import forget_peak, peak_bytes, resident_bytes
 from benchmarks.workload import config, embeddings
 from energy_flow import FlowConfig, FlowProcessor
 from energy_flow.footprint import footprint
-from energy_flow.heap import keep_freed
 
 STEPS = 6
 
@@ -58,15 +55,7 @@ def load_libraries(like: FlowConfig, device: str) -> None:
 
 def main() -> None:
     """Prints one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("preset")
-    parser.add_argument("precision")
-    parser.add_argument("batch", type=int)
-    parser.add_argument("device")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    keep_freed()
+    asked = begin(__doc__, preset=str, precision=str, batch=int, device=str)
     chosen = full_config(asked.preset, asked.precision)
     inputs = embeddings(asked.batch)
     load_libraries(chosen, asked.device)

@@ -5,21 +5,19 @@ python -m benchmarks.long_run SAMPLES DEVICE
 
 from __future__ import annotations
 
-import argparse
 import json
 import threading
 import time
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from benchmarks.child_process import begin
 from benchmarks.resident import growth, resident_bytes
 from benchmarks.workload import embeddings, processor
 from energy_flow.engine import Engine, RunListener, RunRequest
 from energy_flow.errors import EnergyFlowError
-from energy_flow.heap import keep_freed
 from energy_flow.result import SimulationResult
 
 FIRST = 100
@@ -58,13 +56,7 @@ class Watcher(RunListener):
 
 def main() -> None:
     """Prints one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("samples", type=int)
-    parser.add_argument("device")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    keep_freed()
+    asked = begin(__doc__, samples=int, device=str)
     model = processor("debug", asked.device)
     engine, watcher = Engine(device=asked.device), Watcher()
     engine.start()

@@ -5,16 +5,15 @@ python -m benchmarks.train_memory PRESET PRECISION BATCH MODE DEVICE
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import torch
 
+from benchmarks.child_process import begin
 from benchmarks.full_pool import full_config, load_libraries
 from benchmarks.resident import forget_peak, peak_bytes, resident_bytes
 from benchmarks.workload import embeddings
 from energy_flow import FlowConfig, FlowProcessor
-from energy_flow.heap import keep_freed
 from energy_flow.training import TrainConfig, Trainer
 from energy_flow.training.data import Pairs
 from energy_flow.training.footprint import train_footprint
@@ -48,16 +47,7 @@ def pairs(rows: int) -> Pairs:
 
 def main() -> None:
     """Prints one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("preset")
-    parser.add_argument("precision")
-    parser.add_argument("batch", type=int)
-    parser.add_argument("mode")
-    parser.add_argument("device")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    keep_freed()
+    asked = begin(__doc__, preset=str, precision=str, batch=int, mode=str, device=str)
     chosen = full_config(asked.preset, asked.precision)
     config, data = train_config(chosen, asked.batch, asked.mode), pairs(asked.batch)
     load_libraries(chosen, asked.device)

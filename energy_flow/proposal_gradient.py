@@ -236,7 +236,7 @@ def _through_layer(
     _add_product(total.w_rz, kept.joined, gates_grad)
     _add_product(total.w_xn, x, x_grad)
     _add_product(total.w_hn, q, q_grad)
-    into_x = torch.mm(gates_grad, layer.w_rz[:given].t()).addmm_(x_grad, layer.w_xn[:given].t())
+    into_x = _through_input(layer, gates_grad, x_grad, given)
     of_h, of_q = slice(width, width + size), slice(WIDTH, WIDTH + size)
     state_grad = torch.mm(gates_grad, layer.w_rz[of_h].t()).addmm_(q_grad, layer.w_hn[of_q].t())
     return into_x, state_grad.addcmul_(grad_NH, z)
@@ -263,7 +263,11 @@ def _through_zero_state(
     total.w_hn[WIDTH - 1, :size] += (candidate_grad * r).sum(0, dtype=total.w_hn.dtype)
     _add_product(total.w_rz[:width], x, gates_grad)
     _add_product(total.w_xn, x, x_grad)
-    given = x_NX.shape[1]
+    return _through_input(layer, gates_grad, x_grad, x_NX.shape[1])
+
+
+def _through_input(layer: PackedGRULayer, gates_grad: Tensor, x_grad: Tensor, given: int) -> Tensor:
+    """The gradient of the ``given`` first columns of a layer's input."""
     return torch.mm(gates_grad, layer.w_rz[:given].t()).addmm_(x_grad, layer.w_xn[:given].t())
 
 

@@ -83,7 +83,7 @@ def parse_header(start: bytes, size: int | None) -> SafetensorsHeader | None:
     return header
 
 
-def header_bytes(
+def make_header(
     tensors: Mapping[str, tuple[str, Sequence[int]]], length: int | None = None
 ) -> bytes:
     """The beginning of a file; the tensors' bytes follow in the same order.

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live_server import LIMIT_SECONDS, energy_flow, live_server
-
-ROOT = Path(__file__).resolve().parent.parent
-EXAMPLES = ROOT / "examples"
+from tests.scripts import EXAMPLES, ROOT, printed_by
 
 LIBRARIES = {
     "pandas": ("256 samples", "ends by reason", "projected", "one sample"),
@@ -21,25 +19,10 @@ LIBRARIES = {
 }
 
 
-def run(name: str, *arguments: str | Path) -> str:
-    """Runs an example to its end; returns what it printed."""
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / name, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("demo")
-    return folder, run("demo.py", folder)
+    return folder, printed_by("demo.py", folder)
 
 
 def test_every_example_is_run_here() -> None:
@@ -75,7 +58,7 @@ def test_a_demo_that_cannot_start_says_why(tmp_path: Path) -> None:
 
 
 def test_read_a_trace(demo: tuple[Path, str]) -> None:
-    printed = run("read_a_trace.py", demo[0] / "trace.parquet")
+    printed = printed_by("read_a_trace.py", demo[0] / "trace.parquet")
     assert "256 samples" in printed
     assert "projected" in printed
 
@@ -84,25 +67,25 @@ def test_read_a_trace(demo: tuple[Path, str]) -> None:
 def test_a_trace_with_other_libraries(
     demo: tuple[Path, str], library: str, words: tuple[str, ...]
 ) -> None:
-    printed = run(f"trace_with_{library}.py", demo[0] / "trace.parquet")
+    printed = printed_by(f"trace_with_{library}.py", demo[0] / "trace.parquet")
     for word in words:
         assert word in printed
 
 
 def test_in_process() -> None:
-    assert "same surface" in run("in_process.py")
+    assert "same surface" in printed_by("in_process.py")
 
 
 def test_through_a_server(tmp_path: Path) -> None:
     with live_server(tmp_path, ["--set", "embedding_dim=384"]) as server:
-        printed = run("through_a_server.py", server.url)
+        printed = printed_by("through_a_server.py", server.url)
     assert "(8, 20, 20)" in printed
     assert "refused as it should be: 422" in printed
 
 
 def test_sweep(tmp_path: Path) -> None:
     with live_server(tmp_path, ["--set", "embedding_dim=384"]) as server:
-        printed = run("sweep.py", server.url)
+        printed = printed_by("sweep.py", server.url)
         command = subprocess.run(
             energy_flow(
                 "experiment", "create", str(EXAMPLES / "sweep.toml"), "--name", "again",

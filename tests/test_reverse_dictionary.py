@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +10,9 @@ import pytest
 
 from energy_flow import checkpoint
 from energy_flow.config import FlowConfig
-from tests.live_server import LIMIT_SECONDS
+from tests.scripts import EXAMPLES, printed_by
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "examples" / "reverse_dictionary"
+FOLDER = EXAMPLES / "reverse_dictionary"
 RECORDED = {"cosine": 0.5216, "top_1": 0.435, "top_10": 0.679}
 """Of the shipped model on the val rows, as in docs/training.md."""
 ROUNDING = 2e-3
@@ -26,17 +22,7 @@ LARGEST_BYTES = 15_000_000
 
 def run(name: str, *arguments: str | Path) -> dict[str, Any]:
     """Runs a script to its end; returns its last line."""
-    done = subprocess.run(
-        [sys.executable, FOLDER / name, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    told: dict[str, Any] = json.loads(printed_by(FOLDER / name, *arguments).splitlines()[-1])
     return told
 
 

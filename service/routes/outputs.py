@@ -17,17 +17,18 @@ from service.json_answers import array_pieces, to_json
 from service.openapi import REFUSALS
 from service.problems import Problem, invalid, not_found
 from service.routes.runs import find_ended_run
-from service.safetensors_header import header_bytes
+from service.safetensors_header import make_header
 from service.schemas import OutputName
 from service.store.atomic_files import npy_header
 from service.store.tables import RunRow
+from service.tensor_bodies import SAFETENSORS
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 MEDIA_TYPES = {
     "json": "application/json",
     "npy": "application/x-npy",
-    "safetensors": "application/octet-stream",
+    "safetensors": SAFETENSORS,
     "png": "image/png",
 }
 _CONTENT: dict[int | str, dict[str, Any]] = {
@@ -123,7 +124,7 @@ def _npy_pieces(array: NDArray[Any]) -> Iterator[bytes]:
 
 
 def _safetensors_pieces(name: str, array: NDArray[Any]) -> Iterator[bytes]:
-    yield header_bytes({name: ("I32" if array.dtype.kind == "i" else "F32", array.shape)})
+    yield make_header({name: ("I32" if array.dtype.kind == "i" else "F32", array.shape)})
     yield from _row_pieces(array)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.problems import Problem
-from service.safetensors_header import header_bytes
+from service.safetensors_header import make_header
 from service.store.atomic_files import UnfinishedFile
 
 HEADER_BYTES = 512
@@ -177,4 +177,4 @@ class DatasetWriter:
 def _header(rows: int, dim: int, targets_dim: int | None) -> bytes:
     widths = (("inputs", dim), ("targets", targets_dim))
     tensors = {name: ("F32", (rows, width)) for name, width in widths if width is not None}
-    return header_bytes(tensors, HEADER_BYTES)
+    return make_header(tensors, HEADER_BYTES)

@@ -31,7 +31,7 @@ from tests.service.experiments_of import (
     start,
     trials,
 )
-from tests.service.servers import LIMIT_SECONDS, TINY, leftovers, serving, until
+from tests.service.servers import LIMIT_SECONDS, TINY, RunningServer, leftovers, serving, until
 
 pytestmark = pytest.mark.usefixtures("no_patience", "small_pool")
 
@@ -67,6 +67,17 @@ def check_as_if_undisturbed(client: httpx.Client, data_dir: Path, name: str) -> 
     start(client, name="undisturbed", **SWEEP)
     assert ended(client, "undisturbed")["state"] == "succeeded"
     assert kept(client, name) == kept(client, "undisturbed")
+
+
+def paused_midway(server: RunningServer, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """An experiment that was paused after its first chunks, and its trials, when all is quiet."""
+    client = server.client
+    put_dataset(client, "some", SAMPLES)
+    with server.engine_held() as engine:
+        start(client, name=name, **SWEEP)
+        advance(client, engine, name, 20)
+        act(client, name, "pause")
+    return quiet(client, name), trials(client, name)
 
 
 def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
@@ -110,13 +121,7 @@ def test_a_stop_ends_the_chunks_under_way_and_a_start_goes_on(tmp_path: Path) ->
 
 def test_a_paused_experiment_stays_paused_over_a_restart(tmp_path: Path) -> None:
     with serving(tmp_path) as first:
-        client = first.client
-        put_dataset(client, "some", SAMPLES)
-        with first.engine_held() as engine:
-            start(client, name="waiting", **SWEEP)
-            advance(client, engine, "waiting", 20)
-            act(client, "waiting", "pause")
-        before, found = quiet(client, "waiting"), trials(client, "waiting")
+        before, found = paused_midway(first, "waiting")
     with serving(tmp_path) as second:
         after = look(second.client, "waiting")
         assert after.pop("last_event_id") > before.pop("last_event_id")
@@ -151,14 +156,7 @@ def test_what_the_index_forgot_in_a_power_cut_is_found_again(tmp_path: Path) -> 
 
 def test_a_crash_after_a_cancel_or_a_failure_does_not_undo_it(tmp_path: Path) -> None:
     with serving(tmp_path) as first:
-        client = first.client
-        put_dataset(client, "some", SAMPLES)
-        with first.engine_held() as engine:
-            start(client, name="cut-short", **SWEEP)
-            advance(client, engine, "cut-short", 20)
-            act(client, "cut-short", "pause")
-        quiet(client, "cut-short")
-        found = trials(client, "cut-short")
+        _, found = paused_midway(first, "cut-short")
     begun = [trial for trial in found if trial["samples_done"]]
     assert len(begun) >= 2
     database = Database(f"sqlite:///{tmp_path / 'index.sqlite3'}")
