@@ -6,7 +6,7 @@ cells, L GRU layers, H hidden width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,10 +14,16 @@ from torch import Tensor
 
 from energy_flow.blocks import PROBE_ROWS, BlockPlan, agreeing_plan, candidate_heights
 from energy_flow.carrier import EnergyCarrier, HiddenBlock, PackedCarrier, Proposal, Tape
+from energy_flow.compiled_networks import CompiledNetworks, runs_compiled
 from energy_flow.embedding_mapper import InputMapper, OutputMapper, RowMap
 from energy_flow.flow_state import Hidden
 from energy_flow.linear import linears
 from energy_flow.neuron import PackedNeuron, SimpleNeuron
+
+ProposeBlock = Callable[
+    [Tensor, Tensor, HiddenBlock | None, tuple[Tensor, ...], Tape | None], Proposal
+]
+"""From positions [N, 3], energies [N], stored states, room for new ones and a tape."""
 
 STEP_ROWS = {"cpu": 2048, "cuda": 16384}
 MAPPER_ROWS = 64
@@ -91,6 +97,9 @@ class Networks:
             exact = neuron.packed(self.state_dtype)
             exact_carrier = carrier.packed(exact, self.state_dtype)
         self.weights = (*exact.tensors(), *exact_carrier.tensors())
+        self._proposal: ProposeBlock = _as_written(self.neuron, self.carrier)
+        if runs_compiled(self.neuron, self.carrier):
+            self._proposal = CompiledNetworks(self.neuron, self.carrier)
         self._input_map: RowMap = input_mapper.packed()
         self._output_map: RowMap = output_mapper.packed()
         self._embedding_dim = linears(input_mapper.layers)[0].in_features
@@ -162,11 +171,11 @@ class Networks:
             tape: takes what the backward pass needs.
         """
         start, height, end = block.start, block.height, block.end
-        x = self.neuron(_rows(position_N3, start, height, end), _rows(energy_N, start, height, end))
+        position, energy = (_rows(of, start, height, end) for of in (position_N3, energy_N))
         known = None
         if not block.fresh:
             known = HiddenBlock(hidden.rows, _rows(hidden.source, start, height, end))
-        return self.carrier(x, known, out, tape)
+        return self._proposal(position, energy, known, out, tape)
 
     def step_plan(self) -> BlockPlan:
         """Block heights for ``propose``, tried on this model's shapes."""
@@ -184,10 +193,10 @@ class Networks:
 
         def run(columns: Sequence[Tensor]) -> list[Tensor]:
             position, energy, *hidden = columns
-            x = self.neuron(position, energy.squeeze(1))
+            energy = energy.squeeze(1)
             every = torch.arange(len(position), device=position.device)
-            later = self.carrier(x, HiddenBlock(tuple(hidden), every))
-            fresh = self.carrier(x, None)
+            later = self._proposal(position, energy, HiddenBlock(tuple(hidden), every), (), None)
+            fresh = self._proposal(position, energy, None, (), None)
             return [
                 column
                 for proposal in (later, fresh)
@@ -210,6 +219,21 @@ class Networks:
             return [self._input_map(columns[0]), self._output_map(columns[1])]
 
         return agreeing_plan(run, inputs, heights)
+
+
+def _as_written(neuron: PackedNeuron, carrier: PackedCarrier) -> ProposeBlock:
+    """The networks one after the other, in tensor operations."""
+
+    def proposal(
+        position_N3: Tensor,
+        energy_N: Tensor,
+        hidden: HiddenBlock | None,
+        out: tuple[Tensor, ...],
+        tape: Tape | None,
+    ) -> Proposal:
+        return carrier(neuron(position_N3, energy_N), hidden, out, tape)
+
+    return proposal
 
 
 class _Parts:

@@ -1,0 +1,168 @@
+"""What is compiled for a CPU: against float64, and against the same in tensor operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numba import njit, prange
+from torch import Tensor
+
+from energy_flow import FlowConfig, kernels
+from energy_flow.carrier import EnergyCarrier, HiddenBlock, Tape
+from energy_flow.compiled_networks import CompiledNetworks, runs_compiled
+from energy_flow.neuron import SimpleNeuron
+
+SHAPES = [
+    {"neuron_hidden_dim": 32, "carrier_hidden_size": 32, "carrier_num_layers": 2},
+    {"neuron_hidden_dim": 16, "carrier_hidden_size": 16, "carrier_num_layers": 1},
+    {"neuron_hidden_dim": 5, "carrier_hidden_size": 7, "carrier_num_layers": 3},
+    {"neuron_hidden_dim": 20, "carrier_hidden_size": 4, "carrier_num_layers": 2},
+]
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients() -> Any:
+    with torch.no_grad():
+        yield
+
+
+def networks(shape: dict[str, int], dtype: torch.dtype) -> tuple[Any, Any]:
+    """A neuron and a carrier with larger weights than a new model's, packed."""
+    config = FlowConfig.from_dict(shape)
+    generator = torch.Generator().manual_seed(7)
+    neuron, carrier = SimpleNeuron(config), EnergyCarrier(config)
+    for part in (neuron, carrier):
+        for weight in part.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.5)
+    packed = neuron.packed(dtype)
+    return packed, carrier.packed(packed, dtype)
+
+
+def block(shape: dict[str, int], dtype: torch.dtype, rows: int) -> tuple[Tensor, Tensor, Any]:
+    """Positions, energies and stored states in another order than the flows that have them."""
+    generator = torch.Generator().manual_seed(8)
+    position = torch.rand((rows, 3), generator=generator) * 2 - 1
+    energy = torch.rand(rows, generator=generator) * 2 - 1
+    stored = tuple(
+        (torch.rand((2 * rows, shape["carrier_hidden_size"]), generator=generator) * 2 - 1).to(
+            dtype
+        )
+        for _ in range(shape["carrier_num_layers"])
+    )
+    source = torch.randperm(2 * rows, generator=generator)[:rows]
+    return position, energy, HiddenBlock(stored, source)
+
+
+def columns(proposal: Any) -> list[Tensor]:
+    return [
+        column.double() for column in (proposal.energy, proposal.displacement, *proposal.hidden)
+    ]
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_as_close_to_float64_as_tensor_operations(
+    shape: dict[str, int], dtype: torch.dtype, fresh: bool
+) -> None:
+    neuron, carrier = networks(shape, dtype)
+    assert runs_compiled(neuron, carrier)
+    position, energy, stored = block(shape, dtype, 45)
+    hidden = None if fresh else stored
+    out = tuple(rows.new_full((45, rows.shape[1]), 9.0) for rows in stored.rows)
+    tapes = [Tape() for _ in range(3)]
+    told = CompiledNetworks(neuron, carrier)(position, energy, hidden, out, tapes[0])
+    assert all(state is place for state, place in zip(told.hidden, out, strict=True))
+    tensors = carrier(neuron(position, energy), hidden, (), tapes[1])
+    neuron, carrier = networks(shape, torch.float64)
+    if hidden is not None:
+        hidden = HiddenBlock(tuple(rows.double() for rows in hidden.rows), hidden.source)
+    truth = carrier(neuron(position.double(), energy.double()), hidden, (), tapes[2])
+
+    taped = (tape.tensors for tape in tapes)
+    # Beyond r and z, gates are padded with numbers that nothing reads.
+    gates = 2 * shape["carrier_hidden_size"]
+    kept = [[column[:, :gates] for column in tape] for tape in taped]
+    everything = (
+        [*columns(proposal), *tape]
+        for proposal, tape in zip((told, tensors, truth), kept, strict=True)
+    )
+    for mine, its, exact in zip(*everything, strict=True):
+        allowed = 3 * (its.double() - exact.double()).abs().max() + 1e-6
+        assert float((mine.double() - exact.double()).abs().max()) <= float(allowed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_tape_changes_no_bit(dtype: torch.dtype) -> None:
+    neuron, carrier = networks(SHAPES[0], dtype)
+    position, energy, stored = block(SHAPES[0], dtype, 64)
+    compiled = CompiledNetworks(neuron, carrier)
+    for hidden in (None, stored):
+        alone = compiled(position, energy, hidden)
+        taped = compiled(position, energy, hidden, (), Tape())
+        for mine, its in zip(columns(alone), columns(taped), strict=True):
+            assert torch.equal(mine, its)
+
+
+def test_what_is_not_a_number_stays_so() -> None:
+    neuron, carrier = networks(SHAPES[0], torch.float32)
+    position, energy, stored = block(SHAPES[0], torch.float32, 4)
+    energy[1] = torch.nan
+    stored.rows[1][stored.source[2], 3] = torch.nan
+    told = CompiledNetworks(neuron, carrier)(position, energy, stored)
+    assert told.energy.isnan().tolist() == [False, True, True, False]
+
+
+def every(function: Any) -> Callable[[Any], Any]:
+    """A scalar function over an array, in a parallel loop as kernels have them."""
+
+    def loop(x: Any, out: Any) -> None:
+        for i in prange(x.shape[0]):
+            out[i] = function(x[i])
+
+    compiled = njit(loop, parallel=True, error_model="numpy")
+
+    def call(x: Any) -> Any:
+        out = np.empty_like(x)
+        compiled(x, out)
+        return out
+
+    return call
+
+
+def test_numbers_are_as_exact_as_they_say() -> None:
+    x = np.concatenate(
+        (
+            np.linspace(-20, 20, 400_001, dtype=np.float32),
+            np.geomspace(1e-30, 1, 10_001, dtype=np.float32),
+        )
+    )
+    double = torch.from_numpy(x).double()
+    exp = torch.from_numpy(every(kernels.exp)(x)).double()
+    assert float(((exp / double.exp() - 1).abs() - 3e-8 * double.abs()).max()) < 2e-7
+    tanh = torch.from_numpy(every(kernels.tanh)(x)).double()
+    assert float((tanh - double.tanh()).abs().max()) < 2e-7
+    gelu = torch.from_numpy(every(kernels.gelu)(x)).double()
+    gap = (gelu - torch.nn.functional.gelu(double)).abs()
+    assert float((gap - 3e-7 * double.abs()).max()) <= 0
+
+
+def test_bfloat16_rounds_as_pytorch_does() -> None:
+    generator = np.random.default_rng(3)
+    words = generator.integers(0, 2**32, 200_000, dtype=np.uint32)
+    special = [np.inf, -np.inf, np.nan, 0.0, -0.0, 3.4e38, 1e-45, 1.00390625, 1.01171875]
+    x = np.concatenate((words.view(np.float32), np.array(special, np.float32)))
+
+    def loop(row: Any, out: Any) -> None:
+        kernels.converted(row, out)
+
+    out = np.empty(x.shape, np.uint16)
+    njit(loop)(x, out)
+    expected = torch.from_numpy(x).bfloat16()
+    told = torch.from_numpy(out).view(torch.bfloat16)
+    assert torch.equal(told.isnan(), expected.isnan())
+    assert torch.equal(told[~told.isnan()], expected[~expected.isnan()])
