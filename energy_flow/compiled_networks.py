@@ -7,7 +7,6 @@ Shape legend: N rows of a block, H hidden width.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from energy_flow import kernels
 from energy_flow.carrier import HiddenBlock, PackedCarrier, Proposal, Tape
+from energy_flow.kernels import network_passes
+from energy_flow.kernels.kernel import array, runs_on
 from energy_flow.linear import WIDTH, padded_width
 from energy_flow.neuron import PackedNeuron
 
@@ -27,11 +27,11 @@ HEADS = 4
 def runs_compiled(neuron: PackedNeuron, carrier: PackedCarrier) -> bool:
     """Whether compiled passes can stand in for tensor operations.
 
-    They know float32 and bfloat16 on a CPU. Only on Linux do they share PyTorch's threads.
+    They know float32 and bfloat16, with heads in float32.
     """
     weight, heads = neuron.first.weight, carrier.heads_in.weight
     known = weight.dtype in (torch.float32, torch.bfloat16) and heads.dtype == torch.float32
-    return known and weight.device.type == "cpu" and sys.platform == "linux"
+    return known and runs_on(weight.device)
 
 
 class CompiledNetworks:
@@ -44,8 +44,8 @@ class CompiledNetworks:
         self._second = _arrays(neuron.second.bias, second.weight, second.bias)
         self._first_eps, self._second_eps = np.float32(first.eps), np.float32(second.eps)
         # For flows whose state is zero: the state's part of a candidate, and the state.
-        self._recurrent = [_array(layer.w_hn[WIDTH - 1 : WIDTH]) for layer in carrier.layers]
-        self._zeros = [_array(torch.zeros_like(layer.w_hn[:1])) for layer in carrier.layers]
+        self._recurrent = [array(layer.w_hn[WIDTH - 1 : WIDTH]) for layer in carrier.layers]
+        self._zeros = [array(torch.zeros_like(layer.w_hn[:1])) for layer in carrier.layers]
         weight = carrier.heads_out.weight[:, :HEADS].detach().t().contiguous()
         self._heads = _arrays(weight, carrier.heads_out.bias)
 
@@ -74,7 +74,7 @@ class CompiledNetworks:
         if tape is not None:
             tape.tensors.append(before)
         energy, raw = energy_N.new_empty(rows), energy_N.new_empty((rows, 3))
-        kernels.point(_array(before), *self._heads, _array(energy), _array(raw))
+        network_passes.point(array(before), *self._heads, array(energy), array(raw))
         return Proposal(tuple(states), energy, raw)
 
     def _input(self, number: int, rows: int, hidden: HiddenBlock | None) -> Tensor:
@@ -93,13 +93,15 @@ class CompiledNetworks:
 
     def _perceived(self, position_N3: Tensor, energy_N: Tensor, out_NX: Tensor) -> None:
         """Writes the first layer's input into its columns."""
-        position, energy = _array(position_N3), _array(energy_N)
+        position, energy = array(position_N3), array(energy_N)
         weight = self._neuron.second.weight
         once = weight.new_empty((energy_N.shape[0], weight.shape[0]))
-        kernels.perceive(position, energy, *self._first, self._first_eps, _array(once))
-        product = _array(torch.mm(once, weight))
+        network_passes.perceive(position, energy, *self._first, self._first_eps, array(once))
+        product = array(torch.mm(once, weight))
         end = self._carrier.layers[0].w_xn.shape[0]
-        kernels.conclude(product, *self._second, self._second_eps, energy, _array(out_NX), end)
+        network_passes.conclude(
+            product, *self._second, self._second_eps, energy, array(out_NX), end
+        )
 
     def _step(
         self,
@@ -124,29 +126,23 @@ class CompiledNetworks:
             candidate, recurrent = torch.mm(x_NX, layer.w_xn), None
             of_state = (self._recurrent[number], self._zeros[number], 0)
         else:
-            x = _array(x_NX)
-            kernels.gather(_array(hidden.rows[number]), _array(hidden.source), x, width)
+            x = array(x_NX)
+            network_passes.gather(array(hidden.rows[number]), array(hidden.source), x, width)
             gates = torch.mm(x_NX, layer.w_rz)
             candidate = torch.mm(x_NX[:, :width], layer.w_xn)
             recurrent = torch.mm(x_NX[:, width - WIDTH :], layer.w_hn)
-            of_state = (_array(recurrent), x, width)
-        into = _array(state_NH)
-        copy = into[:, :0] if after is state_NH else _array(after)
+            of_state = (array(recurrent), x, width)
+        into = array(state_NH)
+        copy = into[:, :0] if after is state_NH else array(after)
         last = number + 1 == len(self._carrier.layers)
         end = after.shape[1] if last else self._carrier.layers[number + 1].w_xn.shape[0]
         one = np.float32(0.0 if last else 1.0)
         keeps = tape is not None
-        kernels.step(_array(gates), _array(candidate), *of_state, into, copy, end, one, keeps)
+        network_passes.step(array(gates), array(candidate), *of_state, into, copy, end, one, keeps)
         if tape is not None:
             kept = (gates, recurrent, candidate) if recurrent is not None else (gates, candidate)
             tape.tensors += (gates, *(column[:, :size] for column in kept[1:]))
 
 
-def _array(tensor: Tensor) -> NDArray[Any]:
-    """The tensor's memory as an array; of bfloat16, its 16 bits."""
-    tensor = tensor.detach().contiguous()
-    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
 def _arrays(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
-    return tuple(map(_array, tensors))
+    return tuple(map(array, tensors))

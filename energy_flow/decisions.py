@@ -12,6 +12,8 @@ from torch import Tensor
 
 from energy_flow.config import SpawnMode
 from energy_flow.flow_state import SampleProgress, counted_before, per_sample, segment_starts
+from energy_flow.kernels import noise_passes
+from energy_flow.kernels.kernel import array, runs_on
 from energy_flow.lattice import nearest_plane
 from energy_flow.metrics import Count
 from energy_flow.networks import Proposals
@@ -137,6 +139,10 @@ def _exploration(state: FlowState) -> Tensor | None:
         return None
     flows, options = state.flows, state.options
     dtype = flows.position.dtype
+    scale = options.noise_std.to(dtype)
+    scale_z = torch.where(options.noise_on_z, scale, 0.0)
+    if dtype == torch.float32 and runs_on(flows.position.device):
+        return _compiled_exploration(state, scale, scale_z)
     step, key = (
         torch.stack((state.progress.step, options.sample_key))
         .index_select(1, flows.sample)
@@ -149,9 +155,26 @@ def _exploration(state: FlowState) -> Tensor | None:
     else:
         seed = seed.index_select(1, flows.sample)
     noise = normals(flows.flow_id, step, key, seed, dtype)
-    scale = options.noise_std.to(dtype)
-    scale_B3 = torch.stack((scale, scale, torch.where(options.noise_on_z, scale, 0.0)), dim=1)
-    return noise * scale_B3.index_select(0, flows.sample)
+    return noise * torch.stack((scale, scale, scale_z), dim=1).index_select(0, flows.sample)
+
+
+def _compiled_exploration(state: FlowState, scale_B: Tensor, scale_z_B: Tensor) -> Tensor:
+    """The same in one compiled pass."""
+    flows, options = state.flows, state.options
+    noise = torch.empty_like(flows.position)
+    arguments = (
+        flows.flow_id,
+        flows.sample,
+        state.progress.step,
+        options.sample_key,
+        options.seed_low,
+        options.seed_high,
+        scale_B,
+        scale_z_B,
+        noise,
+    )
+    noise_passes.explore(*map(array, arguments))
+    return noise
 
 
 def _converge(state: FlowState, ended: Tensor) -> tuple[SampleProgress, Tensor, Tensor | None]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from energy_flow.compiled_emission import emit_flows, emits_compiled
 from energy_flow.decisions import Decisions
 from energy_flow.flow_state import Flows, Hidden, segment_starts
 from energy_flow.lattice import EnergyLattice
@@ -43,10 +44,13 @@ def emit(
     sizes: StepSizes,
 ) -> FlowState:
     """The state after the step."""
-    births = _births(state, decided, sizes.births)
-    if any(size.surviving for size in sizes.records):
-        write_records(state, decided, numbers, births, sizes.records)
-    flows, source = _next_flows(state, decided, births, sizes.survivors)
+    if emits_compiled(state):
+        flows, source = emit_flows(state, decided, numbers, sizes.survivors + sizes.births)
+    else:
+        births = _births(state, decided, sizes.births)
+        if any(size.surviving for size in sizes.records):
+            write_records(state, decided, numbers, births, sizes.records)
+        flows, source = _next_flows(state, decided, births, sizes.survivors)
     return replace(
         state,
         flows=flows,

@@ -84,6 +84,11 @@ class TraceRing:
         self._words = torch.empty((0, WORDS), dtype=torch.int32, device=device)
 
     @property
+    def words(self) -> Tensor:
+        """The shared array itself."""
+        return self._words
+
+    @property
     def records(self) -> int:
         """R."""
         return self._words.shape[0]

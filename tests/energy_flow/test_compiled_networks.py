@@ -11,9 +11,10 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from energy_flow import FlowConfig, kernels
+from energy_flow import FlowConfig
 from energy_flow.carrier import EnergyCarrier, HiddenBlock, Tape
 from energy_flow.compiled_networks import CompiledNetworks, runs_compiled
+from energy_flow.kernels import network_passes
 from energy_flow.neuron import SimpleNeuron
 
 SHAPES = [
@@ -142,11 +143,11 @@ def test_numbers_are_as_exact_as_they_say() -> None:
         )
     )
     double = torch.from_numpy(x).double()
-    exp = torch.from_numpy(every(kernels.exp)(x)).double()
+    exp = torch.from_numpy(every(network_passes.exp)(x)).double()
     assert float(((exp / double.exp() - 1).abs() - 3e-8 * double.abs()).max()) < 2e-7
-    tanh = torch.from_numpy(every(kernels.tanh)(x)).double()
+    tanh = torch.from_numpy(every(network_passes.tanh)(x)).double()
     assert float((tanh - double.tanh()).abs().max()) < 2e-7
-    gelu = torch.from_numpy(every(kernels.gelu)(x)).double()
+    gelu = torch.from_numpy(every(network_passes.gelu)(x)).double()
     gap = (gelu - torch.nn.functional.gelu(double)).abs()
     assert float((gap - 3e-7 * double.abs()).max()) <= 0
 
@@ -158,7 +159,7 @@ def test_bfloat16_rounds_as_pytorch_does() -> None:
     x = np.concatenate((words.view(np.float32), np.array(special, np.float32)))
 
     def loop(row: Any, out: Any) -> None:
-        kernels.converted(row, out)
+        network_passes.converted(row, out)
 
     out = np.empty(x.shape, np.uint16)
     njit(loop)(x, out)

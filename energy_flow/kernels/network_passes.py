@@ -8,9 +8,6 @@ Arithmetic is float32. Every product that is added to something is a fused multi
 so, and what may be reordered is said, so that a row's bits depend neither on its place nor on how
 the compiler cuts a loop into vectors. bfloat16 is held as its 16 bits, uint16. A NaN stays one.
 
-All in one file, because the compiler's cache on disk is renewed when the file changes that a kernel
-is in, and only then.
-
 Shape legend: N rows, Nh neuron width, X input width of a GRU layer with its constant columns, H
 hidden width, K width of the heads' hidden layer.
 """
@@ -20,61 +17,21 @@ hidden width, K width of the heads' hidden layer.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numba
 import numpy as np
-import torch
 from llvmlite import ir
 from numba.extending import intrinsic
 
-logger = logging.getLogger(__name__)
-
-_settings: Any = numba.config
+from energy_flow.kernels.kernel import Kernel, part
 
 f32 = np.float32
 LIMIT = f32(30.0)
 """Beyond ±30, a sigmoid and a tanh are what they are there, in float32."""
 CHUNK = 32
 """Rows that share a scratch row; blocks are multiples of it."""
-
-
-class Kernel:
-    """A function over arrays that is compiled when it is first called for some types.
-
-    Machine code is kept beside the source, or in the user's cache folder, where either can be
-    written to; it takes some seconds to make.
-    """
-
-    def __init__(self, function: Callable[..., None]) -> None:
-        self._function = function
-        self._compiled: Callable[..., None] | None = None
-
-    def __call__(self, *arguments: Any) -> None:
-        """Runs on as many threads as PyTorch's operations, and without the interpreter's lock."""
-        if self._compiled is None:
-            self._compiled = self._prepared()
-        numba.set_num_threads(min(torch.get_num_threads(), _settings.NUMBA_NUM_THREADS))
-        self._compiled(*arguments)
-
-    def _prepared(self) -> Any:
-        # PyTorch's operations wait for work by spinning; a second set of threads would fight them.
-        # Both find the same OpenMP library in the process, and with it the same threads.
-        _settings.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-        prepare: Any = partial(numba.njit, parallel=True, nogil=True, error_model="numpy")
-        try:
-            return prepare(self._function, cache=True)
-        except RuntimeError as error:
-            logger.warning("compiled kernels are not kept on disk: %s", error)
-            return prepare(self._function)
-
-
-def part(function: Callable[..., Any]) -> Any:
-    """A function that kernels are made of."""
-    return numba.njit(function, error_model="numpy")
 
 
 def primitive(typing: Callable[..., Any]) -> Any:

@@ -1,0 +1,67 @@
+"""How a pass is compiled, kept and run."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numba
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+_settings: Any = numba.config
+
+
+def runs_on(device: torch.device) -> bool:
+    """Whether kernels can stand in for tensor operations there.
+
+    They run on a CPU. Only on Linux do they share PyTorch's threads.
+    """
+    return device.type == "cpu" and sys.platform == "linux"
+
+
+def array(tensor: Tensor) -> NDArray[Any]:
+    """The tensor's memory as an array; of bfloat16, its 16 bits."""
+    tensor = tensor.detach().contiguous()
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+class Kernel:
+    """A function over arrays that is compiled when it is first called for some types.
+
+    Machine code is kept beside the source, or in the user's cache folder, where either can be
+    written to; it takes some seconds to make.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self._function = function
+        self._compiled: Callable[..., None] | None = None
+
+    def __call__(self, *arguments: Any) -> None:
+        """Runs on as many threads as PyTorch's operations, and without the interpreter's lock."""
+        if self._compiled is None:
+            self._compiled = self._prepared()
+        numba.set_num_threads(min(torch.get_num_threads(), _settings.NUMBA_NUM_THREADS))
+        self._compiled(*arguments)
+
+    def _prepared(self) -> Any:
+        # PyTorch's operations wait for work by spinning; a second set of threads would fight them.
+        # Both find the same OpenMP library in the process, and with it the same threads.
+        _settings.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+        prepare: Any = partial(numba.njit, parallel=True, nogil=True, error_model="numpy")
+        try:
+            return prepare(self._function, cache=True)
+        except RuntimeError as error:
+            logger.warning("compiled kernels are not kept on disk: %s", error)
+            return prepare(self._function)
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """A function that kernels are made of."""
+    return numba.njit(function, error_model="numpy")
