@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numba
@@ -19,11 +20,31 @@ _settings: Any = numba.config
 
 
 def runs_on(device: torch.device) -> bool:
-    """Whether kernels can stand in for tensor operations there.
+    """Whether kernels can stand in for tensor operations there: on a CPU, under Linux."""
+    return device.type == "cpu" and _shares_threads()
 
-    They run on a CPU. Only on Linux do they share PyTorch's threads.
+
+@cache
+def _shares_threads() -> bool:
+    """Whether Numba's threads can be PyTorch's.
+
+    PyTorch's operations wait for work by spinning, so a second set of threads would fight them.
+    Under Linux both find one OpenMP library in the process, and with it the same threads; no other
+    threads of Numba's may be called from several threads at once, as the server does.
     """
-    return device.type == "cpu" and sys.platform == "linux"
+    if sys.platform != "linux":
+        return False
+    try:
+        importlib.import_module("numba.np.ufunc.omppool")
+    except ImportError as error:
+        logger.warning(
+            "steps take longer than they need to, because the OpenMP runtime of GCC is missing "
+            "(on Debian and Ubuntu: apt-get install libgomp1): %s",
+            error,
+        )
+        return False
+    _settings.THREADING_LAYER = "omp"
+    return True
 
 
 def array(tensor: Tensor) -> NDArray[Any]:
@@ -48,12 +69,14 @@ class Kernel:
         if self._compiled is None:
             self._compiled = self._prepared()
         numba.set_num_threads(min(torch.get_num_threads(), _settings.NUMBA_NUM_THREADS))
-        self._compiled(*arguments)
+        try:
+            self._compiled(*arguments)
+        except OSError as error:
+            # It was compiled and could not be kept; from now on it is there.
+            logger.warning("a compiled kernel could not be kept on disk: %s", error)
+            self._compiled(*arguments)
 
     def _prepared(self) -> Any:
-        # PyTorch's operations wait for work by spinning; a second set of threads would fight them.
-        # Both find the same OpenMP library in the process, and with it the same threads.
-        _settings.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
         prepare: Any = partial(numba.njit, parallel=True, nogil=True, error_model="numpy")
         try:
             return prepare(self._function, cache=True)
