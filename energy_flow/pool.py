@@ -289,38 +289,31 @@ class FlowState:
 
     def left(self, leaving: Sequence[Cohort]) -> FlowState:
         """The pool without these cohorts, whatever flows of theirs were still active."""
-        flows: list[Tensor] = []
-        samples: list[Tensor] = []
-        renumbered: list[Tensor] = []
-        flow = sample = kept = 0
+        gone = set(leaving)
+        for cohort in leaving:
+            self.tally_slots.release(cohort.tally)
+            self.ring_places.release(cohort.ring)
+        stays = np.array([cohort not in gone for cohort in self.cohorts], dtype=np.bool_)
+        samples = np.array([cohort.samples for cohort in self.cohorts], dtype=np.int64)
+        samples_stay = np.repeat(stays, samples)
         device = self.flows.sample.device
-        for cohort in self.cohorts:
-            count, active = cohort.samples, cohort.active_flows
-            stays = cohort not in leaving
-            renumbered.append(torch.arange(kept, kept + count, device=device))
-            if stays:
-                flows.append(torch.arange(flow, flow + active, device=device))
-                samples.append(torch.arange(sample, sample + count, device=device))
-                kept += count
-            else:
-                self.tally_slots.release(cohort.tally)
-                self.ring_places.release(cohort.ring)
-            flow, sample = flow + active, sample + count
-        none = torch.zeros(0, dtype=torch.int64, device=device)
-        sample_index = torch.cat([none, *samples])
+
+        def at(mask: NDArray[np.bool_]) -> Tensor:
+            return torch.from_numpy(np.flatnonzero(mask)).to(device)
+
         remaining = self.flows
         source = self.hidden.source
         if any(cohort.active_flows for cohort in leaving):
-            flow_index = torch.cat([none, *flows])
+            flows = np.array([cohort.active_flows for cohort in self.cohorts], dtype=np.int64)
+            flows_stay = np.repeat(stays, flows)
+            flow_index = at(flows_stay)
             remaining = remaining.take(flow_index)
             # Flows at their first step have no stored state; they are the last ones.
-            stepped = sum(
-                min(max(self.hidden.stepped - int(first), 0), size)
-                for first, size in _ranges(self.cohorts, leaving)
-            )
+            stepped = np.count_nonzero(flows_stay[: self.hidden.stepped])
             source = source.index_select(0, flow_index[:stepped])
-        renumber = torch.cat([none, *renumbered])
+        renumber = torch.from_numpy(np.cumsum(samples_stay) - 1).to(device)
         remaining = replace(remaining, sample=renumber.index_select(0, remaining.sample))
+        sample_index = at(samples_stay)
         if self.ring_places.end * 2 < self.ring.records:
             self.ring.resize(self.ring_places.end)
         tally = self.tally
@@ -329,22 +322,12 @@ class FlowState:
         return replace(
             self,
             flows=remaining,
-            hidden=replace(self.hidden, source=source) if kept else Hidden((), source),
+            hidden=replace(self.hidden, source=source) if stays.any() else Hidden((), source),
             options=self.options.take(sample_index),
             progress=self.progress.take(sample_index),
             tally=tally,
-            cohorts=tuple(cohort for cohort in self.cohorts if cohort not in leaving),
+            cohorts=tuple(cohort for cohort in self.cohorts if cohort not in gone),
         )
-
-
-def _ranges(cohorts: Sequence[Cohort], leaving: Sequence[Cohort]) -> list[tuple[int, int]]:
-    """First flow and number of flows of each cohort that stays."""
-    ranges, first = [], 0
-    for cohort in cohorts:
-        if cohort not in leaving:
-            ranges.append((first, cohort.active_flows))
-        first += cohort.active_flows
-    return ranges
 
 
 def _room(needed: int, held: int) -> int:

@@ -150,12 +150,13 @@ class Tally:
             self.hits.index_copy(0, where_K, self.hits.index_select(0, where_K) + length_K),
         )
 
-    def read(self, start: int, count: int) -> Surfaces:
-        """Surfaces of ``count`` slots from ``start``."""
-        where = slice(start * 2 * self.cells, (start + count) * 2 * self.cells)
+    def read(self, spans: Sequence[Span]) -> Surfaces:
+        """Surfaces of the slots of some stretches, one stretch after the other."""
+        width = 2 * self.cells
 
         def shaped(column: Tensor) -> Tensor:
-            return column[where].view(count, 2, self.cells)
+            parts = [column[span.start * width : span.end * width] for span in spans]
+            return torch.cat(parts).view(-1, 2, self.cells)
 
         peak, weight, energy = shaped(self.peak), shaped(self.weight), shaped(self.energy)
         hits = shaped(self.hits)
@@ -178,6 +179,10 @@ class Surfaces:
     surface: Tensor
     planes: Tensor
     hits: Tensor
+
+    def rows(self, start: int, stop: int) -> Surfaces:
+        """Those of some samples."""
+        return Surfaces(self.surface[start:stop], self.planes[start:stop], self.hits[start:stop])
 
 
 def importance(energy_K: Tensor, distance_K: Tensor, age_K: Tensor) -> Tensor:

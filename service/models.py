@@ -22,6 +22,7 @@ from energy_flow.errors import ConfigError, Fault
 from energy_flow.flow_processor import FlowProcessor
 from energy_flow.footprint import require_fit
 from energy_flow.presets import preset
+from energy_flow.threads import apart
 from service.problems import Problem, invalid
 from service.schemas import ModelFields
 from service.store.atomic_files import UnfinishedFile, sync
@@ -269,8 +270,11 @@ class ModelRegistry:
         return self._on_device(lambda: load(path, device=self._device))
 
     def _on_device(self, make: Callable[[], FlowProcessor]) -> FlowProcessor:
-        """Makes a model where it will run: an accelerator belongs to the engine's thread."""
-        processor = make() if self._device == "cpu" else self._engine.call(make).result()
+        """Makes a model where it will run: an accelerator belongs to the engine's thread.
+
+        On a CPU, steps need not wait for that, and no other thread must go on computing.
+        """
+        processor = apart(make) if self._device == "cpu" else self._engine.call(make).result()
         self._engine.call(processor.prepare).result()
         return processor
 

@@ -28,6 +28,8 @@ Answer = TypeVar("Answer")
 
 IDLE_SECONDS = 0.5
 """How long the engine sleeps when there is nothing to do, so that it still beats."""
+REST_SECONDS = 5.0
+"""After how long without work the memory of the work is given back; taking it again takes time."""
 BLOCKED_SECONDS = 0.002
 """How long it sleeps when runs wait for a disk or a listener."""
 
@@ -112,7 +114,7 @@ class Engine:
         self._beat = time.monotonic()
         self._held: tuple[Chunk, ...] = ()
         self._active_flows = 0
-        self._worked = False
+        self._worked_at: float | None = None
 
     def start(self) -> None:
         """Starts the thread."""
@@ -280,7 +282,8 @@ class Engine:
                 entered = self._pools.admit(runs, self._may_enter)
                 stepped = self._pools.step()
                 self._publish()
-                self._worked = self._worked or stepped
+                if stepped:
+                    self._worked_at = time.monotonic()
                 if not stepped and not entered and not self._sleep():
                     self._rest()
         finally:
@@ -298,9 +301,9 @@ class Engine:
             return self._lock.wait(IDLE_SECONDS)
 
     def _rest(self) -> None:
-        """Nothing has come for a while: what the work left in the heap goes back to the system."""
-        if self._worked:
-            self._worked = False
+        """When nothing has come for a while, what the work left in the heap goes to the system."""
+        if self._worked_at is not None and time.monotonic() - self._worked_at >= REST_SECONDS:
+            self._worked_at = None
             give_back()
 
     def _dismiss(self, runs: list[Run]) -> None:

@@ -16,6 +16,7 @@ from energy_flow.config import Precision
 from energy_flow.engine.schedule import Chunk, Room, Run, candidates
 from energy_flow.errors import DeviceMemoryError, EnergyFlowError
 from energy_flow.flow_processor import FlowProcessor
+from energy_flow.left_behind import LeftBehind
 from energy_flow.pool import Cohort, Entrant, FlowState
 from energy_flow.telemetry.logs import lines_of
 
@@ -234,19 +235,21 @@ class Pools:
             if cohort.failure is not None:
                 self.break_off(chunk.run, cohort.failure)
         ended = [cohort for cohort in pool.chunks if not cohort.active_flows]
-        for cohort in ended:
-            self._finish(pool, cohort)
         if ended:
+            held = pool.processor.left_behind(pool.state, ended)
+            for cohort, of_cohort in zip(ended, held, strict=True):
+                self._finish(pool, cohort, of_cohort)
             pool.state = pool.state.left(ended)
 
-    def _finish(self, pool: _Pool, cohort: Cohort) -> None:
+    def _finish(self, pool: _Pool, cohort: Cohort, held: LeftBehind) -> None:
         """Hands a cohort's results over and forgets it; its place in the pool stays taken."""
         chunk = pool.chunks.pop(cohort)
         run = chunk.run
         run.in_flight -= 1
         try:
             with lines_of(run.request.run_id):
-                result = pool.processor.finish(pool.state, cohort, run.request.outputs)
+                outputs = run.request.outputs
+                result = pool.processor.finish(pool.state, cohort, outputs, held)
         except EnergyFlowError as error:
             self.break_off(run, error)
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -17,6 +18,10 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 _settings: Any = numba.config
+
+
+# Numba keeps the number of threads for each thread that calls; telling it takes microseconds.
+_masked = threading.local()
 
 
 def runs_on(device: torch.device) -> bool:
@@ -49,8 +54,11 @@ def _shares_threads() -> bool:
 
 def array(tensor: Tensor) -> NDArray[Any]:
     """The tensor's memory as an array; of bfloat16, its 16 bits."""
-    tensor = tensor.detach().contiguous()
-    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.view(torch.uint16)
+    return tensor.contiguous().numpy()
 
 
 class Kernel:
@@ -68,7 +76,10 @@ class Kernel:
         """Runs on as many threads as PyTorch's operations, and without the interpreter's lock."""
         if self._compiled is None:
             self._compiled = self._prepared()
-        numba.set_num_threads(min(torch.get_num_threads(), _settings.NUMBA_NUM_THREADS))
+        threads = torch.get_num_threads()
+        if threads != getattr(_masked, "threads", None):
+            numba.set_num_threads(min(threads, _settings.NUMBA_NUM_THREADS))
+            _masked.threads = threads
         try:
             self._compiled(*arguments)
         except OSError as error:

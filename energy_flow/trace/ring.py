@@ -112,28 +112,28 @@ class TraceRing:
 
     def read(
         self,
-        start: int,
-        capacity: int,
+        start: NDArray[np.int64],
+        capacity: NDArray[np.int64],
         total: NDArray[np.int64],
         first: NDArray[np.int64],
-        sample: int,
+        sample: NDArray[np.int64],
     ) -> dict[str, NDArray[Any]]:
-        """Records of consecutive rings, sorted by (sample, seq).
+        """Records of some rings, one ring after the other, each by ``seq``.
 
         Args:
-            start: place of the first ring. capacity: records a ring.
-            total: records each sample has counted, int64 [B].
-            first: the first ``seq`` to read of each sample, int64 [B]; of those from it on, the
-                ring holds as many as it has room for.
-            sample: number of the first sample.
+            start, capacity: place and room of each ring, int64 [B].
+            total: records each sample has counted.
+            first: the first ``seq`` to read of each sample; of those from it on, the ring holds as
+                many as it has room for.
+            sample: numbers of the samples.
         """
         held = np.minimum(total - first, capacity)
         ring = np.repeat(np.arange(len(total)), held)
         within = np.arange(len(ring)) - np.repeat(np.cumsum(held) - held, held)
         seq = first[ring] + within
-        places = torch.from_numpy(start + ring * capacity + seq % max(capacity, 1))
+        places = torch.from_numpy(start[ring] + seq % np.maximum(capacity, 1)[ring])
         words = self._words.index_select(0, places.to(self._words.device)).cpu().numpy()
-        return _columns(words, ring + sample)
+        return _columns(words, sample[ring])
 
 
 def _columns(words: NDArray[np.int32], sample: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

@@ -68,4 +68,7 @@ class SpilledRecords:
     def _read(
         self, ring: TraceRing, start: int, counted: NDArray[np.int64], sample: int
     ) -> Columns:
-        return ring.read(start, self._capacity, counted, self._written, sample)
+        index = np.arange(len(counted))
+        capacity = np.full_like(counted, self._capacity)
+        places = start + index * self._capacity
+        return ring.read(places, capacity, counted, self._written, sample + index)

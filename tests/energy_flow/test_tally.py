@@ -47,7 +47,7 @@ def tallied(steps: Sequence[Columns], legacy: bool) -> Surfaces:
         tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
         legacies = torch.full((len(columns["slot"]),), legacy)
         tally = tally.folded(Scores(**tensors, legacy=legacies))
-    return tally.read(0, SLOTS)
+    return tally.read([Span(0, SLOTS)])
 
 
 def expected_mean(columns: Columns, here: NDArray[np.bool_], legacy: bool) -> float:
@@ -148,14 +148,14 @@ def test_slots_do_not_touch_each_other() -> None:
     mixed = tally.folded(Scores(**tensors, legacy=legacy))
     for slot in range(SLOTS):
         alone = tallied([scores], legacy=slot == 1)
-        assert torch.equal(mixed.read(slot, 1).surface[0], alone.surface[slot])
+        assert torch.equal(mixed.read([Span(slot, 1)]).surface[0], alone.surface[slot])
     cleared = mixed.cleared([Span(1, 1)])
-    assert not cleared.read(1, 1).hits.any()
-    assert not cleared.read(1, 1).surface.any()
-    assert torch.equal(cleared.read(0, 1).surface, mixed.read(0, 1).surface)
-    assert torch.equal(cleared.read(2, 1).planes, mixed.read(2, 1).planes)
+    assert not cleared.read([Span(1, 1)]).hits.any()
+    assert not cleared.read([Span(1, 1)]).surface.any()
+    assert torch.equal(cleared.read([Span(0, 1)]).surface, mixed.read([Span(0, 1)]).surface)
+    assert torch.equal(cleared.read([Span(2, 1)]).planes, mixed.read([Span(2, 1)]).planes)
     grown = mixed.resized(7).resized(SLOTS)
-    assert torch.equal(grown.read(0, SLOTS).planes, mixed.read(0, SLOTS).planes)
+    assert torch.equal(grown.read([Span(0, SLOTS)]).planes, mixed.read([Span(0, SLOTS)]).planes)
 
 
 def test_importance() -> None:
