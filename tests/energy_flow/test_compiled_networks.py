@@ -15,6 +15,7 @@ from energy_flow import FlowConfig
 from energy_flow.carrier import EnergyCarrier, HiddenBlock, Tape
 from energy_flow.compiled_networks import CompiledNetworks, runs_compiled
 from energy_flow.kernels import network_passes
+from energy_flow.kernels.kernel import runs_on
 from energy_flow.neuron import SimpleNeuron
 
 SHAPES = [
@@ -71,7 +72,7 @@ def test_as_close_to_float64_as_tensor_operations(
     shape: dict[str, int], dtype: torch.dtype, fresh: bool
 ) -> None:
     neuron, carrier = networks(shape, dtype)
-    assert runs_compiled(neuron, carrier)
+    assert runs_compiled(neuron, carrier) == runs_on(torch.device("cpu"))
     position, energy, stored = block(shape, dtype, 45)
     hidden = None if fresh else stored
     out = tuple(rows.new_full((45, rows.shape[1]), 9.0) for rows in stored.rows)
