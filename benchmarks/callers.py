@@ -124,11 +124,18 @@ async def serve_in_turns(
     rounds: int,
     *,
     warm_up: bool = True,
+    on_turn: Callable[[str], None] | None = None,
 ) -> dict[str, list[Served]]:
-    """Every contender serves its load once a round, always in the same order."""
+    """Every contender serves its load once a round, always in the same order.
+
+    Args:
+        on_turn: called with the name of the contender whose turn begins.
+    """
     served: dict[str, list[Served]] = {name: [] for name in contenders}
     for turn in range(-1 if warm_up else 0, rounds):
         for name, (call, load) in contenders.items():
+            if on_turn is not None:
+                on_turn(name)
             one = await serve(load, call, expected)
             if turn >= 0:
                 served[name].append(one)

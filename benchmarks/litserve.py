@@ -1,7 +1,8 @@
 """The same processor behind LitServe with its batching, as a peer: uniform and staggered load.
 
-Both servers run at once, each in processes of its own, and serve in turns. The same caller sends
-both the same JSON over HTTP; nothing is kept, and the trace stays where it is.
+Both servers run at once, each in processes of its own, and serve in turns; while one serves, the
+other's processes are stopped, because LitServe's look for work even when there is none. The same
+caller sends both the same JSON over HTTP; nothing is kept, and the trace stays where it is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 
@@ -34,7 +36,7 @@ from benchmarks.callers import (
 from benchmarks.comparison import estimate
 from benchmarks.contenders import plain_http
 from benchmarks.options import Findings, Options
-from benchmarks.server_process import energy_flow_server, running
+from benchmarks.server_process import RunningServer, energy_flow_server, running
 from benchmarks.service import expected_surfaces
 from benchmarks.tables import say, show
 from benchmarks.workload import processor, shape
@@ -63,7 +65,11 @@ def measure(options: Options) -> Findings:
         own = stack.enter_context(energy_flow_server(options.device))
         peer = stack.enter_context(running(command, folder / "server.log", own=False))
         _wait_until_healthy(peer.url)
-        figures = asyncio.run(_measured(own.url, peer.url, expected, options))
+        try:
+            figures = asyncio.run(_measured(own, peer, expected, options))
+        finally:
+            _wake(own)
+            _wake(peer)
     return Findings(shape(model.config) | {"rounds": options.rounds(ROUNDS)}, figures)
 
 
@@ -79,23 +85,41 @@ def _wait_until_healthy(url: str) -> None:
     raise RuntimeError("LitServe did not become healthy")
 
 
+def _wake(server: RunningServer) -> None:
+    for process in _processes(server):
+        process.resume()
+
+
+def _processes(server: RunningServer) -> list[psutil.Process]:
+    process = psutil.Process(server.pid)
+    return [process, *process.children(recursive=True)]
+
+
 async def _measured(
-    own: str, peer: str, expected: NDArray[np.float32], options: Options
+    own: RunningServer, peer: RunningServer, expected: NDArray[np.float32], options: Options
 ) -> dict[str, Any]:
     rounds, rows = options.rounds(ROUNDS), len(expected)
     unkept: dict[str, Any] = {"store": False, "trace": {"inline": 0}}
     async with AsyncExitStack() as stack:
         calls = {
             "energy_flow": await stack.enter_async_context(
-                plain_http(own, CALLERS, "/v1/simulate", unkept)
+                plain_http(own.url, CALLERS, "/v1/simulate", unkept)
             ),
-            "litserve": await stack.enter_async_context(plain_http(peer, CALLERS, "/predict", {})),
+            "litserve": await stack.enter_async_context(
+                plain_http(peer.url, CALLERS, "/predict", {})
+            ),
         }
+
+        def take_turns(name: str) -> None:
+            idle, serving = (peer, own) if name == "energy_flow" else (own, peer)
+            _wake(serving)
+            for process in _processes(idle):
+                process.suspend()
 
         async def compared(name: str, load: Load) -> dict[str, list[Served]]:
             say(f"litserve: {name}, {rounds} rounds")
             contenders = {server: (call, load) for server, call in calls.items()}
-            return await serve_in_turns(contenders, expected, rounds)
+            return await serve_in_turns(contenders, expected, rounds, on_turn=take_turns)
 
         counts = range(1, MOST_ROWS + 1)
         at_once = await compared(
