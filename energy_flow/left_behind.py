@@ -59,25 +59,21 @@ def _records(ring: TraceRing, cohorts: Sequence[Cohort]) -> list[Columns]:
     return [
         next(of_rings)
         if cohort.spilled is None
-        else cohort.spilled.joined(ring, cohort.ring.start, _counted(cohort), cohort.first_sample)
+        else cohort.spilled.joined(
+            ring, cohort.ring.start, cohort.counted_records(), cohort.first_sample
+        )
         for cohort in cohorts
     ]
 
 
 def _rings(cohort: Cohort) -> tuple[NDArray[np.int64], ...]:
     """Of each sample's ring what :meth:`TraceRing.read` asks for."""
-    config, total = cohort.config, _counted(cohort)
+    config, total = cohort.config, cohort.counted_records()
     index = np.arange(cohort.samples)
     room = np.full_like(total, config.ring_records)
     latest = config.trace.keep is Keep.LATEST
     first = np.maximum(total - room, 0) if latest else np.zeros_like(total)
     return cohort.ring.start + index * room, room, total, first, cohort.first_sample + index
-
-
-def _counted(cohort: Cohort) -> NDArray[np.int64]:
-    """Records that each sample has counted, [B]."""
-    counted: NDArray[np.int64] = cohort.recorded_kinds(cohort.ledger.trace_totals()).sum(1)
-    return counted
 
 
 def _trace(cohort: Cohort, columns: Columns) -> Trace:

@@ -111,6 +111,11 @@ class Cohort:
         """Flows that are in the pool now."""
         return int(self.ledger.active.sum())
 
+    def counted_records(self) -> NDArray[np.int64]:
+        """Records that each sample has counted so far, [B]; dropped ones too."""
+        counted: NDArray[np.int64] = self.recorded_kinds(self.ledger.trace_totals()).sum(1)
+        return counted
+
     def recorded_kinds(self, events: NDArray[np.int64]) -> NDArray[np.int64]:
         """Events [B, kinds] with those of kinds that take no ``seq`` set to 0."""
         on = [kind in self.config.trace.kinds for kind in KINDS]
@@ -247,7 +252,7 @@ class FlowState:
             first += cohort.samples
             if cohort.spilled is None or not cohort.active_flows:
                 continue
-            counted = cohort.recorded_kinds(cohort.ledger.trace_totals()).sum(1)
+            counted = cohort.counted_records()
             coming = cohort.recorded_kinds(events_by_kind(counts[rows])).sum(1)
             cohort.spilled.make_room(self.ring, cohort.ring.start, counted, coming)
 

@@ -14,8 +14,8 @@ def apart(work: Callable[[], T]) -> T:
 
     OpenMP gives every thread that computes a team of its own, for as long as that thread lives.
     Once all teams together have more threads than the machine has cores, they no longer spin while
-    they wait for work but sleep, and a step on a CPU takes a quarter longer. So a program that
-    steps on one thread does on this one what it computes besides.
+    they wait for work but sleep, and steps on a CPU take longer. So a program that steps on one
+    thread does on this one what it computes besides.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="apart") as thread:
         return thread.submit(work).result()
