@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError
@@ -198,7 +199,7 @@ class FlowConfig(_Fields):
 
     def warnings(self) -> tuple[str, ...]:
         """Settings that are allowed but cannot have the effect one would expect."""
-        return advice(self.to_dict())
+        return _advice(self)
 
     @property
     def surface_cells(self) -> int:
@@ -281,6 +282,12 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     if faults:
         raise ConfigError(*faults)
     return nest(values)
+
+
+@lru_cache(maxsize=256)
+def _advice(config: FlowConfig) -> tuple[str, ...]:
+    # Asked once a run, and the configs of many small runs are equal.
+    return advice(config.to_dict())
 
 
 def _settle_determinism(fields: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,6 @@ from energy_flow.neuron import SimpleNeuron
 from energy_flow.pool import Cohort, Entrant, FlowState
 from energy_flow.result import SimulationResult
 from energy_flow.step import Observer, advance
-from energy_flow.tally import Surfaces
 from energy_flow.telemetry.logs import log_end, log_step
 from energy_flow.telemetry.memory import MemoryProbe
 from energy_flow.telemetry.profile import mean
@@ -224,43 +223,52 @@ class FlowProcessor(nn.Module):
         after.account(report, MemoryProbe.of(self.device).read())
         return after
 
-    def left_behind(self, state: FlowState, cohorts: Sequence[Cohort]) -> list[LeftBehind]:
-        """What each cohort has left in tally and rings; quicker than one by one."""
+    def left_behind(
+        self, state: FlowState, asked: Mapping[Cohort, Sequence[str]]
+    ) -> dict[Cohort, LeftBehind]:
+        """What each cohort has left in tally and rings; quicker than one by one.
+
+        Args:
+            asked: for each cohort, names out of ``embeddings.OUTPUTS``.
+        """
         with self.mode():
-            return left_behind(state, cohorts)
+            _, mapper_plan = self._block_plans(state.networks)
+            size = (self.config.lattice_height, self.config.lattice_width)
+            return left_behind(state, asked, size, mapper_plan)
 
     def finish(
-        self,
-        state: FlowState,
-        cohort: Cohort,
-        outputs: Sequence[str] = ("surface",),
-        held: LeftBehind | None = None,
+        self, state: FlowState, cohort: Cohort, outputs: Sequence[str] = ("surface",)
     ) -> SimulationResult:
         """Reads out what a cohort has left behind, whether or not all its flows have ended.
 
         Args:
             outputs: names out of ``embeddings.OUTPUTS``.
-            held: what :meth:`left_behind` gave, where it was read together with that of others.
+
+        Raises:
+            LedgerError: when hits and completed flows differ.
+        """
+        return self.sum_up(state, cohort, self.left_behind(state, {cohort: outputs})[cohort])
+
+    def sum_up(self, state: FlowState, cohort: Cohort, held: LeftBehind) -> SimulationResult:
+        """The result of a cohort, of which everything has been read.
 
         Raises:
             LedgerError: when hits and completed flows differ.
         """
         began = time.perf_counter()
-        if held is None:
-            (held,) = self.left_behind(state, [cohort])
-        with self.mode():
-            values = self._outputs(state, cohort, held.surfaces, outputs)
-        trace = held.trace
+        ledger, profile, trace = cohort.ledger, cohort.profile, held.trace
+        if cohort.failure is None:
+            ledger.check_hits(held.hits)
         lost = trace.counters.dropped.sum(1) > 0
-        ledger, profile = cohort.ledger, cohort.profile
         samples = tuple(
             SampleMetrics(cohort.first_sample + row, key, ledger.sample(row, bool(lost[row])))
             for row, key in enumerate(cohort.sample_keys)
         )
         run = Counters.total([sample.counters for sample in samples])
         log_end(run, cohort.samples)
+        summing_ms = 1e3 * (time.perf_counter() - began)
         return SimulationResult(
-            outputs=values,
+            outputs=held.outputs,
             trace=trace,
             metrics=RunMetrics(run, mean(profile.step_ms), max(profile.step_ms, default=None)),
             samples=samples,
@@ -270,7 +278,7 @@ class FlowProcessor(nn.Module):
             warnings=self._warnings(state, cohort),
             seed=cohort.seed,
             sample_keys=cohort.sample_keys,
-            compute_ms=sum(profile.step_ms) + 1e3 * (time.perf_counter() - began),
+            compute_ms=sum(profile.step_ms) + held.read_ms + summing_ms,
         )
 
     def simulate(
@@ -305,28 +313,6 @@ class FlowProcessor(nn.Module):
             if on_step is not None:
                 on_step(cohort.ledger.history[-1])
         return self.finish(state, cohort, names)
-
-    def _outputs(
-        self, state: FlowState, cohort: Cohort, surfaces: Surfaces, names: Sequence[str]
-    ) -> dict[str, Any]:
-        height, width = self.config.lattice_height, self.config.lattice_width
-        hits = surfaces.hits.cpu().numpy()
-        if cohort.failure is None:
-            cohort.ledger.check_hits(hits.sum((1, 2)))
-        values: dict[str, Any] = {}
-        for name in names:
-            if name == "hits":
-                values[name] = hits.reshape(-1, 2, height, width).astype(np.int32)
-                continue
-            if name == "embedding":
-                _, plan = self._block_plans(state.networks)
-                tensor = state.networks.embeddings(surfaces.surface, plan)
-            elif name == "planes":
-                tensor = surfaces.planes.reshape(-1, 2, height, width)
-            else:
-                tensor = surfaces.surface.reshape(-1, height, width)
-            values[name] = tensor if tensor.requires_grad else tensor.cpu().numpy()
-        return values
 
     def _warnings(self, state: FlowState, cohort: Cohort) -> tuple[str, ...]:
         warnings = list(cohort.config.warnings())

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from energy_flow.config import Boundary, FlowConfig, Keep, SpawnMode, TraceKind
+from energy_flow.config import Aggregation, Boundary, FlowConfig, Keep, SpawnMode, TraceKind
 
 SPAWN_MODES = (SpawnMode.OFF, SpawnMode.THRESHOLD, SpawnMode.PERCENTILE)
 
@@ -69,6 +70,17 @@ class Flows(_Columns):
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """Samples with one config and seed, and where their first tally slot and ring are."""
+
+    config: FlowConfig
+    seed: int
+    sample_keys: Sequence[int]
+    tally_start: int
+    ring_start: int
+
+
+@dataclass(frozen=True, slots=True)
 class SampleOptions(_Columns):
     """What each sample was asked to do, constant over its life; columns [B].
 
@@ -106,55 +118,54 @@ class SampleOptions(_Columns):
     trace_kinds: Tensor
 
     @classmethod
-    def of(
-        cls,
-        config: FlowConfig,
-        seed: int,
-        sample_keys: Sequence[int],
-        tally_start: int,
-        ring_start: int,
-        device: torch.device,
-    ) -> SampleOptions:
-        """Columns for the samples of one run; slots and rings are given out consecutively."""
-        count = len(sample_keys)
-        ring_capacity = config.ring_records
+    def of(cls, placed: Sequence[Placed], device: torch.device) -> SampleOptions:
+        """Columns for the samples of one or more runs, in order.
 
-        def column(value: Any) -> Tensor:
-            dtype = {bool: torch.bool, int: torch.int64, float: torch.float64}[type(value)]
-            return torch.full((count,), value, dtype=dtype, device=device)
+        Slots and rings of a run are given out consecutively.
+        """
+        counts = [len(one.sample_keys) for one in placed]
+        within = np.concatenate([np.arange(count) for count in counts])
 
-        index = torch.arange(count, device=device)
-        kinds = torch.tensor([kind in config.trace.kinds for kind in TraceKind], device=device)
+        def column(value: Callable[[FlowConfig], Any]) -> Tensor:
+            return each([value(one.config) for one in placed])
+
+        def each(values: Sequence[Any]) -> Tensor:
+            # A column on the host at once: a tensor for each run and column takes far longer.
+            return torch.from_numpy(np.repeat(np.array(values), counts, axis=0)).to(device)
+
+        index = torch.from_numpy(within).to(device)
+        keys = [np.array(one.sample_keys, dtype=np.int64) for one in placed]
+        ring_capacity = column(lambda config: config.ring_records)
         return cls(
-            seed_low=column(seed & 0xFFFFFFFF),
-            seed_high=column(seed >> 32),
-            sample_key=torch.tensor(list(sample_keys), dtype=torch.int64, device=device),
-            displacement_scale=column(float(config.displacement_scale)),
-            max_displacement=column(float(config.max_displacement)),
-            noise_std=column(float(config.noise_std)),
-            noise_on_z=column(config.noise_on_z),
-            clamp_walls=column(config.boundary is Boundary.CLAMP),
-            min_displacement=column(float(config.min_displacement)),
-            age_limit=column(config.age_limit),
-            step_limit=column(config.step_limit),
-            spawn_mode=column(SPAWN_MODES.index(config.spawn.mode)),
-            spawn_threshold=column(float(config.spawn.threshold)),
-            spawn_percentile=column(float(config.spawn.percentile)),
-            max_children=column(config.spawn.max_children),
-            active_limit=column(config.active_limit),
-            converges=column(config.convergence.enabled),
-            convergence_threshold=column(float(config.convergence.threshold)),
-            convergence_from=column(config.convergence.min_steps),
-            window=column(config.convergence.window),
-            patience=column(config.convergence.patience),
-            min_improvement=column(float(config.convergence.min_improvement)),
-            legacy_tally=column(config.aggregation_mode.value == "legacy"),
-            tally_slot=tally_start + index,
-            ring_start=ring_start + index * ring_capacity,
-            ring_capacity=column(ring_capacity),
-            ring_latest=column(config.trace.keep is Keep.LATEST),
-            ring_lossless=column(config.trace.keep is Keep.LOSSLESS),
-            trace_kinds=kinds.expand(count, -1),
+            seed_low=each([one.seed & 0xFFFFFFFF for one in placed]),
+            seed_high=each([one.seed >> 32 for one in placed]),
+            sample_key=torch.from_numpy(np.concatenate(keys)).to(device),
+            displacement_scale=column(lambda config: float(config.displacement_scale)),
+            max_displacement=column(lambda config: float(config.max_displacement)),
+            noise_std=column(lambda config: float(config.noise_std)),
+            noise_on_z=column(lambda config: config.noise_on_z),
+            clamp_walls=column(lambda config: config.boundary is Boundary.CLAMP),
+            min_displacement=column(lambda config: float(config.min_displacement)),
+            age_limit=column(lambda config: config.age_limit),
+            step_limit=column(lambda config: config.step_limit),
+            spawn_mode=column(lambda config: SPAWN_MODES.index(config.spawn.mode)),
+            spawn_threshold=column(lambda config: float(config.spawn.threshold)),
+            spawn_percentile=column(lambda config: float(config.spawn.percentile)),
+            max_children=column(lambda config: config.spawn.max_children),
+            active_limit=column(lambda config: config.active_limit),
+            converges=column(lambda config: config.convergence.enabled),
+            convergence_threshold=column(lambda config: float(config.convergence.threshold)),
+            convergence_from=column(lambda config: config.convergence.min_steps),
+            window=column(lambda config: config.convergence.window),
+            patience=column(lambda config: config.convergence.patience),
+            min_improvement=column(lambda config: float(config.convergence.min_improvement)),
+            legacy_tally=column(lambda config: config.aggregation_mode is Aggregation.LEGACY),
+            tally_slot=each([one.tally_start for one in placed]) + index,
+            ring_start=each([one.ring_start for one in placed]) + index * ring_capacity,
+            ring_capacity=ring_capacity,
+            ring_latest=column(lambda config: config.trace.keep is Keep.LATEST),
+            ring_lossless=column(lambda config: config.trace.keep is Keep.LOSSLESS),
+            trace_kinds=column(lambda config: [kind in config.trace.kinds for kind in TraceKind]),
         )
 
 

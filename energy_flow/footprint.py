@@ -7,6 +7,7 @@ the config: nothing is allocated to find out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from energy_flow.config import FlowConfig, Keep, Precision
 from energy_flow.errors import ConfigError, Fault
@@ -54,8 +55,9 @@ class Footprint:
         return self.weights + self.workspace + self.state + self.trace + self.spilled
 
 
+@lru_cache(maxsize=1024)
 def footprint(config: FlowConfig, samples: int, flows_per_sample: int | None = None) -> Footprint:
-    """Bytes of ``samples`` samples at once.
+    """Bytes of ``samples`` samples at once; remembered, since admission asks over and over.
 
     Args:
         flows_per_sample: active flows to reckon with; by default as many as a sample may hold.

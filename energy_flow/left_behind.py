@@ -1,18 +1,23 @@
 """What cohorts have left behind in a pool: surfaces in the tally, records in the rings.
 
-Shape legend: B samples of all cohorts.
+Shape legend: B samples of one cohort, H and W the lattice's height and width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from energy_flow.blocks import BlockPlan
 from energy_flow.config import Keep
+from energy_flow.embeddings import OUTPUTS
 from energy_flow.pool import Cohort, FlowState
 from energy_flow.tally import Surfaces
 from energy_flow.trace import Trace, TraceCounters
@@ -23,20 +28,83 @@ from energy_flow.trace.spill import Columns
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
-    """Of one cohort: its surfaces, and its surviving records with their counters."""
+    """Of one cohort.
 
-    surfaces: Surfaces
+    Attributes:
+        outputs: those asked for; numpy arrays, or tensors that carry gradients.
+        hits: scores of each sample, int64 [B].
+        trace: its surviving records with their counters.
+        read_ms: how long the reading took, for all that were read together.
+    """
+
+    outputs: Mapping[str, Any]
+    hits: NDArray[np.int64]
     trace: Trace
+    read_ms: float
 
 
-def left_behind(state: FlowState, cohorts: Sequence[Cohort]) -> list[LeftBehind]:
-    """What each cohort has left, read together: every reading takes many small operations."""
+def left_behind(
+    state: FlowState, asked: Mapping[Cohort, Sequence[str]], size: tuple[int, int], plan: BlockPlan
+) -> dict[Cohort, LeftBehind]:
+    """What each cohort has left, read together: every reading takes many small operations.
+
+    Args:
+        asked: names out of ``embeddings.OUTPUTS`` for each cohort. size: H and W.
+        plan: block heights of the mappers.
+    """
+    began = time.perf_counter()
+    cohorts = list(asked)
     surfaces = state.tally.read([cohort.tally for cohort in cohorts])
     ends = list(accumulate(cohort.samples for cohort in cohorts))
-    return [
-        LeftBehind(surfaces.rows(end - cohort.samples, end), _trace(cohort, columns))
-        for cohort, end, columns in zip(cohorts, ends, _records(state.ring, cohorts), strict=True)
+    rows = [slice(*bounds) for bounds in pairwise([0, *ends])]
+    outputs: list[dict[str, Any]] = [{} for _ in cohorts]
+    for name in OUTPUTS:
+        asking = [index for index, names in enumerate(asked.values()) if name in names]
+        if not asking:
+            continue
+        values = _output(name, surfaces, [rows[index] for index in asking], state, size, plan)
+        for index, value in zip(asking, values, strict=True):
+            outputs[index][name] = value
+    hits = surfaces.hits.sum((1, 2)).cpu().numpy()
+    traces = [
+        _trace(cohort, columns)
+        for cohort, columns in zip(cohorts, _records(state.ring, cohorts), strict=True)
     ]
+    read_ms = 1e3 * (time.perf_counter() - began)
+    return {
+        cohort: LeftBehind(
+            {name: outputs[index][name] for name in asked[cohort]},
+            hits[rows[index]],
+            traces[index],
+            read_ms,
+        )
+        for index, cohort in enumerate(cohorts)
+    }
+
+
+def _output(
+    name: str,
+    surfaces: Surfaces,
+    rows: Sequence[slice],
+    state: FlowState,
+    size: tuple[int, int],
+    plan: BlockPlan,
+) -> list[Any]:
+    """One output, for the samples in each of these rows."""
+    source = {"planes": surfaces.planes, "hits": surfaces.hits}.get(name, surfaces.surface)
+    tensor = torch.cat([source[part] for part in rows])
+    if name == "embedding":
+        tensor = state.networks.embeddings(tensor, plan)
+    else:
+        tensor = tensor.reshape(*tensor.shape[:-1], *size)
+    if name == "hits":
+        tensor = tensor.to(torch.int32)
+    ends = list(accumulate(part.stop - part.start for part in rows))
+    parts = [slice(*bounds) for bounds in pairwise([0, *ends])]
+    if tensor.requires_grad:
+        return [tensor[part] for part in parts]
+    values = tensor.cpu().numpy()
+    return [values] if len(parts) == 1 else [values[part].copy() for part in parts]
 
 
 def _records(ring: TraceRing, cohorts: Sequence[Cohort]) -> list[Columns]:

@@ -143,6 +143,8 @@ class Counters:
 
         Floats are summed exactly, so that it does not matter how a run was cut into parts.
         """
+        if len(samples) == 1:
+            return samples[0]
         sums = [math.fsum(column) for column in zip(*(one.sums for one in samples), strict=True)]
         return cls(
             sum(one.initial for one in samples),
@@ -287,7 +289,14 @@ class RunMetrics:
 
 
 class Ledger:
-    """Counts of a cohort of samples over its steps; refuses to go on when they do not balance."""
+    """Counts of a cohort of samples over its steps; refuses to go on when they do not balance.
+
+    Attributes:
+        initial: flows that each sample started with. steps: of each sample, [B].
+        counts, sums: over all steps, [B, Count] and [B, Sum].
+        active: flows of each sample after the last step, [B]. active_flows: all of them.
+        history: every step.
+    """
 
     def __init__(self, samples: int, initial: int) -> None:
         self.initial = initial
@@ -295,6 +304,7 @@ class Ledger:
         self.sums = np.zeros((samples, len(Sum)), dtype=np.float64)
         self.steps = np.zeros(samples, dtype=np.int64)
         self.active = np.full(samples, initial, dtype=np.int64)
+        self.active_flows = samples * initial
         self.history: list[StepMetrics] = []
 
     def add(
@@ -315,10 +325,10 @@ class Ledger:
         self.counts += counts
         self.sums += sums
         self.steps += counts[:, Count.MOVED] > 0
-        self.active = active
+        self.active, self.active_flows = active, int(active.sum())
         self._check()
         step = _step_metrics(
-            len(self.history), counts.sum(0), sums.sum(0), int(active.sum()), step_ms
+            len(self.history), counts.sum(0), sums.sum(0), self.active_flows, step_ms
         )
         self.history.append(step)
         return step
@@ -327,8 +337,9 @@ class Ledger:
         created = self.initial + self.counts[:, Count.SPAWNED]
         ended = self.counts[:, : Count.ACTIVE_LOW].sum(1)
         ended += self.counts[:, Count.FAILED_LOW : Count.FAILED_HIGH + 1].sum(1)
-        if not np.array_equal(created, self.active + ended):
-            row = int(np.flatnonzero(created != self.active + ended)[0])
+        wrong = created != self.active + ended
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
             raise LedgerError(
                 f"sample {row}: {created[row]} flows were created, but {self.active[row]} are "
                 f"active and {ended[row]} have ended"

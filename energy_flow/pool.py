@@ -18,7 +18,7 @@ from torch import Tensor
 from energy_flow.blocks import BlockPlan
 from energy_flow.config import FlowConfig, Keep
 from energy_flow.errors import NonFiniteError
-from energy_flow.flow_state import Flows, Hidden, SampleOptions, SampleProgress
+from energy_flow.flow_state import Flows, Hidden, Placed, SampleOptions, SampleProgress
 from energy_flow.footprint import footprint
 from energy_flow.lattice import EnergyLattice
 from energy_flow.metrics import Count, Ledger, StepReport, events_by_kind
@@ -109,7 +109,7 @@ class Cohort:
     @property
     def active_flows(self) -> int:
         """Flows that are in the pool now."""
-        return int(self.ledger.active.sum())
+        return self.ledger.active_flows
 
     def counted_records(self) -> NDArray[np.int64]:
         """Records that each sample has counted so far, [B]; dropped ones too."""
@@ -157,7 +157,7 @@ class FlowState:
             plan=plan,
             flows=Flows(index, index, index, real.view(0, 3), real, index, real),
             hidden=Hidden((), index),
-            options=SampleOptions.of(config, 0, (), 0, 0, device),
+            options=SampleOptions.of([Placed(config, 0, (), 0, 0)], device),
             progress=SampleProgress.of(0, 0, 1, device),
             tally=Tally.empty(config.surface_cells, dtype, device),
             ring=TraceRing(device),
@@ -216,10 +216,8 @@ class FlowState:
             age=torch.zeros_like(flow_id),
             path_length=torch.zeros_like(energy_BS).reshape(-1),
         )
-        options = [
-            SampleOptions.of(
-                entrant.config, entrant.seed, entrant.sample_keys, tally.start, ring.start, device
-            )
+        placed = [
+            Placed(entrant.config, entrant.seed, entrant.sample_keys, tally.start, ring.start)
             for entrant, (tally, ring) in zip(entrants, places, strict=True)
         ]
         windows = [entrant.config.convergence.window for entrant in entrants]
@@ -228,7 +226,7 @@ class FlowState:
         return replace(
             self,
             flows=Flows.concatenated((self.flows, new)),
-            options=SampleOptions.concatenated((self.options, *options)),
+            options=SampleOptions.concatenated((self.options, SampleOptions.of(placed, device))),
             progress=SampleProgress.concatenated((self.progress.widened(window), progress)),
             tally=sums.cleared([tally for tally, _ in places]),
             cohorts=(

@@ -180,10 +180,6 @@ class Surfaces:
     planes: Tensor
     hits: Tensor
 
-    def rows(self, start: int, stop: int) -> Surfaces:
-        """Those of some samples."""
-        return Surfaces(self.surface[start:stop], self.planes[start:stop], self.hits[start:stop])
-
 
 def importance(energy_K: Tensor, distance_K: Tensor, age_K: Tensor) -> Tensor:
     """``w = |e'| / (1 + distance) · (1 + 0.1 · age)``, [K]."""

@@ -16,8 +16,8 @@ from energy_flow.config import Precision
 from energy_flow.engine.schedule import Chunk, Room, Run, candidates
 from energy_flow.errors import DeviceMemoryError, EnergyFlowError
 from energy_flow.flow_processor import FlowProcessor
-from energy_flow.left_behind import LeftBehind
 from energy_flow.pool import Cohort, Entrant, FlowState
+from energy_flow.result import SimulationResult
 from energy_flow.telemetry.logs import lines_of
 
 logger = logging.getLogger(__name__)
@@ -236,26 +236,38 @@ class Pools:
                 self.break_off(chunk.run, cohort.failure)
         ended = [cohort for cohort in pool.chunks if not cohort.active_flows]
         if ended:
-            held = pool.processor.left_behind(pool.state, ended)
-            for cohort, of_cohort in zip(ended, held, strict=True):
-                self._finish(pool, cohort, of_cohort)
-            pool.state = pool.state.left(ended)
+            self._finish(pool, ended)
 
-    def _finish(self, pool: _Pool, cohort: Cohort, held: LeftBehind) -> None:
-        """Hands a cohort's results over and forgets it; its place in the pool stays taken."""
-        chunk = pool.chunks.pop(cohort)
+    def _finish(self, pool: _Pool, ended: list[Cohort]) -> None:
+        """Lets cohorts leave, and hands their results over."""
+        asked = {cohort: pool.chunks[cohort].run.request.outputs for cohort in ended}
+        held = pool.processor.left_behind(pool.state, asked)
+        done: list[tuple[Chunk, SimulationResult]] = []
+        failed: list[tuple[Chunk, EnergyFlowError]] = []
+        # Nothing is handed over before all are summed up: other threads set to work on what they
+        # are given, and this one would wait for them with the next step still to be taken.
+        for cohort in ended:
+            chunk = pool.chunks.pop(cohort)
+            try:
+                with lines_of(chunk.run.request.run_id):
+                    result = pool.processor.sum_up(pool.state, cohort, held[cohort])
+            except EnergyFlowError as error:
+                failed.append((chunk, error))
+            else:
+                done.append((chunk, result))
+        pool.state = pool.state.left(ended)
+        for chunk, result in done:
+            self._hand_over(chunk, result)
+        for chunk, why in failed:
+            chunk.run.in_flight -= 1
+            self.break_off(chunk.run, why)
+
+    def _hand_over(self, chunk: Chunk, result: SimulationResult) -> None:
+        """Gives the listener the results of samples that went to their end."""
         run = chunk.run
         run.in_flight -= 1
-        try:
-            with lines_of(run.request.run_id):
-                outputs = run.request.outputs
-                result = pool.processor.finish(pool.state, cohort, outputs, held)
-        except EnergyFlowError as error:
-            self.break_off(run, error)
-            return
         run.flow_steps += result.metrics.counters.flow_steps
-        if not cohort.active_flows:
-            run.done_samples += chunk.samples
+        run.done_samples += chunk.samples
         run.deliver(chunk.start, result)
         if not run.left and not run.in_flight:
             self.progress.ended(run)
