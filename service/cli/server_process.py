@@ -15,6 +15,7 @@ from energy_flow.heap import keep_freed
 from service.cli.failures import EXIT_USAGE, CommandFailed
 from service.lifecycle import State, default_config
 from service.monitoring.log_lines import JsonLines
+from service.monitoring.log_writer import LogWriter
 from service.serving import FlowServer
 from service.settings import Settings
 
@@ -60,17 +61,16 @@ def run(settings: Settings, bound: socket.socket) -> None:
         raise CommandFailed(f"{settings.model}: {error}", EXIT_USAGE) from None
     keep_freed()
     server = AnnouncingServer(settings, address_of(bound))
-    _set_up_log(settings.log_format)
     # uvicorn leaves this way when the application cannot start; what it says follows below.
-    with suppress(SystemExit):
+    with suppress(SystemExit), LogWriter() as log:
+        _set_up_log(log, settings.log_format)
         server.run(sockets=[bound])
     if server.exit_code != 0:
         raise CommandFailed(f"the server could not start: {server.service.failure}")
 
 
-def _set_up_log(log_format: str) -> None:
-    """One line a message on stderr; what libraries tell only from warnings on."""
-    handler = logging.StreamHandler()
+def _set_up_log(handler: logging.Handler, log_format: str) -> None:
+    """One line a message; what libraries tell only from warnings on."""
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines() if log_format == "json" else text)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
