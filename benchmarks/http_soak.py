@@ -28,6 +28,7 @@ from benchmarks.soak_runs import (
     same_records,
     small_processor,
 )
+from energy_flow.engine.engine import REST_SECONDS
 from service.client import AsyncFlowClient, Conflict, DeadlinePassed
 
 KINDS = 24
@@ -36,6 +37,8 @@ AT_ONCE = 32
 LONGEST_SECONDS = 1.0
 LOST_AFTER_SECONDS = 120
 EMPTY_WITHIN_SECONDS = 5
+RESTS_AFTER = (WAVES // 3, WAVES)
+"""Waves after which the server rests for long enough to give back what it does not need."""
 HELD = ("queued_runs", "active_runs", "active_flows")
 
 
@@ -50,6 +53,7 @@ def soak_server(runs: int, device: str) -> dict[str, Any]:
 async def _soaked(server: RunningServer, plans: Sequence[Planned]) -> dict[str, Any]:
     verdicts: Counter[str] = Counter()
     memory: list[int] = []
+    rested: list[int] = []
     left_over = 0
     began = time.perf_counter()
     size = -(-len(plans) // WAVES)
@@ -64,6 +68,9 @@ async def _soaked(server: RunningServer, plans: Sequence[Planned]) -> dict[str, 
             )
             left_over += await _left_over(client)
             memory.append(psutil.Process(server.pid).memory_info().rss)
+            if len(memory) in RESTS_AFTER:
+                await asyncio.sleep(REST_SECONDS + 1)
+                rested.append(psutil.Process(server.pid).memory_info().rss)
         seconds = time.perf_counter() - began
         unfinished = [run.run_id async for run in client.runs() if not run.ended]
     return {
@@ -75,6 +82,7 @@ async def _soaked(server: RunningServer, plans: Sequence[Planned]) -> dict[str, 
         "wrong": verdicts["wrong"],
         "left_over": left_over,
         "resident_bytes_after_waves": memory,
+        "resident_bytes_at_rest": rested,
         "growth_bytes": round(growth(memory)),
         "seconds": round(seconds, 2),
     }

@@ -40,4 +40,6 @@ def measure(options: Options) -> Findings:
         "the engine after all had ended. growth: of resident memory, from the second to the last "
         "third.",
     )
+    first, last = (size / 2**20 for size in server["resident_bytes_at_rest"])
+    say(f"the server at rest: {first:.0f} MiB after the first third, {last:.0f} MiB at the end")
     return Findings({"runs": runs}, told)
