@@ -46,6 +46,8 @@ class LogWriter(logging.Handler):
         """Waits until everything is written."""
         self._lines.put(None)
         self._thread.join()
+        # What others have told while it ended.
+        self._write([])
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes a record."""
