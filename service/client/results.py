@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -19,6 +19,8 @@ from service.client.exchange import Reply, problem_from_json, read_json
 from service.client.trace import Trace, columns_of
 
 T = TypeVar("T")
+
+Reader = Callable[[Any], Any]
 
 OUTPUT_DTYPES: Mapping[str, np.dtype[Any]] = {
     "surface": np.dtype(np.float32),
@@ -330,9 +332,9 @@ def read_as(kind: type[T], data: Any) -> T:
     """
     data = mapping(data, kind.__name__)
     values = {}
-    for name, hint in _hints(cast(Hashable, kind)).items():
+    for name, read in _members(cast(Hashable, kind)):
         if name in data:
-            values[name] = _convert(hint, data[name])
+            values[name] = data[name] if read is None else read(data[name])
     try:
         return kind(**values)
     except TypeError as error:
@@ -340,22 +342,27 @@ def read_as(kind: type[T], data: Any) -> T:
 
 
 @cache
-def _hints(kind: Hashable) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _members(kind: Hashable) -> tuple[tuple[str, Reader | None], ...]:
+    """The members of a dataclass, and how each is read; looked up once, an answer has hundreds."""
+    return tuple((name, _reader(hint)) for name, hint in get_type_hints(kind).items())
 
 
-def _convert(hint: Any, value: Any) -> Any:
+def _reader(hint: Any) -> Reader | None:
+    """What makes a value of this kind out of JSON data; none where it stays as it is."""
     if get_origin(hint) in (Union, types.UnionType):
-        if value is None:
-            return None
-        return _convert(next(arm for arm in get_args(hint) if arm is not type(None)), value)
+        arm = _reader(next(arm for arm in get_args(hint) if arm is not type(None)))
+        return None if arm is None else lambda value: None if value is None else arm(value)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else read_as(hint, value)
+        return lambda value: value if isinstance(value, hint) else read_as(hint, value)
     if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise UnexpectedAnswer(f"a list was expected, not {type(value).__name__}")
-        return tuple(_convert(get_args(hint)[0], entry) for entry in value)
-    return value
+        return partial(_read_list, _reader(get_args(hint)[0]))
+    return None
+
+
+def _read_list(read: Reader | None, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise UnexpectedAnswer(f"a list was expected, not {type(value).__name__}")
+    return tuple(value if read is None else map(read, value))
 
 
 def _output(name: str, values: Any) -> NDArray[Any]:
