@@ -58,7 +58,7 @@ def main() -> None:
     for _ in trainer.run():
         pass
     peak = torch.cuda.max_memory_allocated(asked.device) if on_gpu else peak_bytes() - before
-    predicted = train_footprint(config, chosen, len(data))
+    predicted = train_footprint(config, chosen, len(data), torch.device(asked.device))
     told = {
         "preset": asked.preset,
         "precision": asked.precision,

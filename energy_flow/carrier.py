@@ -70,8 +70,9 @@ class PackedGRULayer:
     hidden state is zero uses those alone.
 
     Attributes:
-        w_rz: [X + H, 2 H]. w_xn: [X, H]. w_hn: [16 + H, H], all with padded widths.
-        x_width: width of x. hidden_size: H.
+        w_rz: [X + H, 2 H]. w_xn: [X, H]. w_hn: [16 + H, H], all with padded widths, in the dtype
+            of the products.
+        x_width: width of x. hidden_size: H. dtype: of hidden states.
     """
 
     w_rz: Tensor
@@ -79,6 +80,7 @@ class PackedGRULayer:
     w_hn: Tensor
     x_width: int
     hidden_size: int
+    dtype: torch.dtype
 
     @classmethod
     def of(
@@ -101,6 +103,7 @@ class PackedGRULayer:
             w_hn=_packed(w_hn.to(dtype)),
             x_width=x_width,
             hidden_size=size,
+            dtype=dtype,
         )
 
     def __call__(
@@ -129,7 +132,7 @@ class PackedGRULayer:
             n = _tanh_(xn.addcmul_(r, self.w_hn[WIDTH - 1, :size]))
             if tape is not None:
                 tape.tensors += (gates, n)
-            return torch.addcmul(n, z, n, value=-1, out=out_NH)
+            return self._state(torch.addcmul(n, z, n, value=-1, out=self._direct(out_NH)), out_NH)
         block = self.joined(x_NX, hidden_RH, source_N)
         gates = torch.mm(block, self.w_rz).sigmoid_()
         r, z = gates[:, :size], gates[:, size : 2 * size]
@@ -138,10 +141,22 @@ class PackedGRULayer:
         n = _tanh_(xn.addcmul_(r, hn))
         if tape is not None:
             tape.tensors += (gates, hn, n)
-        return torch.lerp(n, block[:, width : width + size], z, out=out_NH)
+        state = torch.lerp(n, block[:, width : width + size], z, out=self._direct(out_NH))
+        return self._state(state, out_NH)
+
+    def _direct(self, out_NH: Tensor | None) -> Tensor | None:
+        """Where a result can be written at once, because products and states have one dtype."""
+        return out_NH if self.dtype == self.w_xn.dtype else None
+
+    def _state(self, state_NH: Tensor, out_NH: Tensor | None) -> Tensor:
+        """A result as hidden states are stored, in its place if it has one."""
+        if out_NH is None or out_NH is state_NH:
+            return state_NH.to(self.dtype)
+        return out_NH.copy_(state_NH)
 
     def with_constants(self, x_NX: Tensor) -> Tensor:
-        """The input with the constant columns that follow it."""
+        """The input, as it is multiplied, with the constant columns that follow it."""
+        x_NX = x_NX.to(self.w_xn.dtype)
         if x_NX.shape[1] == self.w_xn.shape[0]:
             return x_NX
         return torch.cat((x_NX, constant_columns(x_NX.shape[0], self.x_width, x_NX)), dim=1)
@@ -150,19 +165,23 @@ class PackedGRULayer:
         """``[x, zeros, 1, h, zeros]``, with h gathered straight into place."""
         size, width = self.hidden_size, self.w_xn.shape[0]
         given = x_NX.shape[1]
-        block = x_NX.new_empty((x_NX.shape[0], width + padded_width(size)))
+        block = self.w_xn.new_empty((x_NX.shape[0], width + padded_width(size)))
         block[:, :given] = x_NX
         if given < width:
             block[:, given : width - 1] = 0.0
             block[:, width - 1] = 1.0
-        torch.index_select(hidden_RH, 0, source_N, out=block[:, width : width + size])
+        place = block[:, width : width + size]
+        if hidden_RH.dtype == place.dtype:
+            torch.index_select(hidden_RH, 0, source_N, out=place)
+        else:
+            place.copy_(hidden_RH.index_select(0, source_N))
         block[:, width + size :] = 0.0
         return block
 
 
 @dataclass(frozen=True, slots=True)
 class PackedCarrier:
-    """The carrier's weights as a step uses them: GRU in its precision, heads in float32."""
+    """The carrier's weights as a step uses them: GRU as its products need it, heads in float32."""
 
     layers: tuple[PackedGRULayer, ...]
     heads_in: PaddedLinear
@@ -212,6 +231,14 @@ class PackedCarrier:
             replace(self.heads_in, weight=w_in, bias=b_in),
             replace(self.heads_out, weight=w_out, bias=b_out),
         )
+
+    def multiplied_in(self, dtype: torch.dtype) -> PackedCarrier:
+        """The same numbers, with the GRU's products in another dtype than its hidden states."""
+        layers = (
+            replace(one, w_rz=one.w_rz.to(dtype), w_xn=one.w_xn.to(dtype), w_hn=one.w_hn.to(dtype))
+            for one in self.layers
+        )
+        return replace(self, layers=tuple(layers))
 
 
 class EnergyCarrier(nn.Module):

@@ -63,7 +63,8 @@ class CompiledNetworks:
         self._perceived(position_N3, energy_N, x_NX)
         states = []
         for number, layer in enumerate(layers):
-            state = out[number] if out else layer.w_xn.new_empty((rows, layer.hidden_size))
+            shape = (rows, layer.hidden_size)
+            state = out[number] if out else layer.w_xn.new_empty(shape, dtype=layer.dtype)
             last = number + 1 == len(layers)
             after = self._heads_input(state) if last else self._input(number + 1, rows, hidden)
             self._step(number, x_NX, hidden, state, after, tape)

@@ -15,6 +15,7 @@ from torch import Tensor
 from energy_flow.blocks import PROBE_ROWS, BlockPlan, agreeing_plan, candidate_heights
 from energy_flow.carrier import EnergyCarrier, HiddenBlock, PackedCarrier, Proposal, Tape
 from energy_flow.compiled_networks import CompiledNetworks, runs_compiled
+from energy_flow.device import product_dtype
 from energy_flow.embedding_mapper import InputMapper, OutputMapper, RowMap
 from energy_flow.flow_state import Hidden
 from energy_flow.linear import linears
@@ -75,6 +76,7 @@ class Networks:
         keeps_tapes: whether a step keeps what its backward pass needs, or computes it again.
         shape: of every weight, in order.
         dtype: of the step's arithmetic and of hidden states. state_dtype: of everything else.
+            What is rounded to ``dtype`` is multiplied in the ``product_dtype`` of the device.
     """
 
     def __init__(
@@ -92,6 +94,10 @@ class Networks:
         self.keeps_tapes = keeps_tapes
         self.neuron: PackedNeuron = neuron.packed(dtype)
         self.carrier: PackedCarrier = carrier.packed(self.neuron, dtype)
+        products = product_dtype(dtype, self.device)
+        if products != dtype:
+            self.neuron = self.neuron.multiplied_in(products)
+            self.carrier = self.carrier.multiplied_in(products)
         exact, exact_carrier = self.neuron, self.carrier
         if dtype != self.state_dtype and torch.is_grad_enabled():
             exact = neuron.packed(self.state_dtype)

@@ -66,6 +66,10 @@ class PackedNeuron:
             second_norm=replace(self.second_norm, weight=nw2, bias=nb2),
         )
 
+    def multiplied_in(self, dtype: torch.dtype) -> PackedNeuron:
+        """The same numbers, with products in another dtype."""
+        return self.like([tensor.to(dtype) for tensor in self.tensors()])
+
 
 class SimpleNeuron(nn.Module):
     """(x, y, z, e) -> n: three linear layers, the first two with LayerNorm and GELU."""

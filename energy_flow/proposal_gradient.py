@@ -202,7 +202,8 @@ class _Backward:
         grad = _aten.gelu_backward(grad, before)
         state = self._after[-1][rows]
         x = state.to(before.dtype)
-        return _through_linear(carrier.heads_in, sums.heads_in, x, grad).to(state.dtype)
+        state_grad = _through_linear(carrier.heads_in, sums.heads_in, x, grad)
+        return state_grad.to(carrier.layers[-1].w_xn.dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,11 +259,14 @@ def gather(hidden, source, out, start):
     """Stored states into the columns of ``out`` from ``start`` on; zeros follow.
 
     Args:
-        hidden: [R, H]. source: row of each state, int64 [N].
+        hidden: [R, H], in the dtype of ``out`` or in another. source: row of each state, int64 [N].
     """
     size = hidden.shape[1]
     for i in numba.prange(out.shape[0]):
-        copied(hidden[source[i]], out[i, start : start + size])
+        if hidden.dtype == out.dtype:
+            copied(hidden[source[i]], out[i, start : start + size])
+        else:
+            converted(hidden[source[i]], out[i, start : start + size])
         filled(out[i, start + size :], f32(0.0))
 
 

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from energy_flow.carrier import HEAD_WIDTH
 from energy_flow.config import FlowConfig, Precision, SpawnMode
+from energy_flow.device import product_dtype
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.footprint import FLOW_BYTES, STEP_BYTES, footprint, parameter_count
 from energy_flow.linear import padded_width
 from energy_flow.training.config import BackPropagation, Negatives, TrainConfig
 
+CPU = torch.device("cpu")
 REAL_BYTES = 4
 RULES_BYTES = 320
 """Of what the rules of a step keep of one flow: clamps, folds, lengths, scores, indices."""
@@ -57,18 +61,22 @@ def flows_at_most(config: FlowConfig) -> list[int]:
     return flows
 
 
-def train_footprint(config: TrainConfig, model: FlowConfig, pairs: int) -> TrainFootprint:
+def train_footprint(
+    config: TrainConfig, model: FlowConfig, pairs: int, device: torch.device = CPU
+) -> TrainFootprint:
     """Bytes of a training of a model.
 
     Args:
         model: the config that its runs have. pairs: rows of data that are held in memory.
+        device: that it computes on.
     """
-    real = 2 if model.precision is Precision.BFLOAT16 else REAL_BYTES
+    dtype = torch.bfloat16 if model.precision is Precision.BFLOAT16 else torch.float32
+    real, product = dtype.itemsize, product_dtype(dtype, device).itemsize
     size, layers = model.carrier_hidden_size, model.carrier_num_layers
     samples = config.batch.rows // config.batch.accumulation
     flows = [samples * count for count in flows_at_most(model)]
     state = layers * size * real
-    tape = 4 * layers * padded_width(size) * real
+    tape = 4 * layers * padded_width(size) * product
     tape += padded_width(size // 2 + HEAD_WIDTH) * REAL_BYTES
     kept = state + RULES_BYTES
     match config.back_propagation.mode:
@@ -109,17 +117,25 @@ def _compared(config: TrainConfig, model: FlowConfig, pairs: int, samples: int) 
     return data + candidates * (2 * model.embedding_dim + 4 * samples) * REAL_BYTES
 
 
-def require_fit(config: TrainConfig, model: FlowConfig, pairs: int, limit_bytes: int) -> None:
+def require_fit(
+    config: TrainConfig,
+    model: FlowConfig,
+    pairs: int,
+    limit_bytes: int,
+    device: torch.device = CPU,
+) -> None:
     """Refuses a training that may not fit.
 
     Raises:
         ConfigError: with the bytes of each kind, and those of other ways to go back.
     """
-    needed = train_footprint(config, model, pairs)
+    needed = train_footprint(config, model, pairs, device)
     if needed.total <= limit_bytes:
         return
     others = {
-        name: train_footprint(config.replace({"back_propagation": choice}), model, pairs).total
+        name: train_footprint(
+            config.replace({"back_propagation": choice}), model, pairs, device
+        ).total
         for name, choice in {
             "full": {"mode": "full", "steps": None},
             "checkpointed": {"mode": "checkpointed", "steps": None},

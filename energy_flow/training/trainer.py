@@ -75,8 +75,8 @@ class Trainer:
         self._check_data(pairs)
         rows = len(pairs) + (0 if val is None else len(val))
         if memory_limit_bytes is not None:
-            require_fit(config, processor.config, rows, memory_limit_bytes)
-        self.predicted = train_footprint(config, processor.config, rows)
+            require_fit(config, processor.config, rows, memory_limit_bytes, processor.device)
+        self.predicted = train_footprint(config, processor.config, rows, processor.device)
         self.steps_per_epoch = len(self.train) // config.batch.rows
         self.steps = config.length.steps or math.ceil(
             self.steps_per_epoch * (config.length.epochs or 0.0)

@@ -26,13 +26,23 @@ SHAPES = [
 ]
 
 
+# Of hidden states, and of products.
+DTYPES = [
+    (torch.float32, torch.float32),
+    (torch.bfloat16, torch.bfloat16),
+    (torch.bfloat16, torch.float32),
+]
+
+
 @pytest.fixture(autouse=True)
 def _without_gradients() -> Any:
     with torch.no_grad():
         yield
 
 
-def networks(shape: dict[str, int], dtype: torch.dtype) -> tuple[Any, Any]:
+def networks(
+    shape: dict[str, int], dtype: torch.dtype, products: torch.dtype | None = None
+) -> tuple[Any, Any]:
     """A neuron and a carrier with larger weights than a new model's, packed."""
     config = FlowConfig.from_dict(shape)
     generator = torch.Generator().manual_seed(7)
@@ -41,7 +51,11 @@ def networks(shape: dict[str, int], dtype: torch.dtype) -> tuple[Any, Any]:
         for weight in part.parameters():
             weight.copy_(torch.randn(weight.shape, generator=generator) * 0.5)
     packed = neuron.packed(dtype)
-    return packed, carrier.packed(packed, dtype)
+    products = products or dtype
+    return (
+        packed.multiplied_in(products),
+        carrier.packed(packed, dtype).multiplied_in(products),
+    )
 
 
 def block(shape: dict[str, int], dtype: torch.dtype, rows: int) -> tuple[Tensor, Tensor, Any]:
@@ -66,12 +80,12 @@ def columns(proposal: Any) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("dtype", "products"), DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_as_close_to_float64_as_tensor_operations(
-    shape: dict[str, int], dtype: torch.dtype, fresh: bool
+    shape: dict[str, int], dtype: torch.dtype, products: torch.dtype, fresh: bool
 ) -> None:
-    neuron, carrier = networks(shape, dtype)
+    neuron, carrier = networks(shape, dtype, products)
     assert runs_compiled(neuron, carrier) == runs_on(torch.device("cpu"))
     position, energy, stored = block(shape, dtype, 45)
     hidden = None if fresh else stored
@@ -98,9 +112,32 @@ def test_as_close_to_float64_as_tensor_operations(
         assert float((mine.double() - exact.double()).abs().max()) <= float(allowed)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_tape_changes_no_bit(dtype: torch.dtype) -> None:
-    neuron, carrier = networks(SHAPES[0], dtype)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_products_in_float32_are_no_less_exact(shape: dict[str, int]) -> None:
+    """With the same weights and states, rounded; in compiled passes and in tensor operations."""
+    position, energy, stored = block(shape, torch.bfloat16, 64)
+    exact, narrow, wide, written = [], [], [], []
+    for hidden in (None, stored):
+        neuron, carrier = networks(shape, torch.bfloat16, torch.float64)
+        exact += columns(carrier(neuron(position.double(), energy.double()), hidden))
+        neuron, carrier = networks(shape, torch.bfloat16)
+        narrow += columns(carrier(neuron(position, energy), hidden))
+        neuron, carrier = networks(shape, torch.bfloat16, torch.float32)
+        wide += columns(CompiledNetworks(neuron, carrier)(position, energy, hidden))
+        out = tuple(rows.new_full((64, rows.shape[1]), 9.0) for rows in stored.rows)
+        told = carrier(neuron(position, energy), hidden, out)
+        assert all(state is place for state, place in zip(told.hidden, out, strict=True))
+        written += columns(told)
+        elsewhere = columns(carrier(neuron(position, energy), hidden))
+        assert all(map(torch.equal, columns(told), elsewhere))
+    for truth, few, *many in zip(exact, narrow, wide, written, strict=True):
+        for mine in many:
+            assert float((mine - truth).abs().max()) <= float((few - truth).abs().max()) + 1e-6
+
+
+@pytest.mark.parametrize(("dtype", "products"), DTYPES)
+def test_a_tape_changes_no_bit(dtype: torch.dtype, products: torch.dtype) -> None:
+    neuron, carrier = networks(SHAPES[0], dtype, products)
     position, energy, stored = block(SHAPES[0], dtype, 64)
     compiled = CompiledNetworks(neuron, carrier)
     for hidden in (None, stored):
