@@ -26,15 +26,17 @@ from service.summary import RunSummary, chunk_record
 # Of many short steps not every one is worth a word about progress.
 PROGRESS_SECONDS = 0.25
 
-# A run that answers its caller within this time is stored at its end, in one go.
-LATE_SECONDS = 1.0
+# A run that answers its caller within this time is stored at its end, in one go, for a third of the
+# work. Longer ones are in the list of runs while they go on.
+LATE_SECONDS = 5.0
 
 
 class Keeping(StrEnum):
     """What becomes of a run's results.
 
     ``ANSWER`` goes to a waiting caller only; ``ANSWER_AND_STORE`` is kept as well, but not before
-    there is something to keep or a second has passed; ``STORE`` was kept before it was queued.
+    there is something to keep or ``LATE_SECONDS`` have passed; ``STORE`` was kept before it was
+    queued.
     """
 
     ANSWER = "answer"
