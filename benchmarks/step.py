@@ -30,8 +30,8 @@ class Case:
 CASES = (
     Case("debug", "float32", 64, 30),
     Case("debug", "bfloat16", 64, 30),
-    Case("experiment", "float32", 16, 4),
-    Case("experiment", "bfloat16", 16, 8),
+    Case("experiment", "float32", 8, 6),
+    Case("experiment", "bfloat16", 8, 6),
 )
 
 
