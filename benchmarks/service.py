@@ -22,7 +22,7 @@ from energy_flow.threads import apart
 
 CROWD = 64
 LONE_ROUNDS = 40
-CROWD_ROUNDS = 8
+CROWD_ROUNDS = 20
 LOAD_ROUNDS = 2
 VISITS = {1: 12, 8: 4, 64: 1}
 COUNTS = range(1, MOST_ROWS + 1)
