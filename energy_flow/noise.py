@@ -30,9 +30,7 @@ def philox(counter_4N: Tensor, key_2N: Tensor) -> Tensor:
     Returns:
         int64 [4, N], the four output words of each counter.
     """
-    device = counter_4N.device
-    multiplier_21 = torch.tensor(MULTIPLIERS, dtype=torch.int64, device=device).unsqueeze(1)
-    weyl_21 = torch.tensor(WEYL, dtype=torch.int64, device=device).unsqueeze(1)
+    multiplier_21, weyl_21 = _column(MULTIPLIERS, counter_4N), _column(WEYL, counter_4N)
     even_2N = counter_4N[0::2].contiguous()
     odd = counter_4N[1], counter_4N[3]
     # Few arrays, written in place, so that they stay in the cache; two of them take turns.
@@ -49,6 +47,14 @@ def philox(counter_4N: Tensor, key_2N: Tensor) -> Tensor:
         odd = low_2N[1], low_2N[0]
         key_2N = (key_2N + weyl_21) & MASK
     return torch.stack((even_2N[0], odd[0], even_2N[1], odd[1]))
+
+
+def _column(words: tuple[int, int], like: Tensor) -> Tensor:
+    """Two words, [2, 1], made on the device: a copy from the host would wait for it."""
+    column_21 = like.new_empty((2, 1))
+    for row, word in enumerate(words):
+        column_21[row].fill_(word)
+    return column_21
 
 
 def normals(

@@ -1,0 +1,101 @@
+"""A step in tensor operations, as a device takes it: nothing in it needs the host to look."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from energy_flow.compiled_emission import emits_compiled
+from tests.energy_flow.small import LIVELY, embeddings, varied
+
+# Their results, or the sizes of these, depend on numbers that are on the device.
+WAITING = {
+    "aten._local_scalar_dense",
+    "aten.equal",
+    "aten.is_nonzero",
+    "aten.item",
+    "aten.masked_select",
+    "aten.nonzero",
+    "aten.nonzero_numpy",
+    "aten.unique_consecutive",
+    "aten._unique2",
+    "aten.unique_dim",
+}
+SAMPLES = 5
+
+
+class Waits(TorchDispatchMode):
+    """Notes every operation for which a device's queue would have to run dry."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: list[str] = []
+        self.operations = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        self.operations += 1
+        if _waits(str(func), args, kwargs):
+            self.seen.append(str(func))
+        return func(*args, **kwargs)
+
+
+def _waits(name: str, args: Any, kwargs: Mapping[str, Any]) -> bool:
+    operation, _, overload = name.removeprefix("aten.").partition(".")
+    if operation == "repeat_interleave":
+        # Told how long its result is, it need not look.
+        return "Tensor" in overload and kwargs.get("output_size") is None
+    if operation == "segment_reduce":
+        return not kwargs.get("unsafe")
+    if operation in {"index", "index_put", "index_put_"}:
+        return any(one is not None and one.dtype is torch.bool for one in args[1])
+    if operation == "lift_fresh":
+        # Numbers of the host's that become a tensor; a single one travels with the operation.
+        return bool(args[0].dim())
+    return f"aten.{operation}" in WAITING
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"spawn.mode": "percentile", "spawn.percentile": 60.0},
+        {"aggregation_mode": "legacy", "boundary": "clamp", "spawn.mode": "off"},
+        {"trace.keep": "earliest", "trace.capacity": 7, "convergence.enabled": True},
+        {"max_active_flows": 18, "min_displacement": 0.2},
+    ],
+    ids=str,
+)
+def test_a_step_waits_for_nothing(options: dict[str, Any]) -> None:
+    # In float64 no compiled pass of a CPU's stands in for tensor operations.
+    processor = copy.deepcopy(varied()).double().eval()
+    state = processor.start(embeddings(SAMPLES), options={**LIVELY, **options}, seed=3)
+    assert not emits_compiled(state)
+    steps = 0
+    with Waits() as waits:
+        while state.active_flows:
+            state = processor.step(state)
+            steps += 1
+    assert waits.seen == []
+    assert waits.operations > 50 * steps
+
+
+def test_what_would_wait_is_noticed() -> None:
+    x = torch.arange(4)
+    with Waits() as waits:
+        torch.nonzero(x)
+        x[x > 1]
+        x[x > 1] = torch.zeros(2, dtype=torch.int64)
+        torch.repeat_interleave(x, x)
+        torch.tensor([1, 2])
+        x.sum().item()
+        torch.unique(x)
+        x[0] = 1
+    assert len(waits.seen) == 7
