@@ -163,6 +163,22 @@ def test_a_run_on_its_way_is_cancelled_within_a_step(client: httpx.Client) -> No
     assert cancel(client, run_id)["progress"]["samples_done"] == 3
 
 
+def test_a_simulation_that_takes_long_is_seen_and_can_be_cancelled(client: httpx.Client) -> None:
+    """Its caller still waits; for everybody else it is a run like any other."""
+    with ThreadPoolExecutor(1) as pool:
+        body = {"embeddings": rows(2).tolist(), "options": ENDLESS}
+        waiting = pool.submit(client.post, "/v1/simulate", json=body)
+        (run,) = until(lambda: client.get("/v1/runs?state=running").json()["items"])
+        assert run["kind"] == "simulate"
+        assert client.get(f"/v1/runs/{run['run_id']}").json()["progress"]["step"] > 0
+        assert cancel(client, run["run_id"])["progress"]["samples_done"] == 2
+    refused = waiting.result()
+    assert refused.status_code == 409
+    assert refused.json()["run_id"] == run["run_id"]
+    kept = client.get(f"/v1/runs/{run['run_id']}/outputs/surface?format=npy").content
+    assert np.load(io.BytesIO(kept)).shape == (2, 4, 4)
+
+
 def test_what_is_allowed_in_which_state(client: httpx.Client) -> None:
     run_id = queue(client, 3, options=ENDLESS)
     url = f"/v1/runs/{run_id}"
