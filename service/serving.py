@@ -21,6 +21,11 @@ from service.settings import Settings
 # For answers that are under way when everything behind them has stopped.
 CLOSING_SECONDS = 5
 
+# How long a connection may rest between two requests. Clients give theirs up after 5 (httpx) to 60
+# seconds (proxies); whoever does so first must not be the server, or it closes a connection in the
+# moment in which a request is on its way.
+RESTING_SECONDS = 75
+
 
 class FlowServer(uvicorn.Server):
     """One server; the first SIGTERM or SIGINT drains it, the second ends it at once.
@@ -42,6 +47,7 @@ class FlowServer(uvicorn.Server):
                 lifespan="on",
                 # The application logs requests itself, with their ids and times.
                 access_log=False,
+                timeout_keep_alive=RESTING_SECONDS,
                 timeout_graceful_shutdown=CLOSING_SECONDS,
             )
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +331,17 @@ def test_importing_the_client_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_server_closes_no_connection_before_its_clients_do(server: LiveServer) -> None:
+    """It would close some in the moment in which a request is on its way."""
+    resting = httpx.Limits().keepalive_expiry
+    assert resting is not None
+    url = httpx.URL(server.url)
+    connection = http.client.HTTPConnection(url.host, url.port, timeout=LIMIT_SECONDS)
+    for pause in (0.0, resting + 1.0):
+        time.sleep(pause)
+        connection.request("GET", "/livez")
+        answer = connection.getresponse()
+        assert (answer.status, bool(answer.read())) == (200, True)
+    connection.close()
