@@ -73,7 +73,7 @@ def footprint(config: FlowConfig, samples: int, flows_per_sample: int | None = N
     parameters = parameter_count(config)
     width = 5 * config.carrier_hidden_size + 2 * hidden + config.mapper_hidden_dim
     return Footprint(
-        weights=parameters * 4 * 2,
+        weights=2 * 4 * parameters,
         workspace=BLOCKS * STEP_ROWS["cpu"] * width * 4,
         state=samples * per_sample,
         trace=samples * config.ring_records * RECORD_BYTES,

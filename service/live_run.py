@@ -26,8 +26,8 @@ from service.summary import RunSummary, chunk_record
 # Of many short steps not every one is worth a word about progress.
 PROGRESS_SECONDS = 0.25
 
-# A run that answers its caller within this time is stored at its end, in one go, for a third of the
-# work. Longer ones are in the list of runs while they go on.
+# A run that answers its caller within this time is stored at its end, in one go, which costs less.
+# Longer ones are in the list of runs while they go on.
 LATE_SECONDS = 5.0
 
 

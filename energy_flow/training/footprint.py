@@ -19,7 +19,6 @@ from energy_flow.footprint import FLOW_BYTES, STEP_BYTES, footprint, parameter_c
 from energy_flow.linear import padded_width
 from energy_flow.training.config import BackPropagation, Negatives, TrainConfig
 
-CPU = torch.device("cpu")
 REAL_BYTES = 4
 RULES_BYTES = 320
 """Of what the rules of a step keep of one flow: clamps, folds, lengths, scores, indices."""
@@ -62,7 +61,7 @@ def flows_at_most(config: FlowConfig) -> list[int]:
 
 
 def train_footprint(
-    config: TrainConfig, model: FlowConfig, pairs: int, device: torch.device = CPU
+    config: TrainConfig, model: FlowConfig, pairs: int, device: torch.device
 ) -> TrainFootprint:
     """Bytes of a training of a model.
 
@@ -122,7 +121,7 @@ def require_fit(
     model: FlowConfig,
     pairs: int,
     limit_bytes: int,
-    device: torch.device = CPU,
+    device: torch.device,
 ) -> None:
     """Refuses a training that may not fit.
 

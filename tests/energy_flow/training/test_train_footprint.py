@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from energy_flow import FlowConfig
 from energy_flow.errors import ConfigError
@@ -16,6 +17,7 @@ from tests.energy_flow.small import CELLS, LIVELY, small_config
 from tests.energy_flow.training.test_unroll import SAMPLES, saved_bytes
 from tests.energy_flow.training.tiny import WIDTH, pairs, tiny_config
 
+CPU = torch.device("cpu")
 CHOICES: dict[str, dict[str, Any]] = {
     "full": {"mode": "full"},
     "checkpointed": {"mode": "checkpointed"},
@@ -25,7 +27,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 
 def graph(model: FlowConfig, mode: str, **fields: Any) -> int:
     config = tiny_config(back_propagation=CHOICES[mode], **fields)
-    return train_footprint(config, model, 32).graph
+    return train_footprint(config, model, 32, CPU).graph
 
 
 def test_how_many_flows_there_can_be() -> None:
@@ -42,7 +44,7 @@ def test_what_a_graph_holds_is_within_the_prediction(mode: str) -> None:
     model = small_config().replace(LIVELY)
     predicted = graph(model, mode, batch__rows=SAMPLES)
     # Weights are counted on their own; a small model's graph holds them too.
-    weights = train_footprint(tiny_config(), model, 0).weights
+    weights = train_footprint(tiny_config(), model, 0, CPU).weights
     assert saved_bytes(choice) <= predicted + weights
 
 
@@ -60,7 +62,7 @@ def test_long_unrolls_stay_in_bounds() -> None:
 def test_accumulation_takes_less() -> None:
     model = small_config()
     whole, parts = (
-        train_footprint(tiny_config(batch__accumulation=count), model, 32) for count in (1, 4)
+        train_footprint(tiny_config(batch__accumulation=count), model, 32, CPU) for count in (1, 4)
     )
     assert parts.graph == pytest.approx(whole.graph / 4, abs=4)
     assert parts.weights == whole.weights
@@ -71,7 +73,7 @@ def test_a_training_that_may_not_fit_is_refused_with_what_would() -> None:
     processor = model_of(config, WIDTH)
     needed = {
         mode: train_footprint(
-            config.replace({"back_propagation": choice}), processor.config, 32
+            config.replace({"back_propagation": choice}), processor.config, 32, CPU
         ).total
         for mode, choice in CHOICES.items()
     }
