@@ -19,7 +19,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 
@@ -38,6 +37,7 @@ from benchmarks.contenders import plain_http
 from benchmarks.options import Findings, Options
 from benchmarks.server_process import RunningServer, energy_flow_server, running
 from benchmarks.service import expected_surfaces
+from benchmarks.standstill import resume, suspend
 from benchmarks.tables import say, show
 from benchmarks.workload import processor, shape
 
@@ -68,8 +68,8 @@ def measure(options: Options) -> Findings:
         try:
             figures = asyncio.run(_measured(own, peer, expected, options))
         finally:
-            _wake(own)
-            _wake(peer)
+            resume(own.pid)
+            resume(peer.pid)
     return Findings(shape(model.config) | {"rounds": options.rounds(ROUNDS)}, figures)
 
 
@@ -83,16 +83,6 @@ def _wait_until_healthy(url: str) -> None:
             pass
         time.sleep(0.2)
     raise RuntimeError("LitServe did not become healthy")
-
-
-def _wake(server: RunningServer) -> None:
-    for process in _processes(server):
-        process.resume()
-
-
-def _processes(server: RunningServer) -> list[psutil.Process]:
-    process = psutil.Process(server.pid)
-    return [process, *process.children(recursive=True)]
 
 
 async def _measured(
@@ -112,9 +102,8 @@ async def _measured(
 
         def take_turns(name: str) -> None:
             idle, serving = (peer, own) if name == "energy_flow" else (own, peer)
-            _wake(serving)
-            for process in _processes(idle):
-                process.suspend()
+            resume(serving.pid)
+            suspend(idle.pid)
 
         async def compared(name: str, load: Load) -> dict[str, list[Served]]:
             say(f"litserve: {name}, {rounds} rounds")

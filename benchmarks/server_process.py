@@ -96,13 +96,13 @@ def running(command: list[str], log: Path, *, own: bool = True) -> Iterator[Runn
             while "http://" not in announced:
                 announced = process.stdout.readline()
                 if not announced:
-                    raise RuntimeError(f"the server did not start:\n{_end_of(log)}")
+                    raise RuntimeError(f"the server did not start:\n{end_of(log)}")
             yield RunningServer(announced.split()[-1], process.pid)
             if own:
                 process.send_signal(signal.SIGTERM)
                 if process.wait(timeout=END_SECONDS) != 0:
                     raise RuntimeError(
-                        f"the server ended with {process.returncode}:\n{_end_of(log)}"
+                        f"the server ended with {process.returncode}:\n{end_of(log)}"
                     )
         finally:
             if not own:
@@ -111,5 +111,6 @@ def running(command: list[str], log: Path, *, own: bool = True) -> Iterator[Runn
             process.kill()
 
 
-def _end_of(log: Path) -> str:
+def end_of(log: Path) -> str:
+    """Return the last lines of a log."""
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])

@@ -1,0 +1,118 @@
+"""The command line of ``python -m benchmarks against COMMIT``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.against.version import Version
+from benchmarks.against.worktree import UnknownCommit, resolve_commit, worktree
+from benchmarks.command_line import common_options, measure_each, prepare, report
+from benchmarks.options import Findings, Options
+
+NAME = "against"
+USAGE = f"python -m benchmarks {NAME} COMMIT"
+ABOUT = "this version against another commit, interleaved"
+PARTS: Mapping[str, str] = {
+    "step": "flow-steps a second of the three presets, each in float32 and bfloat16",
+    "callers": "a lone caller and 64 callers at once of a server",
+    "uploads": "bodies of 1 MiB: a simulation's rows, a dataset",
+    "start": "start-up time and idle memory of a server, beside the import of torch",
+}
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(arguments: list[str]) -> int:
+    """Measure this version and another; return the exit code."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    try:
+        commit = resolve_commit(ROOT, asked.commit)
+    except UnknownCommit as error:
+        parser.error(str(error))
+    options, machine = prepare(asked)
+    with (
+        tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as kernels,
+        worktree(ROOT, commit) as tree,
+    ):
+        versions = _versions(asked, machine, commit, tree, Path(kernels).resolve())
+        try:
+            described = {name: version.check() for name, version in versions.items()}
+        except (OSError, RuntimeError) as error:
+            sys.exit(f"error: {error}")
+        found = measure_each({part: partial(_load(part), versions) for part in asked.only}, options)
+    return report({"machine": machine, "versions": described, "benchmarks": found}, asked.json)
+
+
+def _versions(
+    asked: argparse.Namespace, machine: Mapping[str, Any], commit: str, tree: Path, kernels: Path
+) -> dict[str, Version]:
+    """Describe both; each gets a directory of its own for compiled kernels."""
+    for name in ("this", "other"):
+        (kernels / name).mkdir()
+    threads = machine["threads"]
+    return {
+        "this": Version("this", machine["commit"], ROOT, sys.executable, kernels / "this", threads),
+        "other": Version("other", commit, tree, asked.other_python, kernels / "other", threads),
+    }
+
+
+def _load(part: str) -> Callable[[Mapping[str, Version], Options], Findings]:
+    measure: Callable[[Mapping[str, Version], Options], Findings] = import_module(
+        f"benchmarks.against.{part}"
+    ).measure
+    return measure
+
+
+def _parts(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"no part is called {', '.join(unknown)}; there are {', '.join(PARTS)}"
+        )
+    return list(dict.fromkeys(names))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parts = "\n".join(f"  {name:<9}{about}" for name, about in PARTS.items())
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks {NAME}",
+        parents=[common_options()],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=(
+            "Measures this version, the files as they are now, against another commit, which is\n"
+            "checked out in a temporary git worktree. Both run in turns on the same third-party\n"
+            "packages; whichever is not measured stands still. Prints tables, then one line of\n"
+            "JSON. Every ratio is oriented so that above 1 this version is faster or needs less\n"
+            "memory; it is the median over rounds, with a 95 % interval."
+        ),
+        epilog=(
+            f"parts:\n{parts}\n\nOn a machine that others use, set OMP_WAIT_POLICY=passive: "
+            "docs/benchmarks.md says why."
+        ),
+    )
+    parser.add_argument("commit", metavar="COMMIT", help="a branch, a tag, a hash, HEAD~3")
+    parser.add_argument(
+        "--only",
+        type=_parts,
+        default=list(PARTS),
+        metavar="PART,...",
+        help=f"which parts, of {', '.join(PARTS)} (default: all)",
+    )
+    parser.add_argument(
+        "--other-python",
+        default=sys.executable,
+        metavar="PATH",
+        help="interpreter of an environment with the other commit's packages, where they differ "
+        "(default: this one)",
+    )
+    parser.add_argument("--long", action="store_true", help="take time: three times the rounds")
+    return parser

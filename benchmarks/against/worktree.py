@@ -1,0 +1,72 @@
+"""Another commit, checked out in a git worktree for as long as it is measured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class UnknownCommit(ValueError):
+    """There is no such commit."""
+
+
+def resolve_commit(repository: Path, revision: str) -> str:
+    """Return the full hash of a commit.
+
+    Args:
+        repository: a directory in it.
+        revision: whatever git accepts: a branch, a tag, a hash, ``HEAD~3``.
+
+    Raises:
+        UnknownCommit: there is none, or this is no git repository, or git is missing.
+    """
+    try:
+        inside = _git(repository, "rev-parse", "--git-dir")
+        found = _git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    except OSError as error:
+        raise UnknownCommit(f"git cannot be run ({error}); install it") from None
+    if inside.returncode != 0:
+        raise UnknownCommit(
+            f"{repository} is no git repository; run this in a clone of the project"
+        )
+    if found.returncode != 0:
+        raise UnknownCommit(
+            f"git knows no commit '{revision}'; name a branch, a tag or a hash that "
+            "`git log --oneline --all` shows, or get it with `git fetch` first"
+        )
+    return found.stdout.strip()
+
+
+@contextmanager
+def worktree(repository: Path, commit: str) -> Iterator[Path]:
+    """Check a commit out in a temporary directory, and remove it in the end.
+
+    Raises:
+        RuntimeError: git could not do it.
+    """
+    with tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder:
+        tree = Path(folder).resolve() / "other"
+        try:
+            added = _git(repository, "worktree", "add", "--detach", str(tree), commit)
+            if added.returncode != 0:
+                raise RuntimeError(f"git made no worktree of {commit}: {added.stderr.strip()}")
+            yield tree
+        finally:
+            # Twice forced, because git locks a worktree while it is being made.
+            _git(repository, "worktree", "remove", "--force", "--force", str(tree))
+
+
+def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run git without the user's hooks, and out of reach of the terminal's Ctrl-C."""
+    return subprocess.run(
+        ["git", "-c", f"core.hooksPath={os.devnull}", *arguments],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )

@@ -1,0 +1,105 @@
+"""What all command lines of the benchmarks have in common: options, and a line of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.options import Findings, Options
+
+
+def common_options() -> argparse.ArgumentParser:
+    """Return the options that every command line takes."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="of the arithmetic on a CPU")
+    parser.add_argument("--pairs", type=_positive, metavar="N", help="rounds of every comparison")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    return parser
+
+
+def prepare(asked: argparse.Namespace) -> tuple[Options, dict[str, Any]]:
+    """Set this process up as the server and the command line do.
+
+    Returns:
+        How to measure, and the machine as plain JSON data.
+    """
+    # Read by the arithmetic libraries when they are imported, here and in started processes.
+    if asked.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(asked.threads)
+    # As an exit, so that servers and folders go with this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    import torch
+
+    from benchmarks.machine import describe_machine
+    from benchmarks.tables import say
+    from energy_flow.device import resolve_device
+    from energy_flow.errors import EnergyFlowError
+    from energy_flow.heap import keep_freed
+
+    keep_freed()
+    if asked.threads is not None:
+        torch.set_num_threads(asked.threads)
+    try:
+        device = resolve_device(asked.device)
+    except EnergyFlowError as error:
+        sys.exit(f"error: {error}")
+    machine = describe_machine(device)
+    say(
+        f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores, torch "
+        f"{machine['torch']}, device {machine['device']}, commit {machine['commit']}, load "
+        f"{machine['load_average']}"
+    )
+    return Options(device=device, long=asked.long, pairs=asked.pairs), machine
+
+
+def measure_each(
+    benchmarks: Mapping[str, Callable[[Options], Findings]], options: Options
+) -> dict[str, dict[str, Any]]:
+    """Run benchmarks one after the other; return what they found, or why one failed, by name."""
+    from benchmarks.tables import say
+
+    found: dict[str, dict[str, Any]] = {}
+    for name, measure in benchmarks.items():
+        try:
+            findings = measure(options)
+        except Exception as error:
+            # The others are still worth measuring.
+            traceback.print_exc()
+            say(f"{name} failed: {error}")
+            found[name] = {"error": f"{type(error).__name__}: {error}"}
+        else:
+            found[name] = {"config": findings.config, "figures": findings.figures}
+    return found
+
+
+def report(figures: Mapping[str, Any], file: Path | None) -> int:
+    """Print a line of JSON, and write it to a file where one is named.
+
+    Args:
+        figures: the whole object, with ``benchmarks`` as :func:`measure_each` returns them.
+        file: may be none.
+
+    Returns:
+        The exit code.
+    """
+    line = json.dumps(figures)
+    if file is not None:
+        file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print(line, flush=True)
+    return 1 if any("error" in one for one in figures["benchmarks"].values()) else 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number

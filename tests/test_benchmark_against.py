@@ -1,0 +1,130 @@
+"""The benchmark against another commit: its checkout, whose files run, and what a ratio says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.against.command import main
+from benchmarks.against.comparison import Comparison, order_of
+from benchmarks.against.step import Case, stepping
+from benchmarks.against.version import Version
+from benchmarks.against.worktree import UnknownCommit, resolve_commit, worktree
+from tests.scripts import ROOT
+
+
+def git(repository: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    done = subprocess.run(
+        ["git", *identity, *arguments],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Two commits with different content of one file; the first is tagged."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet")
+    for content in ("first", "second"):
+        (folder / "file").write_text(content, encoding="utf-8")
+        git(folder, "add", "file")
+        git(folder, "commit", "--quiet", "--message", content)
+    git(folder, "tag", "old", "HEAD~1")
+    return folder
+
+
+def version(root: Path, kernels: Path) -> Version:
+    kernels.mkdir()
+    return Version("other", None, root, sys.executable, kernels, threads=1)
+
+
+def test_a_commit_is_there_only_while_it_is_measured(repository: Path) -> None:
+    commit = resolve_commit(repository, "old")
+    assert commit == git(repository, "rev-parse", "HEAD~1")
+    trees = []
+
+    def interrupted() -> None:
+        with worktree(repository, commit) as tree:
+            trees.append(tree)
+            assert (tree / "file").read_text(encoding="utf-8") == "first"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not trees[0].parent.exists()
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+    assert (repository / "file").read_text(encoding="utf-8") == "second"
+
+
+def test_a_commit_that_does_not_exist_is_named(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownCommit, match=r"no commit 'v9'.*git fetch"):
+        resolve_commit(repository, "v9")
+    with pytest.raises(UnknownCommit, match="no git repository"):
+        resolve_commit(tmp_path, "HEAD")
+
+
+def test_parts_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["HEAD", "--only", "step,stop"])
+    assert refused.value.code == 2
+    assert "no part is called stop; there are step, callers" in capsys.readouterr().err
+
+
+def test_a_version_runs_its_own_files(tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    for file, content in {
+        "pyproject.toml": '[project.scripts]\nenergy-flow = "renamed.program:main"\n',
+        "energy_flow/__init__.py": "",
+        "renamed/__init__.py": "",
+        "renamed/program.py": "",
+    }.items():
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text(content, encoding="utf-8")
+    checkout = version(root.resolve(), tmp_path / "kernels")
+    assert checkout.check()["files"] == {
+        "energy_flow": str(checkout.root / "energy_flow" / "__init__.py"),
+        "program": str(checkout.root / "renamed" / "program.py"),
+    }
+    # Not those of the checkout that is installed in the environment of these tests.
+    (root / "energy_flow" / "__init__.py").unlink()
+    (root / "energy_flow").rmdir()
+    with pytest.raises(RuntimeError, match="the other version's energy_flow comes from"):
+        checkout.check()
+
+
+def test_a_version_steps(tmp_path: Path) -> None:
+    rows = tmp_path / "embeddings.npy"
+    np.save(rows, np.full((2, 8), 0.05, dtype=np.float32))
+    with stepping(version(ROOT, tmp_path / "kernels"), rows, "cpu") as process:
+        process.build(Case("debug", "float32", batch=2, steps=1))
+        measured = process.measure()
+    # One step of the two samples' 20 × 20 flows, as often as the time allows.
+    assert measured["flow_steps"] > 0
+    assert measured["flow_steps"] % 800 == 0
+    assert measured["seconds"] > 0
+
+
+def test_a_ratio_above_one_is_in_favour_of_this_version() -> None:
+    halved = Comparison("s", {"this": [1, 2, 3], "other": [2, 4, 6]})
+    doubled = Comparison("1/s", {"this": [2, 4, 6], "other": [1, 2, 3]}, more_is_better=True)
+    for comparison in (halved, doubled):
+        assert comparison.to_dict()["ratio"]["median"] == 2
+        assert comparison.to_dict()["this"] == comparison.median("this")
+
+
+def test_versions_take_turns() -> None:
+    assert [order_of(turn) for turn in range(3)] == [
+        ("this", "other"),
+        ("other", "this"),
+        ("this", "other"),
+    ]
