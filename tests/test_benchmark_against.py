@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from benchmarks.against.command import main
-from benchmarks.against.comparison import Comparison, order_of
+from benchmarks.against.comparison import Comparison
 from benchmarks.against.step import Case, stepping
+from benchmarks.against.turns import order_of
 from benchmarks.against.version import Version
-from benchmarks.against.worktree import UnknownCommit, resolve_commit, worktree
+from benchmarks.against.worktree import UnknownCommit, copy_of, resolve_commit, worktree
 from tests.scripts import ROOT
 
 
@@ -64,6 +65,22 @@ def test_a_commit_is_there_only_while_it_is_measured(repository: Path) -> None:
     assert not trees[0].parent.exists()
     assert len(git(repository, "worktree", "list").splitlines()) == 1
     assert (repository / "file").read_text(encoding="utf-8") == "second"
+
+
+def test_files_are_measured_as_they_are(repository: Path) -> None:
+    (repository / ".gitignore").write_text("ignored\n", encoding="utf-8")
+    for name, content in {"file": "changed", "folder/new": "new", "ignored": ""}.items():
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text(content, encoding="utf-8")
+    with copy_of(repository) as copy:
+        (repository / "file").write_text("edited meanwhile", encoding="utf-8")
+        found = {
+            str(path.relative_to(copy)): path.read_text(encoding="utf-8")
+            for path in copy.rglob("*")
+            if path.is_file()
+        }
+    assert found == {".gitignore": "ignored\n", "file": "changed", "folder/new": "new"}
+    assert not copy.parent.exists()
 
 
 def test_a_commit_that_does_not_exist_is_named(repository: Path, tmp_path: Path) -> None:

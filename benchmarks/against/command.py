@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
+from benchmarks.against.turns import NAMES
 from benchmarks.against.version import Version
-from benchmarks.against.worktree import UnknownCommit, resolve_commit, worktree
+from benchmarks.against.worktree import UnknownCommit, copy_of, resolve_commit, worktree
 from benchmarks.command_line import common_options, measure_each, prepare, report
 from benchmarks.options import Findings, Options
 
@@ -40,9 +40,12 @@ def main(arguments: list[str]) -> int:
     options, machine = prepare(asked)
     with (
         tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as kernels,
+        copy_of(ROOT) as copy,
         worktree(ROOT, commit) as tree,
     ):
-        versions = _versions(asked, machine, commit, tree, Path(kernels).resolve())
+        own = machine["commit"], copy, sys.executable
+        peer = commit, tree, asked.other_python
+        versions = _versions(own, peer, Path(kernels).resolve(), machine["threads"])
         try:
             described = {name: version.check() for name, version in versions.items()}
         except (OSError, RuntimeError) as error:
@@ -52,16 +55,18 @@ def main(arguments: list[str]) -> int:
 
 
 def _versions(
-    asked: argparse.Namespace, machine: Mapping[str, Any], commit: str, tree: Path, kernels: Path
+    own: tuple[str | None, Path, str],
+    peer: tuple[str | None, Path, str],
+    kernels: Path,
+    threads: int,
 ) -> dict[str, Version]:
-    """Describe both; each gets a directory of its own for compiled kernels."""
-    for name in ("this", "other"):
+    """Describe both, each by commit, directory and interpreter."""
+    versions = {}
+    for name, (commit, root, python) in zip(NAMES, (own, peer), strict=True):
+        # Each has a directory of its own for compiled kernels.
         (kernels / name).mkdir()
-    threads = machine["threads"]
-    return {
-        "this": Version("this", machine["commit"], ROOT, sys.executable, kernels / "this", threads),
-        "other": Version("other", commit, tree, asked.other_python, kernels / "other", threads),
-    }
+        versions[name] = Version(name, commit, root, python, kernels / name, threads)
+    return versions
 
 
 def _load(part: str) -> Callable[[Mapping[str, Version], Options], Findings]:

@@ -7,15 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.against.turns import NAMES
 from benchmarks.comparison import Estimate, estimate
 from benchmarks.tables import show
-
-NAMES = ("this", "other")
-
-
-def order_of(turn: int) -> tuple[str, str]:
-    """Return who is measured first and second: A B, B A, and so on, so that drift cancels."""
-    return NAMES if turn % 2 == 0 else (NAMES[1], NAMES[0])
 
 
 @dataclass(frozen=True, slots=True)

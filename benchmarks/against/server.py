@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.against.comparison import order_of
+from benchmarks.against.turns import order_of
 from benchmarks.against.version import Version
 from benchmarks.server_process import END_SECONDS, end_of
 from benchmarks.standstill import process_tree, resume, suspend

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.against.comparison import Comparison, order_of, show_comparisons
+from benchmarks.against.comparison import Comparison, show_comparisons
 from benchmarks.against.server import started_server
+from benchmarks.against.turns import order_of
 from benchmarks.against.version import Version
 from benchmarks.options import Findings, Options
 from benchmarks.tables import say

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.against.comparison import Comparison, order_of, show_comparisons
+from benchmarks.against.comparison import Comparison, show_comparisons
+from benchmarks.against.turns import order_of
 from benchmarks.against.version import Version
 from benchmarks.options import Findings, Options
 from benchmarks.standstill import resume, suspend

@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 import httpx
 import numpy as np
 
-from benchmarks.against.comparison import Comparison, order_of, show_comparisons
+from benchmarks.against.comparison import Comparison, show_comparisons
 from benchmarks.against.server import StartedServer, serving, started_servers
+from benchmarks.against.turns import order_of
 from benchmarks.against.version import Version
 from benchmarks.options import Findings, Options
 from benchmarks.tables import say

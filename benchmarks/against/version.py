@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# These would have the sources compiled at every start.
+BYTECODE = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
 INSIDE = Path(__file__).with_name("inside.py")
 
 
@@ -40,7 +42,9 @@ class Version:
     def environment(self) -> dict[str, str]:
         """Return the variables of a process that runs in this version."""
         kept = {
-            name: value for name, value in os.environ.items() if not name.startswith("ENERGY_FLOW_")
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("ENERGY_FLOW_") and name not in BYTECODE
         }
         return kept | {
             "PYTHONPATH": str(self.root),

@@ -1,8 +1,9 @@
-"""Another commit, checked out in a git worktree for as long as it is measured."""
+"""Directories of both versions: a copy of the files as they are now, a worktree of a commit."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -58,6 +59,28 @@ def worktree(repository: Path, commit: str) -> Iterator[Path]:
         finally:
             # Twice forced, because git locks a worktree while it is being made.
             _git(repository, "worktree", "remove", "--force", "--force", str(tree))
+
+
+@contextmanager
+def copy_of(repository: Path) -> Iterator[Path]:
+    """Copy the files as they are now, without those that git ignores, to a temporary directory.
+
+    So both versions lie in the same place, and nobody's edits reach what is being measured.
+
+    Raises:
+        RuntimeError: git does not list the files.
+    """
+    listed = _git(repository, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+    if listed.returncode != 0:
+        raise RuntimeError(f"git lists no files in {repository}: {listed.stderr.strip()}")
+    with tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder:
+        copy = Path(folder).resolve() / "this"
+        for name in listed.stdout.split("\0"):
+            # Deleted files are still listed.
+            if name and (repository / name).is_file():
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(repository / name, copy / name)
+        yield copy
 
 
 def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
