@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,9 +114,8 @@ def test_a_version_runs_its_own_files(tmp_path: Path) -> None:
         "program": str(checkout.root / "renamed" / "program.py"),
     }
     # Not those of the checkout that is installed in the environment of these tests.
-    (root / "energy_flow" / "__init__.py").unlink()
-    (root / "energy_flow").rmdir()
-    with pytest.raises(RuntimeError, match="the other version's energy_flow comes from"):
+    shutil.rmtree(root / "energy_flow")
+    with pytest.raises(RuntimeError, match="energy_flow"):
         checkout.check()
 
 

@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
         versions = _versions(own, peer, Path(kernels).resolve(), machine["threads"])
         try:
             described = {name: version.check() for name, version in versions.items()}
-        except (OSError, RuntimeError) as error:
+        except RuntimeError as error:
             sys.exit(f"error: {error}")
         found = measure_each({part: partial(_load(part), versions) for part in asked.only}, options)
     return report({"machine": machine, "versions": described, "benchmarks": found}, asked.json)

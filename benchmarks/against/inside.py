@@ -15,6 +15,7 @@ import json
 import sys
 import time
 import tomllib
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,7 +40,7 @@ def main(checkout: str, what: str, *arguments: str) -> None:
     elif what == "step":
         step(arguments[0], arguments[1], int(arguments[2]))
     else:
-        module, _, function = program(root).partition(":")
+        module, function = program(root)
         sys.argv = [PROGRAM, what, *arguments]
         sys.exit(getattr(import_module(module), function)())
 
@@ -48,18 +49,30 @@ def _is_checkout(folder: Path) -> bool:
     return (folder / "energy_flow").is_dir() and (folder / "pyproject.toml").is_file()
 
 
-def program(root: Path) -> str:
-    """Return ``module:function`` of the program, as the version itself declares it."""
+def program(root: Path) -> tuple[str, str]:
+    """Return the module and the function of the program, as the version itself declares them."""
     declared = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    function: str = declared["project"]["scripts"][PROGRAM]
-    return function
+    scripts: dict[str, str] = declared["project"].get("scripts", {})
+    if PROGRAM not in scripts:
+        raise LookupError(f"this version declares no program {PROGRAM}")
+    module, _, function = scripts[PROGRAM].partition(":")
+    return module, function
 
 
 def where(root: Path) -> dict[str, str | None]:
-    """Return the files of the package and of the program, without importing the package."""
-    names = {"energy_flow": "energy_flow", "program": program(root).partition(":")[0]}
-    specs = {key: find_spec(name) for key, name in names.items()}
-    return {key: None if spec is None else spec.origin for key, spec in specs.items()}
+    """Return the files of the package and of the program; early versions have no program."""
+    found = {"energy_flow": _file_of("energy_flow"), "program": None}
+    with suppress(LookupError):
+        found["program"] = _file_of(program(root)[0])
+    return found
+
+
+def _file_of(module: str) -> str | None:
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return None if spec is None else spec.origin
 
 
 def step(embeddings: str, device: str, threads: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,23 +57,32 @@ class Version:
         Raises:
             RuntimeError: they are not, or the interpreter does not run.
         """
-        ended = subprocess.run(
-            self.command("where"),
-            env=self.environment(),
-            cwd=self.kernels,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            ended = subprocess.run(
+                self.command("where"),
+                env=self.environment(),
+                cwd=self.kernels,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except OSError as error:
+            raise RuntimeError(
+                f"{self.python} cannot be run ({error.strerror}); name an interpreter"
+            ) from None
         if ended.returncode != 0:
             raise RuntimeError(
                 f"{self.python} does not run the {self.name} version: {ended.stderr.strip()}"
             )
-        files: Mapping[str, str | None] = json.loads(ended.stdout)
+        files: dict[str, str | None] = json.loads(ended.stdout)
+        if files["energy_flow"] is None:
+            raise RuntimeError(
+                f"commit {self.commit} has no package energy_flow; name one that has it"
+            )
         for what, file in files.items():
-            if file is None or not Path(file).is_relative_to(self.root):
+            if file is not None and not Path(file).is_relative_to(self.root):
                 raise RuntimeError(
                     f"the {self.name} version's {what} comes from {file}, not from {self.root}; "
-                    "give it an environment without another one by --other-python"
+                    "name an interpreter whose environment has no other one"
                 )
-        return {"commit": self.commit, "python": self.python, "files": dict(files)}
+        return {"commit": self.commit, "python": self.python, "files": files}
