@@ -1,0 +1,60 @@
+"""How an answer of today differs from the recorded one."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+CLOSE = 1e-5
+"""How far floats that are computed anew may be from the recorded ones, absolute and relative to 1.
+
+On another kind of machine, sums of products are rounded in another order: the networks' energies
+and positions are of the order of 1 and pass a few dozen float32 roundings (6e-8 each) a step.
+Counts must be equal: the recorded inputs lead to no decision that such a difference changes.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What counts as equal.
+
+    Attributes:
+        is_exact: floats must be the same bits.
+        ignored: matches the dotted path of what may have any value, such as ``items.3.created_at``.
+            It has to be there all the same.
+    """
+
+    is_exact: bool
+    ignored: re.Pattern[str]
+
+    def differences(self, recorded: Any, now: Any, path: str = "") -> Iterator[str]:
+        """Every difference, in words. Members that were not there before are none."""
+        if isinstance(recorded, dict) and isinstance(now, dict):
+            for name, value in recorded.items():
+                inner = f"{path}.{name}" if path else name
+                if name in now:
+                    yield from self.differences(value, now[name], inner)
+                else:
+                    yield f"{inner} is missing, was {_short(value)}"
+        elif isinstance(recorded, list) and isinstance(now, list):
+            if len(recorded) != len(now) and not self.ignored.fullmatch(path):
+                yield f"{path} has {len(now)} entries, had {len(recorded)}: {_short(now)}"
+            for place, (one, other) in enumerate(zip(recorded, now, strict=False)):
+                yield from self.differences(one, other, f"{path}.{place}" if path else str(place))
+        elif not self._is_same(recorded, now) and not self.ignored.fullmatch(path):
+            yield f"{path or 'the body'} is {_short(now)}, was {_short(recorded)}"
+
+    def _is_same(self, recorded: Any, now: Any) -> bool:
+        if isinstance(recorded, float) and isinstance(now, int | float) and not self.is_exact:
+            return math.isclose(recorded, now, rel_tol=CLOSE, abs_tol=CLOSE)
+        if isinstance(recorded, bool) or isinstance(now, bool):
+            return recorded is now
+        return bool(recorded == now)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:120] + "…"

@@ -1,0 +1,45 @@
+"""A server of today answers about an earlier version's data as that version did."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.compatibility.answers import Basis
+from tests.compatibility.opened import Opened
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        *("runs", "experiments", "datasets_and_models", "repetitions"),
+        *("rest", "replays", "computed", "inference", "refusals"),
+    ],
+)
+def test_answers_are_those_of_the_version(opened: Opened, topic: str) -> None:
+    is_same_machine = opened.version.is_same_machine
+    found = []
+    for exchange in opened.version.exchanges(topic):
+        response = exchange.request.send(opened.client)
+        differences = exchange.differences(response, is_same_machine)
+        found += [f"{exchange.name}: {difference}" for difference in differences]
+    assert not found, "\n".join(found)
+
+
+def test_replays_agree_with_the_runs(opened: Opened) -> None:
+    """Bit for bit on the kind of machine that made them, else as ``topic`` "replays" says."""
+    if not opened.version.is_same_machine:
+        return
+    for exchange in opened.version.exchanges("replays"):
+        if exchange.answer.status == 200:
+            replay = exchange.request.send(opened.client).json()
+            assert replay["agrees"] is True, (exchange.name, replay["difference"])
+
+
+def test_it_was_made_of_everything(opened: Opened) -> None:
+    """So that none of the tests passes because there is nothing to look at."""
+    exchanges = [
+        exchange
+        for topic in ("runs", "replays", "computed")
+        for exchange in opened.version.exchanges(topic)
+    ]
+    assert {exchange.basis for exchange in exchanges} == set(Basis)

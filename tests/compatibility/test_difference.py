@@ -1,0 +1,49 @@
+"""What counts as a difference of two answers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.compatibility.difference import Comparison
+
+RECORDED = {"state": "succeeded", "counts": [1, 2], "mean": 0.5, "is_best": True, "ms": 3.25}
+IGNORED = re.compile(r"ms|.*\.ms")
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": "failed"},
+        {"counts": [1, 3]},
+        {"counts": [1, 2, 3]},
+        {"counts": [1, 2.000001]},
+        {"counts": None},
+        {"mean": 0.501},
+        {"mean": None},
+        {"is_best": 1},
+    ],
+)
+def test_a_change_is_a_difference(change: dict[str, Any], is_exact: bool) -> None:
+    comparison = Comparison(is_exact, IGNORED)
+    assert len(list(comparison.differences(RECORDED, {**RECORDED, **change}))) == 1
+
+
+@pytest.mark.parametrize("name", list(RECORDED))
+def test_a_member_that_is_missing_is_a_difference(name: str) -> None:
+    now = {other: value for other, value in RECORDED.items() if other != name}
+    assert list(Comparison(False, IGNORED).differences({"items": [RECORDED]}, {"items": [now]}))
+
+
+def test_what_is_new_or_ignored_is_none() -> None:
+    now = {**RECORDED, "ms": 9.0, "new": {}}
+    assert not list(Comparison(True, IGNORED).differences(RECORDED, now))
+
+
+def test_last_bits_count_where_it_is_exact() -> None:
+    now = {**RECORDED, "mean": 0.5 + 1e-7}
+    assert not list(Comparison(False, IGNORED).differences(RECORDED, now))
+    assert list(Comparison(True, IGNORED).differences(RECORDED, now))
