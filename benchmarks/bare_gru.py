@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from benchmarks.comparison import timed
-from energy_flow.config import FlowConfig, Precision
+from energy_flow.config.flow_config import FlowConfig, Precision
 
 HEIGHTS = {
     "cpu": (128, 256, 512, 1024, 2048, 4096, 8192),

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.workload import ROOT
-from energy_flow.heap import keep_freed
+from energy_flow.runtime.malloc import keep_freed
 
 LIMIT_SECONDS = 1800
 

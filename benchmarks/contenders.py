@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.callers import Call
 from benchmarks.workload import all_embeddings
 from energy_flow import FlowProcessor
-from service.client import AsyncFlowClient
+from energy_flow.client import AsyncFlowClient
 
 TIMEOUT_SECONDS = 300
 

@@ -33,7 +33,7 @@ from benchmarks.soak_runs import (
 from energy_flow import FlowProcessor, SimulationResult
 from energy_flow.engine import Engine, RunListener, RunRequest
 from energy_flow.errors import DeadlineExceeded, EnergyFlowError, RunCancelled
-from energy_flow.metrics import StepMetrics
+from energy_flow.telemetry.counters import StepMetrics
 
 KINDS = 24
 WAVES = 10

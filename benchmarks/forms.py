@@ -15,9 +15,9 @@ from benchmarks.open_inference import DIMENSION, SMALL
 from benchmarks.options import Findings, Options
 from benchmarks.server_process import energy_flow_server
 from benchmarks.tables import show
-from service.client import calls
-from service.client.connection import reply_of, request_arguments
-from service.client.results import Simulation, read_simulation
+from energy_flow.client import calls
+from energy_flow.client.connection import reply_of, request_arguments
+from energy_flow.client.results import Simulation, read_simulation
 
 ROWS = (1, 8, 64, 512)
 INLINE = (0, 10_000)

@@ -11,7 +11,7 @@ from benchmarks.child_process import begin
 from benchmarks.resident import forget_peak, peak_bytes, resident_bytes
 from benchmarks.workload import config, embeddings
 from energy_flow import FlowConfig, FlowProcessor
-from energy_flow.footprint import footprint
+from energy_flow.simulation.footprint import footprint
 
 STEPS = 6
 

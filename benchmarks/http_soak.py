@@ -28,8 +28,8 @@ from benchmarks.soak_runs import (
     same_records,
     small_processor,
 )
+from energy_flow.client import AsyncFlowClient, Conflict, DeadlinePassed
 from energy_flow.engine.engine import REST_SECONDS
-from service.client import AsyncFlowClient, Conflict, DeadlinePassed
 
 KINDS = 24
 WAVES = 10

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.workload import processor
-from energy_flow.heap import keep_freed
+from energy_flow.runtime.malloc import keep_freed
 
 # Not among the project's requirements, and without types.
 litserve: Any = import_module("litserve")

@@ -18,7 +18,7 @@ from benchmarks.resident import growth, resident_bytes
 from benchmarks.workload import embeddings, processor
 from energy_flow.engine import Engine, RunListener, RunRequest
 from energy_flow.errors import EnergyFlowError
-from energy_flow.result import SimulationResult
+from energy_flow.simulation.tally.result import SimulationResult
 
 FIRST = 100
 

@@ -18,7 +18,7 @@ from benchmarks.server_process import energy_flow_server
 from benchmarks.tables import say, show
 from benchmarks.workload import all_embeddings, processor, shape
 from energy_flow import FlowProcessor
-from energy_flow.threads import apart
+from energy_flow.runtime.threads import apart
 
 CROWD = 64
 LONE_ROUNDS = 40

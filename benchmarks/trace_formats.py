@@ -17,7 +17,7 @@ from benchmarks.options import Findings, Options
 from benchmarks.server_process import RunningServer, energy_flow_server
 from benchmarks.tables import say, show
 from benchmarks.workload import embeddings
-from service.client import FlowClient
+from energy_flow.client import FlowClient
 
 FORMATS = ("parquet", "arrow", "ndjson", "csv", "perfetto")
 ROWS = 640

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from energy_flow import FlowConfig, FlowProcessor
-from energy_flow.presets import preset
+from energy_flow.config.presets import preset
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "examples" / "data" / "wordnet_256.safetensors"

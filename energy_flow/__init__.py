@@ -6,11 +6,51 @@ The usual way in::
 
     processor = FlowProcessor(presets.debug())
     result = processor.simulate(embeddings, outputs=("surface", "hits"))
+
+Names are loaded when they are first used (PEP 562), so that neither this package nor
+``energy_flow.client`` imports torch before it is needed.
 """
 
-from energy_flow.config import FlowConfig
-from energy_flow.errors import EnergyFlowError
-from energy_flow.flow_processor import FlowProcessor
-from energy_flow.result import SimulationResult
+from __future__ import annotations
 
-__all__ = ["EnergyFlowError", "FlowConfig", "FlowProcessor", "SimulationResult"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from energy_flow.config import presets
+    from energy_flow.config.flow_config import FlowConfig
+    from energy_flow.errors import EnergyFlowError
+    from energy_flow.simulation import checkpoint
+    from energy_flow.simulation.flow_processor import FlowProcessor
+    from energy_flow.simulation.tally.result import SimulationResult
+
+__all__ = [
+    "EnergyFlowError",
+    "FlowConfig",
+    "FlowProcessor",
+    "SimulationResult",
+    "checkpoint",
+    "presets",
+]
+
+_MODULES = {
+    "EnergyFlowError": "energy_flow.errors",
+    "FlowConfig": "energy_flow.config.flow_config",
+    "FlowProcessor": "energy_flow.simulation.flow_processor",
+    "SimulationResult": "energy_flow.simulation.tally.result",
+    "checkpoint": "energy_flow.simulation.checkpoint",
+    "presets": "energy_flow.config.presets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_MODULES[name])
+    value = module if module.__name__.endswith(f".{name}") else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from service.client import FlowClient, FlowClientError, Simulation
+from energy_flow.client import FlowClient, FlowClientError, Simulation
 
 ROOT = Path(__file__).resolve().parent.parent
 DICTIONARY = ROOT / "examples" / "reverse_dictionary"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-from energy_flow.flow_processor import FlowProcessor
-from energy_flow.presets import debug
+from energy_flow.config.presets import debug
+from energy_flow.simulation.flow_processor import FlowProcessor
 
 DATA = Path(__file__).parent / "data"
 

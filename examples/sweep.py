@@ -7,7 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from service.client import FlowClient
+from energy_flow.client import FlowClient
 
 HERE = Path(__file__).parent
 URL = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"

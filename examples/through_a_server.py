@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-from service.client import FlowClient, ProblemError
+from energy_flow.client import FlowClient, ProblemError
 
 DATA = Path(__file__).parent / "data"
 URL = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"

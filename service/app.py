@@ -9,13 +9,9 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Scope
 
-from service import error_handlers, openapi
-from service.lifecycle import Service, default_config
-from service.middleware import ApiKey, Availability, BodyLimit, RequestIds
-from service.monitoring.gauges import StateCollector
-from service.monitoring.requests import CountRequests
-from service.open_inference.statistics import InferenceStatistics
-from service.routes import (
+from service.api import error_handlers, openapi
+from service.api.middleware import ApiKey, Availability, BodyLimit, RequestIds
+from service.api.routes import (
     datasets,
     events,
     experiments,
@@ -32,6 +28,10 @@ from service.routes import (
     system,
     traces,
 )
+from service.lifespan import Service, default_config
+from service.monitoring.gauges import StateCollector
+from service.monitoring.requests import CountRequests
+from service.open_inference.statistics import InferenceStatistics
 from service.settings import Settings
 
 VERSION = "0.1.0"
@@ -52,7 +52,7 @@ class FlowApp(FastAPI):
 def create_app(settings: Settings) -> FastAPI:
     """The application.
 
-    Its ``state.service`` is the service behind it (:mod:`service.lifecycle`), which starts with the
+    Its ``state.service`` is the service behind it (:mod:`service.lifespan`), which starts with the
     lifespan and goes on starting in the background: probes are answered meanwhile.
     """
     service = Service(settings)

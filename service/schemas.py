@@ -1,7 +1,7 @@
 """What travels: requests that are checked here, and answers as OpenAPI shows them.
 
 Embeddings and sample keys, which may be millions of numbers, are declared here for the
-documentation only; numpy checks them (:mod:`service.embeddings`).
+documentation only; numpy checks them (:mod:`service.requests.embeddings`).
 """
 
 from __future__ import annotations

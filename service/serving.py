@@ -15,7 +15,7 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
-from service.lifecycle import Service, State
+from service.lifespan import Service, State
 from service.settings import Settings
 
 # For answers that are under way when everything behind them has stopped.

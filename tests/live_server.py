@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.client import FlowClient
+from energy_flow.client import FlowClient
 
 TINY = (
     "lattice_width=4",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from energy_flow import checkpoint
-from energy_flow.config import FlowConfig
+from energy_flow.config.flow_config import FlowConfig
 from tests.scripts import EXAMPLES, printed_by
 
 FOLDER = EXAMPLES / "reverse_dictionary"

@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 
 import torch
 
-from energy_flow.config import FlowConfig
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine.pools import Pools
 from energy_flow.engine.request import RunListener, RunRequest
 from energy_flow.engine.schedule import Chunk, Run, chunk_samples, pool_flows
 from energy_flow.errors import CapacityError, EngineUnavailable, QueueFull
-from energy_flow.footprint import footprint, require_fit
-from energy_flow.heap import give_back
+from energy_flow.runtime.malloc import give_back
+from energy_flow.simulation.footprint import footprint, require_fit
 
 Answer = TypeVar("Answer")
 

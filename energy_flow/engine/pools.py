@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_flow.config import Precision
+from energy_flow.config.flow_config import Precision
 from energy_flow.engine.schedule import Chunk, Room, Run, candidates
 from energy_flow.errors import DeviceMemoryError, EnergyFlowError
-from energy_flow.flow_processor import FlowProcessor
-from energy_flow.pool import Cohort, Entrant, FlowState
-from energy_flow.result import SimulationResult
+from energy_flow.simulation.flow_processor import FlowProcessor
+from energy_flow.simulation.pool import Cohort, Entrant, FlowState
+from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.logs import lines_of
 
 logger = logging.getLogger(__name__)

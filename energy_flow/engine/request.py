@@ -9,11 +9,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.config import FlowConfig
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import EnergyFlowError
-from energy_flow.flow_processor import FlowProcessor
-from energy_flow.metrics import StepMetrics
-from energy_flow.result import SimulationResult
+from energy_flow.simulation.flow_processor import FlowProcessor
+from energy_flow.simulation.tally.result import SimulationResult
+from energy_flow.telemetry.counters import StepMetrics
 
 
 class EmbeddingSource(Protocol):

@@ -16,11 +16,11 @@ from typing import ParamSpec
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.config import FlowConfig
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine.request import RunListener, RunRequest
 from energy_flow.errors import DeadlineExceeded, EnergyFlowError, RunCancelled, RunPaused
-from energy_flow.footprint import footprint
-from energy_flow.result import SimulationResult
+from energy_flow.simulation.footprint import footprint
+from energy_flow.simulation.tally.result import SimulationResult
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from energy_flow.metrics import Counters, StepMetrics, summarize_step
+from energy_flow.telemetry.counters import Counters, StepMetrics, summarize_step
 
 STEP_INTERVAL = 10
 

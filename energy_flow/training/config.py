@@ -11,9 +11,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError
 
-from energy_flow.config import PositiveInt, Precision
+from energy_flow.config.flow_config import PositiveInt, Precision
+from energy_flow.config.validation import Group, broken_rules, faults_of, merge, nest, without
 from energy_flow.errors import ConfigError
-from energy_flow.guard import Group, broken_rules, faults_of, merge, nest, without
 from energy_flow.training.config_rules import REFUSED, TOLD, model_faults
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from energy_flow.config import FlowConfig
+from energy_flow.config.flow_config import FlowConfig
+from energy_flow.config.presets import preset
+from energy_flow.config.validation import Rule, Values, nest
 from energy_flow.errors import ConfigError, Fault
-from energy_flow.guard import Rule, Values, nest
-from energy_flow.presets import preset
 
 RAMP_VALUES = ("start", "peak", "end")
 

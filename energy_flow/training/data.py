@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from energy_flow.embeddings import checked_embeddings
 from energy_flow.errors import DataError, EmbeddingError, Fault
+from energy_flow.simulation.inputs import checked_embeddings
 
 TENSORS = ("inputs", "targets")
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from energy_flow.decisions import Decisions
-from energy_flow.metrics import Counters
-from energy_flow.pool import FlowState
+from energy_flow.simulation.pool import FlowState
+from energy_flow.simulation.step_types import Decisions
+from energy_flow.telemetry.counters import Counters
 
 PARTS = ("input_mapper", "neuron", "carrier", "output_mapper")
 STEPS_IN_A_ROW = 10

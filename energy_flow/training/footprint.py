@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import torch
 
-from energy_flow.carrier import HEAD_WIDTH
-from energy_flow.config import FlowConfig, Precision, SpawnMode
-from energy_flow.device import product_dtype
+from energy_flow.config.flow_config import FlowConfig, Precision, SpawnMode
 from energy_flow.errors import ConfigError, Fault
-from energy_flow.footprint import FLOW_BYTES, STEP_BYTES, footprint, parameter_count
-from energy_flow.linear import padded_width
+from energy_flow.model.carrier import HEAD_WIDTH
+from energy_flow.model.linear import padded_width
+from energy_flow.runtime.device import product_dtype
+from energy_flow.simulation.footprint import FLOW_BYTES, STEP_BYTES, footprint, parameter_count
 from energy_flow.training.config import BackPropagation, Negatives, TrainConfig
 
 REAL_BYTES = 4

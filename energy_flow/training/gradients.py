@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_flow.flow_processor import FlowProcessor
-from energy_flow.metrics import Counters
+from energy_flow.simulation.flow_processor import FlowProcessor
+from energy_flow.telemetry.counters import Counters
 from energy_flow.training import diagnostics, losses
 from energy_flow.training.config import Negatives, TrainConfig
 from energy_flow.training.data import Pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.flow_processor import FlowProcessor
+from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.data import Pairs
 from energy_flow.training.retrieval import Retrieval, retrieval
 from energy_flow.training.unroll import QUIET

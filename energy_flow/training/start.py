@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from energy_flow import checkpoint
+from energy_flow.config.presets import preset
 from energy_flow.errors import ConfigError, Fault
-from energy_flow.flow_processor import FlowProcessor
-from energy_flow.presets import preset
+from energy_flow.simulation import checkpoint
+from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.config import TrainConfig
 from energy_flow.training.config_rules import changed_config
 from energy_flow.training.data import Pairs

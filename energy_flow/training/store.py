@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from energy_flow import checkpoint
 from energy_flow.errors import CheckpointError, Fault
-from energy_flow.flow_processor import FlowProcessor
+from energy_flow.simulation import checkpoint
+from energy_flow.simulation.flow_processor import FlowProcessor
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from energy_flow.errors import CheckpointError, DataError, Fault, NonFiniteError, TrainingFailed
-from energy_flow.flow_processor import FlowProcessor
+from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.config import TrainConfig
 from energy_flow.training.data import Pairs, batch_rows, noise_seed
 from energy_flow.training.diagnostics import Watch

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from energy_flow.flow_processor import FlowProcessor
-from energy_flow.metrics import Counters, StepReport
-from energy_flow.pool import FlowState
-from energy_flow.step import Observer, advance
+from energy_flow.simulation.flow_processor import FlowProcessor
+from energy_flow.simulation.pool import FlowState
+from energy_flow.simulation.step import Observer, advance
+from energy_flow.telemetry.counters import Counters, StepReport
 from energy_flow.telemetry.memory import MemoryProbe
 from energy_flow.training.config import BackPropagation, BackPropagationChoice
 

@@ -12,14 +12,14 @@ from importlib.metadata import version as installed_version
 
 import typer
 
+from energy_flow.client import FlowClientError
 from service.cli import datasets, experiments, models, runs
-from service.cli.failures import EXIT_FAILED, CommandFailed
+from service.cli.input.failures import EXIT_FAILED, CommandFailed
+from service.cli.input.terminal import print_note, print_text
 from service.cli.serve import serve
 from service.cli.simulate import simulate
-from service.cli.terminal import print_note, print_text
 from service.cli.trace import trace
 from service.cli.train import train
-from service.client import FlowClientError
 
 app = typer.Typer(
     no_args_is_help=True,

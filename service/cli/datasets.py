@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from service.cli.failures import EXIT_USAGE, CommandFailed
-from service.cli.options import DEFAULT_URL, ApiKey, AsJson, Url
-from service.cli.remote_run import open_client
-from service.cli.terminal import format_bytes, print_json, print_text, upload
-from service.client import Dataset, FlowClient
+from energy_flow.client import Dataset, FlowClient
+from service.cli.execute.remote_run import open_client
+from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url
+from service.cli.input.terminal import format_bytes, print_json, print_text, upload
 
 app = typer.Typer(no_args_is_help=True, help="Look after the datasets that a server keeps.")
 

@@ -10,23 +10,23 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from energy_flow.client import Experiment, FlowClient, NotFound, Trial
 from service.cli import datasets
-from service.cli.experiment_results import MOST_FAILURES_SHOWN
-from service.cli.experiment_tables import compare, results
-from service.cli.experiment_view import (
+from service.cli.execute.remote_run import open_client
+from service.cli.experiment.results import MOST_FAILURES_SHOWN
+from service.cli.experiment.tables import compare, results
+from service.cli.experiment.view import (
     command,
     describe_trials,
     experiment_list,
     experiment_table,
     trial_table,
 )
-from service.cli.experiment_watch import follow
-from service.cli.failures import EXIT_USAGE, CommandFailed
-from service.cli.options import DEFAULT_URL, ApiKey, AsJson, ExperimentName, Url
-from service.cli.remote_run import open_client
-from service.cli.terminal import print_json, print_note, print_text
-from service.cli.toml_file import read_toml
-from service.client import Experiment, FlowClient, NotFound, Trial
+from service.cli.experiment.watch import follow
+from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, ExperimentName, Url
+from service.cli.input.terminal import print_json, print_note, print_text
+from service.cli.input.toml_file import read_toml
 
 app = typer.Typer(no_args_is_help=True, help="Begin experiments on a server and look after them.")
 

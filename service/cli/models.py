@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from service.cli.assignments import parse_assignments
-from service.cli.options import DEFAULT_URL, ApiKey, AsJson, Url
-from service.cli.remote_run import open_client
-from service.cli.terminal import activity, print_json, print_text, upload
-from service.client import Model
+from energy_flow.client import Model
+from service.cli.execute.remote_run import open_client
+from service.cli.input.assignments import parse_assignments
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url
+from service.cli.input.terminal import activity, print_json, print_text, upload
 
 app = typer.Typer(no_args_is_help=True, help="Look after the models that a server has.")
 

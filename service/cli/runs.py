@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from service.cli.failures import CommandFailed
-from service.cli.options import DEFAULT_URL, ApiKey, AsJson, Url
-from service.cli.outcome import describe_events, describe_exits, describe_flows
-from service.cli.remote_run import open_client, why_not_succeeded
-from service.cli.terminal import activity, print_json, print_text
-from service.client import Run
+from energy_flow.client import Run
+from service.cli.execute.outcome import describe_events, describe_exits, describe_flows
+from service.cli.execute.remote_run import open_client, why_not_succeeded
+from service.cli.input.failures import CommandFailed
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url
+from service.cli.input.terminal import activity, print_json, print_text
 
 app = typer.Typer(no_args_is_help=True, help="Look after the runs that a server keeps.")
 

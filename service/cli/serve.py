@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.failures import EXIT_USAGE, CommandFailed, needing_server_extra
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, needing_server_extra
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -105,7 +105,7 @@ def serve(
         "drain_seconds": drain_seconds,
     }
     with needing_server_extra("serving"):
-        from service.cli import server_process
+        from service.cli.execute import server_process
     settings = _read_settings({name: value for name, value in flags.items() if value is not None})
     with _listen(settings.host, settings.port) as bound:
         server_process.run(settings, bound)

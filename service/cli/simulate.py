@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from service.cli import local_run, remote_run
-from service.cli.assignments import parse_assignments
-from service.cli.embeddings_file import RowRange, read_rows
-from service.cli.failures import EXIT_USAGE, CommandFailed
-from service.cli.job import DatasetJob, FileJob
-from service.cli.options import ApiKey, AsJson
-from service.cli.outcome import summary
-from service.cli.terminal import print_json, print_text
+from service.cli.execute import local_run, remote_run
+from service.cli.execute.embeddings_file import RowRange, read_rows
+from service.cli.execute.job import DatasetJob, FileJob
+from service.cli.execute.outcome import summary
+from service.cli.input.assignments import parse_assignments
+from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from service.cli.input.options import ApiKey, AsJson
+from service.cli.input.terminal import print_json, print_text
 
 OUTPUTS = ("surface", "planes", "hits", "embedding")
 

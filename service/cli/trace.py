@@ -12,13 +12,13 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from service.cli.failures import EXIT_USAGE, CommandFailed
-from service.cli.options import DEFAULT_URL, ApiKey, AsJson, Url
-from service.cli.outcome import describe_events
-from service.cli.remote_run import open_client
-from service.cli.terminal import print_json, print_note, print_text
-from service.cli.trace_source import FileTrace, Filters, ServerTrace, TraceSource
-from service.client import KINDS
+from energy_flow.client import KINDS
+from service.cli.execute.outcome import describe_events
+from service.cli.execute.remote_run import open_client
+from service.cli.execute.trace_source import FileTrace, Filters, ServerTrace, TraceSource
+from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url
+from service.cli.input.terminal import print_json, print_note, print_text
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "parquet": (".parquet",),

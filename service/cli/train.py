@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.assignments import parse_assignments
-from service.cli.failures import EXIT_INTERRUPTED, CommandFailed, needing_server_extra
-from service.cli.options import AsJson
-from service.cli.terminal import activity, print_json, print_note, print_text
-from service.cli.toml_file import read_toml
+from service.cli.input.assignments import parse_assignments
+from service.cli.input.failures import EXIT_INTERRUPTED, CommandFailed, needing_server_extra
+from service.cli.input.options import AsJson
+from service.cli.input.terminal import activity, print_json, print_note, print_text
+from service.cli.input.toml_file import read_toml
 
 if TYPE_CHECKING:
     from energy_flow.training import Trainer
@@ -51,7 +51,7 @@ def train(
     fields, changes = read_toml(config), parse_assignments(assignments or ())
     with needing_server_extra("training"):
         from energy_flow.errors import EnergyFlowError
-        from energy_flow.heap import keep_freed
+        from energy_flow.runtime.malloc import keep_freed
     keep_freed()
     try:
         trainer = _trainer(fields, changes, out, resume, device, memory_limit)
@@ -78,7 +78,7 @@ def _trainer(
     device: str,
     memory_share: float,
 ) -> Trainer:
-    from energy_flow.device import resolve_device
+    from energy_flow.runtime.device import resolve_device
     from energy_flow.telemetry.memory import memory_limit
     from energy_flow.training import TrainConfig
     from energy_flow.training.start import from_files
@@ -90,7 +90,7 @@ def _trainer(
 
 def _opening(trainer: Trainer) -> str:
     """What is going to happen."""
-    from energy_flow.footprint import parameter_count
+    from energy_flow.simulation.footprint import parameter_count
 
     config = trainer.config
     return (

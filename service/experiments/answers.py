@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.answers import model_view, run_answer, run_url, timestamp
 from service.experiments.live_experiment import LiveExperiment, number_of
-from service.experiments.states import ENDED, State
+from service.runs.views import model_view, run_answer, run_url, timestamp
+from service.states import ENDED, State
 from service.store.tables import ExperimentRow, RunRow
 
 

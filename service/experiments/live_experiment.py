@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from service.event_log import EventLog
+from service.events import EventLog
 from service.experiments.live_trial import LiveTrial
 from service.experiments.pace import Pace
-from service.experiments.states import ENDED, UNFINISHED, State
+from service.states import ENDED, UNFINISHED, State
 from service.store.tables import ExperimentRow, RunRow
 
 # Of a life of the server an experiment has so many ids of events: sound integers in JSON.

@@ -8,9 +8,9 @@ from typing import Any
 
 from energy_flow.errors import EnergyFlowError
 from service.experiments.live_trial import LiveTrial
-from service.live_run import Recorder
+from service.runs.active_run import Recorder
+from service.store.run_summary import RunSummary
 from service.store.tables import RunRow
-from service.summary import RunSummary
 
 
 class TrainingSummary(RunSummary):

@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from energy_flow.result import SimulationResult
-from service.experiments.states import State
-from service.live_run import Keeping, LiveRun, Recorder
+from energy_flow.simulation.tally.result import SimulationResult
+from service.runs.active_run import Keeping, LiveRun, Recorder
+from service.states import State
+from service.store.run_summary import chunk_record
 from service.store.tables import RunRow
-from service.summary import chunk_record
 
 
 class LiveTrial(LiveRun):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from energy_flow.config import FlowConfig
+from energy_flow.config.flow_config import FlowConfig
+from energy_flow.config.validation import nest
 from energy_flow.errors import ConfigError, Fault
-from energy_flow.guard import nest
 from energy_flow.training import TrainConfig
 from service.experiments.schemas import ExperimentFields
 from service.experiments.sweep import (
@@ -26,9 +26,9 @@ from service.experiments.training_plan import (
     train_config,
     training_faults,
 )
-from service.models import Model
-from service.orders import merged_options
+from service.models.registry import Model
 from service.problems import Problem, invalid
+from service.requests.validate import merged_options
 from service.store.datasets import Dataset
 
 Check = Callable[[FlowConfig, int], None]

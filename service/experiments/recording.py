@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from energy_flow.errors import EngineUnavailable, RunCancelled, RunPaused
-from energy_flow.result import SimulationResult
+from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.logs import lines_of
 from service.experiments.live_trial import LiveTrial, all_ended
-from service.experiments.states import State, changed
-from service.live_run import LiveRun
 from service.problems import Problem, is_disk_full, problem_of
-from service.recording import RunObserver
+from service.runs.active_run import LiveRun
+from service.runs.recorder import RunObserver
+from service.states import State, changed
 from service.store.archive import RunArchive
 from service.store.writer import Writer
 

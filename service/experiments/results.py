@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from service.experiments.live_experiment import number_of
-from service.experiments.states import State
+from service.states import State
 from service.store.tables import ExperimentRow, RunRow
 
 TIMING = ("compute_ms", "flow_steps_per_second")

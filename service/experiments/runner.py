@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from energy_flow.config import FlowConfig
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import (
     EnergyFlowError,
     EngineUnavailable,
@@ -19,7 +19,7 @@ from energy_flow.errors import (
     RunPaused,
 )
 from energy_flow.training import TrainConfig
-from service.event_log import CAPACITY, EventLog
+from service.events import CAPACITY, EventLog
 from service.experiments.answers import experiment_answer, trial_answer
 from service.experiments.live_experiment import (
     IDS_OF_A_LIFE,
@@ -30,16 +30,16 @@ from service.experiments.live_experiment import (
 from service.experiments.live_training import LiveTraining
 from service.experiments.live_trial import LiveTrial
 from service.experiments.recording import TrialRecorder
-from service.experiments.states import State, changed
 from service.experiments.store import ExperimentStore
 from service.experiments.trainings import Trainings, TrainingWork
-from service.models import Model, ModelRegistry
+from service.models.registry import Model, ModelRegistry
 from service.problems import Problem, problem_of
-from service.runs import Runs, Work
+from service.runs.active_runs import Runs, Work
+from service.states import State, changed
 from service.store.archive import RunArchive
 from service.store.dataset_files import DatasetRows
+from service.store.run_summary import RunSummary
 from service.store.tables import ExperimentRow, RunRow
-from service.summary import RunSummary
 
 log = logging.getLogger(__name__)
 

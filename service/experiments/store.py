@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from service.experiments.states import ENDED, UNFINISHED, State
+from service.states import ENDED, UNFINISHED, State
 from service.store.database import Database
 from service.store.tables import ExperimentRow, RunRow
 

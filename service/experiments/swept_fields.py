@@ -8,8 +8,8 @@ from functools import cached_property
 
 from pydantic import BaseModel
 
-from energy_flow.config import RUN_FIELDS, FlowConfig
-from energy_flow.guard import group_at
+from energy_flow.config.flow_config import RUN_FIELDS, FlowConfig
+from energy_flow.config.validation import group_at
 from energy_flow.training import TrainConfig
 
 # Files, and what follows from the experiment itself.

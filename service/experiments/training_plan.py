@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from energy_flow.config.validation import nest
 from energy_flow.errors import Fault
-from energy_flow.guard import nest
 from energy_flow.training import TrainConfig
 from service.experiments.schemas import ExperimentFields
 from service.store.datasets import Dataset

@@ -16,10 +16,10 @@ from energy_flow.training import TrainConfig
 from energy_flow.training.start import from_files
 from energy_flow.training.store import CHECKPOINTS, MODEL
 from service.experiments.live_training import LiveTraining
-from service.experiments.states import State
-from service.models import ModelRegistry
+from service.models.registry import ModelRegistry
 from service.problems import Problem, is_disk_full
-from service.runs import Runs
+from service.runs.active_runs import Runs
+from service.states import State
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from service.experiments.states import State
 from service.monitoring.instruments import PREFIX
+from service.states import State
 
 if TYPE_CHECKING:
-    from service.lifecycle import Service
+    from service.lifespan import Service
 
 # Kilobytes everywhere but on macOS.
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024

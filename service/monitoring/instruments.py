@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from energy_flow.result import SimulationResult
+from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.trace.records import KINDS, REASONS
-from service.live_run import LiveRun
+from service.runs.active_run import LiveRun
 from service.store.catalog import ENDED
 
 PREFIX = "energy_flow"

@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 from numpy.typing import NDArray
 
-from service.json_answers import array_pieces, to_json
-from service.live_run import LiveRun
+from service.json_encoding import array_pieces, to_json
 from service.open_inference.compression import compressed
 from service.open_inference.inference import VERSION
 from service.open_inference.request import HEADER_LENGTH, Inference
 from service.open_inference.tensors import datatype_of, to_wire
-from service.orders import JSON, Order
-from service.tensor_bodies import TRACE_PREFIX
+from service.requests.safetensors_body import TRACE_PREFIX
+from service.requests.validate import JSON, Order
+from service.runs.active_run import LiveRun
 
 
 @dataclass(frozen=True, slots=True)

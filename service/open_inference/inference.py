@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 
 from energy_flow.errors import Fault
-from service.models import DEFAULT, SERVED_DEFAULT, Model, ModelRegistry
+from service.models.registry import DEFAULT, SERVED_DEFAULT, Model, ModelRegistry
 from service.open_inference.request import Inference
 from service.open_inference.tensors import OUTPUTS, TRACE_OUTPUTS
-from service.orders import Draft, Order, check_draft, validate
 from service.problems import Problem, invalid
+from service.requests.validate import Draft, Order, check_draft, validate
 from service.schemas import MAX_INLINE, SimulateFields
 
 VERSION = "1"

@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.embeddings import PIECE_BYTES, read_json
 from service.problems import Problem
+from service.requests.embeddings import PIECE_BYTES, read_json
 
 _START = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*(\[)')
 _ROW = re.compile(rb"[ \t\r\n]*(\[[^\[\]]*\])[ \t\r\n]*([,\]])")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from energy_flow.config import FlowConfig
-from service.models import SERVED_DEFAULT, Model
+from energy_flow.config.flow_config import FlowConfig
+from service.models.registry import SERVED_DEFAULT, Model
 from service.open_inference.inference import VERSION, served_name
 from service.open_inference.tensors import input_tensors, output_tensors
 

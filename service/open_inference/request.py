@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from energy_flow.errors import Fault
-from service.embeddings import faults_of_rows
 from service.open_inference.json_data import read_document
 from service.open_inference.schemas import (
     InferFields,
@@ -28,8 +27,9 @@ from service.open_inference.tensors import (
     from_wire,
     wire_bytes,
 )
-from service.orders import validate
 from service.problems import Problem, invalid
+from service.requests.embeddings import faults_of_rows
+from service.requests.validate import validate
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 

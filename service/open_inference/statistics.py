@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from energy_flow.footprint import footprint
-from service.models import Model
+from energy_flow.simulation.footprint import footprint
+from service.models.registry import Model
 from service.open_inference.inference import VERSION, served_name
 
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")

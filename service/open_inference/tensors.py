@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.config import FlowConfig
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.trace.records import COLUMN_DTYPES
-from service.tensor_bodies import TRACE_PREFIX
+from service.requests.safetensors_body import TRACE_PREFIX
 
 EMBEDDINGS: Final = "embeddings"
 

@@ -22,10 +22,9 @@ from energy_flow.engine import EmbeddingSource
 from service.problems import Problem
 from service.store.catalog import ENDED, RunCatalog
 from service.store.datasets import DatasetRegistry
-from service.store.run_folder import RunFolder
+from service.store.run_folder import RunFolder, WholeRun
+from service.store.run_summary import RunSummary
 from service.store.tables import RunRow
-from service.store.whole_run import WholeRun
-from service.summary import RunSummary
 
 log = logging.getLogger(__name__)
 

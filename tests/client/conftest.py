@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.client import FlowClient
+from energy_flow.client import FlowClient
 from tests.client.command_line import Caller
 from tests.live_server import LiveServer, live_server
 

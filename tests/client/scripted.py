@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from service.client import FlowClient, Retry
+from energy_flow.client import FlowClient, Retry
 
 Handler = Callable[[httpx.Request], httpx.Response]
 

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from energy_flow.client import FlowClient
 from service.cli.serve import serve
-from service.client import FlowClient
 from tests.client.command_line import Caller, assert_refused, run
 from tests.live_server import LIMIT_SECONDS, TINY_FLAGS, LiveServer, live_server
 
@@ -81,7 +81,7 @@ def test_a_long_file_in_parts_gives_the_same_as_the_whole(
 ) -> None:
     reports = []
     for name, part_bytes in (("whole", 2**30), ("parts", 1)):
-        monkeypatch.setattr("service.cli.local_run.PART_BYTES", part_bytes)
+        monkeypatch.setattr("service.cli.execute.local_run.PART_BYTES", part_bytes)
         done = call("simulate", embeddings_file, *TINY_FLAGS, "--out", tmp_path / name, "--json")
         assert done.returncode == 0, done.stderr
         reports.append(json.loads(done.stdout))

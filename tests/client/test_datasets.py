@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from service.client import (
+from energy_flow.client import (
     AsyncFlowClient,
     BadRequest,
     Conflict,

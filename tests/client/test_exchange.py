@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from service.client import (
+from energy_flow.client import (
     NO_RETRY,
     AsyncFlowClient,
     FlowClient,
@@ -28,8 +28,8 @@ from service.client import (
     UnexpectedAnswer,
     Unprocessable,
 )
-from service.client.events import EventParser, RunEvent
-from service.client.exchange import parse_retry_after
+from energy_flow.client.events import EventParser, RunEvent
+from energy_flow.client.exchange import parse_retry_after
 from tests.client.scripted import ATTEMPTS, QUICK, BrokenStream, Recorder, client_for, problem
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from service.client import FlowClient
+from energy_flow.client import FlowClient
 from tests.client.command_line import Caller, assert_refused
 from tests.live_server import LiveServer
 

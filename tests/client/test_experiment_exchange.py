@@ -10,9 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.cli.experiment_display import Lines
-from service.cli.experiment_watch import Watch
-from service.client import (
+from energy_flow.client import (
     PATIENT,
     AsyncFlowClient,
     ExperimentEvent,
@@ -23,6 +21,8 @@ from service.client import (
     ServerUnreachable,
     StorageFull,
 )
+from service.cli.experiment.display import Lines
+from service.cli.experiment.watch import Watch
 from tests.client.scripted import ATTEMPTS, QUICK, BrokenStream, Recorder, client_for, problem
 
 TRIALS = {

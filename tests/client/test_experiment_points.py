@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from service.cli.experiment_compare import pairs_of
-from service.cli.experiment_points import Aim, Point, aims_of, describe_extremes, points_of
-from service.cli.failures import CommandFailed
-from service.client import ExperimentResults
+from energy_flow.client import ExperimentResults
+from service.cli.experiment.compare import pairs_of
+from service.cli.experiment.points import Aim, Point, aims_of, describe_extremes, points_of
+from service.cli.input.failures import CommandFailed
 
 FIELDS = ("noise_std",)
 

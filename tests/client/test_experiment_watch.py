@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.client import Experiment, ExperimentEvent, FlowClient, FlowClientError
+from energy_flow.client import Experiment, ExperimentEvent, FlowClient, FlowClientError
 from tests.client.conftest import put_dataset
 from tests.client.cutting_proxy import cutting_proxy
 from tests.live_server import (

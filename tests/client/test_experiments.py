@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from service.client import (
+from energy_flow.client import (
     AsyncFlowClient,
     Conflict,
     Experiment,

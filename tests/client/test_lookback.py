@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from service.client import AsyncFlowClient, Conflict, FlowClient, Run, Unprocessable
+from energy_flow.client import AsyncFlowClient, Conflict, FlowClient, Run, Unprocessable
 from tests.live_server import LIMIT_SECONDS, LiveServer, energy_flow
 
 OPTIONS = {"noise_std": 0.3, "spawn.threshold": 0.15, "convergence.enabled": False}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from energy_flow import FlowProcessor, SimulationResult
 from energy_flow.engine import EmbeddingSource, Engine, RunListener, RunRequest
 from energy_flow.errors import EnergyFlowError
-from energy_flow.metrics import StepMetrics
+from energy_flow.telemetry.counters import StepMetrics
 
 SECONDS = 300
 """After which a run that has not ended is taken for lost; far beyond what it takes anywhere."""

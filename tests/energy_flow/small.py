@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from energy_flow import FlowConfig, FlowProcessor, SimulationResult
-from energy_flow.pool import Cohort, FlowState
+from energy_flow.simulation.pool import Cohort, FlowState
 from tests.reference.cases import drifting_weights, random_weights
 
 SMALL: Mapping[str, Any] = {

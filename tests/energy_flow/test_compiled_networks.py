@@ -12,11 +12,12 @@ from numba import njit, prange
 from torch import Tensor
 
 from energy_flow import FlowConfig
-from energy_flow.carrier import EnergyCarrier, HiddenBlock, Tape
-from energy_flow.compiled_networks import CompiledNetworks, runs_compiled
-from energy_flow.kernels import network_passes
-from energy_flow.kernels.kernel import runs_on
-from energy_flow.neuron import SimpleNeuron
+from energy_flow.model.backends.choice import proposes_compiled
+from energy_flow.model.backends.numba import network_passes
+from energy_flow.model.backends.numba.networks import CompiledNetworks
+from energy_flow.model.carrier import EnergyCarrier, HiddenBlock, Tape
+from energy_flow.model.neuron import SimpleNeuron
+from energy_flow.runtime.numba_support import supports_numba
 
 SHAPES = [
     {"neuron_hidden_dim": 32, "carrier_hidden_size": 32, "carrier_num_layers": 2},
@@ -86,7 +87,7 @@ def test_as_close_to_float64_as_tensor_operations(
     shape: dict[str, int], dtype: torch.dtype, products: torch.dtype, fresh: bool
 ) -> None:
     neuron, carrier = networks(shape, dtype, products)
-    assert runs_compiled(neuron, carrier) == runs_on(torch.device("cpu"))
+    assert proposes_compiled(neuron, carrier) == supports_numba(torch.device("cpu"))
     position, energy, stored = block(shape, dtype, 45)
     hidden = None if fresh else stored
     out = tuple(rows.new_full((45, rows.shape[1]), 9.0) for rows in stored.rows)

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_flow import FlowProcessor
-from energy_flow.compiled_emission import emits_compiled
-from energy_flow.kernels.kernel import array, runs_on
-from energy_flow.kernels.noise_passes import explore
-from energy_flow.noise import normals
+from energy_flow.runtime.numba_kernel import array
+from energy_flow.runtime.numba_support import supports_numba
+from energy_flow.simulation.backends.choice import emits_compiled
+from energy_flow.simulation.backends.numba.noise_passes import explore
+from energy_flow.simulation.noise import normals
 from tests.energy_flow.any_options import any_options
 from tests.energy_flow.small import bits, differing, embeddings, finished, varied
 
@@ -27,7 +28,7 @@ def told(
     """Everything a run says of its samples, run by compiled passes or by tensor operations."""
     state = processor.start(embeddings(SAMPLES), options=options, seed=11)
     with processor.mode():
-        assert emits_compiled(state) == (compiled and runs_on(processor.device))
+        assert emits_compiled(state) == (compiled and supports_numba(processor.device))
     while state.active_flows:
         state = processor.step(state)
     with torch.no_grad():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from energy_flow.config import (
+from energy_flow.config.flow_config import (
     MODEL_FIELDS,
     RUN_FIELDS,
     ConvergenceConfig,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from energy_flow.config import FlowConfig
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError
-from energy_flow.footprint import footprint, require_fit
+from energy_flow.simulation.footprint import footprint, require_fit
 from tests.energy_flow.small import CELLS, embeddings, small_config, untrained
 
 QUIET: Mapping[str, Any] = {"noise_std": 0.0, "max_displacement": 0.3}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from energy_flow.device import multiplies_bfloat16, product_dtype
+from energy_flow.runtime.device import multiplies_bfloat16, product_dtype
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from energy_flow.embeddings import checked_embeddings, checked_keys, checked_seed
 from energy_flow.errors import EmbeddingError, EnergyFlowError
+from energy_flow.simulation.inputs import checked_embeddings, checked_keys, checked_seed
 from tests.energy_flow.small import untrained
 
 WIDTH = 8

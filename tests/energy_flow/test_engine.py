@@ -29,9 +29,9 @@ from energy_flow.errors import (
     RunCancelled,
     RunPaused,
 )
-from energy_flow.footprint import footprint
-from energy_flow.pool import Entrant, FlowState
-from energy_flow.step import Observer
+from energy_flow.simulation.footprint import footprint
+from energy_flow.simulation.pool import Entrant, FlowState
+from energy_flow.simulation.step import Observer
 from tests.energy_flow.listening import OUTPUTS, SECONDS, Heard, check_equal, send
 from tests.energy_flow.small import LIVELY, small_config, untrained
 

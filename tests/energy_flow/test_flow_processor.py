@@ -11,7 +11,7 @@ import torch
 
 from energy_flow import FlowProcessor, SimulationResult
 from energy_flow.errors import EmbeddingError
-from energy_flow.metrics import StepMetrics
+from energy_flow.telemetry.counters import StepMetrics
 from tests.energy_flow.small import (
     LIVELY,
     OUTPUTS,

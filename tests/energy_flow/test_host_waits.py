@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from energy_flow.compiled_emission import emits_compiled
+from energy_flow.simulation.backends.choice import emits_compiled
 from tests.energy_flow.small import LIVELY, embeddings, varied
 
 # Their results, or the sizes of these, depend on numbers that are on the device.

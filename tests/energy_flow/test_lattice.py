@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_flow.lattice import EnergyLattice, fold, nearest_plane
+from energy_flow.simulation.lattice import EnergyLattice, fold, nearest_plane
 
 SHAPES = [(2, 2), (4, 4), (3, 5), (20, 20), (28, 31), (100, 100)]
 FOLDED = 1e-5

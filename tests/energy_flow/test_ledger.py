@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from energy_flow import SimulationResult
 from energy_flow.errors import LedgerError
-from energy_flow.metrics import Count, Ledger, Sum
-from energy_flow.pool import Cohort, FlowState
+from energy_flow.simulation.pool import Cohort, FlowState
+from energy_flow.telemetry.counters import Count, Ledger, Sum
 from energy_flow.trace.records import KINDS, PLANES, REASONS
 from tests.energy_flow.any_options import any_options
 from tests.energy_flow.small import CELLS, embeddings, finished, varied

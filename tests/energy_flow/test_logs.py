@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from energy_flow.metrics import StepMetrics, summarize_step
+from energy_flow.telemetry.counters import StepMetrics, summarize_step
 from energy_flow.telemetry.logs import STEP_INTERVAL, log_step
 from tests.energy_flow.small import drifting, embeddings
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from energy_flow.noise import normals, philox
+from energy_flow.simulation.noise import normals, philox
 from tests.energy_flow.small import CELLS, QUIET, drifting, embeddings
 
 DRAWS = 200_000

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_flow import FlowConfig, SimulationResult
-from energy_flow.pool import Cohort, FlowState
+from energy_flow.simulation.pool import Cohort, FlowState
 from tests.energy_flow.any_options import any_options
 from tests.energy_flow.small import (
     CELLS,

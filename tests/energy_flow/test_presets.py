@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from energy_flow import FlowConfig, FlowProcessor
+from energy_flow.config.presets import PRESETS, debug, preset
 from energy_flow.errors import ConfigError
-from energy_flow.presets import PRESETS, debug, preset
 from tests.energy_flow.small import finished
 
 EMBEDDINGS = Path(__file__).parents[2] / "examples" / "data" / "wordnet_256.safetensors"

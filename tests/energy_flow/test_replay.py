@@ -9,7 +9,7 @@ import pytest
 
 from energy_flow import SimulationResult
 from energy_flow.errors import EmbeddingError
-from energy_flow.replay import Replay, first_difference, replay
+from energy_flow.simulation.replay import Replay, first_difference, replay
 from energy_flow.trace.records import COLUMN_DTYPES
 from tests.energy_flow.small import CELLS, LIVELY, embeddings, varied
 

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from energy_flow.pool import Cohort
+from energy_flow.simulation.pool import Cohort
 from energy_flow.trace.records import KINDS
 from tests.energy_flow.small import LIVELY, embeddings, varied
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from energy_flow.spans import Span
-from energy_flow.tally import Scores, Surfaces, Tally, importance
+from energy_flow.simulation.span_allocator import Span
+from energy_flow.simulation.tally.tally import Scores, Surfaces, Tally, importance
 
 CELLS = 6
 SLOTS = 3

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from energy_flow import FlowProcessor, SimulationResult
-from energy_flow.footprint import footprint, parameter_count
+from energy_flow.simulation.footprint import footprint, parameter_count
 from energy_flow.telemetry.profile import PHASES
 from tests.energy_flow.small import LIVELY, embeddings, small_config, varied
 

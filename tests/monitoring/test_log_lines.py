@@ -29,7 +29,7 @@ def test_every_line_of_a_run_has_its_id(tmp_path: Path) -> None:
     of_run = [line for line in lines if line.get("run_id") == run_id]
     assert {line["logger"] for line in of_run} >= {
         "energy_flow.run",
-        "service.recording",
+        "service.runs.recorder",
         "service.access",
     }
     assert sum(line["logger"] == "service.access" for line in of_run) == 2

@@ -44,7 +44,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers come at once, also while the engine is held."""
-    monkeypatch.setattr("service.experiments.desk.SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr("service.experiments.service.SETTLE_SECONDS", 0.05)
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from energy_flow.config import parse_assignments
+from energy_flow.config.flow_config import parse_assignments
 from energy_flow.engine import Engine
-from service.lifecycle import State
+from service.lifespan import State
 from service.serving import FlowServer
 from service.settings import Settings
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from energy_flow import FlowConfig, FlowProcessor, checkpoint
-from energy_flow.config import parse_assignments
+from energy_flow.config.flow_config import parse_assignments
 from tests.service.servers import TINY, ended, npy, rows, serving, until
 
 NPY = {"content-type": "application/x-npy"}

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from safetensors.numpy import load, save
 
 from energy_flow import checkpoint
-from energy_flow.flow_processor import FlowProcessor
-from energy_flow.presets import preset
+from energy_flow.config.presets import preset
+from energy_flow.simulation.flow_processor import FlowProcessor
 from tests.service.servers import (
     CONFIG,
     ENDLESS,

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from service.dataset_formats.upload import DatasetFormat, DatasetUpload
+from service.datasets.formats.upload import DatasetFormat, DatasetUpload
 from service.problems import Problem
 from service.store.database import Database
 from service.store.dataset_files import DatasetRows

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import embeddings
 from service.problems import Problem
+from service.requests import embeddings
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import threading
 
 import orjson
 
-from service.event_log import Event, EventLog
+from service.events import Event, EventLog
 
 
 async def collect(log: EventLog, after: int) -> list[Event]:

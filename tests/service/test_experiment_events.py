@@ -10,7 +10,7 @@ import httpx
 import orjson
 import pytest
 
-from service.client.events import EventParser
+from energy_flow.client.events import EventParser
 from tests.service.experiments_of import (
     act,
     advance,

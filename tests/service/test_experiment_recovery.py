@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from service.experiments.store import ExperimentStore
-from service.lifecycle import State
+from service.lifespan import State
 from service.store.catalog import RunCatalog
 from service.store.database import Database
 from service.store.run_folder import RunFolder

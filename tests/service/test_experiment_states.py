@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from energy_flow import FlowConfig, FlowProcessor
-from energy_flow.checkpoint import save
-from service.experiments.states import TRANSITIONS
+from energy_flow.simulation.checkpoint import save
+from service.states import TRANSITIONS
 from tests.service.experiments_of import (
     act,
     advance,

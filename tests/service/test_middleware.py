@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.lifecycle import Service, State
+from service.lifespan import Service, State
 from service.store.database import Database
 from tests.service.servers import (
     LIMIT_SECONDS,
@@ -105,7 +105,7 @@ def test_it_listens_while_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             go_on.wait()
             super().__init__(url)
 
-    monkeypatch.setattr("service.lifecycle.Database", SlowDatabase)
+    monkeypatch.setattr("service.lifespan.Database", SlowDatabase)
     with serving(tmp_path, wait=False) as server:
         try:
             until(lambda: server.server.started)
@@ -136,7 +136,7 @@ def test_a_server_that_cannot_start_says_why_and_ends(tmp_path: Path) -> None:
 def test_it_is_not_ready_when_the_engine_is_stuck(
     client: httpx.Client, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.lifecycle.HEARTBEAT_SECONDS", -1.0)
+    monkeypatch.setattr("service.lifespan.HEARTBEAT_SECONDS", -1.0)
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert "has not come round" in answer.json()["detail"]

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
-from service.client import events as client_events
+from energy_flow.client import events as client_events
 from tests.service.servers import (
     ENDLESS,
     LIMIT_SECONDS,
@@ -131,7 +131,7 @@ def test_events_can_be_followed_while_a_run_goes_on(server: RunningServer) -> No
 def test_a_cancelled_run_keeps_what_it_had(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.routes.runs.CANCEL_SECONDS", 0.1)
+    monkeypatch.setattr("service.api.routes.runs.CANCEL_SECONDS", 0.1)
     client, count = server.client, 6000
     with server.engine_held() as engine:
         run_id = queue_npy(client, count, outputs="surface,hits")

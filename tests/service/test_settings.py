@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from energy_flow.errors import ConfigError
-from service.lifecycle import default_config
+from service.lifespan import default_config
 from service.settings import Settings
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from energy_flow import FlowConfig, FlowProcessor
-from energy_flow.config import parse_assignments
+from energy_flow.config.flow_config import parse_assignments
 from energy_flow.trace.records import COLUMN_DTYPES, KINDS
-from service.drafts import read_draft
+from service.requests.decode import read_draft
 from tests.service.servers import (
     DIMENSION,
     TINY,

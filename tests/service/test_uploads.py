@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from service.lifecycle import State
+from service.lifespan import State
 from service.store.atomic_files import npy_header
 from tests.live_server import live_server
 from tests.service.servers import LIMIT_SECONDS, RunningServer, npy, queue, rows, serving, until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.client import FlowClient
+from energy_flow.client import FlowClient
 
 DIMENSION = 384
 

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 from playwright.sync_api import Page, expect
 
-from service.client import FlowClient
+from energy_flow.client import FlowClient
 from tests.live_server import LiveServer, live_server
 from tests.web.conftest import FLAGS, NewPage
 from tests.web.runs_for_pages import begin_endless_run, make_run

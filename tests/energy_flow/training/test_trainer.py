@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from energy_flow.flow_processor import FlowProcessor
+from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training import Trainer
 from energy_flow.training.measurement import Measurement
 from tests.energy_flow.training.tiny import pairs, tiny_trainer

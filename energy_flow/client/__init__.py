@@ -1,0 +1,88 @@
+"""Clients of an Energy Flow server: httpx and numpy, no torch.
+
+>>> from energy_flow.client import FlowClient
+>>> with FlowClient("http://127.0.0.1:8000") as client:  # doctest: +SKIP
+...     result = client.simulate(embeddings)
+"""
+
+from energy_flow.client._async.client import AsyncFlowClient
+from energy_flow.client._sync.client import FlowClient
+from energy_flow.client.datasets import Dataset
+from energy_flow.client.errors import (
+    BadRequest,
+    Conflict,
+    DeadlinePassed,
+    FieldError,
+    FlowClientError,
+    NotFound,
+    Overloaded,
+    ProblemError,
+    ResponseTimeout,
+    RunInterrupted,
+    ServerFailure,
+    ServerUnavailable,
+    ServerUnreachable,
+    StorageFull,
+    TooLarge,
+    Unauthorized,
+    UnexpectedAnswer,
+    Unprocessable,
+    UnsupportedMedia,
+)
+from energy_flow.client.events import RunEvent
+from energy_flow.client.exchange import NO_RETRY, PATIENT, Retry
+from energy_flow.client.experiments import (
+    Experiment,
+    ExperimentEvent,
+    ExperimentResults,
+    Trial,
+)
+from energy_flow.client.replay import Comparison, Difference, Replay, SampleComparison
+from energy_flow.client.results import Estimate, Memory, Metrics, Model, Run, Simulation
+from energy_flow.client.trace import KINDS, Trace, TraceRecords
+
+__all__ = [
+    "KINDS",
+    "NO_RETRY",
+    "PATIENT",
+    "AsyncFlowClient",
+    "BadRequest",
+    "Comparison",
+    "Conflict",
+    "Dataset",
+    "DeadlinePassed",
+    "Difference",
+    "Estimate",
+    "Experiment",
+    "ExperimentEvent",
+    "ExperimentResults",
+    "FieldError",
+    "FlowClient",
+    "FlowClientError",
+    "Memory",
+    "Metrics",
+    "Model",
+    "NotFound",
+    "Overloaded",
+    "ProblemError",
+    "Replay",
+    "ResponseTimeout",
+    "Retry",
+    "Run",
+    "RunEvent",
+    "RunInterrupted",
+    "SampleComparison",
+    "ServerFailure",
+    "ServerUnavailable",
+    "ServerUnreachable",
+    "Simulation",
+    "StorageFull",
+    "TooLarge",
+    "Trace",
+    "TraceRecords",
+    "Trial",
+    "Unauthorized",
+    "UnexpectedAnswer",
+    "Unprocessable",
+    "UnsupportedMedia",
+]

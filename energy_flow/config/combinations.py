@@ -1,0 +1,148 @@
+"""Combinations of config fields: those that are refused, and those that are only told.
+
+Each rule looks at plain config data.
+"""
+
+from __future__ import annotations
+
+import math
+
+from energy_flow.config.validation import Rule, Values
+
+
+def _step_limit(config: Values) -> int:
+    return int(config["max_steps"] or config["lattice_depth"])
+
+
+def _surface_cells(config: Values) -> int:
+    return int(config["lattice_width"]) * int(config["lattice_height"])
+
+
+def _longest_step(config: Values) -> float:
+    return math.sqrt(3.0) * float(config["max_displacement"])
+
+
+def _spawns(config: Values, mode: str) -> bool:
+    return bool(config["spawn"]["mode"] == mode and config["spawn"]["max_children"] > 0)
+
+
+REFUSED = (
+    Rule(
+        ("coord_version",),
+        lambda c: c["coord_version"] != 2,
+        lambda c: f"only coord_version 2 is supported, not {c['coord_version']}",
+    ),
+    Rule(
+        ("projection_age", "max_steps", "lattice_depth"),
+        lambda c: c["projection_age"] is not None and c["projection_age"] > _step_limit(c),
+        lambda c: f"projection_age may be at most max_steps = {_step_limit(c)}",
+    ),
+    Rule(
+        ("spawn.mode", "spawn.threshold", "max_displacement", "noise_std"),
+        lambda c: (
+            _spawns(c, "threshold")
+            and c["noise_std"] == 0
+            and 2 * c["spawn"]["threshold"] > _longest_step(c)
+        ),
+        lambda c: (
+            "threshold spawning can never fire: without noise 2 * spawn.threshold may be at most "
+            f"sqrt(3) * max_displacement = {_longest_step(c):.6g}; lower the threshold or set "
+            "spawn.mode to off"
+        ),
+    ),
+    Rule(
+        ("spawn.percentile",),
+        lambda c: not 0 < c["spawn"]["percentile"] < 100,
+        lambda c: "spawn.percentile must lie between 0 and 100, both excluded",
+    ),
+    Rule(
+        ("spawn.mode", "spawn.max_children"),
+        lambda c: c["spawn"]["mode"] != "off" and c["spawn"]["max_children"] == 0,
+        lambda c: "spawning with max_children 0 can never fire; set spawn.mode to off",
+    ),
+    Rule(
+        ("boundary", "spawn.mode"),
+        lambda c: c["boundary"] == "clamp" and c["spawn"]["mode"] != "off",
+        lambda c: (
+            "a clamping wall swallows the movement that spawning counts; use boundary reflect or "
+            "spawn.mode off"
+        ),
+    ),
+    Rule(
+        ("max_active_flows", "lattice_width", "lattice_height"),
+        lambda c: c["max_active_flows"] is not None and c["max_active_flows"] < _surface_cells(c),
+        lambda c: (
+            "max_active_flows must be at least lattice_width * lattice_height = "
+            f"{_surface_cells(c)}, the initial flows of a sample"
+        ),
+    ),
+    Rule(
+        ("deterministic", "noise_std"),
+        lambda c: bool(c["deterministic"]) and c["noise_std"] > 0,
+        lambda c: "a deterministic run has no noise; set noise_std to 0 or deterministic to false",
+    ),
+    Rule(
+        ("deterministic", "batch_invariant"),
+        lambda c: bool(c["deterministic"]) and not c["batch_invariant"],
+        lambda c: "a deterministic run is batch_invariant; set batch_invariant to true",
+    ),
+    Rule(
+        ("trace.kinds",),
+        lambda c: len(set(c["trace"]["kinds"])) != len(c["trace"]["kinds"]),
+        lambda c: "each trace kind may be named once",
+    ),
+)
+
+
+def _cannot_act(field: str) -> Rule:
+    return Rule(
+        ("convergence.enabled", f"convergence.{field}", "max_steps", "lattice_depth"),
+        lambda c: c["convergence"]["enabled"] and c["convergence"][field] > _step_limit(c),
+        lambda c: (
+            f"convergence.{field} = {c['convergence'][field]} is beyond max_steps = "
+            f"{_step_limit(c)}: "
+            + (
+                "convergence can never act"
+                if field == "min_steps"
+                else "stale progress can never end a sample"
+            )
+        ),
+    )
+
+
+_TOLD = (
+    Rule(
+        ("trace.keep", "trace.capacity", "trace.kinds"),
+        lambda c: (
+            c["trace"]["keep"] == "lossless"
+            and not (c["trace"]["capacity"] and c["trace"]["kinds"])
+        ),
+        lambda c: (
+            "trace.keep = lossless keeps nothing: tracing is off, with trace.capacity "
+            f"{c['trace']['capacity']} and {len(c['trace']['kinds'])} trace.kinds"
+        ),
+    ),
+    _cannot_act("min_steps"),
+    _cannot_act("window"),
+    _cannot_act("patience"),
+    Rule(
+        ("boundary", "noise_std"),
+        lambda c: c["boundary"] == "clamp" and c["noise_std"] > 0,
+        lambda c: "boundary = clamp with noise: flows will stick to the walls",
+    ),
+    Rule(
+        ("min_displacement", "max_displacement", "noise_std"),
+        lambda c: (
+            c["min_displacement"] > 0.5 * (_longest_step(c) + math.sqrt(3.0) * c["noise_std"])
+        ),
+        lambda c: (
+            f"min_displacement = {c['min_displacement']:g} is above most displacements: most flows "
+            "will stall and be tallied nowhere"
+        ),
+    ),
+)
+
+
+def advice(config: Values) -> tuple[str, ...]:
+    """What is allowed but cannot do what one would expect."""
+    return tuple(rule.message(config) for rule in _TOLD if rule.broken(config))

@@ -1,0 +1,1 @@
+"""The networks of a model. They propose energies and displacements; rules decide."""

@@ -1,0 +1,1 @@
+"""Faster implementations of the networks for single kinds of devices."""

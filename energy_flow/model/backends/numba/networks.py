@@ -1,0 +1,139 @@
+"""The networks of a step on a CPU: PyTorch's matrix products, and compiled passes between them.
+
+What is computed is what ``neuron`` and ``carrier`` say in tensor operations, to rounding.
+
+Shape legend: N rows of a block, H hidden width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from energy_flow.model.backends.numba import network_passes
+from energy_flow.model.carrier import HiddenBlock, PackedCarrier, Proposal, Tape
+from energy_flow.model.linear import WIDTH, padded_width
+from energy_flow.model.neuron import PackedNeuron
+from energy_flow.runtime.numba_kernel import array
+
+HEADS = 4
+"""The energy and three displacements."""
+
+
+class CompiledNetworks:
+    """The packed networks of one model, called with a block of flows; without gradients."""
+
+    def __init__(self, neuron: PackedNeuron, carrier: PackedCarrier) -> None:
+        self._neuron, self._carrier = neuron, carrier
+        first, second = neuron.first_norm, neuron.second_norm
+        self._first = _arrays(neuron.first.weight, neuron.first.bias, first.weight, first.bias)
+        self._second = _arrays(neuron.second.bias, second.weight, second.bias)
+        self._first_eps, self._second_eps = np.float32(first.eps), np.float32(second.eps)
+        # For flows whose state is zero: the state's part of a candidate, and the state.
+        self._recurrent = [array(layer.w_hn[WIDTH - 1 : WIDTH]) for layer in carrier.layers]
+        self._zeros = [array(torch.zeros_like(layer.w_hn[:1])) for layer in carrier.layers]
+        weight = carrier.heads_out.weight[:, :HEADS].detach().t().contiguous()
+        self._heads = _arrays(weight, carrier.heads_out.bias)
+
+    def __call__(
+        self,
+        position_N3: Tensor,
+        energy_N: Tensor,
+        hidden: HiddenBlock | None,
+        out: tuple[Tensor, ...] = (),
+        tape: Tape | None = None,
+    ) -> Proposal:
+        """Proposes for a block; see :class:`energy_flow.model.carrier.PackedCarrier`."""
+        rows, layers = energy_N.shape[0], self._carrier.layers
+        x_NX = self._input(0, rows, hidden)
+        self._perceived(position_N3, energy_N, x_NX)
+        states = []
+        for number, layer in enumerate(layers):
+            shape = (rows, layer.hidden_size)
+            state = out[number] if out else layer.w_xn.new_empty(shape, dtype=layer.dtype)
+            last = number + 1 == len(layers)
+            after = self._heads_input(state) if last else self._input(number + 1, rows, hidden)
+            self._step(number, x_NX, hidden, state, after, tape)
+            states.append(state)
+            x_NX = after
+        heads = self._carrier.heads_in
+        before = torch.addmm(heads.bias, x_NX, heads.weight)
+        if tape is not None:
+            tape.tensors.append(before)
+        energy, raw = energy_N.new_empty(rows), energy_N.new_empty((rows, 3))
+        network_passes.point(array(before), *self._heads, array(energy), array(raw))
+        return Proposal(tuple(states), energy, raw)
+
+    def _input(self, number: int, rows: int, hidden: HiddenBlock | None) -> Tensor:
+        """Room for what a layer multiplies: ``[x, zeros, 1, h, zeros]``, or without a state."""
+        layer = self._carrier.layers[number]
+        width = layer.w_xn.shape[0]
+        columns = width if hidden is None else width + padded_width(layer.hidden_size)
+        return layer.w_xn.new_empty((rows, columns))
+
+    def _heads_input(self, state_NH: Tensor) -> Tensor:
+        """Room for what the heads multiply; the state itself where that is the same."""
+        weight = self._carrier.heads_in.weight
+        if state_NH.dtype == weight.dtype and state_NH.shape[1] == weight.shape[0]:
+            return state_NH
+        return weight.new_empty((state_NH.shape[0], weight.shape[0]))
+
+    def _perceived(self, position_N3: Tensor, energy_N: Tensor, out_NX: Tensor) -> None:
+        """Writes the first layer's input into its columns."""
+        position, energy = array(position_N3), array(energy_N)
+        weight = self._neuron.second.weight
+        once = weight.new_empty((energy_N.shape[0], weight.shape[0]))
+        network_passes.perceive(position, energy, *self._first, self._first_eps, array(once))
+        product = array(torch.mm(once, weight))
+        end = self._carrier.layers[0].w_xn.shape[0]
+        network_passes.conclude(
+            product, *self._second, self._second_eps, energy, array(out_NX), end
+        )
+
+    def _step(
+        self,
+        number: int,
+        x_NX: Tensor,
+        hidden: HiddenBlock | None,
+        state_NH: Tensor,
+        after: Tensor,
+        tape: Tape | None,
+    ) -> None:
+        """One GRU layer.
+
+        Args:
+            x_NX: what :meth:`_input` gave, with the input in its columns.
+            state_NH: takes the new state.
+            after: takes it too, where the next product reads it.
+        """
+        layer = self._carrier.layers[number]
+        size, width = layer.hidden_size, layer.w_xn.shape[0]
+        if hidden is None:
+            gates = torch.mm(x_NX, layer.w_rz[:width])
+            candidate, recurrent = torch.mm(x_NX, layer.w_xn), None
+            of_state = (self._recurrent[number], self._zeros[number], 0)
+        else:
+            x = array(x_NX)
+            network_passes.gather(array(hidden.rows[number]), array(hidden.source), x, width)
+            gates = torch.mm(x_NX, layer.w_rz)
+            candidate = torch.mm(x_NX[:, :width], layer.w_xn)
+            recurrent = torch.mm(x_NX[:, width - WIDTH :], layer.w_hn)
+            of_state = (array(recurrent), x, width)
+        into = array(state_NH)
+        copy = into[:, :0] if after is state_NH else array(after)
+        last = number + 1 == len(self._carrier.layers)
+        end = after.shape[1] if last else self._carrier.layers[number + 1].w_xn.shape[0]
+        one = np.float32(0.0 if last else 1.0)
+        keeps = tape is not None
+        network_passes.step(array(gates), array(candidate), *of_state, into, copy, end, one, keeps)
+        if tape is not None:
+            kept = (gates, recurrent, candidate) if recurrent is not None else (gates, candidate)
+            tape.tensors += (gates, *(column[:, :size] for column in kept[1:]))
+
+
+def _arrays(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
+    return tuple(map(array, tensors))

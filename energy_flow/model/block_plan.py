@@ -1,0 +1,118 @@
+"""Fixed row counts for every network call, and the test that a row's bits do not depend on them.
+
+Matrix products round a row differently with the number of rows beside it. So rows are cut into
+blocks of a few fixed heights, the last one padded with copies of a row, and at start-up the model's
+own shapes are tried: the same rows, at several offsets and in blocks of several heights, must come
+out with the same bits. Only heights that agree are used; which one a row meets never matters.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+logger = logging.getLogger("energy_flow.blocks")
+
+PROBE_ROWS = 32
+CALL_ROWS = 48
+"""What one more call costs, in rows; rough."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """The block heights that a network may be called with.
+
+    Attributes:
+        heights: ascending; full blocks have the last one.
+        invariant: whether the start-up test showed these heights to agree bitwise.
+        padded: whether the last block is filled up to one of the heights.
+    """
+
+    heights: tuple[int, ...]
+    invariant: bool
+    padded: bool = True
+
+    def cover(self, rows: int) -> list[tuple[int, int]]:
+        """Blocks ``(start, height)`` that cover ``rows`` rows; the last may reach beyond."""
+        full = self.heights[-1]
+        blocks = [(start, full) for start in range(0, rows - full + 1, full)]
+        done = len(blocks) * full
+        rest = rows - done
+        if not rest:
+            return blocks
+        if not self.padded:
+            return [*blocks, (done, rest)]
+        # One block, or two where that spares more padding than a second call costs.
+        single = self._least(rest)
+        pairs = [(h, self._least(rest - h)) for h in self.heights if h < rest]
+        first, second = min(pairs, key=sum, default=(single, 0))
+        if first + second + CALL_ROWS >= single:
+            return [*blocks, (done, single)]
+        return [*blocks, (done, first), (done + first, second)]
+
+    def _least(self, rows: int) -> int:
+        return next(height for height in self.heights if height >= rows)
+
+
+def candidate_heights(full: int, threads: int) -> tuple[int, ...]:
+    """Heights up to ``full``: multiples of 32, and of the threads that share a block.
+
+    A thread's share must hold whole vector registers, or the rows at its ragged edge would be
+    computed by scalar instructions, which round differently.
+    """
+    unit = PROBE_ROWS * (threads if threads & (threads - 1) else 1)
+    full = max(unit, full // unit * unit)
+    steps = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
+    return (*(unit * step for step in steps if unit * step < full), full)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def agreeing_plan(
+    run: Callable[[Sequence[Tensor]], Sequence[Tensor]],
+    inputs: Sequence[Tensor],
+    candidates: Sequence[int],
+) -> BlockPlan:
+    """Tries a network at each height and keeps those that agree bitwise with the largest.
+
+    Args:
+        run: the network, from column tensors of equal length to column tensors.
+        inputs: random columns, at least ``candidates[-1] + PROBE_ROWS`` rows.
+        candidates: heights, ascending.
+
+    Returns:
+        The plan; ``invariant`` is false where even one height gives a row different bits at
+        different places, and then that height alone is used.
+    """
+    probe = [column[-PROBE_ROWS:] for column in inputs]
+
+    def bits(height: int, offset: int) -> list[Tensor]:
+        block = [column[:height].clone() for column in inputs]
+        for column, rows in zip(block, probe, strict=True):
+            column[offset : offset + PROBE_ROWS] = rows
+        return [column[offset : offset + PROBE_ROWS].clone() for column in run(block)]
+
+    full = candidates[-1]
+    # Libraries settle how they compute a shape, and with how many threads, at its first use.
+    bits(full, 0)
+    expected = bits(full, 0)
+
+    def agrees(height: int) -> bool:
+        last = height - PROBE_ROWS
+        offsets = {0, min(7, last), last // 2, max(last - 5, 0), last}
+        return all(all(map(_same, bits(height, offset), expected)) for offset in sorted(offsets))
+
+    if not agrees(full):
+        logger.warning(
+            "rows of a block of %d are not bitwise independent of their place on this machine; "
+            "results may depend on the batch",
+            full,
+        )
+        return BlockPlan((full,), invariant=False)
+    agreeing = [height for height in candidates[:-1] if agrees(height)]
+    return BlockPlan((*agreeing, full), invariant=True)

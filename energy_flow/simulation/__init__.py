@@ -1,0 +1,1 @@
+"""The simulation: flows of many samples, advanced step by step."""

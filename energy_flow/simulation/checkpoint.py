@@ -1,0 +1,173 @@
+"""Checkpoints: one ``.safetensors`` file with the weights, its metadata holding the config.
+
+Nothing is ever unpickled. A file is refused as a whole before any weight is used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from energy_flow.config.flow_config import COORD_VERSION, FlowConfig
+from energy_flow.errors import CheckpointError, ConfigError, Fault
+from energy_flow.simulation.flow_processor import FlowProcessor
+
+FORMAT = "energy_flow"
+FORMAT_VERSION = "1"
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def save(processor: FlowProcessor, path: str | Path) -> None:
+    """Writes a checkpoint; the file appears whole or not at all.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    path = Path(path)
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in processor.state_dict().items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "coord_version": str(COORD_VERSION),
+        "trained": "true" if processor.trained else "false",
+        "config": json.dumps(processor.config.to_dict()),
+    }
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata=metadata)
+        # The library writes without asking for durability.
+        with Path(temporary).open("rb+") as file:
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def describe(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, without reading its weights.
+
+    Returns:
+        ``config`` (a FlowConfig), ``trained``, ``coord_version`` and ``format_version``.
+
+    Raises:
+        CheckpointError: when it is no checkpoint of this format, or its names or shapes are not
+            those of its config.
+        OSError: when the file cannot be read.
+    """
+    with _opened(path) as file:
+        metadata = _checked_metadata(file.metadata() or {})
+        config = _checked_config(metadata)
+        _check_shapes(config, {name: file.get_slice(name).get_shape() for name in _names(file)})
+    return {
+        "config": config,
+        "trained": metadata.get("trained") == "true",
+        "coord_version": int(metadata["coord_version"]),
+        "format_version": metadata["format_version"],
+    }
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> FlowProcessor:
+    """The processor that a checkpoint holds.
+
+    Raises:
+        CheckpointError: as :func:`describe`, and when a weight is not finite.
+        OSError: when the file cannot be read.
+    """
+    told = describe(path)
+    with _opened(path) as file:
+        raw = {name: file.get_tensor(name) for name in _names(file)}
+    faults = [
+        Fault((name,), f"must be one of {', '.join(map(str, DTYPES))}", str(tensor.dtype))
+        for name, tensor in sorted(raw.items())
+        if tensor.dtype not in DTYPES
+    ]
+    if faults:
+        raise CheckpointError(*faults)
+    tensors = {name: tensor.to(torch.float32) for name, tensor in raw.items()}
+    faults = [
+        Fault((name,), "holds a weight that is not finite, or not in the range of float32")
+        for name, tensor in sorted(tensors.items())
+        if not bool(torch.isfinite(tensor).all())
+    ]
+    if faults:
+        raise CheckpointError(*faults)
+    processor = FlowProcessor(told["config"], device=device, weights=tensors)
+    processor.trained = told["trained"]
+    return processor
+
+
+def _opened(path: str | Path) -> Any:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no such checkpoint: {path}")
+    try:
+        return safe_open(str(path), framework="pt")
+    except SafetensorError as error:
+        raise CheckpointError(
+            Fault((), f"not a safetensors file, or a damaged one: {error}")
+        ) from None
+
+
+def _names(file: Any) -> list[str]:
+    return list(file.keys())
+
+
+def _checked_metadata(metadata: dict[str, str]) -> dict[str, str]:
+    expected = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "coord_version": str(COORD_VERSION),
+    }
+    faults = [
+        Fault(
+            (name,),
+            f"this version reads {name} {wanted}, the checkpoint has {metadata.get(name, 'none')}",
+            metadata.get(name),
+        )
+        for name, wanted in expected.items()
+        if metadata.get(name) != wanted
+    ]
+    if faults:
+        raise CheckpointError(*faults)
+    return metadata
+
+
+def _checked_config(metadata: dict[str, str]) -> FlowConfig:
+    try:
+        return FlowConfig.from_dict(json.loads(metadata["config"]))
+    except ConfigError as error:
+        raise CheckpointError(
+            *(Fault(("config", *fault.loc), fault.msg, fault.got) for fault in error.faults)
+        ) from None
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise CheckpointError(Fault(("config",), "the metadata holds no config as JSON")) from None
+
+
+def _check_shapes(config: FlowConfig, shapes: dict[str, list[int]]) -> None:
+    """Names and shapes must be those of the config's model."""
+    try:
+        expected = FlowProcessor.shapes(config)
+    except RuntimeError as error:
+        raise CheckpointError(Fault(("config",), f"no such model can exist: {error}")) from None
+    faults = [Fault((name,), "is missing") for name in expected if name not in shapes]
+    faults += [
+        Fault((name,), "is not part of this model") for name in shapes if name not in expected
+    ]
+    faults += [
+        Fault((name,), f"must have the shape {expected[name]}", shape)
+        for name, shape in shapes.items()
+        if name in expected and shape != expected[name]
+    ]
+    if faults:
+        raise CheckpointError(*faults)

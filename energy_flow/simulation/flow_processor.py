@@ -1,0 +1,364 @@
+"""``FlowProcessor``: a model, and what it does with a batch: start, step, finish.
+
+What one step computes is in ``step.py``, in the order of docs/simulation.md §3.
+
+Shape legend: B samples, E embedding width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from energy_flow.config.flow_config import FlowConfig, Precision
+from energy_flow.model.block_plan import BlockPlan
+from energy_flow.model.carrier import EnergyCarrier
+from energy_flow.model.embedding_mapper import InputMapper, OutputMapper
+from energy_flow.model.networks import Networks
+from energy_flow.model.neuron import SimpleNeuron
+from energy_flow.simulation.cohort_outputs import LeftBehind, left_behind
+from energy_flow.simulation.inputs import (
+    checked_embeddings,
+    checked_keys,
+    checked_outputs,
+    checked_seed,
+)
+from energy_flow.simulation.lattice import EnergyLattice
+from energy_flow.simulation.pool import Cohort, Entrant, FlowState
+from energy_flow.simulation.step import Observer, advance
+from energy_flow.simulation.tally.result import SimulationResult
+from energy_flow.telemetry.counters import Counters, RunMetrics, SampleMetrics, StepMetrics
+from energy_flow.telemetry.logs import log_end, log_step
+from energy_flow.telemetry.memory import MemoryProbe
+from energy_flow.telemetry.profile import mean
+
+_PLANS: dict[tuple[Any, ...], tuple[BlockPlan, BlockPlan]] = {}
+"""Block heights of the step and of the mappers, by everything that they depend on.
+
+How a library computes a shape does not depend on the numbers, so models of one shape share them,
+and a shape is tried once in a process.
+"""
+
+
+class FlowProcessor(nn.Module):
+    """The networks of a model and the simulation that uses them.
+
+    A new processor is in evaluation mode and simulates without gradients. After ``train()``, and
+    with gradients enabled, energies, weights and tally carry gradients to all parameters.
+
+    Args:
+        config: frozen; its model fields fix the shapes, the others are defaults of a run.
+        device: for example ``cpu`` or ``cuda:0``; see ``runtime.device.resolve_device``.
+        weights: all tensors by name, float32, as in a checkpoint; drawn from ``model_seed`` if
+            not given.
+
+    Weights are packed for use once, and again when they change. PyTorch does not notice writes
+    through ``parameter.data``; change weights under ``torch.no_grad()`` instead.
+
+    Attributes:
+        trained: whether the weights came out of training; kept in checkpoints.
+        keeps_tapes: whether a step that carries gradients keeps what its backward pass needs; else
+            that is computed again, a block at a time, which takes a third of the memory and
+            another forward pass.
+    """
+
+    input_mapper: InputMapper
+    neuron: SimpleNeuron
+    carrier: EnergyCarrier
+    output_mapper: OutputMapper
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        *,
+        device: str | torch.device = "cpu",
+        weights: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.trained = False
+        self.keeps_tapes = True
+        self.lattice = EnergyLattice(
+            config.lattice_width, config.lattice_height, config.lattice_depth
+        )
+        self._packed: tuple[tuple[Any, ...], Networks] | None = None
+        # A caller's inference mode would make weights whose changes cannot be noticed.
+        with torch.inference_mode(False):
+            for name, part in _parts(config).items():
+                self.add_module(name, part)
+            if weights is None:
+                self.to_empty(device="cpu")
+                generator = torch.Generator().manual_seed(config.model_seed)
+                for part in (self.input_mapper, self.neuron, self.carrier, self.output_mapper):
+                    part.draw(generator)
+            else:
+                given = {name: tensor.detach().clone() for name, tensor in weights.items()}
+                self.load_state_dict(given, assign=True)
+                self.requires_grad_(True)
+            self.to(device)
+        self.eval()
+
+    @classmethod
+    def shapes(cls, config: FlowConfig) -> dict[str, list[int]]:
+        """Names and shapes of all weights of a model; nothing is allocated.
+
+        Raises:
+            RuntimeError: when a tensor of the model could not exist.
+        """
+        return {
+            f"{part}.{name}": list(tensor.shape)
+            for part, module in _parts(config).items()
+            for name, tensor in module.state_dict().items()
+        }
+
+    def train(self, mode: bool = True) -> Self:
+        """Switches to training, or back to evaluation.
+
+        Weights that were packed before are packed anew afterwards: not every optimiser lets
+        PyTorch notice that it wrote to them, a fused AdamW among those that do not.
+        """
+        if mode:
+            self._packed = None
+        return super().train(mode)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.input_mapper.energy_scale.device
+
+    def digest(self) -> str:
+        """SHA-256 of the names, shapes and bytes of all weights, in hexadecimal."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def mode(self) -> AbstractContextManager[Any]:
+        """What a simulation runs under: nothing when it is to carry gradients, else inference."""
+        if self.training and torch.is_grad_enabled():
+            return contextlib.nullcontext()
+        return torch.inference_mode()
+
+    def prepare(self) -> None:
+        """Packs the weights and tries the block heights, which the first run would wait for."""
+        self.empty()
+
+    def empty(self, config: FlowConfig | None = None) -> FlowState:
+        """A pool without samples, in the config's precision."""
+        config = config or self.config
+        with self.mode():
+            networks = self._networks(config)
+            step_plan, _ = self._block_plans(networks)
+            if not config.batch_invariant:
+                step_plan = BlockPlan(step_plan.heights, step_plan.invariant, padded=False)
+            return FlowState.empty(config, networks, step_plan)
+
+    def enter(
+        self,
+        state: FlowState,
+        embeddings: NDArray[np.float32],
+        config: FlowConfig,
+        seed: int,
+        sample_keys: Sequence[int],
+        first_sample: int = 0,
+    ) -> FlowState:
+        """The pool with the samples of one more cohort, the last of ``state.cohorts``.
+
+        Args:
+            embeddings: float32 [B, E], checked. config: of the run; same model and precision.
+            seed, sample_keys: of the noise. first_sample: row of the first in its request.
+        """
+        return self.enter_all(state, [Entrant(embeddings, config, seed, sample_keys, first_sample)])
+
+    def enter_all(self, state: FlowState, entrants: Sequence[Entrant]) -> FlowState:
+        """The pool with a cohort for each entrant, in their order; quicker than one by one."""
+        with self.mode():
+            rows = [entrant.embeddings for entrant in entrants]
+            inputs = torch.tensor(np.concatenate(rows), device=self.device)
+            _, mapper_plan = self._block_plans(state.networks)
+            energy = state.networks.energies(inputs, mapper_plan)
+            return state.entered(self.lattice, energy, entrants)
+
+    def start(
+        self,
+        embeddings: Any,
+        *,
+        options: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        sample_keys: Sequence[int] | None = None,
+    ) -> FlowState:
+        """A pool with the samples of one batch, before their first step.
+
+        Args:
+            embeddings: [B, E] array, tensor or nested list.
+            options: run-time config fields, nested or dotted.
+            seed: of the noise; by default, and for a deterministic run, the config's.
+            sample_keys: one a sample; by default its row.
+
+        Raises:
+            EmbeddingError, ConfigError: what is wrong with the arguments.
+        """
+        config = self.config.with_options(options or {})
+        batch = checked_embeddings(embeddings, config.embedding_dim)
+        keys = checked_keys(sample_keys, len(batch))
+        chosen = config.seed if seed is None or config.deterministic else checked_seed(seed)
+        return self.enter(self.empty(config), batch, config, chosen, keys)
+
+    def step(self, state: FlowState, observe: Observer | None = None) -> FlowState:
+        """Moves every active flow once; ``state`` must not be used again.
+
+        Args:
+            observe: sees the step's flows with what was decided about them.
+
+        Raises:
+            LedgerError: when the counters do not balance.
+        """
+        with self.mode():
+            after, report = advance(state, self.lattice, observe)
+        after.account(report, MemoryProbe.of(self.device).read())
+        return after
+
+    def left_behind(
+        self, state: FlowState, asked: Mapping[Cohort, Sequence[str]]
+    ) -> dict[Cohort, LeftBehind]:
+        """What each cohort has left in tally and rings; quicker than one by one.
+
+        Args:
+            asked: for each cohort, names out of ``embeddings.OUTPUTS``.
+        """
+        with self.mode():
+            _, mapper_plan = self._block_plans(state.networks)
+            size = (self.config.lattice_height, self.config.lattice_width)
+            return left_behind(state, asked, size, mapper_plan)
+
+    def finish(
+        self, state: FlowState, cohort: Cohort, outputs: Sequence[str] = ("surface",)
+    ) -> SimulationResult:
+        """Reads out what a cohort has left behind, whether or not all its flows have ended.
+
+        Args:
+            outputs: names out of ``embeddings.OUTPUTS``.
+
+        Raises:
+            LedgerError: when hits and completed flows differ.
+        """
+        return self.sum_up(state, cohort, self.left_behind(state, {cohort: outputs})[cohort])
+
+    def sum_up(self, state: FlowState, cohort: Cohort, held: LeftBehind) -> SimulationResult:
+        """The result of a cohort, of which everything has been read.
+
+        Raises:
+            LedgerError: when hits and completed flows differ.
+        """
+        began = time.perf_counter()
+        ledger, profile, trace = cohort.ledger, cohort.profile, held.trace
+        if cohort.failure is None:
+            ledger.check_hits(held.hits)
+        lost = trace.counters.dropped.sum(1) > 0
+        samples = tuple(
+            SampleMetrics(cohort.first_sample + row, key, ledger.sample(row, bool(lost[row])))
+            for row, key in enumerate(cohort.sample_keys)
+        )
+        run = Counters.total([sample.counters for sample in samples])
+        log_end(run, cohort.samples)
+        summing_ms = 1e3 * (time.perf_counter() - began)
+        return SimulationResult(
+            outputs=held.outputs,
+            trace=trace,
+            metrics=RunMetrics(run, mean(profile.step_ms), max(profile.step_ms, default=None)),
+            samples=samples,
+            steps=tuple(ledger.history),
+            memory=cohort.memory.copy(),
+            profile=profile.copy(),
+            warnings=self._warnings(state, cohort),
+            seed=cohort.seed,
+            sample_keys=cohort.sample_keys,
+            compute_ms=sum(profile.step_ms) + held.read_ms + summing_ms,
+        )
+
+    def simulate(
+        self,
+        embeddings: Any,
+        *,
+        options: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        sample_keys: Sequence[int] | None = None,
+        outputs: Sequence[str] = ("surface",),
+        on_step: Callable[[StepMetrics], None] | None = None,
+    ) -> SimulationResult:
+        """Runs a batch to its end.
+
+        Args:
+            embeddings, options, seed, sample_keys: as for :meth:`start`.
+            outputs: names out of ``surface``, ``planes``, ``hits`` and ``embedding``.
+            on_step: called after every step.
+
+        Raises:
+            EmbeddingError, ConfigError: what is wrong with the arguments.
+            NonFiniteError: the networks gave a flow a number that is not finite.
+        """
+        names = checked_outputs(outputs)
+        state = self.start(embeddings, options=options, seed=seed, sample_keys=sample_keys)
+        (cohort,) = state.cohorts
+        while state.active_flows:
+            state = self.step(state)
+            if cohort.failure is not None:
+                raise cohort.failure
+            log_step(cohort.ledger.history[-1])
+            if on_step is not None:
+                on_step(cohort.ledger.history[-1])
+        return self.finish(state, cohort, names)
+
+    def _warnings(self, state: FlowState, cohort: Cohort) -> tuple[str, ...]:
+        warnings = list(cohort.config.warnings())
+        if cohort.config.batch_invariant and not state.plan.invariant:
+            warnings.append(
+                "batch_invariant cannot be kept on this machine: matrix products give a row "
+                "different bits at different places of a block"
+            )
+        return tuple(warnings)
+
+    def _networks(self, config: FlowConfig) -> Networks:
+        """The packed networks; packed anew when a weight has changed, or to carry gradients."""
+        state_dtype = self.input_mapper.energy_scale.dtype
+        dtype = torch.bfloat16 if config.precision is Precision.BFLOAT16 else state_dtype
+        parts = (self.input_mapper, self.neuron, self.carrier, self.output_mapper)
+        if not torch.is_inference_mode_enabled():
+            return Networks(*parts, dtype, self.keeps_tapes)
+        versions = (
+            dtype,
+            *((weight.data_ptr(), weight.device, weight._version) for weight in self.parameters()),
+        )
+        if self._packed is None or self._packed[0] != versions:
+            self._packed = (versions, Networks(*parts, dtype))
+        return self._packed[1]
+
+    def _block_plans(self, networks: Networks) -> tuple[BlockPlan, BlockPlan]:
+        """Block heights of the step and of the mappers."""
+        dtypes = (networks.dtype, networks.state_dtype)
+        key = (networks.shape, *dtypes, networks.device, torch.get_num_threads())
+        if key not in _PLANS:
+            with torch.no_grad():
+                _PLANS[key] = (networks.step_plan(), networks.mapper_plan())
+        return _PLANS[key]
+
+
+def _parts(config: FlowConfig) -> dict[str, nn.Module]:
+    """The networks, without storage, so that nothing is drawn from a caller's generator."""
+    with torch.device("meta"):
+        return {
+            "input_mapper": InputMapper(config).float(),
+            "neuron": SimpleNeuron(config).float(),
+            "carrier": EnergyCarrier(config).float(),
+            "output_mapper": OutputMapper(config).float(),
+        }

@@ -1,0 +1,1 @@
+"""The scores of ended flows, folded into the outputs of a run."""

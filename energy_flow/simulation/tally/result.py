@@ -1,0 +1,110 @@
+"""``SimulationResult``: everything a run gives back, in one typed value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from energy_flow.telemetry.counters import Counters, RunMetrics, SampleMetrics, StepMetrics
+from energy_flow.telemetry.memory import MemoryReport
+from energy_flow.telemetry.profile import StepProfile
+from energy_flow.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationResult:
+    """Outputs, trace, metrics and costs of a run, or of a part of one.
+
+    Attributes:
+        outputs: those asked for out of ``surface`` [B, H, W], ``planes`` [B, 2, H, W],
+            ``hits`` [B, 2, H, W] and ``embedding`` [B, E]; numpy arrays, float32 (hits int32), or
+            tensors where the run carries gradients.
+        trace: the surviving records. metrics: of the run. samples: of each sample.
+        steps: of each step. memory, profile: what it cost.
+        warnings: settings that could not do what one would expect, and losses.
+        seed, sample_keys: what the noise was drawn from.
+        compute_ms: time spent in steps and in reading the results.
+    """
+
+    outputs: Mapping[str, Any]
+    trace: Trace
+    metrics: RunMetrics
+    samples: tuple[SampleMetrics, ...]
+    steps: tuple[StepMetrics, ...]
+    memory: MemoryReport
+    profile: StepProfile
+    warnings: tuple[str, ...]
+    seed: int
+    sample_keys: tuple[int, ...]
+    compute_ms: float
+
+    @property
+    def flow_steps_per_second(self) -> float | None:
+        """Flow-steps a second of compute time."""
+        flow_steps = self.metrics.counters.flow_steps
+        return 1e3 * flow_steps / self.compute_ms if self.compute_ms > 0 else None
+
+    def summary(self) -> str:
+        """A few lines for people."""
+        counters = self.metrics.counters
+        events = self.trace.totals
+        rate = self.flow_steps_per_second
+        lines = [
+            f"{len(self.samples)} samples, {counters.steps} steps, {counters.flow_steps:,} "
+            f"flow-steps in {self.compute_ms:.0f} ms"
+            + (f" ({rate:,.0f} a second)" if rate else ""),
+            f"flows: {counters.initial:,} initial + {counters.spawned:,} spawned = "
+            f"{counters.completed:,} completed + {counters.stalled:,} stalled",
+            "exits: "
+            + "; ".join(
+                f"{plane} "
+                + ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
+                for plane, reasons in counters.exits.items()
+            ),
+            f"events: {events['spawn']:,} spawn, {events['reflect']:,} reflect, "
+            f"{events['terminate']:,} terminate; {len(self.trace):,} records kept, "
+            f"{sum(self.trace.dropped.values()):,} dropped",
+            f"memory: {self.memory.state_bytes / 2**20:.1f} MiB state, "
+            f"{self.memory.trace_bytes / 2**20:.1f} MiB trace, "
+            f"{self.memory.peak_rss_bytes / 2**20:.0f} MiB resident at most",
+        ]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        return "\n".join(lines)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """The results of consecutive parts of a run, as one.
+
+        Counters add up; the steps and the costs of parts that ran one after the other do not, so
+        those of the longest part are kept, with the largest figures of memory.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        longest = max(parts, key=lambda part: len(part.steps))
+        largest = max(parts, key=lambda part: part.memory.state_bytes)
+        outputs = {
+            name: np.concatenate([part.outputs[name] for part in parts])
+            for name in parts[0].outputs
+        }
+        step_ms = [time for part in parts for time in part.profile.step_ms]
+        samples = tuple(sample for part in parts for sample in part.samples)
+        return cls(
+            outputs=outputs,
+            trace=Trace.concatenate([part.trace for part in parts]),
+            metrics=RunMetrics(
+                Counters.total([sample.counters for sample in samples]),
+                sum(step_ms) / len(step_ms) if step_ms else None,
+                max(step_ms, default=None),
+            ),
+            samples=samples,
+            steps=longest.steps,
+            memory=largest.memory,
+            profile=longest.profile,
+            warnings=tuple(dict.fromkeys(text for part in parts for text in part.warnings)),
+            seed=parts[0].seed,
+            sample_keys=tuple(key for part in parts for key in part.sample_keys),
+            compute_ms=sum(part.compute_ms for part in parts),
+        )

@@ -1,0 +1,81 @@
+"""What the server is made of, and how it is."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shutil
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psutil
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from service.api.dependencies import ServiceDep
+from service.api.openapi import REFUSALS
+from service.json_encoding import JsonAnswer
+from service.lifespan import Service
+from service.schemas import SystemView
+
+router = APIRouter(prefix="/v1", tags=["system"])
+
+PACKAGES = ("energy-flow", "torch", "numpy", "fastapi", "uvicorn", "sqlalchemy", "pyarrow")
+
+
+@router.get("/system", response_model=SystemView, responses=REFUSALS)
+async def describe_system(service: ServiceDep) -> Response:
+    """Versions, device, memory, queue, engine, store and limits."""
+    return JsonAnswer(await asyncio.to_thread(_describe, service))
+
+
+def _describe(service: Service) -> dict[str, Any]:
+    settings, catalog = service.settings, service.archive.catalog
+    datasets, dataset_bytes = service.datasets.totals()
+    disk = shutil.disk_usage(settings.data_dir)
+    return {
+        "state": service.state,
+        "ready": service.accepting() is None,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "device": str(service.engine.device),
+        "engine": asdict(service.engine.status()),
+        "memory": _memory(service),
+        "store": {
+            "runs": catalog.count(),
+            "ended_runs_bytes": service.archive.ended_bytes,
+            "keep_runs_bytes": settings.keep_runs_bytes,
+            "datasets": datasets,
+            "datasets_bytes": dataset_bytes,
+            "disk_free_bytes": disk.free,
+            "disk_total_bytes": disk.total,
+        },
+        "limits": {
+            "max_body_bytes": settings.max_body_bytes,
+            "max_upload_bytes": settings.max_upload_bytes,
+            "max_samples": settings.max_samples,
+            "max_queued_flow_steps": settings.max_queued_flow_steps,
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package.replace("-", "_")] = version(package)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            continue
+    return found
+
+
+def _memory(service: Service) -> dict[str, Any]:
+    host = psutil.virtual_memory()
+    return {
+        "limit_bytes": service.engine.memory_limit_bytes,
+        "host": {
+            "rss_bytes": psutil.Process().memory_info().rss,
+            "available_bytes": host.available,
+            "total_bytes": host.total,
+        },
+    }

@@ -1,0 +1,1 @@
+"""How commands run simulations: in this process or on a server."""

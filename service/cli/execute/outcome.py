@@ -1,0 +1,171 @@
+"""What ``simulate`` has to show: a summary, one JSON document, or a folder of files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from rich.table import Table
+
+from service.cli.input.failures import CommandFailed
+from service.cli.input.terminal import format_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A simulation that has ended, wherever it ran.
+
+    Attributes:
+        outputs: arrays by name.
+        report: everything else that is known about the run, as plain JSON data: ``run_id``,
+            ``model``, ``seed``, ``sample_keys``, ``metrics``, ``trace``, ``memory``, ``timing``,
+            ``samples``, ``warnings``.
+        write_trace: writes the trace as parquet to a path.
+        write_picture: writes a heat map of the first sample's surface to a path.
+    """
+
+    outputs: Mapping[str, NDArray[Any]]
+    report: Mapping[str, Any]
+    write_trace: Callable[[Path], object]
+    write_picture: Callable[[Path], object]
+
+    def write(self, folder: Path) -> list[Path]:
+        """Writes the outputs, the trace, the report and a picture; all of them or nothing.
+
+        Returns:
+            The files, in the order that a reader would open them.
+
+        Raises:
+            CommandFailed: the folder cannot be written.
+        """
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if folder.exists() and not folder.is_dir():
+                raise CommandFailed(f"{folder} is a file, not a folder")
+            # Beside its final place, so that moving it is one rename within one file system.
+            part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            try:
+                names = self._write_into(part)
+                folder.mkdir(exist_ok=True)
+                for name in names:
+                    (part / name).replace(folder / name)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+        except OSError as error:
+            raise CommandFailed(f"{folder} cannot be written: {error.strerror or error}") from None
+        return [folder / name for name in names]
+
+    def _write_into(self, folder: Path) -> list[str]:
+        names = []
+        for name, array in self.outputs.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+            names.append(f"{name}.npy")
+        self.write_trace(folder / "trace.parquet")
+        (folder / "metrics.json").write_bytes(
+            orjson.dumps(
+                self.report, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY, default=str
+            )
+        )
+        self.write_picture(folder / "surface.png")
+        return [*names, "trace.parquet", "metrics.json", "surface.png"]
+
+
+def summary(report: Mapping[str, Any], outputs: Mapping[str, NDArray[Any]]) -> Table:
+    """The run in a few lines for people."""
+    metrics, timing = report["metrics"], report["timing"]
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column()
+    model = report["model"]
+    table.add_row("model", f"{model['name']} ({'trained' if model['trained'] else 'untrained'})")
+    if report.get("run_id"):
+        table.add_row("run", report["run_id"])
+    for name, array in outputs.items():
+        table.add_row(name, describe_output(name, array))
+    table.add_row("flows", describe_flows(metrics))
+    table.add_row("events", describe_events(report["trace"]))
+    for plane, text in describe_exits(metrics).items():
+        table.add_row(f"exits {plane}", text)
+    table.add_row("path", describe_path(metrics))
+    table.add_row("memory", describe_memory(report["memory"]))
+    table.add_row("time", describe_time(timing, metrics))
+    for warning in report["warnings"]:
+        table.add_row("warning", warning)
+    return table
+
+
+def describe_output(name: str, array: NDArray[Any]) -> str:
+    """Shape and range of an output."""
+    shape = " × ".join(str(length) for length in array.shape)
+    if array.size == 0:
+        return f"{shape}, {array.dtype}"
+    low, high = float(array.min()), float(array.max())
+    return f"{shape}, {array.dtype}, from {low:.4g} to {high:.4g}"
+
+
+def describe_flows(metrics: Mapping[str, Any]) -> str:
+    """How many flows there were and what became of them."""
+    text = (
+        f"{metrics['created']:,} = {metrics['initial']:,} initial + {metrics['spawned']:,} spawned"
+        f"; {metrics['completed']:,} completed, {metrics['stalled']:,} stalled"
+    )
+    if metrics["spawns_suppressed"]:
+        text += f"; {metrics['spawns_suppressed']:,} spawns suppressed"
+    return text
+
+
+def describe_events(trace: Mapping[str, Any]) -> str:
+    """Trace records by kind, and how many were dropped."""
+    dropped = sum(trace["dropped"].values())
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in trace["totals"].items())
+    return f"{kinds}; {dropped:,} dropped" if dropped else f"{kinds}; none dropped"
+
+
+def describe_exits(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """By plane: how many flows left by it, what share, and for what reasons."""
+    completed = metrics["completed"]
+    exits = metrics.get("exits") or {}
+    described = {}
+    for plane, count in metrics["planes"].items():
+        share = f" ({count / completed:.1%})" if completed else ""
+        reasons = ", ".join(
+            f"{number:,} {reason}" for reason, number in exits.get(plane, {}).items() if number
+        )
+        described[plane] = f"{count:,}{share}" + (f": {reasons}" if reasons else "")
+    return described
+
+
+def describe_path(metrics: Mapping[str, Any]) -> str:
+    """Mean path of the flows."""
+    steps, length = metrics["mean_path_steps"], metrics["mean_path_length"]
+    if steps is None or length is None:
+        return "none"
+    return f"{steps:.2f} steps and {length:.3f} long on average; {metrics['steps']} steps in all"
+
+
+def describe_memory(memory: Mapping[str, Any]) -> str:
+    """What the run needed of the device and the host."""
+    parts = [
+        f"{format_bytes(memory['state_bytes'])} of flow state",
+        f"{format_bytes(memory['trace_bytes'])} of trace",
+        f"{format_bytes(memory['predicted_bytes'])} predicted",
+    ]
+    if memory["device"]["peak_bytes"] is not None:
+        parts.append(f"device peak {format_bytes(memory['device']['peak_bytes'])}")
+    if memory["host"]["peak_rss_bytes"] is not None:
+        parts.append(f"host peak {format_bytes(memory['host']['peak_rss_bytes'])}")
+    return ", ".join(parts)
+
+
+def describe_time(timing: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """How long it took and how fast it went."""
+    text = f"{timing['compute_ms'] / 1000:.2f} s for {metrics['flow_steps']:,} flow-steps"
+    speed = timing.get("flow_steps_per_second")
+    return f"{text}, {speed:,.0f} a second" if speed else text

@@ -1,0 +1,1 @@
+"""Datasets: the formats in which they are sent."""

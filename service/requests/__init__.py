@@ -1,0 +1,1 @@
+"""Requests to simulate: decoded and validated."""

@@ -1,0 +1,1 @@
+"""Runs: submitted, recorded, replayed and compared."""
