@@ -95,7 +95,7 @@ def test_parts_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["HEAD", "--only", "step,stop"])
     assert refused.value.code == 2
-    assert "no part is called stop; there are step, callers" in capsys.readouterr().err
+    assert "no part is called stop; there are bits, step, callers" in capsys.readouterr().err
 
 
 def test_a_version_runs_its_own_files(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ NAME = "against"
 USAGE = f"python -m benchmarks {NAME} COMMIT"
 ABOUT = "this version against another commit, interleaved"
 PARTS: Mapping[str, str] = {
+    "bits": "whether outputs, traces and counters of the same simulations are equal",
     "step": "flow-steps a second of the three presets, each in float32 and bfloat16",
     "callers": "a lone caller and 64 callers at once of a server",
     "uploads": "bodies of 1 MiB: a simulation's rows, a dataset",

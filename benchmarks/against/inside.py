@@ -1,4 +1,4 @@
-"""Runs inside one version of Energy Flow: ``python -P inside.py CHECKOUT where|step|serve ...``.
+"""Runs inside one version of Energy Flow: ``python -P inside.py CHECKOUT WHAT ...``.
 
 The script stands alone and is the same for both versions. It imports only public names, and it
 makes sure that they come from the given checkout: another checkout that is installed in the same
@@ -6,12 +6,15 @@ environment is taken off the path.
 
 ``where`` prints the files from which the package and the program come. ``serve`` is
 ``energy-flow serve`` with the same arguments. ``step`` reads one JSON object a line and answers
-each with another: with ``preset`` it builds a model, without it measures that model.
+each with another: with ``preset`` it builds a model, without it measures that model. ``bits``
+prints digests of everything that some simulations give.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 import sys
 import time
 import tomllib
@@ -25,13 +28,14 @@ PROGRAM = "energy-flow"
 
 
 def main(checkout: str, what: str, *arguments: str) -> None:
-    """Do one of the three things.
+    """Do one of the four things.
 
     Args:
         checkout: root directory of the version.
-        what: ``where``, ``step`` or ``serve``.
+        what: ``where``, ``step``, ``bits`` or ``serve``.
         arguments: of ``step``: an ``.npy`` file of embeddings, the device, and the number of
-            threads; of ``serve``: the program's own.
+            threads; of ``bits``: the same, how many random simulations, and a checkpoint; of
+            ``serve``: the program's own.
     """
     root = Path(checkout).resolve()
     sys.path[:] = [str(root), *(path for path in sys.path if not _is_checkout(Path(path)))]
@@ -39,6 +43,8 @@ def main(checkout: str, what: str, *arguments: str) -> None:
         print(json.dumps(where(root)))
     elif what == "step":
         step(arguments[0], arguments[1], int(arguments[2]))
+    elif what == "bits":
+        bits(arguments[0], arguments[1], int(arguments[2]), int(arguments[3]), arguments[4])
     else:
         module, function = program(root)
         sys.argv = [PROGRAM, what, *arguments]
@@ -100,6 +106,66 @@ def step(embeddings: str, device: str, threads: int) -> None:
         assert measure is not None, "the first line must name a preset"
         answer = measure(demand["seconds"])
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def bits(embeddings: str, device: str, threads: int, count: int, checkpoint: str) -> None:
+    """Print digests of a trained model's simulation and of some with random configs."""
+    import numpy as np
+    import torch
+
+    package = import_module("energy_flow")
+    presets = _presets()
+    torch.set_num_threads(threads)
+    rows = np.load(embeddings)
+    from energy_flow import checkpoint as checkpoints
+
+    trained = checkpoints.load(checkpoint, device)
+    digests = {"trained model": digest(trained, rows[:32], {})}
+    for seed in range(count):
+        config = presets.debug().replace(random_config(seed, rows.shape[1]))
+        processor = package.FlowProcessor(config, device=device)
+        digests[f"random config {seed}"] = digest(processor, rows[seed : seed + 4], {})
+    print(json.dumps(digests))
+
+
+def digest(processor: Any, rows: Any, options: dict[str, Any]) -> str:
+    """Return a SHA-256 of all outputs, trace records and counters of a simulation."""
+    names = ("surface", "planes", "hits", "embedding")
+    result = processor.simulate(rows, outputs=names, options=options, seed=11)
+    hashed = hashlib.sha256()
+    for name, array in (*sorted(result.outputs.items()), *sorted(result.trace.columns.items())):
+        hashed.update(f"{name} {array.dtype} {array.shape}".encode())
+        hashed.update(array.tobytes())
+    for sample in result.samples:
+        hashed.update(json.dumps(sample.to_dict(), sort_keys=True).encode())
+    return hashed.hexdigest()
+
+
+def random_config(seed: int, width: int) -> dict[str, Any]:
+    """Return fields of a small model with random rules, of those that every version has."""
+    draw = random.Random(seed)
+    spawn_mode = draw.choice(("off", "threshold", "percentile"))
+    return {
+        "embedding_dim": width,
+        "lattice_width": draw.randint(3, 12),
+        "lattice_height": draw.randint(3, 12),
+        "lattice_depth": draw.randint(2, 12),
+        "carrier_hidden_size": draw.choice((16, 48)),
+        "carrier_num_layers": draw.randint(1, 2),
+        "mapper_hidden_dim": 32,
+        "precision": draw.choice(("float32", "bfloat16")),
+        # Walls that clamp are refused where flows spawn.
+        "boundary": "reflect" if spawn_mode != "off" else draw.choice(("reflect", "clamp")),
+        "noise_std": draw.choice((0.0, 0.3)),
+        "noise_on_z": draw.random() < 0.7,
+        "spawn.mode": spawn_mode,
+        "spawn.threshold": draw.choice((0.1, 0.3)),
+        "spawn.max_children": draw.randint(1, 3),
+        "aggregation_mode": draw.choice(("weighted_v2", "legacy")),
+        "trace.keep": draw.choice(("latest", "lossless")),
+        "convergence.enabled": draw.random() < 0.5,
+        "model_seed": seed,
+    }
 
 
 def _presets() -> Any:

@@ -1,0 +1,56 @@
+"""Whether both versions give the same bits for the same input, on this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.against.version import Version
+from benchmarks.options import Findings, Options
+from benchmarks.tables import say, show
+from benchmarks.workload import all_embeddings
+
+RANDOM_CONFIGS = 10
+CHECKPOINT = Path(__file__).resolve().parents[2] / "examples/reverse_dictionary/model.safetensors"
+
+
+def measure(versions: Mapping[str, Version], options: Options) -> Findings:
+    """Simulate the same in both versions and compare digests of everything that comes out.
+
+    Raises:
+        RuntimeError: a version could not simulate.
+    """
+    digests = {}
+    with TemporaryDirectory(prefix="energy-flow-bench-") as folder:
+        rows = Path(folder) / "embeddings.npy"
+        np.save(rows, all_embeddings())
+        for name, version in versions.items():
+            say(f"bits: simulating with the {name} version")
+            digests[name] = _digests(version, rows, options.device)
+    this, other = digests.values()
+    equal = {case: this[case] == other[case] for case in this}
+    show("Same bits", ("simulation", "equal"), equal.items())
+    config = {"random_configs": RANDOM_CONFIGS}
+    return Findings(config, {"equal": equal, "all_equal": all(equal.values())})
+
+
+def _digests(version: Version, rows: Path, device: str) -> dict[str, Any]:
+    arguments = (str(rows), device, str(version.threads), str(RANDOM_CONFIGS), str(CHECKPOINT))
+    ended = subprocess.run(
+        version.command("bits", *arguments),
+        env=version.environment(),
+        cwd=rows.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode != 0:
+        raise RuntimeError(f"the {version.name} version failed: {ended.stderr.strip()}")
+    digests: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return digests
