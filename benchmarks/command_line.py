@@ -38,12 +38,12 @@ def prepare(asked: argparse.Namespace) -> tuple[Options, dict[str, Any]]:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     import torch
-    from energy_flow.device import resolve_device
-    from energy_flow.heap import keep_freed
 
     from benchmarks.machine import describe_machine
     from benchmarks.tables import say
     from energy_flow.errors import EnergyFlowError
+    from energy_flow.runtime.device import resolve_device
+    from energy_flow.runtime.malloc import keep_freed
 
     keep_freed()
     if asked.threads is not None:

@@ -127,6 +127,7 @@ def _wave(
     room = threading.Semaphore(AT_ONCE)
     callers: list[Caller] = []
     timers: list[threading.Timer] = []
+    digest = engine.add_model(model).digest
     for number, plan in enumerate(plans, first):
         room.acquire(timeout=LOST_AFTER_SECONDS)
         caller = Caller(plan, room)
@@ -135,7 +136,7 @@ def _wave(
         engine.submit(
             RunRequest(
                 run_id=run_id,
-                processor=model,
+                model=digest,
                 config=model.config.with_options(plan.kind.options),
                 embeddings=plan.kind.rows,
                 seed=plan.kind.seed,

@@ -63,7 +63,7 @@ def main() -> None:
     began = time.perf_counter()
     request = RunRequest(
         run_id="stream",
-        processor=model,
+        model=engine.add_model(model).digest,
         config=model.config,
         embeddings=RepeatedRows(asked.samples),
         seed=0,

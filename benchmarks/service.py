@@ -18,7 +18,7 @@ from benchmarks.server_process import energy_flow_server
 from benchmarks.tables import say, show
 from benchmarks.workload import all_embeddings, processor, shape
 from energy_flow import FlowProcessor
-from energy_flow.runtime.threads import apart
+from energy_flow.runtime.threads import run_in_temporary_thread
 
 CROWD = 64
 LONE_ROUNDS = 40
@@ -31,9 +31,9 @@ COUNTS = range(1, MOST_ROWS + 1)
 def measure(options: Options) -> Findings:
     """Starts a server and lets callers come, in turns with calls in this process."""
     # The calls in this process have a thread of their own.
-    model = apart(lambda: processor("debug", options.device))
+    model = run_in_temporary_thread(lambda: processor("debug", options.device))
     say("service: what the answers should be")
-    expected = apart(lambda: expected_surfaces(model))
+    expected = run_in_temporary_thread(lambda: expected_surfaces(model))
     with energy_flow_server(options.device) as server:
         figures = asyncio.run(_measured(model, expected, server.url, options))
     config = shape(model.config) | {"rows_a_request": [1, MOST_ROWS], "crowd": CROWD}

@@ -97,6 +97,14 @@ class QueueFull(EnergyFlowError):
         super().__init__(f"the queue is full; try again in {retry_after_seconds:.0f} s")
 
 
+class ModelNotLoaded(EnergyFlowError):
+    """The engine does not have the networks of a run's model; load the model and try again."""
+
+    def __init__(self, digest: str) -> None:
+        self.digest = digest
+        super().__init__(f"the model with the digest {digest} is not loaded")
+
+
 class EngineUnavailable(EnergyFlowError):
     """The engine takes no work: it is starting, draining or stopped."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
@@ -34,8 +35,6 @@ from service.monitoring.requests import CountRequests
 from service.open_inference.statistics import InferenceStatistics
 from service.settings import Settings
 
-VERSION = "0.1.0"
-
 
 class FlowApp(FastAPI):
     """The application; its OpenAPI document has examples for the model that it serves."""
@@ -56,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     lifespan and goes on starting in the background: probes are answered meanwhile.
     """
     service = Service(settings)
+    installed = version("energy-flow")
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -67,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FlowApp(
         title="Energy Flow",
-        version=VERSION,
+        version=installed,
         description="Embeddings in; surfaces, event traces and memory telemetry out.",
         lifespan=lifespan,
         # Clients of the Open Inference Protocol take a redirect for a failure.
@@ -109,7 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestIds)
     app.add_middleware(CountRequests, instruments=service.instruments)
-    service.instruments.registry.register(StateCollector(service, VERSION))
+    service.instruments.registry.register(StateCollector(service, installed))
     return app
 
 

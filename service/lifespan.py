@@ -169,7 +169,7 @@ class Service:
         recorder = TrialRecorder(
             self.archive, self._writer, self.engine.cancel, self.runs.forget, self.instruments
         )
-        trainings = Trainings(self.engine, self.models, self.runs, str(self.engine.device))
+        trainings = Trainings(self.engine, self.models, self.runs)
         runner = ExperimentRunner(
             store, self.archive, self.runs, self.models, trainings, recorder, loop
         )
@@ -204,10 +204,8 @@ class Service:
         )
         self.engine.start()
         self._engine_started = True
-        self.models = ModelRegistry(
-            self._database, settings.data_dir / "models", self.engine, device
-        )
-        self.models.open(config, settings.model)
+        self.models = ModelRegistry(self._database, settings.data_dir / "models", self.engine)
+        self.models.open(config, settings.model, warm_up=settings.warm_up)
         return waiting, safety
 
     async def _stop(self) -> None:

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
         description="FIELD=VALUE changes to the preset, such as embedding_dim=384; "
         "in the environment separated by spaces",
     )
+    warm_up: bool = Field(False, description="prepare the default model before the server is ready")
     memory_limit: float = Field(
         0.85, gt=0, le=1, description="share of the device's memory that runs may fill"
     )

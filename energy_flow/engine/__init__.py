@@ -1,13 +1,27 @@
 """The engine: one thread that owns the device and advances the flows of many runs together."""
 
 from energy_flow.engine.engine import Engine, EngineStatus, Estimate
-from energy_flow.engine.request import EmbeddingSource, RunListener, RunRequest
+from energy_flow.engine.jobs import ReplayOutcome
+from energy_flow.engine.loaded_models import LoadedModel
+from energy_flow.engine.request import (
+    EmbeddingSource,
+    ReplayRequest,
+    RunListener,
+    RunRequest,
+    TrainingListener,
+    TrainingRequest,
+)
 
 __all__ = [
     "EmbeddingSource",
     "Engine",
     "EngineStatus",
     "Estimate",
+    "LoadedModel",
+    "ReplayOutcome",
+    "ReplayRequest",
     "RunListener",
     "RunRequest",
+    "TrainingListener",
+    "TrainingRequest",
 ]

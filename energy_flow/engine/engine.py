@@ -12,16 +12,36 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from energy_flow.config.flow_config import FlowConfig
+from energy_flow.engine.jobs import (
+    CallJob,
+    Job,
+    PreparationJob,
+    ReplayJob,
+    ReplayOutcome,
+    TrainingJob,
+)
+from energy_flow.engine.loaded_models import LoadedModel, LoadedModels
 from energy_flow.engine.pools import Pools
-from energy_flow.engine.request import RunListener, RunRequest
+from energy_flow.engine.request import (
+    ReplayRequest,
+    RunListener,
+    RunRequest,
+    TrainingListener,
+    TrainingRequest,
+)
 from energy_flow.engine.schedule import Chunk, Run, chunk_samples, pool_flows
 from energy_flow.errors import CapacityError, EngineUnavailable, QueueFull
 from energy_flow.runtime.malloc import give_back
+from energy_flow.runtime.threads import run_in_temporary_thread
+from energy_flow.simulation.checkpoint import load, save
+from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.footprint import footprint, require_fit
 
 Answer = TypeVar("Answer")
@@ -105,7 +125,9 @@ class Engine:
         self.max_queued_flow_steps = max_queued_flow_steps
         self._lock = threading.Condition()
         self._queue: list[Run] = []
-        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._jobs: deque[Job] = deque()
+        self._trainings: dict[str, TrainingJob] = {}
+        self._models = LoadedModels()
         self._state = "starting"
         self._thread: threading.Thread | None = None
         # Its threads start when it is first given something to read.
@@ -156,10 +178,12 @@ class Engine:
             EngineUnavailable: the engine does not take work.
             ConfigError: one sample of the run cannot fit in memory.
             CapacityError: its results cannot all be in memory, and it does not stream them.
+            ModelNotLoaded: load its model first.
             QueueFull: too much work is waiting.
         """
         config, samples = request.config, len(request.sample_keys)
         self.check(config, samples, streams=request.streams)
+        processor = self._models.get(request.model, config)
         bound = flow_steps_bound(config, samples - request.first_sample)
         with self._lock:
             if self._state != "running":
@@ -167,7 +191,7 @@ class Engine:
             queued = self._queued_bound()
             if queued and queued + bound > self.max_queued_flow_steps:
                 raise QueueFull(max(1.0, self._seconds(queued)))
-            self._queue.append(Run(request, listener, bound))
+            self._queue.append(Run(request, processor, listener, bound))
             self._lock.notify_all()
 
     def check(self, config: FlowConfig, samples: int, *, streams: bool = False) -> None:
@@ -205,18 +229,91 @@ class Engine:
         return bool(found)
 
     def call(self, function: Callable[[], Answer]) -> Future[Answer]:
-        """Runs a short function on the engine's thread, between steps.
+        """Run a short function of this process on the engine's thread, between steps.
 
         Raises:
             EngineUnavailable: the engine does not take work.
         """
-        future: Future[Answer] = Future()
+        job = CallJob(function)
+        self._do(job)
+        return job.future
+
+    def load_model(self, source: FlowConfig | Path, *, prepare: bool = True) -> LoadedModel:
+        """Load a model and prepare it for its first run; blocks until that is done.
+
+        Args:
+            source: a checkpoint, or the config of an untrained model.
+            prepare: whether to pack the weights and try block heights now, which can take
+                seconds; otherwise the first run does.
+
+        Raises:
+            CheckpointError: the file is not a usable checkpoint.
+            EngineUnavailable: the engine does not take work.
+        """
+        make = partial(_make, source, str(self.device))
+        # On a CPU steps need not wait for that, and no other thread must go on computing.
+        on_cpu = self.device.type == "cpu"
+        processor = run_in_temporary_thread(make) if on_cpu else self.call(make).result()
+        if prepare:
+            preparation = PreparationJob(processor)
+            self._do(preparation)
+            preparation.future.result()
+        return self.add_model(processor)
+
+    def add_model(self, processor: FlowProcessor) -> LoadedModel:
+        """Make a model of this process available to runs.
+
+        Args:
+            processor: on the engine's device; its weights must not change any more.
+        """
+        return self._models.add(processor)
+
+    def save_model(self, digest: str, config: FlowConfig, path: Path) -> None:
+        """Write a loaded model as a checkpoint.
+
+        Raises:
+            ModelNotLoaded: load the model first.
+            OSError: the file cannot be written.
+        """
+        save(self._models.get(digest, config), path)
+
+    def unload_model(self, digest: str, config: FlowConfig) -> None:
+        """Forget a model; runs that use it go on."""
+        self._models.remove(digest, config)
+
+    def replay(self, request: ReplayRequest) -> Future[ReplayOutcome]:
+        """Simulate one sample of an earlier run again, in short turns between steps.
+
+        Raises:
+            EngineUnavailable: the engine does not take work.
+            ModelNotLoaded: load the model first.
+        """
+        job = ReplayJob(request, self._models.get(request.model, request.config))
+        self._do(job)
+        return job.future
+
+    def train(self, request: TrainingRequest, listener: TrainingListener) -> None:
+        """Train, one optimiser step after each step of the pools; returns at once.
+
+        Raises:
+            EngineUnavailable: the engine does not take work.
+        """
+        job = TrainingJob(request, listener, str(self.device), self.memory_limit_bytes)
         with self._lock:
-            if self._state not in {"running", "draining"}:
-                raise EngineUnavailable(f"the engine is {self._state}")
-            self._calls.append((function, future))
-            self._lock.notify_all()
-        return future
+            self._do(job)
+            self._trainings[request.run_id] = job
+
+    def stop_training(self, run_id: str) -> bool:
+        """Let a training save a snapshot and end with ``RunPaused``.
+
+        Returns:
+            whether there is a training of this id.
+        """
+        with self._lock:
+            job = self._trainings.get(run_id)
+            if job is not None:
+                job.stopping = True
+        return job is not None
 
     def estimate(self, config: FlowConfig, samples: int) -> Estimate:
         """What a run of ``samples`` samples would cost."""
@@ -274,15 +371,14 @@ class Engine:
                     if self._state == "stopped":
                         break
                     runs = list(self._queue)
-                    calls = list(self._calls)
-                    self._calls.clear()
-                for function, future in calls:
-                    _answer(function, future)
+                    jobs = list(self._jobs)
+                    self._jobs.clear()
+                worked = self._advance(jobs)
                 self._dismiss(runs)
                 entered = self._pools.admit(runs, self._may_enter)
                 stepped = self._pools.step()
                 self._publish()
-                if stepped:
+                if stepped or worked:
                     self._worked_at = time.monotonic()
                 if not stepped and not entered and not self._sleep():
                     self._rest()
@@ -293,7 +389,7 @@ class Engine:
         """Waits for something to do; says whether there may be something."""
         with self._lock:
             waiting = any(not run.ended for run in self._queue)
-            if self._state == "stopped" or self._calls:
+            if self._state == "stopped" or self._jobs:
                 return True
             if waiting and self._state != "draining":
                 self._lock.wait(BLOCKED_SECONDS)
@@ -305,6 +401,28 @@ class Engine:
         if self._worked_at is not None and time.monotonic() - self._worked_at >= REST_SECONDS:
             self._worked_at = None
             give_back()
+
+    def _do(self, job: Job) -> None:
+        with self._lock:
+            if self._state not in {"running", "draining"}:
+                raise EngineUnavailable(f"the engine is {self._state}")
+            self._jobs.append(job)
+            self._lock.notify_all()
+
+    def _advance(self, jobs: list[Job]) -> bool:
+        """Give every job a turn; return whether there were any.
+
+        Those that have more to do get another turn after the next step.
+        """
+        unfinished = [job for job in jobs if job.advance()]
+        if not jobs:
+            return False
+        with self._lock:
+            self._jobs.extend(unfinished)
+            for job in jobs:
+                if isinstance(job, TrainingJob) and job not in unfinished:
+                    self._trainings.pop(job.request.run_id, None)
+        return True
 
     def _dismiss(self, runs: list[Run]) -> None:
         """Ends runs that were cancelled or whose deadline has passed."""
@@ -331,14 +449,16 @@ class Engine:
         """Tells everybody who still waits that the engine has stopped."""
         with self._lock:
             self._state = "stopped"
-            runs, calls = self._queue, list(self._calls)
+            runs, jobs = self._queue, list(self._jobs)
             self._queue = []
-            self._calls.clear()
+            self._jobs.clear()
+            self._trainings.clear()
         self._pools.clear()
+        self._models.clear()
         for run in runs:
             run.end(EngineUnavailable("the engine stopped before the run ended"))
-        for _, future in calls:
-            future.set_exception(EngineUnavailable("the engine stopped"))
+        for job in jobs:
+            job.abandon(EngineUnavailable("the engine stopped"))
 
 
 def flow_steps_bound(config: FlowConfig, samples: int) -> int:
@@ -355,10 +475,7 @@ def _needed_bytes(config: FlowConfig, samples: int, *, streams: bool) -> int:
     return one.total + samples * (outputs + one.trace)
 
 
-def _answer(function: Callable[[], Any], future: Future[Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(function())
-    except BaseException as error:
-        future.set_exception(error)
+def _make(source: FlowConfig | Path, device: str) -> FlowProcessor:
+    if isinstance(source, FlowConfig):
+        return FlowProcessor(source, device=device)
+    return load(source, device)

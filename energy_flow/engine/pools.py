@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from energy_flow.config.flow_config import Precision
+from energy_flow.engine.loaded_models import ModelKey, model_key
 from energy_flow.engine.schedule import Chunk, Room, Run, candidates
 from energy_flow.errors import DeviceMemoryError, EnergyFlowError
 from energy_flow.simulation.flow_processor import FlowProcessor
@@ -22,7 +23,7 @@ from energy_flow.telemetry.logs import lines_of
 
 logger = logging.getLogger(__name__)
 
-PoolKey = tuple[int, Precision, bool]
+PoolKey = tuple[ModelKey, Precision, bool]
 _Entering = tuple[Chunk, NDArray[np.float32]]
 SMOOTHING = 0.2
 """Weight of the newest measurement in a running mean."""
@@ -204,7 +205,8 @@ class Pools:
         pool = self._pools.get(key)
         if pool is None:
             request = chunk.run.request
-            pool = _Pool(request.processor, request.processor.empty(request.config), {})
+            processor = chunk.run.processor
+            pool = _Pool(processor, processor.empty(request.config), {})
             self._pools[key] = pool
         return pool
 
@@ -305,7 +307,8 @@ class Pools:
 
 def _key_of(chunk: Chunk) -> PoolKey:
     request = chunk.run.request
-    return id(request.processor), request.config.precision, request.config.batch_invariant
+    config = request.config
+    return model_key(request.model, config), config.precision, config.batch_invariant
 
 
 def _by_pool(entering: list[_Entering]) -> list[list[_Entering]]:

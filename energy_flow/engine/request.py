@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import EnergyFlowError
-from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.counters import StepMetrics
+from energy_flow.training.config import TrainConfig
 
 
 class EmbeddingSource(Protocol):
@@ -35,7 +36,8 @@ class RunRequest:
 
     Attributes:
         run_id: of the caller's choosing; unique among the runs that have not ended.
-        processor: the model. config: ``processor.config.with_options(...)``.
+        model: digest of the weights; the model is loaded.
+        config: the model's config with the options of the run.
         embeddings: float32 [B, E], checked, or a source.
         seed, sample_keys: of the noise; one key a sample.
         outputs: names out of ``embeddings.OUTPUTS``.
@@ -48,7 +50,7 @@ class RunRequest:
     """
 
     run_id: str
-    processor: FlowProcessor
+    model: str
     config: FlowConfig
     embeddings: NDArray[np.float32] | EmbeddingSource
     seed: int
@@ -58,6 +60,62 @@ class RunRequest:
     streams: bool = False
     first_sample: int = 0
     chunk_samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """One sample of an earlier run, to be simulated again.
+
+    Attributes:
+        model: digest of the weights; the model is loaded.
+        config: of the run.
+        embedding: float32 [E].
+        seed: of the run's noise.
+        sample_key: of the sample's noise.
+        sample: row of the sample in its run, for the trace.
+    """
+
+    model: str
+    config: FlowConfig
+    embedding: NDArray[np.float32]
+    seed: int
+    sample_key: int
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """One training.
+
+    Attributes:
+        run_id: of the caller's choosing; unique among the trainings that have not ended.
+        config: with its files named.
+        folder: where snapshots and curves are kept; a training that is there goes on.
+    """
+
+    run_id: str
+    config: TrainConfig
+    folder: Path
+
+
+class TrainingListener(Protocol):
+    """Is notified about one training, on the engine's thread; its methods must return at once."""
+
+    def progressed(self, progress: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+        """Report a turn.
+
+        Args:
+            progress: how far the training is, as ``Trainer.progress``.
+            event: what was done, as ``Trainer.advance`` returns it.
+        """
+
+    def ended(self, error: Exception | None) -> None:
+        """Report the end; called once, after all else.
+
+        Args:
+            error: ``RunPaused`` after a request to stop, ``EngineUnavailable`` when the engine
+                stopped first, or what went wrong.
+        """
 
 
 class RunListener:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine.request import RunListener, RunRequest
 from energy_flow.errors import DeadlineExceeded, EnergyFlowError, RunCancelled, RunPaused
+from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.footprint import footprint
 from energy_flow.simulation.tally.result import SimulationResult
 
@@ -89,12 +90,14 @@ class Run:
     """A run that the engine has taken on.
 
     Attributes:
+        processor: the model of the request.
         next_sample: first sample that has not entered a pool. delivered: first sample whose
             results the listener has not had. flow_steps: done so far.
         cancelled, paused: set by any thread.
     """
 
     request: RunRequest
+    processor: FlowProcessor
     listener: RunListener
     bound: int
     submitted: float = field(default_factory=time.monotonic)

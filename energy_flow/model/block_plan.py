@@ -9,9 +9,10 @@ out with the same bits. Only heights that agree are used; which one a row meets 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 logger = logging.getLogger("energy_flow.blocks")
@@ -73,12 +74,15 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
-def agreeing_plan(
+def try_heights(
     run: Callable[[Sequence[Tensor]], Sequence[Tensor]],
     inputs: Sequence[Tensor],
     candidates: Sequence[int],
-) -> BlockPlan:
-    """Tries a network at each height and keeps those that agree bitwise with the largest.
+) -> Generator[None, None, BlockPlan]:
+    """Try a network at each height and keep those that agree bitwise with the largest.
+
+    Yields after each height, so that the caller can do other work in between; the trial of a large
+    model takes seconds.
 
     Args:
         run: the network, from column tensors of equal length to column tensors.
@@ -91,6 +95,7 @@ def agreeing_plan(
     """
     probe = [column[-PROBE_ROWS:] for column in inputs]
 
+    @torch.inference_mode()
     def bits(height: int, offset: int) -> list[Tensor]:
         block = [column[:height].clone() for column in inputs]
         for column, rows in zip(block, probe, strict=True):
@@ -114,5 +119,9 @@ def agreeing_plan(
             full,
         )
         return BlockPlan((full,), invariant=False)
-    agreeing = [height for height in candidates[:-1] if agrees(height)]
+    agreeing = []
+    for height in candidates[:-1]:
+        yield
+        if agrees(height):
+            agreeing.append(height)
     return BlockPlan((*agreeing, full), invariant=True)

@@ -6,14 +6,14 @@ cells, L GRU layers, H hidden width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from energy_flow.model.backends.choice import proposes_compiled
-from energy_flow.model.block_plan import PROBE_ROWS, BlockPlan, agreeing_plan, candidate_heights
+from energy_flow.model.block_plan import PROBE_ROWS, BlockPlan, candidate_heights, try_heights
 from energy_flow.model.carrier import EnergyCarrier, HiddenBlock, PackedCarrier, Proposal, Tape
 from energy_flow.model.embedding_mapper import InputMapper, OutputMapper, RowMap
 from energy_flow.model.hidden_state import Hidden
@@ -185,8 +185,8 @@ class Networks:
             known = HiddenBlock(hidden.rows, _rows(hidden.source, start, height, end))
         return self._proposal(position, energy, known, out, tape)
 
-    def step_plan(self) -> BlockPlan:
-        """Block heights for ``propose``, tried on this model's shapes."""
+    def try_step_heights(self) -> Generator[None, None, BlockPlan]:
+        """Try the block heights of ``propose`` on this model's shapes; see ``try_heights``."""
         heights = candidate_heights(
             STEP_ROWS.get(self.device.type, STEP_ROWS["cpu"]), _threads(self.device)
         )
@@ -211,10 +211,10 @@ class Networks:
                 for column in (proposal.energy, proposal.displacement, *proposal.hidden)
             ]
 
-        return agreeing_plan(run, inputs, heights)
+        return try_heights(run, inputs, heights)
 
-    def mapper_plan(self) -> BlockPlan:
-        """Block heights for the two mappers, tried on this model's shapes."""
+    def try_mapper_heights(self) -> Generator[None, None, BlockPlan]:
+        """Try the block heights of the two mappers on this model's shapes; see ``try_heights``."""
         heights = candidate_heights(MAPPER_ROWS, _threads(self.device))
         rows = heights[-1] + PROBE_ROWS
         generator = torch.Generator().manual_seed(0)
@@ -226,7 +226,7 @@ class Networks:
         def run(columns: Sequence[Tensor]) -> list[Tensor]:
             return [self._input_map(columns[0]), self._output_map(columns[1])]
 
-        return agreeing_plan(run, inputs, heights)
+        return try_heights(run, inputs, heights)
 
 
 def _as_written(neuron: PackedNeuron, carrier: PackedCarrier) -> ProposeBlock:

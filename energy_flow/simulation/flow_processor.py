@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
@@ -96,14 +96,12 @@ class FlowProcessor(nn.Module):
             for name, part in _parts(config).items():
                 self.add_module(name, part)
             if weights is None:
-                self.to_empty(device="cpu")
+                self._take(self._storage())
                 generator = torch.Generator().manual_seed(config.model_seed)
                 for part in (self.input_mapper, self.neuron, self.carrier, self.output_mapper):
                     part.draw(generator)
             else:
-                given = {name: tensor.detach().clone() for name, tensor in weights.items()}
-                self.load_state_dict(given, assign=True)
-                self.requires_grad_(True)
+                self._take({name: tensor.detach().clone() for name, tensor in weights.items()})
             self.to(device)
         self.eval()
 
@@ -150,8 +148,15 @@ class FlowProcessor(nn.Module):
         return torch.inference_mode()
 
     def prepare(self) -> None:
-        """Packs the weights and tries the block heights, which the first run would wait for."""
-        self.empty()
+        """Pack the weights and try the block heights, which the first run would wait for."""
+        for _ in self.preparing():
+            pass
+
+    def preparing(self) -> Iterator[None]:
+        """Do what ``prepare`` does, in parts of about a tenth of it, and yield in between."""
+        with self.mode():
+            networks = self._networks(self.config)
+        yield from self._try_heights(networks)
 
     def empty(self, config: FlowConfig | None = None) -> FlowState:
         """A pool without samples, in the config's precision."""
@@ -319,6 +324,17 @@ class FlowProcessor(nn.Module):
                 on_step(cohort.ledger.history[-1])
         return self.finish(state, cohort, names)
 
+    def _take(self, weights: Mapping[str, torch.Tensor]) -> None:
+        self.load_state_dict(weights, assign=True)
+        self.requires_grad_(True)
+
+    def _storage(self) -> dict[str, torch.Tensor]:
+        """Return uninitialised weights; ``to_empty`` would import 60 MiB of decompositions."""
+        return {
+            name: torch.empty(tensor.shape, dtype=tensor.dtype)
+            for name, tensor in self.state_dict().items()
+        }
+
     def _warnings(self, state: FlowState, cohort: Cohort) -> tuple[str, ...]:
         warnings = list(cohort.config.warnings())
         if cohort.config.batch_invariant and not state.plan.invariant:
@@ -345,12 +361,23 @@ class FlowProcessor(nn.Module):
 
     def _block_plans(self, networks: Networks) -> tuple[BlockPlan, BlockPlan]:
         """Block heights of the step and of the mappers."""
-        dtypes = (networks.dtype, networks.state_dtype)
-        key = (networks.shape, *dtypes, networks.device, torch.get_num_threads())
+        key = _plan_key(networks)
         if key not in _PLANS:
-            with torch.no_grad():
-                _PLANS[key] = (networks.step_plan(), networks.mapper_plan())
+            for _ in self._try_heights(networks):
+                pass
         return _PLANS[key]
+
+    def _try_heights(self, networks: Networks) -> Iterator[None]:
+        key = _plan_key(networks)
+        if key not in _PLANS:
+            step = yield from networks.try_step_heights()
+            mapper = yield from networks.try_mapper_heights()
+            _PLANS[key] = (step, mapper)
+
+
+def _plan_key(networks: Networks) -> tuple[Any, ...]:
+    dtypes = (networks.dtype, networks.state_dtype)
+    return (networks.shape, *dtypes, networks.device, torch.get_num_threads())
 
 
 def _parts(config: FlowConfig) -> dict[str, nn.Module]:

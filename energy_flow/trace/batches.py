@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,6 @@ from energy_flow.trace.records import COLUMN_DTYPES, KINDS, MEANINGS, PLANES, RE
 FORMAT_VERSION: Final = "1"
 
 _KIND_TYPE: Final = pa.dictionary(pa.int8(), pa.string())
-_KIND_NAMES: Final = pa.array(KINDS)
 _LEGEND: Final[dict[bytes | str, bytes | str]] = {
     "energy_flow.format_version": FORMAT_VERSION,
     "energy_flow.sorted_by": "sample,seq",
@@ -47,8 +47,27 @@ def record_batch(columns: Mapping[str, NDArray[Any]]) -> pa.RecordBatch:
         if field.name == "kind":
             arrays.append(_kind_array(values))
         else:
-            arrays.append(pa.array(values, type=field.type))
+            arrays.append(number_array(values, field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def number_array(values: NDArray[Any], arrow_type: pa.DataType) -> Any:
+    """Return numbers as an Arrow array, without copying them.
+
+    ``pa.array`` would do the same, but imports pandas where it is installed, which takes most of a
+    second and tens of MiB.
+
+    Args:
+        values: contiguous, without missing values.
+        arrow_type: of as many bits as the numbers have.
+    """
+    return pa.Array.from_buffers(arrow_type, len(values), [None, pa.py_buffer(values.data)])
+
+
+def _numpy(array: Any) -> NDArray[Any]:
+    # ``to_numpy`` would import pandas as well.
+    values: NDArray[Any] = np.from_dlpack(array)
+    return values
 
 
 def kind_codes(batch: pa.RecordBatch) -> NDArray[np.uint8]:
@@ -56,14 +75,13 @@ def kind_codes(batch: pa.RecordBatch) -> NDArray[np.uint8]:
     column: Any = batch.column("kind")
     # A file's dictionary may hold the names in another order than ours.
     order = np.array([KINDS.index(name) for name in column.dictionary.to_pylist()], dtype=np.uint8)
-    indices: NDArray[np.int8] = column.indices.to_numpy(zero_copy_only=False)
+    indices: NDArray[np.int8] = _numpy(column.indices)
     return order[indices] if len(order) else np.zeros(0, dtype=np.uint8)
 
 
 def numbers(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
     """A column of numbers."""
-    values: NDArray[Any] = batch.column(name).to_numpy(zero_copy_only=False)
-    return values
+    return _numpy(batch.column(name))
 
 
 def columns_of(batches: Iterable[pa.RecordBatch]) -> dict[str, NDArray[Any]]:
@@ -76,6 +94,11 @@ def columns_of(batches: Iterable[pa.RecordBatch]) -> dict[str, NDArray[Any]]:
         name: np.concatenate(parts[name]) if parts[name] else np.zeros(0, dtype=dtype)
         for name, dtype in COLUMN_DTYPES.items()
     }
+
+
+def rows_of(batch: pa.RecordBatch, mask: NDArray[np.bool_]) -> pa.RecordBatch:
+    """Return the rows of a batch that a mask selects."""
+    return batch.take(number_array(np.flatnonzero(mask), pa.int64()))
 
 
 def with_one_dictionary(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -109,4 +132,12 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _kind_array(codes: NDArray[Any]) -> Any:
-    return pa.DictionaryArray.from_arrays(codes.astype(np.int8), _KIND_NAMES)
+    indices = number_array(codes.astype(np.int8), pa.int8())
+    return pa.DictionaryArray.from_arrays(indices, _kind_names())
+
+
+@cache
+def _kind_names() -> Any:
+    offsets: NDArray[Any] = np.cumsum([0, *map(len, KINDS)], dtype=np.int32)
+    text = "".join(KINDS).encode()
+    return pa.StringArray.from_buffers(len(KINDS), pa.py_buffer(offsets.data), pa.py_buffer(text))

@@ -26,6 +26,7 @@ from energy_flow.trace.batches import (
     numbers,
     record_batch,
     regrouped,
+    rows_of,
 )
 from energy_flow.trace.perfetto import StepCounter, to_perfetto
 from energy_flow.trace.records import KINDS
@@ -166,7 +167,7 @@ def read_batches(
                 if not keep.may_match(file.metadata.row_group(number)):
                     continue
                 for batch in file.read_row_group(number).to_batches():
-                    kept = batch if keep.keeps_all else batch.filter(pa.array(keep.mask(batch)))
+                    kept = batch if keep.keeps_all else rows_of(batch, keep.mask(batch))
                     if left is not None:
                         kept = kept.slice(0, left)
                         left -= len(kept)

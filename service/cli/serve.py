@@ -49,6 +49,16 @@ def serve(
             rich_help_panel=_FLAG_GROUP,
         ),
     ] = None,
+    warm_up: Annotated[
+        bool | None,
+        typer.Option(
+            "--warm-up/--no-warm-up",
+            help="Prepare the default model before the server is ready; otherwise its first run "
+            "takes some seconds longer. (default: no)",
+            rich_help_panel=_FLAG_GROUP,
+            show_default=False,
+        ),
+    ] = None,
     memory_limit: Annotated[
         float | None, _flag("Share of the device's memory that runs may fill.", "0.85")
     ] = None,
@@ -93,6 +103,7 @@ def serve(
         "preset": preset,
         "model": model,
         "set": tuple(assignments) if assignments else None,
+        "warm_up": warm_up,
         "memory_limit": memory_limit,
         "max_queued_flow_steps": max_queued_flow_steps,
         "max_body_bytes": max_body_bytes,

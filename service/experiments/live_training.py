@@ -36,6 +36,7 @@ class LiveTraining(LiveTrial):
     Attributes:
         is_carried: it is at work; whoever ends it meanwhile, asks for that.
         asked: why it is to stop after the step under way.
+        on_stop: asks the engine to stop it.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class LiveTraining(LiveTrial):
         self.summary: TrainingSummary = TrainingSummary()
         self.is_carried = False
         self.asked: EnergyFlowError | None = None
+        self.on_stop: Callable[[], object] | None = None
         self._ms_before = (row.timing or {}).get("compute_ms", 0.0)
         self.summary.figures = row.metrics
         self._done(row.samples_done)
@@ -82,5 +84,7 @@ class LiveTraining(LiveTrial):
         """It is done with, for now or for good, as soon as no step of it is under way."""
         if self.is_carried:
             self.asked = error
+            if self.on_stop is not None:
+                self.on_stop()
         else:
             super().ended(error)

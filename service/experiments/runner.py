@@ -275,7 +275,7 @@ class ExperimentRunner:
             return await asyncio.to_thread(self._training_work, row, model)
         first = live.row.dataset_from
         return Work(
-            processor=model.loaded,
+            model=model,
             config=FlowConfig.from_dict(row.config),
             embeddings=await asyncio.to_thread(self._archive.inputs, row),
             seed=row.seed,
@@ -321,7 +321,7 @@ class ExperimentRunner:
                     assert isinstance(trial, LiveTraining)
                     self._trainings.carry_on(trial, work)
                 else:
-                    self._runs.carry_on(trial, work)
+                    await self._runs.carry_on(trial, work)
             except QueueFull as error:
                 await asyncio.sleep(min(error.retry_after_seconds, 1.0))
             except EngineUnavailable:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from energy_flow.engine import Engine
-from energy_flow.errors import EnergyFlowError
+from energy_flow.engine import Engine, TrainingRequest
+from energy_flow.errors import EnergyFlowError, RunPaused
 from energy_flow.training import TrainConfig
-from energy_flow.training.start import from_files
 from energy_flow.training.store import CHECKPOINTS, MODEL
 from service.experiments.live_training import LiveTraining
 from service.models.registry import ModelRegistry
@@ -22,8 +23,6 @@ from service.runs.active_runs import Runs
 from service.states import State
 
 log = logging.getLogger(__name__)
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +45,17 @@ class Trainings:
     A training shares the engine's thread with simulations: one of its steps, then a step of theirs.
     """
 
-    def __init__(self, engine: Engine, models: ModelRegistry, runs: Runs, device: str) -> None:
+    def __init__(self, engine: Engine, models: ModelRegistry, runs: Runs) -> None:
         self._engine = engine
         self._models = models
         self._runs = runs
-        self._device = device
         self._tasks: set[asyncio.Task[None]] = set()
 
     def carry_on(self, live: LiveTraining, work: TrainingWork) -> None:
         """Begins a training, or goes on from its last snapshot."""
         self._runs.know(live)
         live.is_carried = True
+        live.on_stop = partial(self._engine.stop_training, live.run_id)
         task = asyncio.create_task(self._carry_out(live, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -84,21 +83,14 @@ class Trainings:
     async def _train(self, live: LiveTraining, work: TrainingWork) -> EnergyFlowError | None:
         """Trains until the end; what it was stopped for, if that came before."""
         live.started(0.0)
-        trainer = await self._on_device(
-            lambda: from_files(
-                work.config,
-                work.folder,
-                resume=True,
-                device=self._device,
-                memory_limit_bytes=self._engine.memory_limit_bytes,
-            )
-        )
-        while not trainer.ended:
-            if live.asked is not None:
-                await self._on_device(trainer.save)
-                return live.asked
-            event = await self._on_device(trainer.advance)
-            live.worked(trainer.progress, event)
+        outcome = Outcome(live, asyncio.get_running_loop())
+        request = TrainingRequest(live.run_id, work.config, work.folder)
+        self._engine.train(request, outcome)
+        if live.asked is not None:
+            # Since before the engine had it.
+            self._engine.stop_training(live.run_id)
+        if await outcome.future:
+            return live.asked
         await asyncio.to_thread(self._keep_model, work)
         return None
 
@@ -112,8 +104,39 @@ class Trainings:
         finally:
             file.close()
 
-    async def _on_device(self, work: Callable[[], Answer]) -> Answer:
-        return await asyncio.wrap_future(self._engine.call(work))
+
+class Outcome:
+    """Passes what the engine reports on to the event loop.
+
+    Attributes:
+        future: whether the training was stopped before its end; or what went wrong.
+    """
+
+    def __init__(self, live: LiveTraining, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[bool] = loop.create_future()
+        self._live = live
+        self._loop = loop
+
+    def progressed(self, progress: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+        """Report a turn."""
+        self._call(self._live.worked, progress, event)
+
+    def ended(self, error: Exception | None) -> None:
+        """Report the end."""
+        self._call(self._settle, error)
+
+    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
+        # A loop that is closed has no listeners left.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _settle(self, error: Exception | None) -> None:
+        if self.future.done():
+            return
+        if error is None or isinstance(error, RunPaused):
+            self.future.set_result(error is not None)
+        else:
+            self.future.set_exception(error)
 
 
 def _remove_snapshots(folder: Path) -> None:

@@ -17,11 +17,10 @@ from sqlalchemy import delete, select
 
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.presets import preset
-from energy_flow.engine import Engine
-from energy_flow.errors import ConfigError, Fault
-from energy_flow.runtime.threads import apart
-from energy_flow.simulation.checkpoint import describe, load, save
-from energy_flow.simulation.flow_processor import FlowProcessor
+from energy_flow.engine import Engine, LoadedModel
+from energy_flow.engine.loaded_models import model_key
+from energy_flow.errors import ConfigError, EnergyFlowError, Fault
+from energy_flow.simulation.checkpoint import describe
 from energy_flow.simulation.footprint import require_fit
 from service.problems import Problem, invalid
 from service.schemas import ModelFields
@@ -46,7 +45,7 @@ class Model:
         digest: SHA-256 of its weights.
         checkpoint: its file; ``None`` for the default model of a preset, whose weights follow from
             its config.
-        processor: its networks, once they are loaded.
+        is_loaded: whether the engine has its networks.
         position: of its row in the index; 0 for the default.
     """
 
@@ -56,19 +55,8 @@ class Model:
     digest: str
     created_at: float
     checkpoint: Path | None
-    processor: FlowProcessor | None
+    is_loaded: bool
     position: int = 0
-
-    @property
-    def loaded(self) -> FlowProcessor:
-        """Its networks.
-
-        Raises:
-            RuntimeError: they are not loaded; :meth:`ModelRegistry.ready` sees to that.
-        """
-        if self.processor is None:
-            raise RuntimeError(f"the model {self.name!r} is not loaded")
-        return self.processor
 
 
 class ModelRegistry:
@@ -76,14 +64,13 @@ class ModelRegistry:
 
     Args:
         folder: where checkpoints lie.
-        device: where models are loaded.
+        engine: which loads them.
     """
 
-    def __init__(self, database: Database, folder: Path, engine: Engine, device: str) -> None:
+    def __init__(self, database: Database, folder: Path, engine: Engine) -> None:
         self._database = database
         self._folder = folder
         self._engine = engine
-        self._device = device
         self._models: dict[str, Model] = {}
         # Held while models are made and loaded, which can take long.
         self._making = threading.Lock()
@@ -91,30 +78,29 @@ class ModelRegistry:
         self._removing = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
-    def open(self, default: FlowConfig, checkpoint: Path | None) -> None:
+    def open(self, default: FlowConfig, checkpoint: Path | None, *, warm_up: bool) -> None:
         """Loads the default model and finds the others.
 
         Args:
             default: config of the default model, where there is no checkpoint.
             checkpoint: the default model.
+            warm_up: whether to prepare the default model for its first run.
 
         Raises:
             CheckpointError, ConfigError: the default model is refused.
         """
-        processor = self._untrained(default) if checkpoint is None else self._loaded(checkpoint)
+        loaded = (
+            self._load_untrained(default, prepare=warm_up)
+            if checkpoint is None
+            else self._engine.load_model(checkpoint, prepare=warm_up)
+        )
         self._models[DEFAULT] = Model(
-            DEFAULT,
-            processor.config,
-            processor.trained,
-            processor.digest(),
-            time.time(),
-            checkpoint,
-            processor,
+            DEFAULT, loaded.config, loaded.trained, loaded.digest, time.time(), checkpoint, True
         )
         with self._database.session() as session:
             rows = list(session.scalars(select(ModelRow).order_by(ModelRow.position)))
         for row in rows:
-            self._models[row.name] = self._model(row, None)
+            self._models[row.name] = self._model(row, is_loaded=False)
         self._remove_leftovers()
 
     def find(self, name: str) -> Model:
@@ -133,10 +119,21 @@ class ModelRegistry:
             )
         return model
 
-    async def ready(self, name: str) -> Model:
-        """The model of that name, loaded."""
+    async def ready(self, name: str, digest: str | None = None) -> Model:
+        """Return the model of that name, loaded.
+
+        Args:
+            name: of the model.
+            digest: of the weights that it must have, if given.
+
+        Raises:
+            Problem: 404.
+            EnergyFlowError: the model has other weights.
+        """
         model = self.find(name)
-        return model if model.processor is not None else await asyncio.to_thread(self._load, name)
+        if digest not in (None, model.digest):
+            raise EnergyFlowError(f"the model {name!r} has other weights than when it was asked")
+        return model if model.is_loaded else await asyncio.to_thread(self._load, name)
 
     def newest_first(self) -> list[Model]:
         """All models, the default last."""
@@ -165,9 +162,10 @@ class ModelRegistry:
                     return known, True
             if fields.name in self._models:
                 raise Problem(409, f"there is a model {fields.name!r} already")
-            processor = self._untrained(config_of(fields))
-            write = partial(save, processor, self._path(fields.name))
-            return self._add(fields.name, processor, write, idempotency), False
+            loaded = self._load_untrained(config_of(fields))
+            path = self._path(fields.name)
+            write = partial(self._engine.save_model, loaded.digest, loaded.config, path)
+            return self._add(fields.name, loaded, write, idempotency), False
 
     def put(self, name: str, checkpoint: UnfinishedFile) -> tuple[Model, bool]:
         """Names a checkpoint that was sent, durably, once all of it has been checked.
@@ -183,11 +181,12 @@ class ModelRegistry:
         check_name(name)
         checkpoint.make_safe()
         self._check_fit(describe(checkpoint.path)["config"])
-        processor = self._loaded(checkpoint.path)
+        loaded = self._engine.load_model(checkpoint.path)
         with self._making:
             known = self._models.get(name)
             if known is not None:
-                sent = (processor.digest(), processor.config, processor.trained)
+                self._release(loaded.digest, loaded.config)
+                sent = (loaded.digest, loaded.config, loaded.trained)
                 if sent != (known.digest, known.config, known.trained):
                     raise Problem(
                         409,
@@ -195,7 +194,7 @@ class ModelRegistry:
                         extra={"digest": known.digest, "sent_digest": sent[0]},
                     )
                 return known, False
-            return self._add(name, processor, partial(checkpoint.place, self._path(name))), True
+            return self._add(name, loaded, partial(checkpoint.place, self._path(name))), True
 
     def unfinished_file(self) -> UnfinishedFile:
         """For a checkpoint that is being sent.
@@ -219,7 +218,8 @@ class ModelRegistry:
             with self._database.session(durable=True) as session:
                 check_model_unused(session, name)
                 session.execute(delete(ModelRow).where(ModelRow.name == name))
-            del self._models[name]
+            model = self._models.pop(name)
+            self._release(model.digest, model.config)
             self._path(name).unlink(missing_ok=True)
 
     @contextmanager
@@ -243,8 +243,9 @@ class ModelRegistry:
             model = self.find(name)
             if name == DEFAULT:
                 raise Problem(409, "the default model stays loaded")
-            model = replace(model, processor=None)
+            model = replace(model, is_loaded=False)
             self._models[name] = model
+            self._release(model.digest, model.config)
             return model
 
     def checkpoint(self, model: Model) -> Path:
@@ -254,40 +255,43 @@ class ModelRegistry:
         path = self._folder / f".{model.name}-{model.digest}.safetensors"
         with self._making:
             if not path.exists():
-                save(model.loaded, path)
+                self._engine.save_model(model.digest, model.config, path)
         return path
 
-    def _untrained(self, config: FlowConfig) -> FlowProcessor:
+    def _load_untrained(self, config: FlowConfig, *, prepare: bool = True) -> LoadedModel:
         # Before anything is allocated: weights of any size can be asked for.
         self._check_fit(config)
-        return self._on_device(lambda: FlowProcessor(config, device=self._device))
+        return self._engine.load_model(config, prepare=prepare)
 
     def _check_fit(self, config: FlowConfig) -> None:
         if self._engine.memory_limit_bytes is not None:
             require_fit(config, self._engine.memory_limit_bytes)
 
-    def _loaded(self, path: Path) -> FlowProcessor:
-        return self._on_device(lambda: load(path, device=self._device))
-
-    def _on_device(self, make: Callable[[], FlowProcessor]) -> FlowProcessor:
-        """Makes a model where it will run: an accelerator belongs to the engine's thread.
-
-        On a CPU, steps need not wait for that, and no other thread must go on computing.
-        """
-        processor = apart(make) if self._device == "cpu" else self._engine.call(make).result()
-        self._engine.call(processor.prepare).result()
-        return processor
-
     def _load(self, name: str) -> Model:
         with self._making:
             model = self.find(name)
-            if model.processor is None and model.checkpoint is not None:
-                processor = self._loaded(model.checkpoint)
-                model = replace(model, processor=processor)
+            if not model.is_loaded and model.checkpoint is not None:
+                loaded = self._engine.load_model(model.checkpoint)
+                if loaded.digest != model.digest:
+                    self._release(loaded.digest, loaded.config)
+                    raise Problem(
+                        409,
+                        f"the checkpoint of the model {name!r} has changed on the disk; delete the "
+                        "model and upload it again",
+                        extra={"digest": model.digest, "file_digest": loaded.digest},
+                    )
+                model = replace(model, is_loaded=True)
                 self._models[name] = model
             return model
 
-    def _model(self, row: ModelRow, processor: FlowProcessor | None) -> Model:
+    def _release(self, digest: str, config: FlowConfig) -> None:
+        """Unload networks that no loaded model has."""
+        key = model_key(digest, config)
+        used = (one for one in self._models.values() if one.is_loaded)
+        if all(model_key(one.digest, one.config) != key for one in used):
+            self._engine.unload_model(digest, config)
+
+    def _model(self, row: ModelRow, *, is_loaded: bool) -> Model:
         return Model(
             row.name,
             FlowConfig.from_dict(row.config),
@@ -295,7 +299,7 @@ class ModelRegistry:
             row.digest,
             row.created_at,
             self._path(row.name),
-            processor,
+            is_loaded,
             row.position,
         )
 
@@ -305,7 +309,7 @@ class ModelRegistry:
     def _add(
         self,
         name: str,
-        processor: FlowProcessor,
+        loaded: LoadedModel,
         write: Callable[[], None],
         idempotency: tuple[str, str] | None = None,
     ) -> Model:
@@ -314,9 +318,9 @@ class ModelRegistry:
         row = ModelRow(
             name=name,
             created_at=time.time(),
-            trained=processor.trained,
-            digest=processor.digest(),
-            config=processor.config.to_dict(),
+            trained=loaded.trained,
+            digest=loaded.digest,
+            config=loaded.config.to_dict(),
             bytes=0,
         )
         if idempotency is not None:
@@ -329,8 +333,9 @@ class ModelRegistry:
                 session.add(row)
         except BaseException:
             path.unlink(missing_ok=True)
+            self._release(loaded.digest, loaded.config)
             raise
-        model = self._model(row, processor)
+        model = self._model(row, is_loaded=True)
         self._models[name] = model
         return model
 

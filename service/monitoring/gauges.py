@@ -122,7 +122,7 @@ class StateCollector(Collector):
         yield runs
         yield experiments
         models = service.models.newest_first()
-        loaded = sum(model.processor is not None for model in models)
+        loaded = sum(model.is_loaded for model in models)
         yield _gauge("models", "Models that are registered.", len(models))
         yield _gauge("models_loaded", "Models that are loaded.", loaded)
         yield _gauge("store_bytes", "What ended runs take.", service.archive.ended_bytes)

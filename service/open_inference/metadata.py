@@ -64,7 +64,7 @@ def model_config(model: Model) -> dict[str, Any]:
 
 def index_entry(model: Model) -> dict[str, str]:
     """A model in the repository's index."""
-    ready = model.processor is not None
+    ready = model.is_loaded
     return {
         "name": served_name(model),
         "version": VERSION,

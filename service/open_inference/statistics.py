@@ -73,7 +73,7 @@ class InferenceStatistics:
         """Of one model, as the protocol has them."""
         held = self._models.get(model.name, ModelStatistics())
         nothing = Duration().to_dict()
-        weights = footprint(model.config, 0).weights if model.processor is not None else 0
+        weights = footprint(model.config, 0).weights if model.is_loaded else 0
         kind = "CPU" if device == "cpu" else "GPU"
         return {
             "name": served_name(model),

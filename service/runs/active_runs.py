@@ -21,10 +21,10 @@ from energy_flow.errors import (
     DeadlineExceeded,
     EnergyFlowError,
     EngineUnavailable,
+    ModelNotLoaded,
     QueueFull,
     RunCancelled,
 )
-from energy_flow.simulation.flow_processor import FlowProcessor
 from service.models.registry import Model, ModelRegistry
 from service.problems import Problem, unavailable
 from service.requests.validate import Order, dataset_named
@@ -45,7 +45,7 @@ MOST_ENDED_LOGS = 64
 class Work:
     """What the engine needs of a run, besides its id."""
 
-    processor: FlowProcessor
+    model: Model
     config: FlowConfig
     embeddings: NDArray[np.float32] | EmbeddingSource
     seed: int
@@ -104,7 +104,7 @@ class Runs:
             if order.fields.store
             else None,
         )
-        self._submit(live, _work(order, model, order.embeddings))
+        await self._submit(live, _work(order, model, order.embeddings))
         settled = asyncio.create_task(live.wait())
         gone = asyncio.create_task(client_gone())
         try:
@@ -154,7 +154,7 @@ class Runs:
         live = self._begin(run_id, order.samples, Keeping.STORE)
         try:
             inputs = order.dataset or self._archive.folder(run_id).inputs(order.samples)
-            self._submit(live, _work(order, model, inputs))
+            await self._submit(live, _work(order, model, inputs))
         except BaseException:
             await asyncio.to_thread(self._archive.discard, run_id)
             raise
@@ -170,7 +170,7 @@ class Runs:
         for row, live in waiting:
             while live.ended_at is None:
                 try:
-                    self._submit(live, await self._work_again(row), forget=False)
+                    await self._submit(live, await self._work_again(row), forget=False)
                     break
                 except QueueFull as error:
                     await asyncio.sleep(min(error.retry_after_seconds, 5.0))
@@ -182,14 +182,14 @@ class Runs:
                     log.exception("run %s cannot go on", row.run_id)
                     live.ended(EnergyFlowError("the run could not go on after a restart"))
 
-    def carry_on(self, live: LiveRun, work: Work) -> None:
+    async def carry_on(self, live: LiveRun, work: Work) -> None:
         """Submits a run that its caller has kept, from the first sample that is not done.
 
         Raises:
             EnergyFlowError: the engine refuses the run.
         """
         self.know(live)
-        self._submit(live, work)
+        await self._submit(live, work)
 
     def know(self, live: LiveRun) -> None:
         """From now on a run of somebody else's can be found, until it is forgotten."""
@@ -237,10 +237,10 @@ class Runs:
             self._live[run_id] = live
         return live
 
-    def _submit(self, live: LiveRun, work: Work, *, forget: bool = True) -> None:
+    async def _submit(self, live: LiveRun, work: Work, *, forget: bool = True) -> None:
         request = RunRequest(
             run_id=live.run_id,
-            processor=work.processor,
+            model=work.model.digest,
             config=work.config,
             embeddings=work.embeddings,
             seed=work.seed,
@@ -252,7 +252,13 @@ class Runs:
             chunk_samples=work.chunk_samples,
         )
         try:
-            self._engine.submit(request, live)
+            while True:
+                try:
+                    self._engine.submit(request, live)
+                    break
+                except ModelNotLoaded:
+                    # Unloaded since the request was checked.
+                    await self._models.ready(work.model.name, work.model.digest)
         except BaseException:
             if forget:
                 with self._lock:
@@ -260,17 +266,13 @@ class Runs:
             raise
 
     async def _work_again(self, row: RunRow) -> Work:
-        model = await self._models.ready(row.model)
-        if model.digest != row.model_digest:
-            raise EnergyFlowError(
-                f"the model {row.model!r} has other weights than when it was asked"
-            )
+        model = await self._models.ready(row.model, row.model_digest)
         timeout_ms = row.request["timeout_ms"]
         left = None if timeout_ms is None else row.created_at + timeout_ms / 1e3 - time.time()
         if left is not None and left <= 0:
             raise DeadlineExceeded("the deadline passed while the server was stopped")
         return Work(
-            processor=model.loaded,
+            model=model,
             config=FlowConfig.from_dict(row.config),
             embeddings=await asyncio.to_thread(self._archive.inputs, row),
             seed=row.seed,
@@ -331,7 +333,7 @@ class Runs:
 def _work(order: Order, model: Model, embeddings: NDArray[np.float32] | EmbeddingSource) -> Work:
     timeout_ms = order.fields.timeout_ms
     return Work(
-        processor=model.loaded,
+        model=model,
         config=order.config,
         embeddings=embeddings,
         seed=order.seed,

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.engine import Engine
-from energy_flow.errors import Fault
+from energy_flow.engine import Engine, ReplayOutcome, ReplayRequest
+from energy_flow.errors import Fault, ModelNotLoaded
 from energy_flow.simulation.replay import (
     Difference,
     Replay,
-    Replaying,
     first_difference,
     reason_name,
 )
@@ -27,11 +25,6 @@ from service.models.registry import Model, ModelRegistry
 from service.problems import Problem, invalid, not_found
 from service.store.archive import RunArchive
 from service.store.tables import RunRow
-
-Answer = TypeVar("Answer")
-
-# A replay's turn on the engine's thread; then the runs under way have theirs.
-TURN_SECONDS = 0.02
 
 _COUNTS = (
     *("created", "initial", "spawned", "completed", "stalled", "terminated", "exits"),
@@ -90,8 +83,8 @@ class Replays:
                 stored = await asyncio.to_thread(self._stored, row, sample)
             except FileNotFoundError:
                 raise not_found(f"run {row.run_id!r}") from None
-            replaying, result = await self._simulated(row, model, stored, sample)
-            return await asyncio.to_thread(_answer, row, sample, flow, stored, replaying, result)
+            outcome = await self._simulated(row, model, stored, sample)
+            return await asyncio.to_thread(_answer, row, sample, flow, stored, outcome)
 
     async def _model(self, row: RunRow) -> Model:
         try:
@@ -112,18 +105,18 @@ class Replays:
 
     async def _simulated(
         self, row: RunRow, model: Model, stored: Stored, sample: int
-    ) -> tuple[Replaying, Any]:
-
+    ) -> ReplayOutcome:
         config = FlowConfig.from_dict(row.config)
         if row.state != "succeeded":
             # The sample may have been broken off, and its ring have lost less than at its end.
             config = config.replace({"trace.keep": "lossless"})
-        replaying = await self._call(
-            lambda: Replaying(model.loaded, stored.inputs, config, row.seed, stored.key, sample)
-        )
-        while await self._call(lambda: _turn(replaying)):
-            pass
-        return replaying, await self._call(replaying.result)
+        request = ReplayRequest(model.digest, config, stored.inputs, row.seed, stored.key, sample)
+        while True:
+            try:
+                return await asyncio.wrap_future(self._engine.replay(request))
+            except ModelNotLoaded:
+                # Unloaded since the request was checked.
+                await self._models.ready(model.name, model.digest)
 
     def _stored(self, row: RunRow, sample: int) -> Stored:
         folder = self._archive.folder(row.run_id)
@@ -136,29 +129,18 @@ class Replays:
             counts=counts[0] if counts else None,
         )
 
-    async def _call(self, function: Callable[[], Answer]) -> Answer:
-        return await asyncio.wrap_future(self._engine.call(function))
-
-
-def _turn(replaying: Replaying) -> bool:
-    """Steps for a short while; false when the replay has ended."""
-    until = time.perf_counter() + TURN_SECONDS
-    while replaying.step():
-        if time.perf_counter() > until:
-            return True
-    return False
-
 
 def _answer(
-    row: RunRow, sample: int, flow: int | None, stored: Stored, replaying: Replaying, result: Any
+    row: RunRow, sample: int, flow: int | None, stored: Stored, outcome: ReplayOutcome
 ) -> bytes:
+    result = outcome.result
     difference = _difference(row, stored, result)
     counts = result.samples[0].to_dict()
     known = stored.counts if row.state == "succeeded" else None
     agrees = difference is None and (
         known is None or all(known[name] == counts[name] for name in _COUNTS)
     )
-    whole = replaying.assembled(result.trace)
+    whole = outcome.paths()
     told = whole if flow is None else whole.lineage(flow)
     return large_to_json(
         {

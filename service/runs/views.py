@@ -80,7 +80,7 @@ def model_answer(model: Model) -> dict[str, Any]:
     """A model as a resource."""
     return {
         **model_view(model.name, model.trained, model.config.coord_version, model.digest),
-        "loaded": model.processor is not None,
+        "loaded": model.is_loaded,
         "config": model.config.to_dict(),
         "created_at": timestamp(model.created_at),
         "warnings": list(model.config.warnings()),

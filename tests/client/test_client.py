@@ -325,7 +325,7 @@ def test_both_clients_offer_the_same() -> None:
 
 def test_importing_the_client_is_light() -> None:
     code = (
-        "import sys, service.client\n"
+        "import sys, energy_flow.client\n"
         "heavy = {'torch', 'fastapi', 'pyarrow', 'pandas', 'matplotlib', 'pydantic'}\n"
         "sys.exit(f'imported: {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)"
     )

@@ -71,7 +71,7 @@ def send(
     engine.submit(
         RunRequest(
             name,
-            processor,
+            engine.add_model(processor).digest,
             processor.config.with_options(options or {}),
             embeddings,
             seed,

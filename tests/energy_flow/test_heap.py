@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import psutil, torch
-from energy_flow.heap import give_back, keep_freed
+from energy_flow.runtime.malloc import give_back, keep_freed
 
 def held():
     return psutil.Process().memory_info().rss - before

@@ -137,8 +137,9 @@ environment, files = dict(os.environ), sorted(os.listdir("."))
 threads, counted = threading.active_count(), torch.get_num_threads()
 reads = []
 sys.addaudithook(lambda event, args: reads.append((event, args)) if event == "open" else None)
-import energy_flow, energy_flow.presets, energy_flow.checkpoint, energy_flow.engine
-import energy_flow.replay, energy_flow.trace.formats
+import energy_flow, energy_flow.config.presets, energy_flow.simulation.checkpoint
+import energy_flow.engine, energy_flow.simulation.replay, energy_flow.trace.formats
+import energy_flow.training
 assert torch.equal(torch.get_rng_state(), generator)
 assert random.getstate() == drawn
 assert str(numpy.random.get_state()) == numbers

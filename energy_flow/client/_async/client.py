@@ -44,8 +44,8 @@ class AsyncFlowClient:
     """Talks to an Energy Flow server and waits for its answers.
 
     Use it as a context manager, or call :meth:`close`. Every method may raise
-    :class:`~service.client.errors.FlowClientError`; a refusal of the server is a
-    :class:`~service.client.errors.ProblemError`.
+    :class:`~energy_flow.client.errors.FlowClientError`; a refusal of the server is a
+    :class:`~energy_flow.client.errors.ProblemError`.
 
     Args:
         url: address of the server.

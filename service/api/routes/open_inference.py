@@ -71,7 +71,7 @@ async def infer(
     model = _model(service, name, version)
     statistics = _held_statistics(request).of(model)
     try:
-        if model.processor is None:
+        if not model.is_loaded:
             said = f"the model {name!r} is not loaded; POST /v2/repository/models/{name}/load"
             raise Problem(409, said)
         settings = service.settings
@@ -164,7 +164,7 @@ async def served_model_ready(
     """Whether a model is loaded and takes inferences."""
     model = _model(service, name, version)
     reason = service.accepting()
-    if model.processor is None or reason is not None:
+    if not model.is_loaded or reason is not None:
         raise unavailable(reason or f"the model {name!r} is not loaded")
     return JsonAnswer({"name": name, "ready": True})
 

@@ -40,9 +40,7 @@ async def list_repository(request: Request, service: ServiceDep) -> Response:
     """All models, or those that are ready; the default model first."""
     question = await _sent(request, IndexQuestion)
     models = service.models.newest_first()[::-1]
-    return JsonAnswer(
-        [index_entry(one) for one in models if not question.ready or one.processor is not None]
-    )
+    return JsonAnswer([index_entry(one) for one in models if not question.ready or one.is_loaded])
 
 
 @router.post(

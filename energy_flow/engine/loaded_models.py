@@ -1,0 +1,86 @@
+"""``LoadedModels``: the models whose networks are ready to run, by digest and shape."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from energy_flow.config.flow_config import MODEL_FIELDS, FlowConfig
+from energy_flow.errors import ModelNotLoaded
+from energy_flow.simulation.flow_processor import FlowProcessor
+
+ModelKey = tuple[str, tuple[object, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that an engine has loaded.
+
+    Attributes:
+        digest: SHA-256 of its weights, in hexadecimal.
+        config: the model's own config.
+        trained: whether the weights come from training.
+    """
+
+    digest: str
+    config: FlowConfig
+    trained: bool
+
+
+def model_key(digest: str, config: FlowConfig) -> ModelKey:
+    """Return what identifies the networks of a run.
+
+    The digest covers the weights alone. Models of different lattices can have equal weights, so
+    the fields that belong to the model are part of the key.
+
+    Args:
+        digest: of the weights.
+        config: of the model, or of a run of it.
+    """
+    fields = config.to_dict()
+    return digest, tuple(fields[name] for name in sorted(MODEL_FIELDS))
+
+
+class LoadedModels:
+    """Models by key; any thread may call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._models: dict[ModelKey, FlowProcessor] = {}
+
+    def add(self, processor: FlowProcessor) -> LoadedModel:
+        """Keep a model, in place of an equal one.
+
+        Args:
+            processor: on the engine's device.
+        """
+        digest = processor.digest()
+        with self._lock:
+            self._models[model_key(digest, processor.config)] = processor
+        return LoadedModel(digest, processor.config, processor.trained)
+
+    def get(self, digest: str, config: FlowConfig) -> FlowProcessor:
+        """Return the networks of a model.
+
+        Args:
+            digest: of the weights.
+            config: of the model, or of a run of it.
+
+        Raises:
+            ModelNotLoaded: load the model first.
+        """
+        with self._lock:
+            processor = self._models.get(model_key(digest, config))
+        if processor is None:
+            raise ModelNotLoaded(digest)
+        return processor
+
+    def remove(self, digest: str, config: FlowConfig) -> None:
+        """Forget a model; runs that use it go on."""
+        with self._lock:
+            self._models.pop(model_key(digest, config), None)
+
+    def clear(self) -> None:
+        """Forget all models."""
+        with self._lock:
+            self._models.clear()
