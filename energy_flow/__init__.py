@@ -1,14 +1,14 @@
 """Energy Flow: event-traced simulation of energy flows on a 3D lattice.
 
-The usual way in::
+For example::
 
     from energy_flow import FlowProcessor, presets
 
     processor = FlowProcessor(presets.debug())
     result = processor.simulate(embeddings, outputs=("surface", "hits"))
 
-Names are loaded when they are first used (PEP 562), so that neither this package nor
-``energy_flow.client`` imports torch before it is needed.
+Names are loaded at their first use (PEP 562), so that importing this package or
+``energy_flow.client`` does not import torch.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from energy_flow.choices import ARITHMETIC
     from energy_flow.config import presets
     from energy_flow.config.flow_config import FlowConfig
     from energy_flow.errors import EnergyFlowError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from energy_flow.simulation.tally.result import SimulationResult
 
 __all__ = [
+    "ARITHMETIC",
     "EnergyFlowError",
     "FlowConfig",
     "FlowProcessor",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ARITHMETIC": "energy_flow.choices",
     "EnergyFlowError": "energy_flow.errors",
     "FlowConfig": "energy_flow.config.flow_config",
     "FlowProcessor": "energy_flow.simulation.flow_processor",

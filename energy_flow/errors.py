@@ -1,22 +1,23 @@
-"""One tree of exceptions.
+"""The tree of exceptions.
 
 ::
 
     EnergyFlowError
-    ├── InvalidInput (ValueError)     what a caller sent is wrong; every fault at once
+    ├── InvalidInput (ValueError)     an input is refused; lists every fault
     │   ├── ConfigError               a field, an option or a combination of them
     │   ├── EmbeddingError            dimension, raggedness, NaN, infinity, range
     │   ├── CheckpointError           version, names, shapes, non-finite weights, damage
     │   └── DataError                 a file of training pairs
     ├── CapacityError                 a batch that can never fit in memory
-    ├── QueueFull                     try again later
-    ├── EngineUnavailable             starting, draining or stopped
+    ├── QueueFull                     too much work is waiting; retry later
+    ├── ModelNotLoaded                the networks of a model are not in the engine
+    ├── EngineUnavailable             the engine is starting, draining or stopped
     ├── DeadlineExceeded              the run's deadline passed
-    ├── RunCancelled                  somebody cancelled the run
-    ├── RunPaused                     somebody paused the run; it can go on where it stopped
+    ├── RunCancelled                  the run was cancelled
+    ├── RunPaused                     the run was paused and can be resumed
     ├── NonFiniteError                the network produced NaN or infinity
-    ├── TrainingFailed                too many steps in a row gave numbers that are not finite
-    ├── DeviceMemoryError             out of memory, also after splitting the work
+    ├── TrainingFailed                too many steps in a row were skipped
+    ├── DeviceMemoryError             out of memory, even after splitting the work
     └── LedgerError                   the counters do not balance: a bug
 """
 
@@ -27,7 +28,7 @@ from typing import Any
 
 
 class EnergyFlowError(Exception):
-    """Anything this package raises on purpose."""
+    """Base of all exceptions that this package defines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class Fault:
     """One thing that is wrong with an input.
 
     Attributes:
-        loc: path to the field or element, e.g. ``("spawn", "threshold")``.
-        msg: what would be allowed, in a sentence.
-        got: the offending value, or a mapping of values for a combination.
+        loc: path to the field or element, such as ``("spawn", "threshold")``.
+        msg: what would be allowed.
+        got: the value, or for a combination the values by field.
     """
 
     loc: tuple[str | int, ...]
@@ -50,10 +51,13 @@ class Fault:
 
 
 class InvalidInput(EnergyFlowError, ValueError):
-    """What a caller sent is wrong.
+    """An input is refused.
+
+    Args:
+        *faults: every fault that was found, at least one.
 
     Attributes:
-        faults: every fault that was found, in a stable order; never empty.
+        faults: the same, in a stable order.
     """
 
     def __init__(self, *faults: Fault) -> None:
@@ -74,39 +78,52 @@ class CheckpointError(InvalidInput):
 
 
 class DataError(InvalidInput):
-    """Pairs to train on are refused: no such tensors, shapes that do not fit, too few rows."""
+    """Training pairs are refused: a tensor is missing, shapes do not match, or rows are too few."""
 
 
 class CapacityError(EnergyFlowError):
-    """A batch can never fit in memory although one sample of it would."""
+    """A batch can never fit in memory, although one of its samples can.
+
+    Args:
+        needed_bytes: predicted bytes of the batch.
+        available_bytes: bytes that may be used.
+    """
 
     def __init__(self, needed_bytes: int, available_bytes: int) -> None:
         self.needed_bytes = needed_bytes
         self.available_bytes = available_bytes
         super().__init__(
-            f"the batch needs {needed_bytes:,} bytes and {available_bytes:,} are available; "
+            f"the batch needs {needed_bytes:,} bytes, but only {available_bytes:,} are available; "
             "send fewer samples at once"
         )
 
 
 class QueueFull(EnergyFlowError):
-    """The queue holds as much work as it may; try again later."""
+    """Too much work is waiting.
+
+    Args:
+        retry_after_seconds: when there is probably room.
+    """
 
     def __init__(self, retry_after_seconds: float) -> None:
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(f"the queue is full; try again in {retry_after_seconds:.0f} s")
+        super().__init__(f"the queue is full; retry in {retry_after_seconds:.0f} s")
 
 
 class ModelNotLoaded(EnergyFlowError):
-    """The engine does not have the networks of a run's model; load the model and try again."""
+    """The networks of a run's model are not in the engine.
+
+    Args:
+        digest: of the model's weights.
+    """
 
     def __init__(self, digest: str) -> None:
         self.digest = digest
-        super().__init__(f"the model with the digest {digest} is not loaded")
+        super().__init__(f"the model with the digest {digest} is not loaded; load it and retry")
 
 
 class EngineUnavailable(EnergyFlowError):
-    """The engine takes no work: it is starting, draining or stopped."""
+    """The engine accepts no work, because it is starting, draining or stopped."""
 
 
 class DeadlineExceeded(EnergyFlowError):
@@ -118,14 +135,16 @@ class RunCancelled(EnergyFlowError):
 
 
 class RunPaused(EnergyFlowError):
-    """The run was paused: every chunk of samples that it started has ended, and no other will."""
+    """The run was paused: the chunks of samples that it started have ended, no others start."""
 
 
 class NonFiniteError(EnergyFlowError):
-    """The network produced a displacement or an energy that is NaN or infinite.
+    """The networks produced a displacement or an energy that is NaN or infinite.
 
-    Attributes:
-        sample: row of the run; flow: flow id in the sample; step: step of the sample.
+    Args:
+        sample: row of the run.
+        flow: id of the flow in the sample.
+        step: of the sample.
     """
 
     def __init__(self, sample: int, flow: int, step: int) -> None:
@@ -133,17 +152,17 @@ class NonFiniteError(EnergyFlowError):
         self.flow = flow
         self.step = step
         super().__init__(
-            f"sample {sample}, flow {flow}, step {step}: the network's energy or displacement "
-            "is not finite"
+            f"sample {sample}, flow {flow}, step {step}: the networks gave an energy or a "
+            "displacement that is not finite; check the model's weights"
         )
 
 
 class TrainingFailed(EnergyFlowError):
-    """A training cannot go on: too many of its steps in a row had to be skipped."""
+    """A training ended because too many steps in a row were skipped."""
 
 
 class DeviceMemoryError(EnergyFlowError):
-    """The device ran out of memory, also after the work was split once."""
+    """The device ran out of memory, even after the work was split."""
 
 
 class LedgerError(EnergyFlowError):

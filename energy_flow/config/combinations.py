@@ -1,12 +1,13 @@
-"""Combinations of config fields: those that are refused, and those that are only told.
+"""Combinations of config fields that are refused, and those that give a warning.
 
-Each rule looks at plain config data.
+Each rule reads plain config data.
 """
 
 from __future__ import annotations
 
 import math
 
+from energy_flow.choices import Boundary, SpawnMode, TraceKeep
 from energy_flow.config.validation import Rule, Values
 
 
@@ -22,15 +23,16 @@ def _longest_step(config: Values) -> float:
     return math.sqrt(3.0) * float(config["max_displacement"])
 
 
-def _spawns(config: Values, mode: str) -> bool:
-    return bool(config["spawn"]["mode"] == mode and config["spawn"]["max_children"] > 0)
+def _spawns_by_threshold(config: Values) -> bool:
+    spawn = config["spawn"]
+    return bool(spawn["mode"] == SpawnMode.THRESHOLD and spawn["max_children"] > 0)
 
 
 REFUSED = (
     Rule(
         ("coord_version",),
         lambda c: c["coord_version"] != 2,
-        lambda c: f"only coord_version 2 is supported, not {c['coord_version']}",
+        lambda c: f"must be 2, not {c['coord_version']}; other versions are not supported",
     ),
     Rule(
         ("projection_age", "max_steps", "lattice_depth"),
@@ -40,12 +42,12 @@ REFUSED = (
     Rule(
         ("spawn.mode", "spawn.threshold", "max_displacement", "noise_std"),
         lambda c: (
-            _spawns(c, "threshold")
+            _spawns_by_threshold(c)
             and c["noise_std"] == 0
             and 2 * c["spawn"]["threshold"] > _longest_step(c)
         ),
         lambda c: (
-            "threshold spawning can never fire: without noise 2 * spawn.threshold may be at most "
+            "spawning by threshold never happens: without noise 2 * spawn.threshold may be at most "
             f"sqrt(3) * max_displacement = {_longest_step(c):.6g}; lower the threshold or set "
             "spawn.mode to off"
         ),
@@ -53,19 +55,19 @@ REFUSED = (
     Rule(
         ("spawn.percentile",),
         lambda c: not 0 < c["spawn"]["percentile"] < 100,
-        lambda c: "spawn.percentile must lie between 0 and 100, both excluded",
+        lambda c: "must be above 0 and below 100",
     ),
     Rule(
         ("spawn.mode", "spawn.max_children"),
-        lambda c: c["spawn"]["mode"] != "off" and c["spawn"]["max_children"] == 0,
-        lambda c: "spawning with max_children 0 can never fire; set spawn.mode to off",
+        lambda c: c["spawn"]["mode"] != SpawnMode.OFF and c["spawn"]["max_children"] == 0,
+        lambda c: "spawning with spawn.max_children 0 never happens; set spawn.mode to off",
     ),
     Rule(
         ("boundary", "spawn.mode"),
-        lambda c: c["boundary"] == "clamp" and c["spawn"]["mode"] != "off",
+        lambda c: c["boundary"] == Boundary.CLAMP and c["spawn"]["mode"] != SpawnMode.OFF,
         lambda c: (
-            "a clamping wall swallows the movement that spawning counts; use boundary reflect or "
-            "spawn.mode off"
+            "spawning does not work with walls that clamp, because they shorten displacements; set "
+            "boundary to reflect or spawn.mode to off"
         ),
     ),
     Rule(
@@ -89,7 +91,7 @@ REFUSED = (
     Rule(
         ("trace.kinds",),
         lambda c: len(set(c["trace"]["kinds"])) != len(c["trace"]["kinds"]),
-        lambda c: "each trace kind may be named once",
+        lambda c: "must name each kind once",
     ),
 )
 
@@ -102,19 +104,19 @@ def _cannot_act(field: str) -> Rule:
             f"convergence.{field} = {c['convergence'][field]} is beyond max_steps = "
             f"{_step_limit(c)}: "
             + (
-                "convergence can never act"
+                "convergence never ends a sample"
                 if field == "min_steps"
-                else "stale progress can never end a sample"
+                else "stale checks never end a sample"
             )
         ),
     )
 
 
-_TOLD = (
+WARNED = (
     Rule(
         ("trace.keep", "trace.capacity", "trace.kinds"),
         lambda c: (
-            c["trace"]["keep"] == "lossless"
+            c["trace"]["keep"] == TraceKeep.LOSSLESS
             and not (c["trace"]["capacity"] and c["trace"]["kinds"])
         ),
         lambda c: (
@@ -127,8 +129,8 @@ _TOLD = (
     _cannot_act("patience"),
     Rule(
         ("boundary", "noise_std"),
-        lambda c: c["boundary"] == "clamp" and c["noise_std"] > 0,
-        lambda c: "boundary = clamp with noise: flows will stick to the walls",
+        lambda c: c["boundary"] == Boundary.CLAMP and c["noise_std"] > 0,
+        lambda c: "boundary = clamp with noise: flows stay at the walls",
     ),
     Rule(
         ("min_displacement", "max_displacement", "noise_std"),
@@ -137,12 +139,7 @@ _TOLD = (
         ),
         lambda c: (
             f"min_displacement = {c['min_displacement']:g} is above most displacements: most flows "
-            "will stall and be tallied nowhere"
+            "stall and are not tallied"
         ),
     ),
 )
-
-
-def advice(config: Values) -> tuple[str, ...]:
-    """What is allowed but cannot do what one would expect."""
-    return tuple(rule.message(config) for rule in _TOLD if rule.broken(config))

@@ -1,142 +1,196 @@
-"""``FlowConfig``: every setting of a simulation, and the guard that refuses bad ones.
+"""``FlowConfig``: every setting of a simulation, with the checks that refuse bad settings.
 
-The same names serve Python, ``--set spawn.threshold=0.4``, TOML and JSON files, and REST. Fields in
-:data:`MODEL_FIELDS` change the weights' shapes or meaning and belong to a model; those in
-:data:`RUN_FIELDS` may be set for one run. Defaults are those of the ``debug`` preset.
+The same names are used in Python, ``--set spawn.threshold=0.4``, TOML and JSON files, and REST.
+Fields in :data:`MODEL_FIELDS` change the shapes or the meaning of weights and belong to a model.
+Those in :data:`RUN_FIELDS` may be set for one run. Defaults are those of the ``debug`` preset.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
-from energy_flow.config.combinations import REFUSED, advice
-from energy_flow.config.validation import Group, broken_rules, faults_of, merge, nest, without
+from energy_flow.choices import (
+    AggregationMode,
+    Boundary,
+    Precision,
+    SpawnMode,
+    TraceKeep,
+    TraceKind,
+)
+from energy_flow.config.combinations import REFUSED, WARNED
+from energy_flow.config.validation import (
+    Group,
+    check_rules,
+    collect_faults,
+    drop_faulty_fields,
+    list_warnings,
+    merge,
+    nest,
+)
 from energy_flow.errors import ConfigError, Fault
 
 COORD_VERSION = 2
 
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Side = Annotated[int, Field(ge=2, le=4096)]
-Finite = Field(allow_inf_nan=False)
 
-
-class Precision(StrEnum):
-    """Dtype of the neuron's and the GRU's arithmetic and of the stored hidden state."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-class Boundary(StrEnum):
-    """What the side walls in x and y do to a flow that would cross them."""
-
-    REFLECT = "reflect"
-    CLAMP = "clamp"
-
-
-class SpawnMode(StrEnum):
-    """When a moving flow spawns children."""
-
-    THRESHOLD = "threshold"
-    PERCENTILE = "percentile"
-    OFF = "off"
-
-
-class Aggregation(StrEnum):
-    """How the scores of a surface cell are combined."""
-
-    WEIGHTED_V2 = "weighted_v2"
-    LEGACY = "legacy"
-
-
-class Keep(StrEnum):
-    """Which records survive when a ring is full; ``lossless`` writes it out and keeps all."""
-
-    LATEST = "latest"
-    EARLIEST = "earliest"
-    LOSSLESS = "lossless"
-
-
-class TraceKind(StrEnum):
-    """Kinds of trace record."""
-
-    SPAWN = "spawn"
-    REFLECT = "reflect"
-    TERMINATE = "terminate"
+T = TypeVar("T")
+_OF_MODEL: Final = "belongs to a model"
+OfModel = Annotated[T, _OF_MODEL]
+"""The type of a field that changes the shapes or the meaning of weights."""
 
 
 class SpawnConfig(Group):
     """When and how often a flow spawns children."""
 
-    mode: SpawnMode = SpawnMode.THRESHOLD
-    threshold: float = Field(0.3, gt=0, description="tau, in units of the box's half side")
-    percentile: float = Field(95.0, description="of the lengths of a sample's active flows")
-    max_children: int = Field(1, ge=0, le=255, description="of one parent in one step")
+    mode: SpawnMode = Field(SpawnMode.THRESHOLD, description="rule by which flows spawn children")
+    threshold: float = Field(
+        0.3,
+        gt=0,
+        description="length in half sides of the box; mode threshold: a displacement of n such "
+        "lengths spawns n - 1 children; mode percentile: the least length that spawns",
+    )
+    percentile: float = Field(
+        95.0,
+        description="percentile of the displacements of a sample's active flows, beyond which a "
+        "flow spawns; above 0 and below 100; mode percentile only",
+    )
+    max_children: int = Field(1, ge=0, le=255, description="most children of a flow in one step")
 
 
 class ConvergenceConfig(Group):
     """When a sample is ended early because (almost) all its flows have arrived."""
 
-    enabled: bool = True
-    threshold: float = Field(0.8, gt=0, le=1, description="completed / created that ends it")
-    min_steps: PositiveInt = 3
-    window: Annotated[int, Field(ge=1, le=1024)] = 5
-    patience: PositiveInt = 5
-    min_improvement: float = Field(0.01, ge=0, description="relative growth that is not stale")
+    enabled: bool = Field(True, description="end a sample early once it has converged")
+    threshold: float = Field(
+        0.8, gt=0, le=1, description="completed share of a sample's flows that ends the sample"
+    )
+    min_steps: PositiveInt = Field(3, description="steps of a sample up to the first check")
+    window: Annotated[int, Field(ge=1, le=1024)] = Field(
+        5, description="checks over which the number of completed flows is averaged"
+    )
+    patience: PositiveInt = Field(5, description="stale checks in a row that end a sample")
+    min_improvement: float = Field(
+        0.01, ge=0, description="relative growth of that average, below which a check is stale"
+    )
 
 
 class TraceConfig(Group):
     """The ring of trace records of each sample."""
 
-    capacity: int = Field(4096, ge=0, le=2**30, description="records a sample; 0 is off")
-    keep: Keep = Keep.LATEST
-    kinds: tuple[TraceKind, ...] = tuple(TraceKind)
+    capacity: int = Field(
+        4096, ge=0, le=2**30, description="records kept for each sample; 0 turns tracing off"
+    )
+    keep: TraceKeep = Field(
+        TraceKeep.LATEST, description="records that are kept when there is no more room"
+    )
+    kinds: tuple[TraceKind, ...] = Field(
+        tuple(TraceKind), description="kinds that are recorded; all kinds are counted"
+    )
 
 
 class _Fields(Group):
     """The fields with their types and ranges; ``FlowConfig`` adds the combinations."""
 
-    lattice_width: Side = 20
-    lattice_height: Side = 20
-    lattice_depth: Side = 10
-    embedding_dim: PositiveInt = 768
-    mapper_hidden_dim: PositiveInt = 1024
-    neuron_hidden_dim: PositiveInt = 32
-    neuron_output_dim: PositiveInt = 64
-    carrier_hidden_size: Annotated[int, Field(ge=2, le=65536)] = 256
-    carrier_num_layers: Annotated[int, Field(ge=1, le=64)] = 2
-    precision: Precision = Precision.FLOAT32
-    displacement_scale: float = Field(0.5, gt=0, description="of the raw proposal")
-    max_displacement: float = Field(0.5, gt=0, le=2, description="per axis and step")
-    noise_std: float = Field(0.25, ge=0, le=10, description="exploration noise per axis")
-    noise_on_z: bool = True
-    boundary: Boundary = Boundary.REFLECT
-    min_displacement: float = Field(0.0, ge=0, description="shorter steps stall; 0 is off")
-    projection_age: PositiveInt | None = Field(None, description="null: min(D // 2, max_steps)")
-    max_steps: PositiveInt | None = Field(None, description="null: lattice_depth")
-    spawn: SpawnConfig = SpawnConfig()
-    max_active_flows: PositiveInt | None = Field(None, description="a sample; null: 4 W H")
-    convergence: ConvergenceConfig = ConvergenceConfig()
-    aggregation_mode: Aggregation = Aggregation.WEIGHTED_V2
-    trace: TraceConfig = TraceConfig()
-    deterministic: bool = Field(False, description="batch_invariant, no noise, this seed")
-    batch_invariant: bool = Field(True, description="bitwise the same in any batch")
-    seed: int = Field(0, ge=0, le=2**63 - 1)
-    model_seed: int = Field(0, ge=0, le=2**63 - 1)
-    coord_version: int = COORD_VERSION
+    lattice_width: OfModel[Side] = Field(20, description="cells of the lattice along x")
+    lattice_height: OfModel[Side] = Field(20, description="cells of the lattice along y")
+    lattice_depth: OfModel[Side] = Field(10, description="cells of the lattice along z")
+    embedding_dim: OfModel[PositiveInt] = Field(768, description="numbers of an embedding")
+    mapper_hidden_dim: OfModel[PositiveInt] = Field(
+        1024, description="width of the hidden layer of the input and the output mapper"
+    )
+    neuron_hidden_dim: OfModel[PositiveInt] = Field(
+        32, description="width of the hidden layers of the neuron"
+    )
+    neuron_output_dim: OfModel[PositiveInt] = Field(
+        64, description="numbers that the neuron passes to the GRU"
+    )
+    carrier_hidden_size: OfModel[Annotated[int, Field(ge=2, le=65536)]] = Field(
+        256, description="width of the hidden state of each layer of the GRU"
+    )
+    carrier_num_layers: OfModel[Annotated[int, Field(ge=1, le=64)]] = Field(
+        2, description="layers of the GRU"
+    )
+    precision: Precision = Field(
+        Precision.FLOAT32, description="dtype of the neuron, the GRU and the hidden state"
+    )
+    displacement_scale: float = Field(
+        0.5, gt=0, description="factor of the displacement that the networks propose"
+    )
+    max_displacement: float = Field(
+        0.5,
+        gt=0,
+        le=2,
+        description="largest displacement per axis and step before noise, in half sides of the box",
+    )
+    noise_std: float = Field(
+        0.25,
+        ge=0,
+        le=10,
+        description="standard deviation of the exploration noise per axis and step, in half sides "
+        "of the box",
+    )
+    noise_on_z: bool = Field(True, description="exploration noise along z as well")
+    boundary: Boundary = Field(
+        Boundary.REFLECT, description="what the walls in x and y do to a flow that crosses them"
+    )
+    min_displacement: float = Field(
+        0.0,
+        ge=0,
+        description="length of a displacement, in half sides of the box, below which a flow ends "
+        "as stalled; 0 turns this off",
+    )
+    projection_age: PositiveInt | None = Field(
+        None,
+        description="age in steps at which a flow is moved to the nearest plane; at most "
+        "max_steps; null: half of lattice_depth, at most max_steps",
+    )
+    max_steps: PositiveInt | None = Field(
+        None, description="most steps of a sample; null: lattice_depth"
+    )
+    spawn: SpawnConfig = Field(
+        SpawnConfig(), description="when and how often a flow spawns children"
+    )
+    max_active_flows: PositiveInt | None = Field(
+        None,
+        description="most active flows of a sample; at least one for each of the lattice_width * "
+        "lattice_height cells; null: four for each",
+    )
+    convergence: ConvergenceConfig = Field(
+        ConvergenceConfig(), description="when a sample ends early because its flows have arrived"
+    )
+    aggregation_mode: AggregationMode = Field(
+        AggregationMode.WEIGHTED_V2, description="how the scores of a surface cell are combined"
+    )
+    trace: TraceConfig = Field(TraceConfig(), description="which records of events are kept")
+    deterministic: bool = Field(
+        False, description="run without noise, with batch_invariant and the config's own seed"
+    )
+    batch_invariant: bool = Field(
+        True, description="give a sample bitwise the same result in any batch"
+    )
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of the exploration noise")
+    model_seed: OfModel[int] = Field(
+        0, ge=0, le=2**63 - 1, description="seed of the initial weights of an untrained model"
+    )
+    coord_version: OfModel[int] = Field(
+        COORD_VERSION, description=f"version of the coordinate system; must be {COORD_VERSION}"
+    )
 
 
 class FlowConfig(_Fields):
-    """Every setting of a simulation; frozen, keyword-only.
+    """Every setting of a simulation.
+
+    Args:
+        **fields: by name; groups as objects or mappings.
 
     Raises:
-        ConfigError: on any unknown field, type, range or combination, all of them at once.
+        ConfigError: with every unknown field and every fault of type, range or combination.
     """
 
     def __init__(self, **fields: Any) -> None:
@@ -147,26 +201,32 @@ class FlowConfig(_Fields):
             checked = self.to_dict()
             unsure: set[str] = set()
         except ValidationError as error:
-            faults = faults_of(error, FlowConfig)
-            checked, unsure = without(_Fields, fields, faults)
-        faults += broken_rules(REFUSED, checked, unsure)
+            faults = collect_faults(error, FlowConfig)
+            checked, unsure = drop_faulty_fields(_Fields, fields, faults)
+        faults += check_rules(REFUSED, checked, unsure)
         if faults:
             raise ConfigError(*faults)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Builds a config from plain data with nested or dotted keys (JSON, TOML)."""
+        """Return a config from plain data with nested or dotted keys, such as JSON or TOML."""
         return cls(**nest(fields))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data, nested, every field present."""
+        """Return all fields as plain JSON data with nested groups."""
         data: dict[str, Any] = self.model_dump(mode="json")
         return data
 
     def replace(self, fields: Mapping[str, Any]) -> Self:
-        """A copy with other values for any fields, nested or dotted.
+        """Return a copy with other values for any fields.
 
-        An inherited ``noise_std`` becomes 0 when ``deterministic`` is asked for here.
+        ``noise_std`` becomes 0 where ``deterministic`` is set to true and ``noise_std`` is not set.
+
+        Args:
+            fields: values by name, nested or dotted.
+
+        Raises:
+            ConfigError: the copy is refused.
         """
         changes = nest(fields)
         base = self.to_dict()
@@ -175,16 +235,23 @@ class FlowConfig(_Fields):
         return type(self)(**merge(base, changes))
 
     def with_options(self, options: Mapping[str, Any]) -> Self:
-        """A copy with other values for run-time fields, nested or dotted; without any, the same.
+        """Return a copy with other values for fields that may be set for a run.
+
+        Args:
+            options: values by name, nested or dotted.
 
         Raises:
-            ConfigError: also when a field of the model is named.
+            ConfigError: the copy is refused, or a field of the model would change.
         """
         if not options:
             return self
         changes = nest(options)
         fixed = [
-            Fault((name,), "belongs to the model and cannot be set for a run", changes[name])
+            Fault(
+                (name,),
+                "belongs to the model and cannot be set for a run; use another model",
+                changes[name],
+            )
             for name in changes
             if name in MODEL_FIELDS and changes[name] != self.to_dict()[name]
         ]
@@ -198,73 +265,61 @@ class FlowConfig(_Fields):
         return config
 
     def warnings(self) -> tuple[str, ...]:
-        """Settings that are allowed but cannot have the effect one would expect."""
-        return _advice(self)
+        """Return messages about settings that are allowed but have no effect."""
+        return _warnings(self)
 
     @property
     def surface_cells(self) -> int:
-        """S = W · H, also the number of initial flows of a sample."""
+        """Return S = W · H, which is also the number of initial flows of a sample."""
         return self.lattice_width * self.lattice_height
 
     @property
     def step_limit(self) -> int:
-        """``max_steps`` with its default filled in."""
+        """Return ``max_steps``, or its default."""
         return self.max_steps if self.max_steps is not None else self.lattice_depth
 
     @property
     def age_limit(self) -> int:
-        """``projection_age`` with its default filled in; at least 1."""
+        """Return ``projection_age``, or its default; at least 1."""
         if self.projection_age is not None:
             return self.projection_age
         return min(self.lattice_depth // 2, self.step_limit)
 
     @property
     def active_limit(self) -> int:
-        """``max_active_flows`` with its default filled in."""
+        """Return ``max_active_flows``, or its default."""
         return (
             self.max_active_flows if self.max_active_flows is not None else 4 * self.surface_cells
         )
 
     @property
     def ring_records(self) -> int:
-        """Records of a sample's ring; 0 when nothing is recorded.
+        """Return the records that a sample's ring can hold; 0 when nothing is recorded.
 
-        A lossless ring has room for the records of any one step: of N flows, N may reflect and
-        end, and the rest of ``max_active_flows`` and of their places be filled by births.
+        A lossless ring can hold the records of any one step. In a step, each of the at most
+        ``max_active_flows`` flows may reflect and end, and as many may be born.
         """
         if not self.trace.kinds or not self.trace.capacity:
             return 0
-        if self.trace.keep is Keep.LOSSLESS:
+        if self.trace.keep is TraceKeep.LOSSLESS:
             return max(self.trace.capacity, 3 * self.active_limit)
         return self.trace.capacity
 
 
 MODEL_FIELDS: frozenset[str] = frozenset(
-    {
-        "lattice_width",
-        "lattice_height",
-        "lattice_depth",
-        "embedding_dim",
-        "mapper_hidden_dim",
-        "neuron_hidden_dim",
-        "neuron_output_dim",
-        "carrier_hidden_size",
-        "carrier_num_layers",
-        "model_seed",
-        "coord_version",
-    }
+    name for name, field in FlowConfig.model_fields.items() if _OF_MODEL in field.metadata
 )
 RUN_FIELDS: frozenset[str] = frozenset(FlowConfig.model_fields) - MODEL_FIELDS
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """Reads ``FIELD=VALUE`` pairs; a value is JSON where it parses as such, else text.
+    """Return the fields of ``FIELD=VALUE`` pairs as nested data for :meth:`FlowConfig.replace`.
 
-    Returns:
-        Nested data for :meth:`FlowConfig.replace`.
+    Args:
+        assignments: pairs; a value is JSON if it can be parsed as JSON, else text.
 
     Raises:
-        ConfigError: when an item has no ``=`` or names a field that does not exist.
+        ConfigError: an item has no ``=``.
     """
     values: dict[str, Any] = {}
     faults: list[Fault] = []
@@ -285,13 +340,13 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def _advice(config: FlowConfig) -> tuple[str, ...]:
-    # Asked once a run, and the configs of many small runs are equal.
-    return advice(config.to_dict())
+def _warnings(config: FlowConfig) -> tuple[str, ...]:
+    # Called for each run; many small runs have equal configs.
+    return list_warnings(WARNED, config.to_dict())
 
 
 def _settle_determinism(fields: dict[str, Any]) -> dict[str, Any]:
-    """Noise that was inherited, not asked for, gives way to ``deterministic``."""
+    """Return the fields with ``noise_std`` 0 where only ``deterministic`` was set."""
     if fields.get("deterministic") is True and "noise_std" not in fields:
         return {**fields, "noise_std": 0.0}
     return fields

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from energy_flow.config.flow_config import (
-    ConvergenceConfig,
-    FlowConfig,
-    Precision,
-    SpawnConfig,
-    TraceConfig,
-)
+from energy_flow.choices import Precision, Preset, must_be_one_of
+from energy_flow.config.flow_config import ConvergenceConfig, FlowConfig, SpawnConfig, TraceConfig
 from energy_flow.errors import ConfigError, Fault
 
 
 def debug() -> FlowConfig:
-    """20 × 20 × 10, two GRU layers of 256, float32."""
+    """Return a small config: 20 × 20 × 10, two GRU layers of 256, float32."""
     return FlowConfig()
 
 
 def experiment() -> FlowConfig:
-    """28 × 28 × 60, three GRU layers of 512, bfloat16."""
+    """Return a config for studies: 28 × 28 × 60, three GRU layers of 512, bfloat16."""
     return FlowConfig(
         lattice_width=28,
         lattice_height=28,
@@ -35,7 +30,7 @@ def experiment() -> FlowConfig:
 
 
 def optimized() -> FlowConfig:
-    """100 × 100 × 50, three GRU layers of 1024, bfloat16."""
+    """Return a config for large GPUs: 100 × 100 × 50, three GRU layers of 1024, bfloat16."""
     return FlowConfig(
         lattice_width=100,
         lattice_height=100,
@@ -52,18 +47,21 @@ def optimized() -> FlowConfig:
 
 
 PRESETS: Mapping[str, Callable[[], FlowConfig]] = {
-    "debug": debug,
-    "experiment": experiment,
-    "optimized": optimized,
+    Preset.DEBUG.value: debug,
+    Preset.EXPERIMENT.value: experiment,
+    Preset.OPTIMIZED.value: optimized,
 }
 
 
 def preset(name: str) -> FlowConfig:
-    """The preset of this name.
+    """Return the preset of this name.
+
+    Args:
+        name: of ``choices.Preset``.
 
     Raises:
-        ConfigError: naming those that exist.
+        ConfigError: there is no such preset.
     """
     if name not in PRESETS:
-        raise ConfigError(Fault(("preset",), f"known are {', '.join(PRESETS)}", name))
+        raise ConfigError(Fault(("preset",), must_be_one_of(name, PRESETS), name))
     return PRESETS[name]()

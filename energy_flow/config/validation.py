@@ -1,8 +1,8 @@
-"""What the guards of all configs share: names, faults and rules over plain data.
+"""Validation that all configs share: names of fields, faults, and rules over plain data.
 
 A config is plain data with nested groups; a field has a dotted name such as ``spawn.threshold``.
-Its types and ranges are checked by pydantic, its combinations by rules, and the faults of both are
-told together: a rule is only left out when a field that it speaks of is itself faulty.
+Pydantic checks types and ranges, rules check combinations, and the faults of both are reported
+together. A rule is skipped only if one of its fields is faulty.
 """
 
 from __future__ import annotations
@@ -13,53 +13,77 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from energy_flow.config.messages import describe_error
 from energy_flow.errors import Fault
 
 Values = Mapping[str, Any]
 
 
-class Group(BaseModel):
-    """Fields that belong together; frozen, and no others are taken."""
+def _keep_first_paragraph(schema: dict[str, Any]) -> None:
+    """Leave arguments and errors of Python out of the description in a JSON schema."""
+    paragraph = str(schema.get("description", "")).partition("\n\n")[0]
+    schema["description"] = " ".join(paragraph.split())
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+class Group(BaseModel):
+    """Fields that belong together; frozen, and unknown fields are refused."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        # ``to_dict`` writes every field.
+        json_schema_serialization_defaults_required=True,
+        json_schema_extra=_keep_first_paragraph,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A combination of fields that is refused, or told.
+    """A combination of fields that is refused, or gives a warning.
 
     Attributes:
-        fields: dotted names of what it speaks of; a fault is told at the first.
-        broken: whether complete plain config data break it.
-        message: what would be allowed.
+        fields: dotted names; a fault is reported at the first.
+        is_broken: returns whether complete plain config data break the rule.
+        message: returns what would be allowed.
     """
 
     fields: tuple[str, ...]
-    broken: Callable[[Values], bool]
+    is_broken: Callable[[Values], bool]
     message: Callable[[Values], str]
 
 
-def broken_rules(rules: Iterable[Rule], values: Values, unsure: set[str]) -> list[Fault]:
-    """Faults of every broken rule.
+def check_rules(rules: Iterable[Rule], values: Values, unsure: set[str]) -> list[Fault]:
+    """Return a fault for every broken rule.
 
     Args:
+        rules: combinations that are refused.
         values: complete plain config data.
-        unsure: dotted names of fields whose values are not to be trusted; rules that need one
-            of them (or its group) are left out.
+        unsure: dotted names of faulty fields or groups; rules that need one of them are skipped.
     """
     faults = []
     for rule in rules:
         if any(unsure & set(_prefixes(name)) for name in rule.fields):
             continue
-        if rule.broken(values):
-            got = {name: value_at(values, name) for name in rule.fields}
+        if rule.is_broken(values):
+            got = {name: _get_value(values, name) for name in rule.fields}
             loc: tuple[str | int, ...] = tuple(rule.fields[0].split("."))
             faults.append(Fault(loc, rule.message(values), got))
     return faults
 
 
-def value_at(values: Values, dotted: str) -> Any:
-    """The field of this name, or nothing where its group is not there."""
+def list_warnings(rules: Iterable[Rule], values: Values) -> tuple[str, ...]:
+    """Return the message of every broken rule.
+
+    Args:
+        rules: combinations that give a warning.
+        values: complete plain config data.
+    """
+    return tuple(rule.message(values) for rule in rules if rule.is_broken(values))
+
+
+def _get_value(values: Values, dotted: str) -> Any:
+    """Return the field of this name, or nothing where its group is missing."""
     found: Any = values
     for part in dotted.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
@@ -67,7 +91,7 @@ def value_at(values: Values, dotted: str) -> Any:
 
 
 def nest(fields: Values) -> dict[str, Any]:
-    """Turns dotted keys into nested groups; nested ones stay."""
+    """Return the fields with dotted keys as nested groups."""
     nested: dict[str, Any] = {}
     for name, value in fields.items():
         head, dot, tail = str(name).partition(".")
@@ -77,7 +101,7 @@ def nest(fields: Values) -> dict[str, Any]:
 
 
 def merge(base: Values, changes: Values) -> dict[str, Any]:
-    """``base`` with the fields of ``changes``, group by group."""
+    """Return ``base`` with the fields of ``changes``, group by group."""
     merged = dict(base)
     for name, value in changes.items():
         old = merged.get(name)
@@ -86,29 +110,36 @@ def merge(base: Values, changes: Values) -> dict[str, Any]:
     return merged
 
 
-def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
-    """What pydantic refuses, told as faults; unknown fields with the names that are known."""
+def collect_faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
+    """Return what pydantic refuses as faults with messages of ours.
+
+    Args:
+        error: of a validation.
+        model: what was validated.
+    """
     faults = []
     for entry in error.errors():
         loc = tuple(entry["loc"])
-        message = str(entry["msg"])
-        if entry["type"] == "extra_forbidden":
-            group = group_at(model, loc[:-1])
-            known = sorted(group.model_fields) if group is not None else []
-            message = f"unknown field; known are {', '.join(known)}"
-        faults.append(Fault(loc, message, entry.get("input")))
+        group = find_group(model, loc[:-1])
+        known = sorted(group.model_fields) if group is not None else []
+        # The input of a missing field is the group without it.
+        got = None if entry["type"] == "missing" else entry.get("input")
+        faults.append(Fault(loc, describe_error(entry, known), got))
     return faults
 
 
-def without(
+def drop_faulty_fields(
     model: type[BaseModel], fields: Values, faults: Iterable[Fault]
 ) -> tuple[dict[str, Any], set[str]]:
-    """The config as it would be without its faulty fields, and the dotted names of those.
-
-    So that combinations of the sound fields are still checked and told in the same answer.
+    """Replace faulty fields by their defaults, so that combinations of the others can be checked.
 
     Args:
-        model: every field of it has a default.
+        model: has a default for every field.
+        fields: values by name, nested or dotted.
+        faults: name the faulty fields.
+
+    Returns:
+        Complete plain config data, and the dotted names of the faulty fields.
     """
     sound: Any = nest(fields)
     unsure: set[str] = set()
@@ -117,7 +148,7 @@ def without(
         group, depth = sound, 0
         while depth < len(path) and isinstance(group.get(path[depth]), dict):
             group, depth = group[path[depth]], depth + 1
-        # A fault inside a value that is no group, such as an item of a list, spoils all of it.
+        # A fault inside a value that is no group, such as a list, makes the whole value faulty.
         name = path[depth] if depth < len(path) else last
         group.pop(name, None)
         unsure.add(".".join((*path[:depth], name)))
@@ -129,8 +160,13 @@ def _prefixes(dotted: str) -> list[str]:
     return [".".join(parts[: end + 1]) for end in range(len(parts))]
 
 
-def group_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The group at a place of a config; none where there is a plain field, or nothing."""
+def find_group(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """Return the group at a place of a config, or nothing where there is no group.
+
+    Args:
+        model: the config.
+        loc: names of groups, from the outermost to the innermost.
+    """
     group: type[BaseModel] | None = model
     for part in loc:
         field = group.model_fields.get(str(part)) if group is not None else None

@@ -2,8 +2,8 @@
 
 Matrix products round a row differently with the number of rows beside it. So rows are cut into
 blocks of a few fixed heights, the last one padded with copies of a row, and at start-up the model's
-own shapes are tried: the same rows, at several offsets and in blocks of several heights, must come
-out with the same bits. Only heights that agree are used; which one a row meets never matters.
+own shapes are tried: the same rows, at several offsets and in blocks of several heights, must give
+the same bits. Only heights that agree are used, so it does not matter which of them holds a row.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from torch import Tensor
 logger = logging.getLogger("energy_flow.blocks")
 
 PROBE_ROWS = 32
+"""Rows that are compared between heights and places."""
 CALL_ROWS = 48
-"""What one more call costs, in rows; rough."""
+"""Rough cost of one more call, in rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class BlockPlan:
     padded: bool = True
 
     def cover(self, rows: int) -> list[tuple[int, int]]:
-        """Blocks ``(start, height)`` that cover ``rows`` rows; the last may reach beyond."""
+        """Return blocks ``(start, height)`` that cover ``rows`` rows; the last may reach beyond."""
         full = self.heights[-1]
         blocks = [(start, full) for start in range(0, rows - full + 1, full)]
         done = len(blocks) * full
@@ -46,23 +47,27 @@ class BlockPlan:
             return blocks
         if not self.padded:
             return [*blocks, (done, rest)]
-        # One block, or two where that spares more padding than a second call costs.
-        single = self._least(rest)
-        pairs = [(h, self._least(rest - h)) for h in self.heights if h < rest]
+        # One block, or two where that saves more padding than a second call costs.
+        single = self._lowest_for(rest)
+        pairs = [(h, self._lowest_for(rest - h)) for h in self.heights if h < rest]
         first, second = min(pairs, key=sum, default=(single, 0))
         if first + second + CALL_ROWS >= single:
             return [*blocks, (done, single)]
         return [*blocks, (done, first), (done + first, second)]
 
-    def _least(self, rows: int) -> int:
+    def _lowest_for(self, rows: int) -> int:
         return next(height for height in self.heights if height >= rows)
 
 
 def candidate_heights(full: int, threads: int) -> tuple[int, ...]:
-    """Heights up to ``full``: multiples of 32, and of the threads that share a block.
+    """Return heights up to ``full``, ascending: multiples of 32 and of the threads' number.
 
-    A thread's share must hold whole vector registers, or the rows at its ragged edge would be
-    computed by scalar instructions, which round differently.
+    A thread's share of a block must hold whole vector registers, or the rows at its uneven edge
+    would be computed by scalar instructions, which round differently.
+
+    Args:
+        full: the largest height wanted.
+        threads: that share a block.
     """
     unit = PROBE_ROWS * (threads if threads & (threads - 1) else 1)
     full = max(unit, full // unit * unit)
@@ -70,7 +75,7 @@ def candidate_heights(full: int, threads: int) -> tuple[int, ...]:
     return (*(unit * step for step in steps if unit * step < full), full)
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def _is_same(one: Tensor, other: Tensor) -> bool:
     return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
@@ -81,13 +86,15 @@ def try_heights(
 ) -> Generator[None, None, BlockPlan]:
     """Try a network at each height and keep those that agree bitwise with the largest.
 
-    Yields after each height, so that the caller can do other work in between; the trial of a large
-    model takes seconds.
+    The trial of a large model takes seconds, so the caller can do other work after each height.
 
     Args:
         run: the network, from column tensors of equal length to column tensors.
         inputs: random columns, at least ``candidates[-1] + PROBE_ROWS`` rows.
         candidates: heights, ascending.
+
+    Yields:
+        Nothing, after each height.
 
     Returns:
         The plan; ``invariant`` is false where even one height gives a row different bits at
@@ -103,14 +110,14 @@ def try_heights(
         return [column[offset : offset + PROBE_ROWS].clone() for column in run(block)]
 
     full = candidates[-1]
-    # Libraries settle how they compute a shape, and with how many threads, at its first use.
+    # Libraries choose how they compute a shape, and with how many threads, at its first use.
     bits(full, 0)
     expected = bits(full, 0)
 
     def agrees(height: int) -> bool:
         last = height - PROBE_ROWS
         offsets = {0, min(7, last), last // 2, max(last - 5, 0), last}
-        return all(all(map(_same, bits(height, offset), expected)) for offset in sorted(offsets))
+        return all(all(map(_is_same, bits(height, offset), expected)) for offset in sorted(offsets))
 
     if not agrees(full):
         logger.warning(

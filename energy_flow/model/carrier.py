@@ -1,16 +1,16 @@
 """``EnergyCarrier``: a GRU over a flow's steps with two heads. It proposes and decides nothing.
 
-Shape legend: N flows, L layers, H hidden width, K padded input width.
+Shape legend: N flows, R stored rows, L layers, H hidden width, X padded input width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, pad
+from torch.nn.functional import pad
 
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.model.linear import (
@@ -23,56 +23,28 @@ from energy_flow.model.linear import (
 from energy_flow.model.neuron import PackedNeuron
 
 HEAD_WIDTH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What the network proposes for a block of flows.
-
-    Attributes:
-        hidden: L tensors [N, H], the new hidden state.
-        energy: [N], e' in (-1, 1).
-        displacement: [N, 3], raw, unbounded.
-    """
-
-    hidden: tuple[Tensor, ...]
-    energy: Tensor
-    displacement: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class HiddenBlock:
-    """Where a block's hidden states are: rows ``source`` [N] of L tensors ``rows`` [R, H]."""
-
-    rows: tuple[Tensor, ...]
-    source: Tensor
-
-
-@dataclass(slots=True)
-class Tape:
-    """What the forward pass of a block leaves for its backward pass.
-
-    Attributes:
-        tensors: of each GRU layer the gates, the recurrent part of the candidate (not for a zero
-            state) and the candidate; then the first layer of the heads before its activation.
-    """
-
-    tensors: list[Tensor] = field(default_factory=list)
+"""Width of the displacement head's hidden layer."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedGRULayer:
-    """One GRU layer in PyTorch's gate convention (r, z, n), packed for few products.
+    """One GRU layer, packed for few matrix products.
 
     ``r, z = σ([x, h] W_rz + b)``, ``n = tanh(x W_in + b_in + r ∘ (h W_hn + b_hn))``,
-    ``h' = (1 - z) ∘ n + z ∘ h``. All of it reads one block ``[x, zeros, 1, h]``: the row of ones
-    carries the biases, and the rows of ``w_rz`` that meet x come first, so that a flow whose
-    hidden state is zero uses those alone.
+    ``h' = (1 - z) ∘ n + z ∘ h``: the gated recurrent unit of Cho et al., "Learning phrase
+    representations using RNN encoder-decoder for statistical machine translation" (2014), with
+    PyTorch's order of gates (r, z, n) and its reset gate, which is applied after the product with
+    h. All of it reads one block ``[x, zeros, 1, h]``: the column of ones carries the biases, and
+    the rows of ``w_rz`` that meet x come first, so that a flow whose hidden state is zero uses
+    those alone.
 
     Attributes:
-        w_rz: [X + H, 2 H]. w_xn: [X, H]. w_hn: [16 + H, H], all with padded widths, in the dtype
-            of the products.
-        x_width: width of x. hidden_size: H. dtype: of hidden states.
+        w_rz: [X + H, 2 H], widths padded, in the dtype of the products.
+        w_xn: [X, H], likewise.
+        w_hn: [16 + H, H], likewise.
+        x_width: columns of x without padding.
+        hidden_size: H.
+        dtype: of hidden states.
     """
 
     w_rz: Tensor
@@ -83,10 +55,18 @@ class PackedGRULayer:
     dtype: torch.dtype
 
     @classmethod
-    def of(
+    def pack(
         cls, w_i: Tensor, b_i: Tensor, w_h: Tensor, b_h: Tensor, dtype: torch.dtype
     ) -> PackedGRULayer:
-        """Packs PyTorch's input and recurrent weights [3 H, ·]; differentiable in them."""
+        """Pack PyTorch's weights; differentiable in them.
+
+        Args:
+            w_i: input weights [3 H, x_width].
+            b_i: input biases [3 H].
+            w_h: recurrent weights [3 H, H].
+            b_h: recurrent biases [3 H].
+            dtype: of the products and of hidden states.
+        """
         size, x_width = w_h.shape[1], w_i.shape[1]
         unused = padded_width(x_width + 1) - x_width - 1
         zeros = w_i.new_zeros((3 * size, unused))
@@ -98,71 +78,33 @@ class PackedGRULayer:
         before = w_i.new_zeros((size, WIDTH - 1))
         w_hn = torch.cat((before, b_h[gate:, None], w_h[gate:]), dim=1)
         return cls(
-            w_rz=_packed(w_rz.to(dtype)),
-            w_xn=_packed(w_xn.to(dtype)),
-            w_hn=_packed(w_hn.to(dtype)),
+            w_rz=_pad_and_transpose(w_rz.to(dtype)),
+            w_xn=_pad_and_transpose(w_xn.to(dtype)),
+            w_hn=_pad_and_transpose(w_hn.to(dtype)),
             x_width=x_width,
             hidden_size=size,
             dtype=dtype,
         )
 
-    def __call__(
-        self,
-        x_NX: Tensor,
-        hidden_RH: Tensor | None,
-        source_N: Tensor | None,
-        out_NH: Tensor | None = None,
-        tape: Tape | None = None,
-    ) -> Tensor:
-        """The new hidden state [N, H]; without gradients.
+    def append_constants(self, x_NX: Tensor) -> Tensor:
+        """Return the input in the dtype of the products, with its constant columns, [N, X].
 
         Args:
-            x_NX: the input, with or without the constant columns that follow it.
-            hidden_RH, source_N: stored states and the row of each flow; none for zeros.
-            out_NH: where to write it.
-            tape: takes what the backward pass needs.
+            x_NX: with the constant columns, or without them [N, x_width].
         """
-        size, width = self.hidden_size, self.w_xn.shape[0]
-        # In place wherever possible: these columns are as wide as the products.
-        if hidden_RH is None or source_N is None:
-            x_NX = self.with_constants(x_NX)
-            xn = torch.mm(x_NX, self.w_xn)[:, :size]
-            gates = torch.mm(x_NX, self.w_rz[:width]).sigmoid_()
-            r, z = gates[:, :size], gates[:, size : 2 * size]
-            n = _tanh_(xn.addcmul_(r, self.w_hn[WIDTH - 1, :size]))
-            if tape is not None:
-                tape.tensors += (gates, n)
-            return self._state(torch.addcmul(n, z, n, value=-1, out=self._direct(out_NH)), out_NH)
-        block = self.joined(x_NX, hidden_RH, source_N)
-        gates = torch.mm(block, self.w_rz).sigmoid_()
-        r, z = gates[:, :size], gates[:, size : 2 * size]
-        xn = torch.mm(block[:, :width], self.w_xn)[:, :size]
-        hn = torch.mm(block[:, width - WIDTH :], self.w_hn)[:, :size]
-        n = _tanh_(xn.addcmul_(r, hn))
-        if tape is not None:
-            tape.tensors += (gates, hn, n)
-        state = torch.lerp(n, block[:, width : width + size], z, out=self._direct(out_NH))
-        return self._state(state, out_NH)
-
-    def _direct(self, out_NH: Tensor | None) -> Tensor | None:
-        """Where a result can be written at once, because products and states have one dtype."""
-        return out_NH if self.dtype == self.w_xn.dtype else None
-
-    def _state(self, state_NH: Tensor, out_NH: Tensor | None) -> Tensor:
-        """A result as hidden states are stored, in its place if it has one."""
-        if out_NH is None or out_NH is state_NH:
-            return state_NH.to(self.dtype)
-        return out_NH.copy_(state_NH)
-
-    def with_constants(self, x_NX: Tensor) -> Tensor:
-        """The input, as it is multiplied, with the constant columns that follow it."""
         x_NX = x_NX.to(self.w_xn.dtype)
         if x_NX.shape[1] == self.w_xn.shape[0]:
             return x_NX
         return torch.cat((x_NX, constant_columns(x_NX.shape[0], self.x_width, x_NX)), dim=1)
 
-    def joined(self, x_NX: Tensor, hidden_RH: Tensor, source_N: Tensor) -> Tensor:
-        """``[x, zeros, 1, h, zeros]``, with h gathered straight into place."""
+    def join_state(self, x_NX: Tensor, hidden_RH: Tensor, source_N: Tensor) -> Tensor:
+        """Return ``[x, zeros, 1, h, zeros]``, with h gathered straight into its columns.
+
+        Args:
+            x_NX: with the constant columns, or without them [N, x_width].
+            hidden_RH: stored states.
+            source_N: row of each flow.
+        """
         size, width = self.hidden_size, self.w_xn.shape[0]
         given = x_NX.shape[1]
         block = self.w_xn.new_empty((x_NX.shape[0], width + padded_width(size)))
@@ -181,49 +123,26 @@ class PackedGRULayer:
 
 @dataclass(frozen=True, slots=True)
 class PackedCarrier:
-    """The carrier's weights as a step uses them: GRU as its products need it, heads in float32."""
+    """The carrier's weights as a step uses them.
+
+    Attributes:
+        layers: L GRU layers.
+        heads_in: the first layers of both heads side by side, in float32.
+        heads_out: their last layers; column 0 is the energy, columns 1 to 3 the displacement.
+    """
 
     layers: tuple[PackedGRULayer, ...]
     heads_in: PaddedLinear
     heads_out: PaddedLinear
 
-    def __call__(
-        self,
-        x_NX: Tensor,
-        hidden: HiddenBlock | None,
-        out: tuple[Tensor, ...] = (),
-        tape: Tape | None = None,
-    ) -> Proposal:
-        """Proposes for a block; without gradients.
-
-        Args:
-            hidden: none stands for zeros.
-            out: L tensors [N, H] that the new hidden state is written to.
-            tape: takes what the backward pass needs.
-        """
-        states = []
-        for index, layer in enumerate(self.layers):
-            target = out[index] if out else None
-            if hidden is None:
-                x_NX = layer(x_NX, None, None, target, tape)
-            else:
-                x_NX = layer(x_NX, hidden.rows[index], hidden.source, target, tape)
-            states.append(x_NX)
-        before = self.heads_in.padded(x_NX.to(self.heads_in.weight.dtype))
-        if tape is not None:
-            tape.tensors.append(before)
-        heads = self.heads_out.padded(gelu(before))
-        energy = torch.tanh(heads[:, 0].contiguous())
-        return Proposal(tuple(states), energy, heads[:, 1:4])
-
     def tensors(self) -> tuple[Tensor, ...]:
-        """The weights, in order."""
+        """Return the weights, in order."""
         layers = (w for layer in self.layers for w in (layer.w_rz, layer.w_xn, layer.w_hn))
         heads = (self.heads_in, self.heads_out)
         return (*layers, *(tensor for head in heads for tensor in (head.weight, head.bias)))
 
-    def like(self, tensors: Sequence[Tensor]) -> PackedCarrier:
-        """The same with other tensors, in the order of :meth:`tensors`."""
+    def with_tensors(self, tensors: Sequence[Tensor]) -> PackedCarrier:
+        """Return the same with other tensors, in the order of :meth:`tensors`."""
         *matrices, w_in, b_in, w_out, b_out = tensors
         layers = zip(self.layers, matrices[0::3], matrices[1::3], matrices[2::3], strict=True)
         return PackedCarrier(
@@ -232,8 +151,8 @@ class PackedCarrier:
             replace(self.heads_out, weight=w_out, bias=b_out),
         )
 
-    def multiplied_in(self, dtype: torch.dtype) -> PackedCarrier:
-        """The same numbers, with the GRU's products in another dtype than its hidden states."""
+    def with_product_dtype(self, dtype: torch.dtype) -> PackedCarrier:
+        """Return the same numbers, with the GRU's products in another dtype than its states."""
         layers = (
             replace(one, w_rz=one.w_rz.to(dtype), w_xn=one.w_xn.to(dtype), w_hn=one.w_hn.to(dtype))
             for one in self.layers
@@ -242,7 +161,13 @@ class PackedCarrier:
 
 
 class EnergyCarrier(nn.Module):
-    """[n, e] and a hidden state -> new hidden state, new energy, proposed displacement."""
+    """[n, e] and a hidden state -> new hidden state, new energy, proposed displacement.
+
+    Attributes:
+        gru: PyTorch's GRU, which holds the weights.
+        energy_head: the Sequential stack, H -> H // 2 -> 1.
+        displacement_head: the Sequential stack, H -> 64 -> 3.
+    """
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -255,8 +180,14 @@ class EnergyCarrier(nn.Module):
             nn.Linear(size, HEAD_WIDTH), nn.GELU(), nn.Linear(HEAD_WIDTH, 3)
         )
 
-    def draw(self, generator: torch.Generator) -> None:
-        """Draws the weights of an untrained carrier: GRU Xavier and orthogonal, heads Xavier."""
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw the weights of an untrained carrier.
+
+        GRU input weights and heads as Glorot and Bengio, "Understanding the difficulty of training
+        deep feedforward neural networks" (2010), uniform and normal; recurrent weights orthogonal
+        as Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in
+        deep linear neural networks" (2013); biases zero.
+        """
         for name, parameter in self.gru.named_parameters():
             if name.startswith("weight_ih"):
                 nn.init.xavier_uniform_(parameter, generator=generator)
@@ -269,23 +200,24 @@ class EnergyCarrier(nn.Module):
                 nn.init.xavier_normal_(layer.weight, generator=generator)
                 nn.init.zeros_(layer.bias)
 
-    def packed(self, neuron: PackedNeuron, dtype: torch.dtype) -> PackedCarrier:
-        """The weights as a step uses them; differentiable in the parameters.
+    def pack(self, neuron: PackedNeuron, dtype: torch.dtype) -> PackedCarrier:
+        """Return the weights as a step uses them; differentiable in the parameters.
 
         Args:
-            neuron: what comes before; its last layer is multiplied into the first GRU layer.
+            neuron: the packed neuron; its last layer is multiplied into the first GRU layer.
+            dtype: of the GRU's products and of hidden states.
         """
         energy_in, energy_out = linears(self.energy_head)
         move_in, move_out = linears(self.displacement_head)
         head_dtype = energy_in.weight.dtype
         # Both heads in one product: their first layers side by side, their second ones block
-        # diagonal, so that column 0 is the energy and columns 1 to 3 the displacement.
-        heads_in = PaddedLinear.of(
+        # diagonal.
+        heads_in = PaddedLinear.pack(
             torch.cat((energy_in.weight, move_in.weight)),
             torch.cat((energy_in.bias, move_in.bias)),
             head_dtype,
         )
-        heads_out = PaddedLinear.of(
+        heads_out = PaddedLinear.pack(
             _block_diagonal(energy_out.weight, move_out.weight),
             torch.cat((energy_out.bias, move_out.bias)),
             head_dtype,
@@ -297,10 +229,10 @@ class EnergyCarrier(nn.Module):
                 for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
             )
             if layer == 0:
-                perceiving = w_i[:, :-1]
-                b_i = b_i + perceiving @ neuron.last_bias
-                w_i = torch.cat((perceiving @ neuron.last_weight, w_i[:, -1:]), dim=1)
-            layers.append(PackedGRULayer.of(w_i, b_i, w_h, b_h, dtype))
+                from_neuron = w_i[:, :-1]
+                b_i = b_i + from_neuron @ neuron.last_bias
+                w_i = torch.cat((from_neuron @ neuron.last_weight, w_i[:, -1:]), dim=1)
+            layers.append(PackedGRULayer.pack(w_i, b_i, w_h, b_h, dtype))
         return PackedCarrier(tuple(layers), heads_in, heads_out)
 
 
@@ -310,13 +242,6 @@ def _block_diagonal(first_OI: Tensor, second_OI: Tensor) -> Tensor:
     )
 
 
-def _packed(weight_OI: Tensor) -> Tensor:
+def _pad_and_transpose(weight_OI: Tensor) -> Tensor:
     rows = padded_width(weight_OI.shape[0]) - weight_OI.shape[0]
     return pad(weight_OI, (0, 0, 0, rows)).t().contiguous()
-
-
-def _tanh_(x: Tensor) -> Tensor:
-    # On a CPU, tanh of bfloat16 goes through float32 too, but at a fraction of the speed.
-    if x.dtype == torch.bfloat16 and x.device.type == "cpu":
-        return x.copy_(x.float().tanh_())
-    return x.tanh_()

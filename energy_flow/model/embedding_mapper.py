@@ -1,6 +1,10 @@
 """The mappers between embeddings and surfaces.
 
-Shape legend: B samples, E embedding width, M mapper width, S = W · H surface cells.
+GELU is ``x Φ(x)`` in its exact, erf form (Hendrycks and Gimpel, "Gaussian error linear units",
+2016).
+
+Shape legend: B samples, E embedding width, M mapper width, H and W the lattice's height and width,
+S = H · W surface cells.
 """
 
 from __future__ import annotations
@@ -12,19 +16,26 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.model.linear import PackedNorm, PaddedLinear, draw_defaults, linears, norms
+from energy_flow.model.linear import PackedNorm, PaddedLinear, init_defaults, linears, norms
 
 ENCODING_STD = 0.02
-"""Spread of an untrained positional encoding."""
+"""Standard deviation of an untrained positional encoding."""
 
 RowMap = Callable[[Tensor], Tensor]
 """A function of rows: [B, in] -> [B, out], each row from its own input alone."""
 
 
 class InputMapper(nn.Module):
-    """Embedding -> energies of the initial flows.
+    """The map from an embedding to the energies of the initial flows.
 
     ``tanh(W₂ · LayerNorm(GELU(W₁ · x))) · energy_scale + energy_bias + positional_encoding``
+    (docs/simulation.md §2).
+
+    Attributes:
+        layers: the Sequential stack, E -> M -> S.
+        energy_scale: [1].
+        energy_bias: [1].
+        positional_encoding: [H, W].
     """
 
     def __init__(self, config: FlowConfig) -> None:
@@ -43,34 +54,41 @@ class InputMapper(nn.Module):
             torch.empty(config.lattice_height, config.lattice_width)
         )
 
-    def draw(self, generator: torch.Generator) -> None:
-        """Draws the weights of an untrained mapper."""
-        draw_defaults(self.layers, generator)
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw the weights of an untrained mapper."""
+        init_defaults(self.layers, generator)
         with torch.no_grad():
             self.energy_scale.fill_(1.0)
             self.energy_bias.fill_(0.0)
             self.positional_encoding.normal_(0.0, ENCODING_STD, generator=generator)
 
-    def packed(self) -> RowMap:
-        """The map as a function of embeddings [B, E] -> energies [B, S]."""
+    def pack(self) -> RowMap:
+        """Return the map as a function of embeddings [B, E] that gives energies [B, S]."""
         dtype = self.energy_scale.dtype
-        first, norm, second = _packed_layers(self.layers, dtype)
+        first, norm, second = _pack_layers(self.layers, dtype)
         encoding_S = self.positional_encoding.reshape(-1)
 
-        def energies(embedding_BE: Tensor) -> Tensor:
+        def map_embeddings(embedding_BE: Tensor) -> Tensor:
             hidden_BM = norm(gelu(first(embedding_BE.to(dtype))))
             surface_BS = torch.tanh(second.padded(hidden_BM))[:, : second.out_width]
             return surface_BS * self.energy_scale + self.energy_bias + encoding_S
 
-        return energies
+        return map_embeddings
 
     def forward(self, embedding_BE: Tensor) -> Tensor:
-        """Energies [B, S] of embeddings [B, E]."""
-        return self.packed()(embedding_BE)
+        """Return the energies [B, S] of embeddings [B, E]."""
+        return self.pack()(embedding_BE)
 
 
 class OutputMapper(nn.Module):
-    """Surface -> embedding: ``W₂ · LayerNorm(GELU(W₁ · (surface · position_weights)))``."""
+    """The map from a surface to an embedding.
+
+    ``W₂ · LayerNorm(GELU(W₁ · (surface · position_weights)))`` (docs/simulation.md §2).
+
+    Attributes:
+        position_weights: [H, W].
+        layers: the Sequential stack, S -> M -> E.
+    """
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -84,31 +102,31 @@ class OutputMapper(nn.Module):
             nn.Linear(config.mapper_hidden_dim, config.embedding_dim),
         )
 
-    def draw(self, generator: torch.Generator) -> None:
-        """Draws the weights of an untrained mapper."""
-        draw_defaults(self.layers, generator)
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw the weights of an untrained mapper."""
+        init_defaults(self.layers, generator)
         with torch.no_grad():
             self.position_weights.fill_(1.0)
 
-    def packed(self) -> RowMap:
-        """The map as a function of surfaces [B, S] -> embeddings [B, E]."""
+    def pack(self) -> RowMap:
+        """Return the map as a function of surfaces [B, S] that gives embeddings [B, E]."""
         dtype = self.position_weights.dtype
-        first, norm, second = _packed_layers(self.layers, dtype)
+        first, norm, second = _pack_layers(self.layers, dtype)
         weights_S = self.position_weights.reshape(-1)
 
-        def embeddings(surface_BS: Tensor) -> Tensor:
+        def map_surfaces(surface_BS: Tensor) -> Tensor:
             return second(norm(gelu(first(surface_BS.to(dtype) * weights_S))))
 
-        return embeddings
+        return map_surfaces
 
     def forward(self, surface_BS: Tensor) -> Tensor:
-        """Embeddings [B, E] of surfaces [B, S]."""
-        return self.packed()(surface_BS)
+        """Return the embeddings [B, E] of surfaces [B, S]."""
+        return self.pack()(surface_BS)
 
 
-def _packed_layers(
+def _pack_layers(
     layers: nn.Sequential, dtype: torch.dtype
 ) -> tuple[PaddedLinear, PackedNorm, PaddedLinear]:
-    first, second = (PaddedLinear.of(one.weight, one.bias, dtype) for one in linears(layers))
-    (norm,) = (PackedNorm.of(one, dtype) for one in norms(layers))
+    first, second = (PaddedLinear.pack(one.weight, one.bias, dtype) for one in linears(layers))
+    (norm,) = (PackedNorm.pack(one, dtype) for one in norms(layers))
     return first, norm, second

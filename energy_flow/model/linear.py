@@ -1,8 +1,8 @@
-"""Linear layers: drawn from a generator, packed with padded widths.
+"""Linear and normalisation layers with padded widths, and their initial weights.
 
-Matrix products on a CPU were seen to round a row differently by its place in a block where an
-output is narrow and an input width is no multiple of 16. Zero rows and columns cost little and
-change no result beyond that.
+On a CPU, a matrix product was seen to round a row differently by its place in a block where an
+output is narrow and an input width is not a multiple of 16. So widths are padded with zero rows and
+columns, which cost little and change no result.
 
 Shape legend: N rows, I input width, O output width, K padded input width.
 """
@@ -15,23 +15,24 @@ import torch
 from torch import Tensor, nn
 
 WIDTH = 16
+"""Padded widths are multiples of it."""
 
 
 def padded_width(width: int) -> int:
-    """The next multiple of 16."""
+    """Return the next multiple of 16, ``width`` itself if it is one."""
     return -(-width // WIDTH) * WIDTH
 
 
 def pad_columns(x_NK: Tensor, width: int) -> Tensor:
-    """Appends zero columns up to ``width``; returns the tensor itself where none are needed."""
+    """Append zero columns up to ``width``; return the tensor itself where none are missing."""
     missing = width - x_NK.shape[1]
     return nn.functional.pad(x_NK, (0, missing)) if missing else x_NK
 
 
 def constant_columns(rows: int, width: int, like: Tensor) -> Tensor:
-    """The columns that fill ``width`` up to a multiple of 16: zeros, and ones in the last.
+    """Return the columns that fill ``width`` up to a multiple of 16: zeros, and ones in the last.
 
-    A product takes its bias from the column of ones, which spares writing the bias to every row
+    A product takes its bias from the column of ones, which saves writing the bias to every row
     first. There is at least one column.
     """
     columns = like.new_zeros((rows, padded_width(width + 1) - width))
@@ -46,7 +47,7 @@ class PaddedLinear:
     Attributes:
         weight: [padded in, padded out], contiguous.
         bias: [padded out].
-        out_width: columns of the result that mean something.
+        out_width: columns of the result that are not padding.
     """
 
     weight: Tensor
@@ -54,8 +55,8 @@ class PaddedLinear:
     out_width: int
 
     @classmethod
-    def of(cls, weight_OI: Tensor, bias_O: Tensor, dtype: torch.dtype) -> PaddedLinear:
-        """Packs a ``torch.nn.Linear`` weight [out, in]; differentiable in both."""
+    def pack(cls, weight_OI: Tensor, bias_O: Tensor, dtype: torch.dtype) -> PaddedLinear:
+        """Pack the weight [out, in] and bias of a ``torch.nn.Linear``; differentiable in both."""
         out_width, in_width = weight_OI.shape
         rows = padded_width(out_width) - out_width
         columns = padded_width(in_width) - in_width
@@ -64,37 +65,46 @@ class PaddedLinear:
         return cls(weight.t().contiguous(), bias, out_width)
 
     def padded(self, x_NK: Tensor) -> Tensor:
-        """The result with its padding, [N, padded out]."""
+        """Return the result with its padding, [N, padded out]."""
         return torch.addmm(self.bias, pad_columns(x_NK, self.weight.shape[0]), self.weight)
 
     def __call__(self, x_NK: Tensor) -> Tensor:
-        """The result [N, out]."""
+        """Return the result [N, out]."""
         return self.padded(x_NK)[:, : self.out_width]
 
 
 @dataclass(frozen=True, slots=True)
 class PackedNorm:
-    """LayerNorm over the last axis, its parameters in the dtype of the arithmetic."""
+    """LayerNorm over the last axis, its parameters in the dtype of the arithmetic.
+
+    ``(x - mean(x)) / √(var(x) + eps) · weight + bias`` with the population variance (Ba, Kiros and
+    Hinton, "Layer normalization", 2016).
+
+    Attributes:
+        weight: [K].
+        bias: [K].
+        eps: what is added to the variance.
+    """
 
     weight: Tensor
     bias: Tensor
     eps: float
 
     @classmethod
-    def of(cls, norm: nn.LayerNorm, dtype: torch.dtype) -> PackedNorm:
-        """Packs a LayerNorm with affine parameters."""
+    def pack(cls, norm: nn.LayerNorm, dtype: torch.dtype) -> PackedNorm:
+        """Pack a LayerNorm with affine parameters."""
         return cls(norm.weight.to(dtype), norm.bias.to(dtype), norm.eps)
 
     def __call__(self, x_NK: Tensor) -> Tensor:
-        """Normalised rows, same shape."""
+        """Return the normalised rows, [N, K]."""
         width = self.weight.shape[0]
         return nn.functional.layer_norm(x_NK, (width,), self.weight, self.bias, self.eps)
 
 
-def draw_defaults(layers: nn.Sequential, generator: torch.Generator) -> None:
-    """Draws a stack's linear layers, and sets its norms, as PyTorch does by default.
+def init_defaults(layers: nn.Sequential, generator: torch.Generator) -> None:
+    """Draw a stack's linear layers, and set its norms, as PyTorch does by default.
 
-    Weights and biases of a Linear from U(-1/√in, 1/√in); a LayerNorm starts as the identity.
+    Weights and biases of a Linear come from U(-1/√in, 1/√in); a LayerNorm starts as the identity.
     """
     with torch.no_grad():
         for linear in linears(layers):
@@ -107,10 +117,10 @@ def draw_defaults(layers: nn.Sequential, generator: torch.Generator) -> None:
 
 
 def linears(layers: nn.Sequential) -> list[nn.Linear]:
-    """The linear layers of a Sequential, in order."""
+    """Return the linear layers of a Sequential, in order."""
     return [layer for layer in layers if isinstance(layer, nn.Linear)]
 
 
 def norms(layers: nn.Sequential) -> list[nn.LayerNorm]:
-    """The LayerNorms of a Sequential, in order."""
+    """Return the LayerNorms of a Sequential, in order."""
     return [layer for layer in layers if isinstance(layer, nn.LayerNorm)]

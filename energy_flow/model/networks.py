@@ -1,33 +1,33 @@
-"""All networks of a model, packed, called in blocks of fixed heights.
+"""All networks of a model, packed, and their forward pass in blocks of fixed heights.
 
-Shape legend: N flows, M of them with a stored hidden state, B samples, E embedding width, S surface
-cells, L GRU layers, H hidden width.
+The backward pass is in ``backward.py``; ``autograd.py`` joins the two.
+
+Shape legend: N flows, M of them with a stored hidden state, R stored rows, B samples, E embedding
+width, S surface cells, L GRU layers, H hidden width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from energy_flow.model.backends.choice import proposes_compiled
+from energy_flow.model.backends import select_proposal
+from energy_flow.model.backends.interface import BlockProposal, HiddenBlock, ProposeBlock, Tape
 from energy_flow.model.block_plan import PROBE_ROWS, BlockPlan, candidate_heights, try_heights
-from energy_flow.model.carrier import EnergyCarrier, HiddenBlock, PackedCarrier, Proposal, Tape
+from energy_flow.model.carrier import EnergyCarrier, PackedCarrier
 from energy_flow.model.embedding_mapper import InputMapper, OutputMapper, RowMap
 from energy_flow.model.hidden_state import Hidden
 from energy_flow.model.linear import linears
 from energy_flow.model.neuron import PackedNeuron, SimpleNeuron
 from energy_flow.runtime.device import product_dtype
 
-ProposeBlock = Callable[
-    [Tensor, Tensor, HiddenBlock | None, tuple[Tensor, ...], Tape | None], Proposal
-]
-"""From positions [N, 3], energies [N], stored states, room for new ones and a tape."""
-
 STEP_ROWS = {"cpu": 2048, "cuda": 16384}
+"""Height of a full block of flows, by type of device."""
 MAPPER_ROWS = 64
+"""Height of a full block of samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,9 @@ class Proposals:
     """What the networks propose for all flows.
 
     Attributes:
-        rows: L tensors with at least N rows, new hidden states.
-        energy: e', [N]. raw: r, [N, 3].
+        rows: the new hidden states, L tensors with at least N rows, [≥ N, H].
+        energy: e', [N].
+        raw: r, the displacement before scaling and clamping, [N, 3].
     """
 
     rows: tuple[Tensor, ...]
@@ -49,14 +50,16 @@ class FlowBlock:
     """Flows that the networks are called with at once.
 
     Attributes:
-        start, end: the flows. height: rows of the call; those beyond ``end`` repeat the last.
-        fresh: whether the flows take their first step, from hidden states of zeros.
+        start: the first flow.
+        end: one past the last flow.
+        height: rows of the call; those beyond ``end`` repeat the last flow.
+        is_first_step: whether the flows start from hidden states of zeros.
     """
 
     start: int
     end: int
     height: int
-    fresh: bool
+    is_first_step: bool
 
     @property
     def rows(self) -> int:
@@ -67,16 +70,19 @@ class FlowBlock:
 class Networks:
     """The packed networks of one model in one precision.
 
-    Where they are packed with gradients enabled, ``energies``, ``embeddings`` and
-    ``proposal_gradient.propose`` carry gradients; the arithmetic is the same.
+    Where they are packed with gradients enabled, ``map_embeddings``, ``map_surfaces`` and
+    ``autograd.propose`` carry gradients; the arithmetic is the same.
 
     Attributes:
-        neuron, carrier: as a step uses them.
-        weights: their tensors in the precision of the model, which gradients are taken of.
+        dtype: of the step's arithmetic and of hidden states. What is rounded to it is multiplied
+            in the ``product_dtype`` of the device.
+        state_dtype: of everything else.
+        device: where the weights are.
         keeps_tapes: whether a step keeps what its backward pass needs, or computes it again.
+        neuron: the neuron's weights as a step uses them.
+        carrier: the carrier's weights as a step uses them.
+        weights: tensors of both in the precision of the model, which gradients are taken of.
         shape: of every weight, in order.
-        dtype: of the step's arithmetic and of hidden states. state_dtype: of everything else.
-            What is rounded to ``dtype`` is multiplied in the ``product_dtype`` of the device.
     """
 
     def __init__(
@@ -92,24 +98,20 @@ class Networks:
         self.state_dtype = input_mapper.energy_scale.dtype
         self.device = input_mapper.energy_scale.device
         self.keeps_tapes = keeps_tapes
-        self.neuron: PackedNeuron = neuron.packed(dtype)
-        self.carrier: PackedCarrier = carrier.packed(self.neuron, dtype)
+        self.neuron: PackedNeuron = neuron.pack(dtype)
+        self.carrier: PackedCarrier = carrier.pack(self.neuron, dtype)
         products = product_dtype(dtype, self.device)
         if products != dtype:
-            self.neuron = self.neuron.multiplied_in(products)
-            self.carrier = self.carrier.multiplied_in(products)
-        exact, exact_carrier = self.neuron, self.carrier
+            self.neuron = self.neuron.with_product_dtype(products)
+            self.carrier = self.carrier.with_product_dtype(products)
+        exact_neuron, exact_carrier = self.neuron, self.carrier
         if dtype != self.state_dtype and torch.is_grad_enabled():
-            exact = neuron.packed(self.state_dtype)
-            exact_carrier = carrier.packed(exact, self.state_dtype)
-        self.weights = (*exact.tensors(), *exact_carrier.tensors())
-        self._proposal: ProposeBlock = _as_written(self.neuron, self.carrier)
-        if proposes_compiled(self.neuron, self.carrier):
-            from energy_flow.model.backends.numba.networks import CompiledNetworks
-
-            self._proposal = CompiledNetworks(self.neuron, self.carrier)
-        self._input_map: RowMap = input_mapper.packed()
-        self._output_map: RowMap = output_mapper.packed()
+            exact_neuron = neuron.pack(self.state_dtype)
+            exact_carrier = carrier.pack(exact_neuron, self.state_dtype)
+        self.weights = (*exact_neuron.tensors(), *exact_carrier.tensors())
+        self._propose: ProposeBlock = select_proposal(self.neuron, self.carrier)
+        self._input_map: RowMap = input_mapper.pack()
+        self._output_map: RowMap = output_mapper.pack()
         self._embedding_dim = linears(input_mapper.layers)[0].in_features
         self._cells = linears(output_mapper.layers)[0].in_features
         self._layers = carrier.gru.num_layers
@@ -120,13 +122,13 @@ class Networks:
             for weight in part.parameters()
         )
 
-    def energies(self, embedding_BE: Tensor, plan: BlockPlan) -> Tensor:
-        """Energies of the initial flows, [B, S]."""
-        return _mapped(self._input_map, embedding_BE, plan)
+    def map_embeddings(self, embedding_BE: Tensor, plan: BlockPlan) -> Tensor:
+        """Return the energies of the initial flows, [B, S]."""
+        return _map_rows(self._input_map, embedding_BE, plan)
 
-    def embeddings(self, surface_BS: Tensor, plan: BlockPlan) -> Tensor:
-        """Embeddings of surfaces, [B, E]."""
-        return _mapped(self._output_map, surface_BS, plan)
+    def map_surfaces(self, surface_BS: Tensor, plan: BlockPlan) -> Tensor:
+        """Return the embeddings of surfaces, [B, E]."""
+        return _map_rows(self._output_map, surface_BS, plan)
 
     def propose(
         self,
@@ -136,30 +138,40 @@ class Networks:
         plan: BlockPlan,
         tapes: list[Tape] | None = None,
     ) -> Proposals:
-        """New hidden state, energy and raw displacement of every flow; without gradients.
+        """Return new hidden state, energy and raw displacement of every flow; without gradients.
 
         Args:
-            tapes: takes what the backward pass of each block needs.
+            position_N3: positions.
+            energy_N: energies.
+            hidden: stored states.
+            plan: block heights.
+            tapes: receives what the backward pass of each block needs.
         """
         flows = energy_N.shape[0]
         like = torch.empty((0, self._hidden_size), dtype=self.dtype, device=self.device)
-        parts = _Parts(position_N3, like, self._layers, hidden.spare)
+        results = _BlockResults(position_N3, like, self._layers, hidden.spare)
         for block in self.blocks(flows, hidden.stepped, plan):
             tape = None if tapes is None else Tape()
-            # A block that reaches beyond its rows must not write over those of others.
-            fills = block.rows == block.height
-            out = parts.places(block.start, block.end) if fills else ()
+            # A block that reaches beyond its flows must not write over the rows of others.
+            is_full = block.rows == block.height
+            out = results.places(block.start, block.end) if is_full else ()
             proposal = self.propose_block(position_N3, energy_N, hidden, block, out, tape)
-            parts.add(block.start, block.end, proposal)
+            results.add(block.start, block.end, proposal)
             if tapes is not None and tape is not None:
                 tapes.append(tape)
-        return parts.whole()
+        return results.proposals()
 
     def blocks(self, flows: int, stepped: int, plan: BlockPlan) -> list[FlowBlock]:
-        """How a step's flows are cut: those that have taken a step, then the others."""
+        """Return how a step's flows are cut: those that have taken a step, then the others.
+
+        Args:
+            flows: N.
+            stepped: M.
+            plan: block heights.
+        """
         return [
-            FlowBlock(first + start, min(first + start + height, stop), height, fresh)
-            for first, stop, fresh in ((0, stepped, False), (stepped, flows, True))
+            FlowBlock(first + start, min(first + start + height, stop), height, is_first_step)
+            for first, stop, is_first_step in ((0, stepped, False), (stepped, flows, True))
             for start, height in plan.cover(stop - first)
         ]
 
@@ -171,19 +183,23 @@ class Networks:
         block: FlowBlock,
         out: tuple[Tensor, ...] = (),
         tape: Tape | None = None,
-    ) -> Proposal:
-        """What is proposed for the flows of a block, [height]; without gradients.
+    ) -> BlockProposal:
+        """Return what is proposed for the flows of a block, ``height`` rows; without gradients.
 
         Args:
+            position_N3: positions of all flows.
+            energy_N: energies of all flows.
+            hidden: stored states.
+            block: which flows.
             out: L tensors [height, H] that the new hidden states are written to.
-            tape: takes what the backward pass needs.
+            tape: receives what the backward pass needs.
         """
         start, height, end = block.start, block.height, block.end
-        position, energy = (_rows(of, start, height, end) for of in (position_N3, energy_N))
-        known = None
-        if not block.fresh:
-            known = HiddenBlock(hidden.rows, _rows(hidden.source, start, height, end))
-        return self._proposal(position, energy, known, out, tape)
+        position, energy = (_take_rows(of, start, height, end) for of in (position_N3, energy_N))
+        stored = None
+        if not block.is_first_step:
+            stored = HiddenBlock(hidden.rows, _take_rows(hidden.source, start, height, end))
+        return self._propose(position, energy, stored, out, tape)
 
     def try_step_heights(self) -> Generator[None, None, BlockPlan]:
         """Try the block heights of ``propose`` on this model's shapes; see ``try_heights``."""
@@ -203,11 +219,11 @@ class Networks:
             position, energy, *hidden = columns
             energy = energy.squeeze(1)
             every = torch.arange(len(position), device=position.device)
-            later = self._proposal(position, energy, HiddenBlock(tuple(hidden), every), (), None)
-            fresh = self._proposal(position, energy, None, (), None)
+            later = self._propose(position, energy, HiddenBlock(tuple(hidden), every))
+            first = self._propose(position, energy, None)
             return [
                 column
-                for proposal in (later, fresh)
+                for proposal in (later, first)
                 for column in (proposal.energy, proposal.displacement, *proposal.hidden)
             ]
 
@@ -229,23 +245,15 @@ class Networks:
         return try_heights(run, inputs, heights)
 
 
-def _as_written(neuron: PackedNeuron, carrier: PackedCarrier) -> ProposeBlock:
-    """The networks one after the other, in tensor operations."""
+class _BlockResults:
+    """Results of blocks, written to their places while they are in the cache.
 
-    def proposal(
-        position_N3: Tensor,
-        energy_N: Tensor,
-        hidden: HiddenBlock | None,
-        out: tuple[Tensor, ...],
-        tape: Tape | None,
-    ) -> Proposal:
-        return carrier(neuron(position_N3, energy_N), hidden, out, tape)
-
-    return proposal
-
-
-class _Parts:
-    """Results of blocks, written where they belong while they are warm in the cache."""
+    Args:
+        position_N3: positions, for the number of flows and the dtype of energies.
+        like_0H: an empty tensor with the width and dtype of hidden states.
+        layers: L.
+        spare: L tensors to write hidden states to, if they are long enough.
+    """
 
     def __init__(
         self, position_N3: Tensor, like_0H: Tensor, layers: int, spare: tuple[Tensor, ...]
@@ -258,9 +266,11 @@ class _Parts:
         self._hidden = spare
 
     def places(self, start: int, stop: int) -> tuple[Tensor, ...]:
+        """Return where the hidden states of some flows belong, L tensors [stop - start, H]."""
         return tuple(column[start:stop] for column in self._hidden)
 
-    def add(self, start: int, stop: int, proposal: Proposal) -> None:
+    def add(self, start: int, stop: int, proposal: BlockProposal) -> None:
+        """Write the proposal for the flows from ``start`` to ``stop`` to its places."""
         rows = stop - start
         self._energy[start:stop] = proposal.energy[:rows]
         self._raw[start:stop] = proposal.displacement[:rows]
@@ -268,22 +278,23 @@ class _Parts:
             if place.data_ptr() != column.data_ptr():
                 place.copy_(column[:rows])
 
-    def whole(self) -> Proposals:
+    def proposals(self) -> Proposals:
+        """Return the results of all blocks."""
         return Proposals(self._hidden, self._energy, self._raw)
 
 
-def _mapped(rows_to_rows: RowMap, x: Tensor, plan: BlockPlan) -> Tensor:
+def _map_rows(row_map: RowMap, x: Tensor, plan: BlockPlan) -> Tensor:
     rows = x.shape[0]
     return torch.cat(
         [
-            rows_to_rows(_rows(x, start, height, rows))[: min(height, rows - start)]
+            row_map(_take_rows(x, start, height, rows))[: min(height, rows - start)]
             for start, height in plan.cover(rows)
         ]
     )
 
 
-def _rows(column: Tensor, start: int, height: int, stop: int) -> Tensor:
-    """``height`` rows from ``start``; beyond ``stop`` the last row is repeated."""
+def _take_rows(column: Tensor, start: int, height: int, stop: int) -> Tensor:
+    """Return ``height`` rows from ``start``; beyond ``stop`` the last row is repeated."""
     if start + height <= stop:
         return column[start : start + height]
     index = torch.arange(start, start + height, device=column.device).clamp_(max=stop - 1)

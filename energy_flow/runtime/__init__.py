@@ -1,1 +1,1 @@
-"""The process that a simulation runs in: device, threads, heap and compiled kernels."""
+"""The process that a simulation runs in: device, threads, memory allocator, compiled kernels."""

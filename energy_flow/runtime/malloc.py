@@ -1,8 +1,8 @@
-"""The C library's heap: what was freed is kept for the next step, and given back when idle.
+"""The C library's memory allocator: keep freed memory for the next step, return it when idle.
 
-A step on a CPU takes and frees some hundred megabytes. By default glibc returns large pieces to the
-system at once, which hands them out again page by page, filled with zeros: up to a third of a
-step's time. Elsewhere than with glibc nothing happens here.
+A step on a CPU allocates and frees some hundred megabytes. By default glibc returns large blocks to
+the system at once, which must fill their pages with zeros before they are used again: up to a third
+of a step's time. Without glibc, these functions have no effect.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ _NEVER = -1
 _PAD_BYTES = 64 * 2**20
 
 
-def keep_freed() -> bool:
-    """From now on this process keeps memory that is freed; says whether it does.
+def configure_malloc() -> bool:
+    """Make this process keep memory that is freed, and return whether it does.
 
-    This changes the whole process: it is for programs to call, before they start threads, not for
-    libraries.
+    This changes the whole process. Programs call it before they start threads; libraries must not.
     """
     mallopt = getattr(_c_library(), "mallopt", None)
     if mallopt is None:
         return False
     wanted = (
-        # No mapping of its own for a large piece: it would go back with the piece.
+        # No separate mapping for a large block: freeing the block would unmap it.
         (_MMAP_MAX, 0),
         (_TRIM_THRESHOLD, _NEVER),
         (_TOP_PAD, _PAD_BYTES),
-        # One heap for all threads, or each would keep its own.
+        # One heap for all threads; otherwise each keeps its own.
         (_ARENA_MAX, 1),
     )
     return all(mallopt(option, value) == 1 for option, value in wanted)
 
 
-def give_back() -> None:
-    """Returns what is free to the system; takes milliseconds."""
+def trim_heap() -> None:
+    """Return free memory to the system; takes milliseconds."""
     trim = getattr(_c_library(), "malloc_trim", None)
     if trim is not None:
         trim(ctypes.c_size_t(0))

@@ -1,4 +1,4 @@
-"""How a pass is compiled, kept and run."""
+"""``Kernel``: a function over arrays, compiled by Numba at its first use."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ logger = logging.getLogger("energy_flow.kernels.kernel")
 _settings: Any = numba.config
 
 
-# Numba keeps the number of threads for each thread that calls; telling it takes microseconds.
+# Numba keeps the number of threads for each calling thread; setting it takes microseconds.
 _masked = threading.local()
 
 
 def array(tensor: Tensor) -> NDArray[Any]:
-    """The tensor's memory as an array; of bfloat16, its 16 bits."""
+    """Return the tensor's memory as an array; bfloat16 as uint16."""
     if tensor.requires_grad:
         tensor = tensor.detach()
     if tensor.dtype == torch.bfloat16:
@@ -32,10 +32,13 @@ def array(tensor: Tensor) -> NDArray[Any]:
 
 
 class Kernel:
-    """A function over arrays that is compiled when it is first called for some types.
+    """A function over arrays that is compiled at its first call for some types.
 
-    Machine code is kept beside the source, or in the user's cache folder, where either can be
-    written to; it takes some seconds to make.
+    Compilation takes some seconds. Machine code is cached beside the source or in the user's cache
+    folder, if one of them can be written to.
+
+    Args:
+        function: what is compiled.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
@@ -43,9 +46,9 @@ class Kernel:
         self._compiled: Callable[..., None] | None = None
 
     def __call__(self, *arguments: Any) -> None:
-        """Runs on as many threads as PyTorch's operations, and without the interpreter's lock."""
+        """Run on as many threads as PyTorch's operations, without the interpreter's lock."""
         if self._compiled is None:
-            self._compiled = self._prepared()
+            self._compiled = self._prepare()
         threads = torch.get_num_threads()
         if threads != getattr(_masked, "threads", None):
             numba.set_num_threads(min(threads, _settings.NUMBA_NUM_THREADS))
@@ -53,19 +56,19 @@ class Kernel:
         try:
             self._compiled(*arguments)
         except OSError as error:
-            # It was compiled and could not be kept; from now on it is there.
-            logger.warning("a compiled kernel could not be kept on disk: %s", error)
+            # It was compiled but could not be cached; the next call finds it in memory.
+            logger.warning("a compiled kernel could not be cached on disk: %s", error)
             self._compiled(*arguments)
 
-    def _prepared(self) -> Any:
+    def _prepare(self) -> Any:
         prepare: Any = partial(numba.njit, parallel=True, nogil=True, error_model="numpy")
         try:
             return prepare(self._function, cache=True)
         except RuntimeError as error:
-            logger.warning("compiled kernels are not kept on disk: %s", error)
+            logger.warning("compiled kernels are not cached on disk: %s", error)
             return prepare(self._function)
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """A function that kernels are made of."""
+    """Compile a function that kernels call."""
     return numba.njit(function, error_model="numpy")

@@ -1,4 +1,4 @@
-"""Which threads compute."""
+"""Threads for computations beside those that step flows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ T = TypeVar("T")
 
 
 def run_in_temporary_thread(work: Callable[[], T]) -> T:
-    """Does some work on a thread that ends with it, and waits for it.
+    """Return the result of some work, done on a thread that then ends.
 
-    OpenMP gives every thread that computes a team of its own, for as long as that thread lives.
-    Once all teams together have more threads than the machine has cores, they no longer spin while
-    they wait for work but sleep, and steps on a CPU take longer. So a program that steps on one
-    thread does on this one what it computes besides.
+    OpenMP gives every thread that computes a team of threads, which lives as long as that thread.
+    When all teams together have more threads than the machine has cores, waiting threads sleep
+    instead of spinning, and steps on a CPU take longer. So a program that steps flows on one thread
+    does other computations in temporary threads.
+
+    Args:
+        work: what is computed.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="energy-flow-temporary") as thread:
         return thread.submit(work).result()

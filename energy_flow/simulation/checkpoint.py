@@ -1,6 +1,6 @@
-"""Checkpoints: one ``.safetensors`` file with the weights, its metadata holding the config.
+"""Checkpoints: one ``.safetensors`` file with the weights, and the config in its metadata.
 
-Nothing is ever unpickled. A file is refused as a whole before any weight is used.
+Nothing is ever unpickled. A file is checked completely before any weight is used.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def save(processor: FlowProcessor, path: str | Path) -> None:
-    """Writes a checkpoint; the file appears whole or not at all.
+    """Write a checkpoint atomically.
+
+    Args:
+        processor: the model.
+        path: of the file.
 
     Raises:
-        OSError: when it cannot be written.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     tensors = {
@@ -45,7 +49,7 @@ def save(processor: FlowProcessor, path: str | Path) -> None:
     os.close(handle)
     try:
         save_file(tensors, temporary, metadata=metadata)
-        # The library writes without asking for durability.
+        # The library does not call fsync.
         with Path(temporary).open("rb+") as file:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
@@ -56,19 +60,22 @@ def save(processor: FlowProcessor, path: str | Path) -> None:
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """What a checkpoint says of itself, without reading its weights.
+    """Return the metadata of a checkpoint, without reading its weights.
+
+    Args:
+        path: of the file.
 
     Returns:
         ``config`` (a FlowConfig), ``trained``, ``coord_version`` and ``format_version``.
 
     Raises:
-        CheckpointError: when it is no checkpoint of this format, or its names or shapes are not
-            those of its config.
-        OSError: when the file cannot be read.
+        CheckpointError: the file is not a checkpoint of this format, or its names or shapes are
+            not those of its config.
+        OSError: the file cannot be read.
     """
-    with _opened(path) as file:
-        metadata = _checked_metadata(file.metadata() or {})
-        config = _checked_config(metadata)
+    with _open(path) as file:
+        metadata = _check_metadata(file.metadata() or {})
+        config = _check_config(metadata)
         _check_shapes(config, {name: file.get_slice(name).get_shape() for name in _names(file)})
     return {
         "config": config,
@@ -79,14 +86,18 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> FlowProcessor:
-    """The processor that a checkpoint holds.
+    """Return the processor that a checkpoint holds.
+
+    Args:
+        path: of the file.
+        device: where the weights are to be.
 
     Raises:
-        CheckpointError: as :func:`describe`, and when a weight is not finite.
-        OSError: when the file cannot be read.
+        CheckpointError: as :func:`describe`, or a weight is not finite or of an unknown dtype.
+        OSError: the file cannot be read.
     """
-    told = describe(path)
-    with _opened(path) as file:
+    metadata = describe(path)
+    with _open(path) as file:
         raw = {name: file.get_tensor(name) for name in _names(file)}
     faults = [
         Fault((name,), f"must be one of {', '.join(map(str, DTYPES))}", str(tensor.dtype))
@@ -103,19 +114,19 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> FlowProcessor:
     ]
     if faults:
         raise CheckpointError(*faults)
-    processor = FlowProcessor(told["config"], device=device, weights=tensors)
-    processor.trained = told["trained"]
+    processor = FlowProcessor(metadata["config"], device=device, weights=tensors)
+    processor.trained = metadata["trained"]
     return processor
 
 
-def _opened(path: str | Path) -> Any:
+def _open(path: str | Path) -> Any:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no such checkpoint: {path}")
+        raise FileNotFoundError(f"checkpoint {path} does not exist")
     try:
         return safe_open(str(path), framework="pt")
     except SafetensorError as error:
         raise CheckpointError(
-            Fault((), f"not a safetensors file, or a damaged one: {error}")
+            Fault((), f"is not a safetensors file, or is damaged: {error}")
         ) from None
 
 
@@ -123,7 +134,7 @@ def _names(file: Any) -> list[str]:
     return list(file.keys())
 
 
-def _checked_metadata(metadata: dict[str, str]) -> dict[str, str]:
+def _check_metadata(metadata: dict[str, str]) -> dict[str, str]:
     expected = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -143,7 +154,7 @@ def _checked_metadata(metadata: dict[str, str]) -> dict[str, str]:
     return metadata
 
 
-def _checked_config(metadata: dict[str, str]) -> FlowConfig:
+def _check_config(metadata: dict[str, str]) -> FlowConfig:
     try:
         return FlowConfig.from_dict(json.loads(metadata["config"]))
     except ConfigError as error:
@@ -151,18 +162,20 @@ def _checked_config(metadata: dict[str, str]) -> FlowConfig:
             *(Fault(("config", *fault.loc), fault.msg, fault.got) for fault in error.faults)
         ) from None
     except (KeyError, ValueError, TypeError, AttributeError):
-        raise CheckpointError(Fault(("config",), "the metadata holds no config as JSON")) from None
+        raise CheckpointError(Fault(("config",), "must hold the config as a JSON object")) from None
 
 
 def _check_shapes(config: FlowConfig, shapes: dict[str, list[int]]) -> None:
-    """Names and shapes must be those of the config's model."""
+    """Refuse names and shapes that are not those of the config's model."""
     try:
         expected = FlowProcessor.shapes(config)
     except RuntimeError as error:
-        raise CheckpointError(Fault(("config",), f"no such model can exist: {error}")) from None
+        raise CheckpointError(
+            Fault(("config",), f"describes a model that is too large to exist: {error}")
+        ) from None
     faults = [Fault((name,), "is missing") for name in expected if name not in shapes]
     faults += [
-        Fault((name,), "is not part of this model") for name in shapes if name not in expected
+        Fault((name,), "is not a tensor of this model") for name in shapes if name not in expected
     ]
     faults += [
         Fault((name,), f"must have the shape {expected[name]}", shape)

@@ -1,40 +1,40 @@
-"""What cohorts have left behind in a pool: surfaces in the tally, records in the rings.
+"""``CohortOutputs``: what is read of a cohort: outputs from the tally, records from the rings.
 
-Shape legend: B samples of one cohort, H and W the lattice's height and width.
+Shape legend: B samples of one cohort.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from energy_flow.config.flow_config import Keep
+from energy_flow.choices import Output, TraceKeep, names_of
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.model.block_plan import BlockPlan
-from energy_flow.simulation.inputs import OUTPUTS
-from energy_flow.simulation.pool import Cohort, FlowState
-from energy_flow.simulation.tally.tally import Surfaces
+from energy_flow.simulation.cohort import Cohort
+from energy_flow.simulation.pool import FlowState
+from energy_flow.simulation.tally.output_source import OutputSource
+from energy_flow.simulation.tally.outputs import read_output
 from energy_flow.trace import Trace, TraceCounters
-from energy_flow.trace.records import KINDS
+from energy_flow.trace.records import KINDS, Columns
 from energy_flow.trace.ring import TraceRing
-from energy_flow.trace.spill import Columns
 
 
 @dataclass(frozen=True, slots=True)
-class LeftBehind:
-    """Of one cohort.
+class CohortOutputs:
+    """Outputs and trace of one cohort.
 
     Attributes:
-        outputs: those asked for; numpy arrays, or tensors that carry gradients.
+        outputs: those asked for; NumPy arrays, or tensors that carry gradients.
         hits: scores of each sample, int64 [B].
-        trace: its surviving records with their counters.
-        read_ms: how long the reading took, for all that were read together.
+        trace: the surviving records with their counters.
+        read_ms: milliseconds of the reading, of all cohorts that were read together.
     """
 
     outputs: Mapping[str, Any]
@@ -43,26 +43,31 @@ class LeftBehind:
     read_ms: float
 
 
-def left_behind(
-    state: FlowState, asked: Mapping[Cohort, Sequence[str]], size: tuple[int, int], plan: BlockPlan
-) -> dict[Cohort, LeftBehind]:
-    """What each cohort has left, read together: every reading takes many small operations.
+def cohort_outputs(
+    state: FlowState, asked: Mapping[Cohort, Sequence[str]], plan: BlockPlan
+) -> dict[Cohort, CohortOutputs]:
+    """Read the outputs and traces of some cohorts together, which takes fewer operations.
 
     Args:
-        asked: names out of ``embeddings.OUTPUTS`` for each cohort. size: H and W.
+        state: the pool that they are in.
+        asked: names of ``choices.Output`` for each cohort.
         plan: block heights of the mappers.
     """
     began = time.perf_counter()
     cohorts = list(asked)
     surfaces = state.tally.read([cohort.tally for cohort in cohorts])
-    ends = list(accumulate(cohort.samples for cohort in cohorts))
-    rows = [slice(*bounds) for bounds in pairwise([0, *ends])]
+    rows = _consecutive(cohort.samples for cohort in cohorts)
     outputs: list[dict[str, Any]] = [{} for _ in cohorts]
-    for name in OUTPUTS:
+    for name in names_of(Output):
         asking = [index for index, names in enumerate(asked.values()) if name in names]
         if not asking:
             continue
-        values = _output(name, surfaces, [rows[index] for index in asking], state, size, plan)
+        source = OutputSource(
+            surfaces,
+            [rows[index] for index in asking],
+            lambda surface: state.networks.map_surfaces(surface, plan),
+        )
+        values = _output(name, source, cohorts[0].config)
         for index, value in zip(asking, values, strict=True):
             outputs[index][name] = value
     hits = surfaces.hits.sum((1, 2)).cpu().numpy()
@@ -72,7 +77,7 @@ def left_behind(
     ]
     read_ms = 1e3 * (time.perf_counter() - began)
     return {
-        cohort: LeftBehind(
+        cohort: CohortOutputs(
             {name: outputs[index][name] for name in asked[cohort]},
             hits[rows[index]],
             traces[index],
@@ -82,25 +87,10 @@ def left_behind(
     }
 
 
-def _output(
-    name: str,
-    surfaces: Surfaces,
-    rows: Sequence[slice],
-    state: FlowState,
-    size: tuple[int, int],
-    plan: BlockPlan,
-) -> list[Any]:
-    """One output, for the samples in each of these rows."""
-    source = {"planes": surfaces.planes, "hits": surfaces.hits}.get(name, surfaces.surface)
-    tensor = torch.cat([source[part] for part in rows])
-    if name == "embedding":
-        tensor = state.networks.embeddings(tensor, plan)
-    else:
-        tensor = tensor.reshape(*tensor.shape[:-1], *size)
-    if name == "hits":
-        tensor = tensor.to(torch.int32)
-    ends = list(accumulate(part.stop - part.start for part in rows))
-    parts = [slice(*bounds) for bounds in pairwise([0, *ends])]
+def _output(name: str, source: OutputSource, config: FlowConfig) -> list[Any]:
+    """Return one output, for each of the source's parts."""
+    tensor = read_output(name, source, config)
+    parts = _consecutive(part.stop - part.start for part in source.rows)
     if tensor.requires_grad:
         return [tensor[part] for part in parts]
     values = tensor.cpu().numpy()
@@ -108,26 +98,24 @@ def _output(
 
 
 def _records(ring: TraceRing, cohorts: Sequence[Cohort]) -> list[Columns]:
-    """Surviving records of each cohort, by (sample, seq)."""
+    """Return the surviving records of each cohort, by (sample, seq)."""
     plain = [_rings(cohort) for cohort in cohorts if cohort.spilled is None]
     parts: list[Columns] = []
     if plain:
         together = ring.read(*map(np.concatenate, zip(*plain, strict=True)))
         parts = [together]
     if len(plain) > 1:
-        ends = np.cumsum(
-            [np.minimum(total - first, room).sum() for _, room, total, first, _ in plain]
-        )
-        # Copies, so that no run's records keep those of all others.
+        held = (int(np.minimum(total - first, room).sum()) for _, room, total, first, _ in plain)
+        # Copies, so that the records of one run do not keep those of all others in memory.
         parts = [
-            {name: column[start:end].copy() for name, column in together.items()}
-            for start, end in pairwise([0, *ends])
+            {name: column[part].copy() for name, column in together.items()}
+            for part in _consecutive(held)
         ]
     of_rings = iter(parts)
     return [
         next(of_rings)
         if cohort.spilled is None
-        else cohort.spilled.joined(
+        else cohort.spilled.read_all(
             ring, cohort.ring.start, cohort.counted_records(), cohort.first_sample
         )
         for cohort in cohorts
@@ -135,11 +123,11 @@ def _records(ring: TraceRing, cohorts: Sequence[Cohort]) -> list[Columns]:
 
 
 def _rings(cohort: Cohort) -> tuple[NDArray[np.int64], ...]:
-    """Of each sample's ring what :meth:`TraceRing.read` asks for."""
+    """Return the arguments of :meth:`TraceRing.read` for the samples of a cohort."""
     config, total = cohort.config, cohort.counted_records()
     index = np.arange(cohort.samples)
     room = np.full_like(total, config.ring_records)
-    latest = config.trace.keep is Keep.LATEST
+    latest = config.trace.keep is TraceKeep.LATEST
     first = np.maximum(total - room, 0) if latest else np.zeros_like(total)
     return cohort.ring.start + index * room, room, total, first, cohort.first_sample + index
 
@@ -151,3 +139,8 @@ def _trace(cohort: Cohort, columns: Columns) -> Trace:
     recorded = np.bincount(rows * len(KINDS) + kinds, minlength=totals.size).reshape(totals.shape)
     dropped = cohort.recorded_kinds(totals) - recorded
     return Trace(columns, TraceCounters(totals, recorded, dropped))
+
+
+def _consecutive(lengths: Iterable[int]) -> list[slice]:
+    """Return slices of these lengths, one after the other, from 0."""
+    return [slice(*bounds) for bounds in pairwise(accumulate(lengths, initial=0))]

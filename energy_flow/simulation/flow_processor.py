@@ -1,4 +1,4 @@
-"""``FlowProcessor``: a model, and what it does with a batch: start, step, finish.
+"""``FlowProcessor``: a model, and the simulation of batches with it: start, step, finish.
 
 What one step computes is in ``step.py``, in the order of docs/simulation.md §3.
 
@@ -19,24 +19,27 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from energy_flow.config.flow_config import FlowConfig, Precision
+from energy_flow.choices import Precision
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.model.block_plan import BlockPlan
 from energy_flow.model.carrier import EnergyCarrier
 from energy_flow.model.embedding_mapper import InputMapper, OutputMapper
 from energy_flow.model.networks import Networks
 from energy_flow.model.neuron import SimpleNeuron
-from energy_flow.simulation.cohort_outputs import LeftBehind, left_behind
+from energy_flow.simulation.cohort import Cohort, CohortRequest
+from energy_flow.simulation.cohort_outputs import CohortOutputs, cohort_outputs
 from energy_flow.simulation.inputs import (
-    checked_embeddings,
-    checked_keys,
-    checked_outputs,
-    checked_seed,
+    check_embeddings,
+    check_keys,
+    check_outputs,
+    check_seed,
 )
 from energy_flow.simulation.lattice import EnergyLattice
-from energy_flow.simulation.pool import Cohort, Entrant, FlowState
+from energy_flow.simulation.pool import FlowState
 from energy_flow.simulation.step import Observer, advance
 from energy_flow.simulation.tally.result import SimulationResult
-from energy_flow.telemetry.counters import Counters, RunMetrics, SampleMetrics, StepMetrics
+from energy_flow.telemetry.counters import Counters, RunMetrics, SampleMetrics
+from energy_flow.telemetry.ledger import StepMetrics
 from energy_flow.telemetry.logs import log_end, log_step
 from energy_flow.telemetry.memory import MemoryProbe
 from energy_flow.telemetry.profile import mean
@@ -44,7 +47,7 @@ from energy_flow.telemetry.profile import mean
 _PLANS: dict[tuple[Any, ...], tuple[BlockPlan, BlockPlan]] = {}
 """Block heights of the step and of the mappers, by everything that they depend on.
 
-How a library computes a shape does not depend on the numbers, so models of one shape share them,
+How a library computes a shape does not depend on the weights, so models of one shape share them,
 and a shape is tried once in a process.
 """
 
@@ -65,10 +68,16 @@ class FlowProcessor(nn.Module):
     through ``parameter.data``; change weights under ``torch.no_grad()`` instead.
 
     Attributes:
-        trained: whether the weights came out of training; kept in checkpoints.
-        keeps_tapes: whether a step that carries gradients keeps what its backward pass needs; else
-            that is computed again, a block at a time, which takes a third of the memory and
-            another forward pass.
+        config: the model's.
+        trained: whether the weights come from training; kept in checkpoints.
+        keeps_tapes: whether a step that carries gradients keeps what its backward pass needs; if
+            not, that is computed again, block by block, which takes less memory and another
+            forward pass.
+        lattice: the model's.
+        input_mapper: from embeddings to energies.
+        neuron: reads position and energy.
+        carrier: GRU and heads.
+        output_mapper: from surfaces to embeddings.
     """
 
     input_mapper: InputMapper
@@ -91,38 +100,38 @@ class FlowProcessor(nn.Module):
             config.lattice_width, config.lattice_height, config.lattice_depth
         )
         self._packed: tuple[tuple[Any, ...], Networks] | None = None
-        # A caller's inference mode would make weights whose changes cannot be noticed.
+        # In a caller's inference mode, PyTorch would not count changes of the weights.
         with torch.inference_mode(False):
-            for name, part in _parts(config).items():
+            for name, part in _build_parts(config).items():
                 self.add_module(name, part)
             if weights is None:
-                self._take(self._storage())
+                self._load(self._empty_weights())
                 generator = torch.Generator().manual_seed(config.model_seed)
                 for part in (self.input_mapper, self.neuron, self.carrier, self.output_mapper):
-                    part.draw(generator)
+                    part.init_weights(generator)
             else:
-                self._take({name: tensor.detach().clone() for name, tensor in weights.items()})
+                self._load({name: tensor.detach().clone() for name, tensor in weights.items()})
             self.to(device)
         self.eval()
 
     @classmethod
     def shapes(cls, config: FlowConfig) -> dict[str, list[int]]:
-        """Names and shapes of all weights of a model; nothing is allocated.
+        """Return names and shapes of all weights of a model; nothing is allocated.
 
         Raises:
-            RuntimeError: when a tensor of the model could not exist.
+            RuntimeError: a tensor of the model would be too large to exist.
         """
         return {
             f"{part}.{name}": list(tensor.shape)
-            for part, module in _parts(config).items()
+            for part, module in _build_parts(config).items()
             for name, tensor in module.state_dict().items()
         }
 
     def train(self, mode: bool = True) -> Self:
-        """Switches to training, or back to evaluation.
+        """Switch to training, or back to evaluation.
 
-        Weights that were packed before are packed anew afterwards: not every optimiser lets
-        PyTorch notice that it wrote to them, a fused AdamW among those that do not.
+        Weights are packed again afterwards, because PyTorch does not count the changes that some
+        optimisers make, a fused AdamW among them.
         """
         if mode:
             self._packed = None
@@ -134,7 +143,7 @@ class FlowProcessor(nn.Module):
         return self.input_mapper.energy_scale.device
 
     def digest(self) -> str:
-        """SHA-256 of the names, shapes and bytes of all weights, in hexadecimal."""
+        """Return the SHA-256 of names, shapes, dtypes and bytes of all weights, in hexadecimal."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
@@ -142,33 +151,33 @@ class FlowProcessor(nn.Module):
         return digest.hexdigest()
 
     def mode(self) -> AbstractContextManager[Any]:
-        """What a simulation runs under: nothing when it is to carry gradients, else inference."""
+        """Return the context to simulate in: inference mode, unless gradients are wanted."""
         if self.training and torch.is_grad_enabled():
             return contextlib.nullcontext()
         return torch.inference_mode()
 
     def prepare(self) -> None:
-        """Pack the weights and try the block heights, which the first run would wait for."""
-        for _ in self.preparing():
+        """Pack the weights and try the block heights, so that the first run need not."""
+        for _ in self.prepare_in_parts():
             pass
 
-    def preparing(self) -> Iterator[None]:
+    def prepare_in_parts(self) -> Iterator[None]:
         """Do what ``prepare`` does, in parts of about a tenth of it, and yield in between."""
         with self.mode():
-            networks = self._networks(self.config)
+            networks = self._pack(self.config)
         yield from self._try_heights(networks)
 
     def empty(self, config: FlowConfig | None = None) -> FlowState:
-        """A pool without samples, in the config's precision."""
+        """Return a pool without samples, in the config's precision."""
         config = config or self.config
         with self.mode():
-            networks = self._networks(config)
+            networks = self._pack(config)
             step_plan, _ = self._block_plans(networks)
             if not config.batch_invariant:
                 step_plan = BlockPlan(step_plan.heights, step_plan.invariant, padded=False)
             return FlowState.empty(config, networks, step_plan)
 
-    def enter(
+    def add_cohort(
         self,
         state: FlowState,
         embeddings: NDArray[np.float32],
@@ -177,22 +186,28 @@ class FlowProcessor(nn.Module):
         sample_keys: Sequence[int],
         first_sample: int = 0,
     ) -> FlowState:
-        """The pool with the samples of one more cohort, the last of ``state.cohorts``.
+        """Return the pool with one more cohort, the last of ``state.cohorts``.
 
         Args:
-            embeddings: float32 [B, E], checked. config: of the run; same model and precision.
-            seed, sample_keys: of the noise. first_sample: row of the first in its request.
+            state: the pool; it must not be used again.
+            embeddings: float32 [B, E], checked.
+            config: of the run; its model and precision are the pool's.
+            seed: of the noise.
+            sample_keys: of the noise, B numbers.
+            first_sample: row of the first sample in the caller's request.
         """
-        return self.enter_all(state, [Entrant(embeddings, config, seed, sample_keys, first_sample)])
+        return self.add_cohorts(
+            state, [CohortRequest(embeddings, config, seed, sample_keys, first_sample)]
+        )
 
-    def enter_all(self, state: FlowState, entrants: Sequence[Entrant]) -> FlowState:
-        """The pool with a cohort for each entrant, in their order; quicker than one by one."""
+    def add_cohorts(self, state: FlowState, requests: Sequence[CohortRequest]) -> FlowState:
+        """Return the pool with a cohort for each request, in order; faster than one by one."""
         with self.mode():
-            rows = [entrant.embeddings for entrant in entrants]
+            rows = [request.embeddings for request in requests]
             inputs = torch.tensor(np.concatenate(rows), device=self.device)
             _, mapper_plan = self._block_plans(state.networks)
-            energy = state.networks.energies(inputs, mapper_plan)
-            return state.entered(self.lattice, energy, entrants)
+            energy = state.networks.map_embeddings(inputs, mapper_plan)
+            return state.with_cohorts(self.lattice, energy, requests)
 
     def start(
         self,
@@ -202,73 +217,86 @@ class FlowProcessor(nn.Module):
         seed: int | None = None,
         sample_keys: Sequence[int] | None = None,
     ) -> FlowState:
-        """A pool with the samples of one batch, before their first step.
+        """Return a pool with the samples of one batch, before their first step.
 
         Args:
             embeddings: [B, E] array, tensor or nested list.
             options: run-time config fields, nested or dotted.
             seed: of the noise; by default, and for a deterministic run, the config's.
-            sample_keys: one a sample; by default its row.
+            sample_keys: one for each sample; by default its row.
 
         Raises:
-            EmbeddingError, ConfigError: what is wrong with the arguments.
+            EmbeddingError: embeddings, seed or sample keys are invalid.
+            ConfigError: the options are invalid.
         """
         config = self.config.with_options(options or {})
-        batch = checked_embeddings(embeddings, config.embedding_dim)
-        keys = checked_keys(sample_keys, len(batch))
-        chosen = config.seed if seed is None or config.deterministic else checked_seed(seed)
-        return self.enter(self.empty(config), batch, config, chosen, keys)
+        batch = check_embeddings(embeddings, config.embedding_dim)
+        keys = check_keys(sample_keys, len(batch))
+        chosen = config.seed if seed is None or config.deterministic else check_seed(seed)
+        return self.add_cohort(self.empty(config), batch, config, chosen, keys)
 
     def step(self, state: FlowState, observe: Observer | None = None) -> FlowState:
-        """Moves every active flow once; ``state`` must not be used again.
+        """Return the pool after every active flow has moved once.
 
         Args:
-            observe: sees the step's flows with what was decided about them.
+            state: the pool; it must not be used again.
+            observe: is called with the flows and what was decided about them.
 
         Raises:
-            LedgerError: when the counters do not balance.
+            LedgerError: the counters do not balance.
         """
         with self.mode():
             after, report = advance(state, self.lattice, observe)
-        after.account(report, MemoryProbe.of(self.device).read())
+        after.record_step(report, MemoryProbe.of(self.device).read())
         return after
 
-    def left_behind(
+    def cohort_outputs(
         self, state: FlowState, asked: Mapping[Cohort, Sequence[str]]
-    ) -> dict[Cohort, LeftBehind]:
-        """What each cohort has left in tally and rings; quicker than one by one.
+    ) -> dict[Cohort, CohortOutputs]:
+        """Read the outputs and traces of some cohorts; faster than one by one.
 
         Args:
-            asked: for each cohort, names out of ``embeddings.OUTPUTS``.
+            state: the pool that they are in.
+            asked: for each cohort, names of ``choices.Output``.
         """
         with self.mode():
             _, mapper_plan = self._block_plans(state.networks)
-            size = (self.config.lattice_height, self.config.lattice_width)
-            return left_behind(state, asked, size, mapper_plan)
+            return cohort_outputs(state, asked, mapper_plan)
 
     def finish(
         self, state: FlowState, cohort: Cohort, outputs: Sequence[str] = ("surface",)
     ) -> SimulationResult:
-        """Reads out what a cohort has left behind, whether or not all its flows have ended.
+        """Return the result of a cohort, whether or not all its flows have ended.
 
         Args:
-            outputs: names out of ``embeddings.OUTPUTS``.
+            state: the pool that it is in.
+            cohort: one of the pool's.
+            outputs: names of ``choices.Output``.
 
         Raises:
-            LedgerError: when hits and completed flows differ.
+            LedgerError: hits and completed flows differ.
         """
-        return self.sum_up(state, cohort, self.left_behind(state, {cohort: outputs})[cohort])
+        return self.build_result(
+            state, cohort, self.cohort_outputs(state, {cohort: outputs})[cohort]
+        )
 
-    def sum_up(self, state: FlowState, cohort: Cohort, held: LeftBehind) -> SimulationResult:
-        """The result of a cohort, of which everything has been read.
+    def build_result(
+        self, state: FlowState, cohort: Cohort, read: CohortOutputs
+    ) -> SimulationResult:
+        """Return the result of a cohort.
+
+        Args:
+            state: the pool that it is in.
+            cohort: one of the pool's.
+            read: its outputs and trace.
 
         Raises:
-            LedgerError: when hits and completed flows differ.
+            LedgerError: hits and completed flows differ.
         """
         began = time.perf_counter()
-        ledger, profile, trace = cohort.ledger, cohort.profile, held.trace
+        ledger, profile, trace = cohort.ledger, cohort.profile, read.trace
         if cohort.failure is None:
-            ledger.check_hits(held.hits)
+            ledger.check_hits(read.hits)
         lost = trace.counters.dropped.sum(1) > 0
         samples = tuple(
             SampleMetrics(cohort.first_sample + row, key, ledger.sample(row, bool(lost[row])))
@@ -278,7 +306,7 @@ class FlowProcessor(nn.Module):
         log_end(run, cohort.samples)
         summing_ms = 1e3 * (time.perf_counter() - began)
         return SimulationResult(
-            outputs=held.outputs,
+            outputs=read.outputs,
             trace=trace,
             metrics=RunMetrics(run, mean(profile.step_ms), max(profile.step_ms, default=None)),
             samples=samples,
@@ -288,7 +316,7 @@ class FlowProcessor(nn.Module):
             warnings=self._warnings(state, cohort),
             seed=cohort.seed,
             sample_keys=cohort.sample_keys,
-            compute_ms=sum(profile.step_ms) + held.read_ms + summing_ms,
+            compute_ms=sum(profile.step_ms) + read.read_ms + summing_ms,
         )
 
     def simulate(
@@ -301,18 +329,22 @@ class FlowProcessor(nn.Module):
         outputs: Sequence[str] = ("surface",),
         on_step: Callable[[StepMetrics], None] | None = None,
     ) -> SimulationResult:
-        """Runs a batch to its end.
+        """Run a batch to its end.
 
         Args:
-            embeddings, options, seed, sample_keys: as for :meth:`start`.
-            outputs: names out of ``surface``, ``planes``, ``hits`` and ``embedding``.
-            on_step: called after every step.
+            embeddings: [B, E] array, tensor or nested list.
+            options: run-time config fields, nested or dotted.
+            seed: of the noise; by default, and for a deterministic run, the config's.
+            sample_keys: one for each sample; by default its row.
+            outputs: names of ``choices.Output``.
+            on_step: is called after every step.
 
         Raises:
-            EmbeddingError, ConfigError: what is wrong with the arguments.
+            EmbeddingError: embeddings, seed, sample keys or names of outputs are invalid.
+            ConfigError: the options are invalid.
             NonFiniteError: the networks gave a flow a number that is not finite.
         """
-        names = checked_outputs(outputs)
+        names = check_outputs(outputs)
         state = self.start(embeddings, options=options, seed=seed, sample_keys=sample_keys)
         (cohort,) = state.cohorts
         while state.active_flows:
@@ -324,11 +356,11 @@ class FlowProcessor(nn.Module):
                 on_step(cohort.ledger.history[-1])
         return self.finish(state, cohort, names)
 
-    def _take(self, weights: Mapping[str, torch.Tensor]) -> None:
+    def _load(self, weights: Mapping[str, torch.Tensor]) -> None:
         self.load_state_dict(weights, assign=True)
         self.requires_grad_(True)
 
-    def _storage(self) -> dict[str, torch.Tensor]:
+    def _empty_weights(self) -> dict[str, torch.Tensor]:
         """Return uninitialised weights; ``to_empty`` would import 60 MiB of decompositions."""
         return {
             name: torch.empty(tensor.shape, dtype=tensor.dtype)
@@ -344,8 +376,8 @@ class FlowProcessor(nn.Module):
             )
         return tuple(warnings)
 
-    def _networks(self, config: FlowConfig) -> Networks:
-        """The packed networks; packed anew when a weight has changed, or to carry gradients."""
+    def _pack(self, config: FlowConfig) -> Networks:
+        """Return the packed networks, packed again if a weight has changed or for gradients."""
         state_dtype = self.input_mapper.energy_scale.dtype
         dtype = torch.bfloat16 if config.precision is Precision.BFLOAT16 else state_dtype
         parts = (self.input_mapper, self.neuron, self.carrier, self.output_mapper)
@@ -360,7 +392,7 @@ class FlowProcessor(nn.Module):
         return self._packed[1]
 
     def _block_plans(self, networks: Networks) -> tuple[BlockPlan, BlockPlan]:
-        """Block heights of the step and of the mappers."""
+        """Return the block heights of the step and of the mappers."""
         key = _plan_key(networks)
         if key not in _PLANS:
             for _ in self._try_heights(networks):
@@ -380,8 +412,8 @@ def _plan_key(networks: Networks) -> tuple[Any, ...]:
     return (networks.shape, *dtypes, networks.device, torch.get_num_threads())
 
 
-def _parts(config: FlowConfig) -> dict[str, nn.Module]:
-    """The networks, without storage, so that nothing is drawn from a caller's generator."""
+def _build_parts(config: FlowConfig) -> dict[str, nn.Module]:
+    """Return the networks without storage, so that no random numbers are drawn."""
     with torch.device("meta"):
         return {
             "input_mapper": InputMapper(config).float(),

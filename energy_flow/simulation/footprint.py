@@ -1,7 +1,7 @@
-"""How much memory a run will need, from shapes alone.
+"""How much memory a run needs, computed from its config alone.
 
-Everything a pool holds is a column over flows, samples or trace records, so its bytes follow from
-the config: nothing is allocated to find out.
+A pool holds columns over flows, samples and trace records, so its bytes follow from shapes.
+Nothing is allocated.
 """
 
 from __future__ import annotations
@@ -9,25 +9,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from energy_flow.config.flow_config import FlowConfig, Keep, Precision
+import torch
+
+from energy_flow.choices import Output, Precision, TraceKeep
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.model.networks import STEP_ROWS
+from energy_flow.simulation.tally.outputs import sample_bytes
+from energy_flow.simulation.tally.tally import Tally
 from energy_flow.trace.ring import RECORD_BYTES
 
 SPILLED_BYTES = 55
-"""Of one trace record in columns on the host."""
+"""Bytes of one trace record in columns on the host."""
 FLOW_BYTES = 5 * 8 + 5 * 4 + 8
-"""Of the flow columns of one flow: three ids, age and source row; position, energy, path."""
+"""Bytes of one flow in the columns: three ids, age and source row; position, energy, path."""
 STEP_BYTES = 1200
-"""Of the temporary columns of one flow in a step: masks, ranks, noise words, sums."""
+"""Bytes of one flow in a step's temporary columns: masks, ranks, noise words, sums."""
 HIDDEN_STATES = 3
-"""Of the step before and the step now, and one that was there before the pool grew."""
+"""Copies of the hidden state: two that alternate, and one from before the pool grew."""
 BLOCKS = 3
-"""Temporary blocks of the networks at once, and what libraries keep for the shapes of products."""
+"""Temporary blocks of the networks at once, with what libraries keep for shapes of products."""
 SAMPLE_BYTES = 400
-"""Of the option and progress columns of one sample."""
-TALLY_BYTES = 2 * (4 + 4 + 4 + 8)
-"""Of the running sums of one surface cell."""
+"""Bytes of one sample in the option and progress columns."""
+TALLY_BYTES = Tally.cell_bytes(torch.float32)
+"""Bytes of the running sums of one surface cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,10 @@ class Footprint:
     Attributes:
         weights: parameters and their packed copies.
         workspace: temporary blocks of the networks.
-        state: flow columns, hidden states, tally, inputs and outputs of the samples when every one
-            of them holds as many flows as it may.
-        trace: their rings.
-        spilled: what lossless rings write out, at most; on the host.
+        state: flow columns, hidden states, tally, inputs and outputs of the samples when each of
+            them holds the largest number of flows.
+        trace: rings of the samples.
+        spilled: the most that lossless rings write out, on the host.
     """
 
     weights: int
@@ -51,25 +56,27 @@ class Footprint:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Sum of all parts."""
         return self.weights + self.workspace + self.state + self.trace + self.spilled
 
 
 @lru_cache(maxsize=1024)
 def footprint(config: FlowConfig, samples: int, flows_per_sample: int | None = None) -> Footprint:
-    """Bytes of ``samples`` samples at once; remembered, since admission asks over and over.
+    """Return the bytes of a model and of samples in a pool; cached, because it is needed often.
 
     Args:
-        flows_per_sample: active flows to reckon with; by default as many as a sample may hold.
+        config: of the run.
+        samples: how many are in the pool at once.
+        flows_per_sample: active flows of each; by default as many as a sample may hold.
     """
     flows = config.active_limit if flows_per_sample is None else flows_per_sample
     real = 2 if config.precision is Precision.BFLOAT16 else 4
     hidden = config.carrier_num_layers * config.carrier_hidden_size
     cells = config.surface_cells
     flow_bytes = HIDDEN_STATES * hidden * real + FLOW_BYTES + STEP_BYTES
-    outputs = 4 * (config.embedding_dim * 2 + cells * 5)
+    inputs, outputs = 4 * config.embedding_dim, sample_bytes(Output, config)
     tally = 2 * TALLY_BYTES * cells
-    per_sample = flows * flow_bytes + tally + outputs + SAMPLE_BYTES
+    per_sample = flows * flow_bytes + tally + inputs + outputs + SAMPLE_BYTES
     parameters = parameter_count(config)
     width = 5 * config.carrier_hidden_size + 2 * hidden + config.mapper_hidden_dim
     return Footprint(
@@ -82,14 +89,14 @@ def footprint(config: FlowConfig, samples: int, flows_per_sample: int | None = N
 
 
 def _spilled_records(config: FlowConfig) -> int:
-    """Most records that a lossless sample can write out in all its steps."""
-    if config.trace.keep is not Keep.LOSSLESS or not config.ring_records:
+    """Return the most records that a lossless sample can write out in all its steps."""
+    if config.trace.keep is not TraceKeep.LOSSLESS or not config.ring_records:
         return 0
     return 3 * config.active_limit * config.step_limit
 
 
 def parameter_count(config: FlowConfig) -> int:
-    """Parameters of the model."""
+    """Return the number of parameters of a model."""
     cells, wide = config.surface_cells, config.mapper_hidden_dim
     mappers = 2 * (config.embedding_dim * wide + wide * cells + 3 * wide)
     mappers += cells + config.embedding_dim + 2 * cells + 2
@@ -105,10 +112,14 @@ def parameter_count(config: FlowConfig) -> int:
 
 
 def require_fit(config: FlowConfig, limit_bytes: int) -> None:
-    """Refuses a config whose single sample cannot fit.
+    """Refuse a config of which not even one sample fits.
+
+    Args:
+        config: of the run.
+        limit_bytes: memory that may be used.
 
     Raises:
-        ConfigError: with the bytes of state, trace and weights.
+        ConfigError: it does not fit; the fault holds the bytes of state, trace and weights.
     """
     needed = footprint(config, 1)
     if needed.total > limit_bytes:

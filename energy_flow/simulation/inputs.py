@@ -1,4 +1,4 @@
-"""Checks what a caller sends: embeddings, sample keys, seeds, names of outputs."""
+"""Checks of what a caller sends: embeddings, sample keys, seeds, names of outputs."""
 
 from __future__ import annotations
 
@@ -9,47 +9,50 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.choices import Output, must_be_one_of, names_of
 from energy_flow.errors import EmbeddingError, Fault
 
-OUTPUTS: Final = ("surface", "planes", "hits", "embedding")
 FLOAT32_BYTES: Final = 4
-LARGEST: Final = float(np.finfo(np.float32).max)
+MAX_FLOAT32: Final = float(np.finfo(np.float32).max)
+MAX_SAMPLE_KEY: Final = 2**32 - 1
+MAX_SEED: Final = 2**63 - 1
 
 
-def checked_embeddings(embeddings: Any, width: int) -> NDArray[np.float32]:
-    """A batch of embeddings as float32 [B, width].
+def check_embeddings(embeddings: Any, width: int) -> NDArray[np.float32]:
+    """Return a batch of embeddings as float32 [B, width].
 
     Args:
         embeddings: an array, tensor or nested list of real numbers, [B, width].
+        width: the dimension that the model expects.
 
     Raises:
-        EmbeddingError: ragged or not numeric, wrong dimension, empty, NaN, infinite or beyond
-            float32; with the index of the first such element.
+        EmbeddingError: they are ragged, not numeric, of another dimension, empty, NaN, infinite or
+            beyond float32; it names the index of the first such element.
     """
     array = _as_array(embeddings, width)
     if array.ndim != 2 or array.shape[1] != width:
-        expected = f"expected [samples, {width}], got shape {list(array.shape)}"
+        expected = f"must have the shape [samples, {width}]"
         raise EmbeddingError(Fault(("embeddings",), expected, list(array.shape)))
     if array.shape[0] == 0:
-        raise EmbeddingError(Fault(("embeddings",), "at least one embedding is needed", []))
-    # Narrow floats hold nothing beyond float32 but infinity.
-    narrow = array.dtype.kind == "f" and array.dtype.itemsize <= FLOAT32_BYTES
-    bad = ~np.isfinite(array) if narrow else ~(np.abs(array.astype(np.float64)) <= LARGEST)
+        raise EmbeddingError(Fault(("embeddings",), "must hold at least one embedding", []))
+    # Of float16 and float32, only NaN and infinity are out of range.
+    is_float32 = array.dtype.kind == "f" and array.dtype.itemsize <= FLOAT32_BYTES
+    bad = ~np.isfinite(array) if is_float32 else ~(np.abs(array.astype(np.float64)) <= MAX_FLOAT32)
     if bad.any():
         row, column = (int(index) for index in np.argwhere(bad)[0])
-        raise EmbeddingError(_unfit(embeddings, array, row, column))
+        raise EmbeddingError(_value_fault(embeddings, array, row, column))
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _as_array(embeddings: Any, width: int) -> NDArray[Any]:
-    """The numbers as an array of real numbers.
+    """Return the embeddings as an array of real numbers.
 
     Raises:
-        EmbeddingError: where they are no matrix of real numbers.
+        EmbeddingError: they are not a matrix of real numbers.
     """
     if hasattr(embeddings, "detach"):
         tensor = embeddings.detach().cpu()
-        # numpy knows no bfloat16; all of it fits into float32.
+        # NumPy has no bfloat16; float32 holds every bfloat16.
         embeddings = (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
     try:
         array = np.asarray(embeddings)
@@ -57,10 +60,10 @@ def _as_array(embeddings: Any, width: int) -> NDArray[Any]:
         array = np.empty(0, dtype=object)
     if array.dtype.kind in "fiu":
         return array
-    fault = _fault_of_rows(embeddings, width)
+    fault = _row_fault(embeddings, width)
     if fault is not None:
         raise EmbeddingError(fault)
-    # Numbers after all: integers of any size are kept as objects.
+    # NumPy keeps integers beyond 64 bits as objects.
     return np.array([[_real(value) for value in row] for row in embeddings], dtype=np.float64)
 
 
@@ -71,21 +74,21 @@ def _real(value: float) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def _unfit(embeddings: Any, array: NDArray[Any], row: int, column: int) -> Fault:
+def _value_fault(embeddings: Any, array: NDArray[Any], row: int, column: int) -> Fault:
     value = float(array[row, column])
-    given = embeddings[row][column] if isinstance(embeddings, Sequence) else value
-    beyond = math.isfinite(value) or isinstance(given, int)
+    item = embeddings[row][column] if isinstance(embeddings, Sequence) else value
+    beyond = math.isfinite(value) or isinstance(item, int)
     message = (
-        f"must be at most {LARGEST:.6g} in magnitude, the range of float32"
+        f"must be at most {MAX_FLOAT32:.6g} in magnitude, the range of float32"
         if beyond
         else "must be a finite number"
     )
-    got = value if math.isfinite(value) else _shown(given)
+    got = value if math.isfinite(value) else _shown(item)
     return Fault(("embeddings", row, column), message, got)
 
 
-def _fault_of_rows(embeddings: Any, width: int) -> Fault | None:
-    """Where nested lists stop being a matrix of numbers, if they do."""
+def _row_fault(embeddings: Any, width: int) -> Fault | None:
+    """Return the first fault that keeps nested lists from being a matrix of numbers, if any."""
     if not isinstance(embeddings, Sequence) or isinstance(embeddings, str):
         got = getattr(embeddings, "dtype", type(embeddings).__name__)
         return Fault(("embeddings",), "must be a list of lists of real numbers", str(got))
@@ -109,37 +112,45 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def checked_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
-    """The outputs asked for, each once.
+def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
+    """Return the requested outputs, each once.
+
+    Args:
+        outputs: names of ``choices.Output``.
 
     Raises:
-        EmbeddingError: for a name that does not exist.
+        EmbeddingError: a name does not exist.
     """
-    unknown = [name for name in outputs if name not in OUTPUTS]
+    known = names_of(Output)
+    unknown = [name for name in outputs if name not in known]
     if unknown:
         raise EmbeddingError(
-            *(Fault(("outputs",), f"known are {', '.join(OUTPUTS)}", name) for name in unknown)
+            *(Fault(("outputs",), must_be_one_of(name, known), name) for name in unknown)
         )
-    return tuple(dict.fromkeys(outputs))
+    return names_of(dict.fromkeys(Output(name) for name in outputs))
 
 
-def checked_keys(sample_keys: Sequence[int] | None, samples: int) -> tuple[int, ...]:
-    """One key a sample; by default its row.
+def check_keys(sample_keys: Sequence[int] | None, samples: int) -> tuple[int, ...]:
+    """Return a key for each sample.
+
+    Args:
+        sample_keys: integers in [0, 2³²); by default the rows.
+        samples: how many samples there are.
 
     Raises:
-        EmbeddingError: for a wrong number of keys, or one outside [0, 2³²).
+        EmbeddingError: there is another number of keys, or one is out of range.
     """
     if sample_keys is None:
         return tuple(range(samples))
     keys = tuple(sample_keys)
     faults = [
-        Fault(("sample_keys", row), "must be an integer from 0 to 4294967295", _shown(key))
+        Fault(("sample_keys", row), f"must be an integer from 0 to {MAX_SAMPLE_KEY}", _shown(key))
         for row, key in enumerate(keys)
-        if not _is_integer(key) or not 0 <= key < 2**32
+        if not _is_integer(key) or not 0 <= key <= MAX_SAMPLE_KEY
     ]
     if len(keys) != samples:
         faults.insert(
-            0, Fault(("sample_keys",), f"one key a sample is needed, {samples}", len(keys))
+            0, Fault(("sample_keys",), f"must hold {samples} keys, one for each sample", len(keys))
         )
     if faults:
         raise EmbeddingError(*faults)
@@ -150,12 +161,15 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def checked_seed(seed: int) -> int:
-    """A seed in [0, 2⁶³).
+def check_seed(seed: int) -> int:
+    """Return a seed as a plain integer.
+
+    Args:
+        seed: in [0, 2⁶³).
 
     Raises:
-        EmbeddingError: otherwise.
+        EmbeddingError: it is not an integer, or out of range.
     """
-    if not _is_integer(seed) or not 0 <= seed < 2**63:
-        raise EmbeddingError(Fault(("seed",), "must be an integer from 0 to 2**63 - 1", seed))
+    if not _is_integer(seed) or not 0 <= seed <= MAX_SEED:
+        raise EmbeddingError(Fault(("seed",), f"must be an integer from 0 to {MAX_SEED}", seed))
     return int(seed)

@@ -21,7 +21,7 @@ EXPLORATION: Final = 1
 
 
 def philox(counter_4N: Tensor, key_2N: Tensor) -> Tensor:
-    """Philox4x32-10.
+    """Return the output words of Philox4x32-10.
 
     Args:
         counter_4N: int64 [4, N], each in [0, 2³²).
@@ -33,7 +33,7 @@ def philox(counter_4N: Tensor, key_2N: Tensor) -> Tensor:
     multiplier_21, weyl_21 = _column(MULTIPLIERS, counter_4N), _column(WEYL, counter_4N)
     even_2N = counter_4N[0::2].contiguous()
     odd = counter_4N[1], counter_4N[3]
-    # Few arrays, written in place, so that they stay in the cache; two of them take turns.
+    # Few arrays, written in place, so that they stay in the cache; two of them alternate.
     high_2N = torch.empty_like(even_2N)
     products = torch.empty_like(even_2N), torch.empty_like(even_2N)
     for turn in range(ROUNDS):
@@ -50,7 +50,7 @@ def philox(counter_4N: Tensor, key_2N: Tensor) -> Tensor:
 
 
 def _column(words: tuple[int, int], like: Tensor) -> Tensor:
-    """Two words, [2, 1], made on the device: a copy from the host would wait for it."""
+    """Return two words, [2, 1], made on the device: a copy from the host would wait for it."""
     column_21 = like.new_empty((2, 1))
     for row, word in enumerate(words):
         column_21[row].fill_(word)
@@ -60,20 +60,23 @@ def _column(words: tuple[int, int], like: Tensor) -> Tensor:
 def normals(
     flow_N: Tensor, step_N: Tensor, sample_key_N: Tensor, seed_2N: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    """Three standard normals a flow, [N, 3], by Box and Muller's transform.
+    """Return three standard normal numbers a flow, [N, 3].
 
     ``g_x = √(-2 ln u(r0)) cos(2π v(r1))``, ``g_y`` with the sine, ``g_z`` from r2 and r3, where
-    ``u(r) = ((r >> 8) + 1) · 2⁻²⁴`` and ``v(r) = (r >> 8) · 2⁻²⁴``.
+    ``u(r) = ((r >> 8) + 1) · 2⁻²⁴`` and ``v(r) = (r >> 8) · 2⁻²⁴``: the transform of Box and
+    Muller, "A note on the generation of random normal deviates" (1958).
 
     Args:
-        flow_N: flow ids; step_N: steps; sample_key_N: sample keys; all int64 in [0, 2³²).
+        flow_N: flow ids, int64 in [0, 2³²).
+        step_N: numbers of steps, int64 in [0, 2³²).
+        sample_key_N: sample keys, int64 in [0, 2³²).
         seed_2N: low and high words of the seed, int64 [2, N], or [2, 1] when all have the same.
         dtype: of the result.
     """
     purpose_N = torch.full_like(flow_N, EXPLORATION)
     words_4N = philox(torch.stack((flow_N, step_N, sample_key_N, purpose_N)), seed_2N) >> 8
     # Evaluated in float64 and rounded once: vector and scalar code of a library may differ in a
-    # last bit, and where a flow sits in a tensor must not matter.
+    # last bit, and a flow's place in a tensor must not matter.
     unit_4N = words_4N.to(torch.float64) * 2.0**-24
     radius_2N = (-2.0 * (unit_4N[0::2] + 2.0**-24).log()).sqrt()
     angle_2N = (2.0 * math.pi) * unit_4N[1::2]

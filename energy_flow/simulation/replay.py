@@ -1,7 +1,7 @@
-"""Replay: one sample simulated again, with the whole path of its flows.
+"""``Replay``: one sample simulated again, with the complete paths of its flows.
 
-A sample's result depends on its config, weights, seed, key and embedding alone, so it can be
-simulated again at any time and does, bit for bit, what it did in its run.
+A sample's result depends only on its config, weights, seed, key and embedding. So it can be
+simulated again at any time, with the same bits as in its run.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.choices import ACTIVE
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import EmbeddingError, Fault
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.pool import FlowState
-from energy_flow.simulation.rules.termination import ACTIVE, Reason, is_tallied
+from energy_flow.simulation.rules.termination import is_tallied
 from energy_flow.simulation.step_types import Decisions
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.trace import Trace
-from energy_flow.trace.difference import Difference, first_difference
-
-__all__ = ["Difference", "Replay", "Replaying", "first_difference", "reason_name", "replay"]
+from energy_flow.trace.records import REASONS
 
 PATH_DTYPES: Final[Mapping[str, Any]] = {
     "step": np.int32,
@@ -53,13 +52,13 @@ class Replay:
     """The paths of a sample's flows.
 
     Attributes:
-        path: a row a flow and step, sorted by (step, flow): where the flow is after the step (at
-            its plane, if it ended there), e', the step's length and its age. A flow's first row
-            is where it starts: step -1 for an initial flow, the step of its birth for a child,
-            with length 0 and age 0.
-        lives: a row a flow, sorted by flow id: ``parent`` (-1 for an initial flow),
-            ``born_step`` (-1 likewise), ``end_step`` and ``reason`` (its code), ``plane`` (-1 if
-            not tallied), ``generation`` (0 for an initial flow).
+        path: columns with a row for each flow and step, sorted by (step, flow): where the flow is
+            after the step (at its plane, if it ended there), e', the step's length and its age. A
+            flow's first row is where it starts: step -1 for an initial flow, the step of its birth
+            for a child, with length 0 and age 0.
+        lives: columns with a row for each flow, sorted by flow id: ``parent`` (-1 for an initial
+            flow), ``born_step`` (-1 likewise), ``end_step`` and ``reason`` (its code), ``plane``
+            (-1 if not tallied), ``generation`` (0 for an initial flow).
         trace: the records of the sample's ring.
     """
 
@@ -68,66 +67,70 @@ class Replay:
     trace: Trace
 
     def lineage(self, flow: int) -> Replay:
-        """The flow with its ancestors and descendants alone.
+        """Return the paths of a flow, its ancestors and its descendants alone.
+
+        Args:
+            flow: its id.
 
         Raises:
-            EmbeddingError: when the sample has no such flow.
+            EmbeddingError: the sample has no such flow.
         """
         parents: NDArray[np.int64] = self.lives["parent"]
         if not 0 <= flow < len(parents):
             raise EmbeddingError(
                 Fault(("flow",), f"the sample's flows are 0 to {len(parents) - 1}", flow)
             )
-        kin = np.zeros(len(parents), dtype=bool)
-        above = flow
-        while above >= 0:
-            kin[above] = True
-            above = int(parents[above])
+        related = np.zeros(len(parents), dtype=bool)
+        ancestor = flow
+        while ancestor >= 0:
+            related[ancestor] = True
+            ancestor = int(parents[ancestor])
         below = np.zeros(len(parents), dtype=bool)
         below[flow] = True
-        # A parent's id is smaller than its children's, so one pass by generation settles all.
+        # Generation by generation, so that a parent is marked before its children.
         for generation in range(1, int(self.lives["generation"].max(initial=0)) + 1):
             rows = np.flatnonzero(self.lives["generation"] == generation)
             below[rows] |= below[parents[rows]]
-        kin |= below
+        related |= below
         return Replay(
-            {name: column[kin[self.path["flow"]]] for name, column in self.path.items()},
-            {name: column[kin] for name, column in self.lives.items()},
+            {name: column[related[self.path["flow"]]] for name, column in self.path.items()},
+            {name: column[related] for name, column in self.lives.items()},
             self.trace,
         )
 
 
 @dataclass(slots=True)
 class _Recorder:
-    """Collects the rows of every step; what it is shown is still on the device."""
+    """Rows of every step, copied to the host."""
 
     path: list[dict[str, NDArray[Any]]] = field(default_factory=list)
     ended: list[dict[str, NDArray[Any]]] = field(default_factory=list)
 
-    def started(self, state: FlowState) -> None:
+    def record_start(self, state: FlowState) -> None:
         flows = state.flows
         self._add(-1, flows.flow_id, flows.position, flows.energy, 0.0, 0)
 
     def observe(self, state: FlowState, decided: Decisions) -> None:
         step = int(state.progress.step[0])
-        outcome = decided.outcome
+        endings, spawns = decided.endings, decided.spawns
+        outcome = endings.outcome
         tallied = is_tallied(outcome)
         position = decided.walls.position.clone()
-        position[:, 2] = (2 * decided.plane - 1).to(position.dtype).where(tallied, position[:, 2])
+        position[:, 2] = (2 * endings.plane - 1).to(position.dtype).where(tallied, position[:, 2])
         flow = state.flows.flow_id
         energy = decided.proposals.energy
-        self._add(step, flow, position, energy, decided.motion.length, decided.age)
-        over = outcome != ACTIVE
+        self._add(step, flow, position, energy, decided.motion.length, decided.paths.age)
+        has_ended = outcome != ACTIVE
         self.ended.append(
             {
-                "flow": flow[over].cpu().numpy(),
-                "end_step": np.full(int(over.sum()), step),
-                "reason": outcome[over].cpu().numpy(),
-                "plane": decided.plane.where(tallied, -1)[over].cpu().numpy(),
+                "flow": flow[has_ended].cpu().numpy(),
+                "end_step": np.full(int(has_ended.sum()), step),
+                "reason": outcome[has_ended].cpu().numpy(),
+                "plane": endings.plane.where(tallied, -1)[has_ended].cpu().numpy(),
             }
         )
-        parents = decided.granted.nonzero().squeeze(1)
-        parents = parents.repeat_interleave(decided.granted[parents])
+        parents = spawns.granted.nonzero().squeeze(1)
+        parents = parents.repeat_interleave(spawns.granted[parents])
         first = int(state.progress.created[0])
         children = np.arange(first, first + len(parents))
         born = state.flows.position[parents]
@@ -161,11 +164,15 @@ class _Recorder:
         )
 
 
-class Replaying:
-    """A replay under way, a step at a time, so that others can have their turns between.
+class ReplayRun:
+    """A replay in progress. It advances one step a call, so that other work can run in between.
 
     Args:
-        embedding: float32 [E]. config: of the run. seed, sample_key: of its noise.
+        processor: the model.
+        embedding: float32 [E].
+        config: of the run.
+        seed: of the run's noise.
+        sample_key: of the sample's noise.
         sample: its row in the run, for the trace.
     """
 
@@ -180,17 +187,17 @@ class Replaying:
     ) -> None:
         self._processor = processor
         self._recorder = _Recorder()
-        self._state = processor.enter(
+        self._state = processor.add_cohort(
             processor.empty(config), embedding[None], config, seed, (sample_key,), sample
         )
         (self._cohort,) = self._state.cohorts
-        self._recorder.started(self._state)
+        self._recorder.record_start(self._state)
 
     def step(self) -> bool:
-        """Moves the flows that are active; false when there are none left.
+        """Move the active flows once, and return whether any are left.
 
         Raises:
-            NonFiniteError: as the run did.
+            NonFiniteError: the networks gave a flow a number that is not finite, as in the run.
         """
         if self._state.active_flows:
             self._state = self._processor.step(self._state, self._recorder.observe)
@@ -199,12 +206,12 @@ class Replaying:
         return self._state.active_flows > 0
 
     def result(self) -> SimulationResult:
-        """Trace and counters of the sample so far."""
+        """Return trace and counters of the sample so far."""
         return self._processor.finish(self._state, self._cohort, ())
 
-    def assembled(self, trace: Trace) -> Replay:
-        """The paths so far, with the trace of :meth:`result`; nothing here touches the device."""
-        return _assembled(self._recorder, trace)
+    def assemble(self, trace: Trace) -> Replay:
+        """Return the paths so far with the trace of :meth:`result`; the device is not used."""
+        return _assemble(self._recorder, trace)
 
 
 def replay(
@@ -215,14 +222,26 @@ def replay(
     sample_key: int,
     sample: int = 0,
 ) -> Replay:
-    """Simulates one sample again, to its end; arguments and errors are those of Replaying."""
-    replaying = Replaying(processor, embedding, config, seed, sample_key, sample)
-    while replaying.step():
+    """Simulate one sample again, to its end.
+
+    Args:
+        processor: the model.
+        embedding: float32 [E].
+        config: of the run.
+        seed: of the run's noise.
+        sample_key: of the sample's noise.
+        sample: its row in the run, for the trace.
+
+    Raises:
+        NonFiniteError: the networks gave a flow a number that is not finite, as in the run.
+    """
+    run = ReplayRun(processor, embedding, config, seed, sample_key, sample)
+    while run.step():
         pass
-    return replaying.assembled(replaying.result().trace)
+    return run.assemble(run.result().trace)
 
 
-def _assembled(recorder: _Recorder, trace: Trace) -> Replay:
+def _assemble(recorder: _Recorder, trace: Trace) -> Replay:
     rows = {
         name: np.concatenate([part[name] for part in recorder.path]) for name in recorder.path[0]
     }
@@ -253,8 +272,8 @@ def _assembled(recorder: _Recorder, trace: Trace) -> Replay:
 
 
 def reason_name(code: int) -> str | None:
-    """Name of a reason, or nothing for a flow that has not ended."""
-    return Reason(code).name.lower() if code >= 0 else None
+    """Return the name of a reason, or None for a flow that has not ended."""
+    return REASONS[code] if code >= 0 else None
 
 
 def _host(value: Any) -> Any:

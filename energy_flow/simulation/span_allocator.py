@@ -1,4 +1,4 @@
-"""Which stretches of a shared array are in use; plain bookkeeping on the host."""
+"""``SpanAllocator``: which spans of a shared array are in use, kept on the host."""
 
 from __future__ import annotations
 
@@ -7,27 +7,35 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch ``[start, start + length)``."""
+    """The places ``[start, start + length)`` of an array.
+
+    Attributes:
+        start: the first place.
+        length: how many there are.
+    """
 
     start: int
     length: int
 
     @property
     def end(self) -> int:
-        """One past its last element."""
+        """One past the last place."""
         return self.start + self.length
 
 
 class SpanAllocator:
-    """First-fit allocation of stretches; what is given back merges with its neighbours."""
+    """First-fit allocation of spans; a span that is released merges with its free neighbours.
+
+    Attributes:
+        end: one past the last place in use, which is the size that the array needs.
+    """
 
     def __init__(self) -> None:
         self._free: list[Span] = []
         self.end = 0
-        """One past the last element in use, and so the room the array must have."""
 
     def allocate(self, length: int) -> Span:
-        """A free stretch, growing ``end`` where none is long enough."""
+        """Return a free span, increasing ``end`` where none is long enough."""
         for index, free in enumerate(self._free):
             if free.length >= length:
                 rest = Span(free.start + length, free.length - length)
@@ -38,7 +46,7 @@ class SpanAllocator:
         return span
 
     def release(self, span: Span) -> None:
-        """Gives a stretch back."""
+        """Mark a span as free."""
         spans = sorted([*self._free, span], key=lambda free: free.start)
         merged: list[Span] = []
         for free in spans:

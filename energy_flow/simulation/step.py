@@ -1,7 +1,7 @@
-"""One step of a pool, as docs/simulation.md §3 numbers it.
+"""One step of a pool, in the order of docs/simulation.md §3.
 
-Decisions first, all on the device; then the one transfer that tells the host how many flows ended,
-survived and were born; then what follows from that, in arrays of exactly that size.
+First everything is decided on the device. One transfer then gives the host the counts: how many
+flows ended, survive and were born. What follows is written to arrays of exactly those sizes.
 
 Shape legend: N flows before the step, B samples.
 """
@@ -11,74 +11,103 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
-from energy_flow.model.autograd import propose
-from energy_flow.simulation.decide import decide, float_sums
-from energy_flow.simulation.emit import StepSizes, emit
-from energy_flow.simulation.emit_records import KindSize, number_records
+from energy_flow.choices import FAILED
+from energy_flow.model import autograd
+from energy_flow.model.networks import Proposals
+from energy_flow.simulation.columns import segment_starts
+from energy_flow.simulation.decide import (
+    advance_progress,
+    converge,
+    explore,
+    extend_paths,
+    limit_displacement,
+    meet_walls,
+    move,
+    spawn,
+    terminate,
+)
+from energy_flow.simulation.emit import emit
 from energy_flow.simulation.lattice import EnergyLattice
+from energy_flow.simulation.number_records import number_records
 from energy_flow.simulation.pool import FlowState
-from energy_flow.simulation.rules.termination import FAILED
+from energy_flow.simulation.step_counts import StepCounts, count_events, sum_floats
 from energy_flow.simulation.step_types import Decisions
-from energy_flow.telemetry.counters import Count, StepReport, Sum
-from energy_flow.trace.records import KINDS
+from energy_flow.telemetry.ledger import StepReport
 
 Observer = Callable[[FlowState, Decisions], None]
-"""Sees the flows of a step and what was decided about them."""
+"""Receives the flows of a step and what was decided about them."""
 
 
 def advance(
     state: FlowState, lattice: EnergyLattice, observe: Observer | None = None
 ) -> tuple[FlowState, StepReport]:
-    """Moves every active flow of the pool once."""
+    """Move every active flow of the pool once.
+
+    Args:
+        state: before the step; it must not be used again.
+        lattice: the model's.
+        observe: is called with the flows and what was decided about them.
+
+    Returns:
+        The state after the step, and what the step counted and how long it took.
+    """
     began = time.perf_counter()
-    proposals = propose(
-        state.networks, state.flows.position, state.flows.energy, state.hidden, state.plan
-    )
+    proposals = propose(state)  # rule 1
     proposed = time.perf_counter()
-    decided = decide(state, proposals)
+    starts = segment_starts(state.progress.active)
+    displacement_N3 = limit_displacement(state, proposals)  # rule 2
+    displacement_N3 = explore(state, displacement_N3)  # rule 3
+    motion = move(state, displacement_N3)  # rules 3 and 4
+    walls = meet_walls(state, motion)  # rules 5, 6 and 7
+    paths = extend_paths(state, motion)  # rule 7
+    endings = terminate(state, proposals, motion, walls, paths)  # rule 8
+    endings, progress = converge(state, endings)  # rule 9
+    spawns = spawn(state, motion, endings, starts)  # rule 10
+    decided = Decisions(
+        proposals=proposals,
+        motion=motion,
+        walls=walls,
+        paths=paths,
+        endings=endings,
+        spawns=spawns,
+        starts=starts,
+        counts=count_events(state, walls, paths, endings, spawns, starts),
+        progress=advance_progress(state, progress, endings, spawns),
+    )
     if observe is not None:
         observe(state, decided)
     numbers = number_records(state, decided)
-    sums = float_sums(state, decided)
-    samples = decided.counts.shape[0]
-    # The one transfer. Floats travel as the integers that have their bits.
-    words = torch.cat(
-        (decided.counts.reshape(-1), sums.view(torch.int64).reshape(-1), numbers.surviving)
-    )
-    host = words.cpu().numpy()
-    counts = host[: samples * len(Count)].reshape(samples, len(Count))
-    told = time.perf_counter()
-    state.make_room(counts)
-    births = int(counts[:, Count.SPAWNED].sum())
-    ended = int(counts[:, : Count.ACTIVE_LOW].sum())
-    happened = (births, int(counts[:, Count.REFLECTED].sum()), ended)
-    sizes = StepSizes(
-        survivors=int(counts[:, Count.ACTIVE_LOW : Count.ACTIVE_HIGH + 1].sum()),
-        births=births,
-        scores=int(counts[:, : Count.STALLED_LOW].sum()),
-        records=tuple(map(KindSize, happened, host[-len(KINDS) :].tolist())),
-    )
-    after = emit(state, decided, numbers, lattice, sizes)
-    active = counts[:, [Count.ACTIVE_LOW, Count.ACTIVE_HIGH, Count.SPAWNED]].sum(1)
-    failed = counts[:, Count.FAILED_LOW : Count.FAILED_HIGH + 1].any()
-    done = time.perf_counter()
+    packed = StepCounts.pack(decided.counts, sum_floats(state, decided), numbers.surviving)
+    counts = StepCounts.unpack(packed.cpu().numpy())  # the one transfer
+    transferred = time.perf_counter()
+    state.spill_records(counts.counts)
+    after = emit(state, decided, numbers, lattice, counts)
+    emitted = time.perf_counter()
     report = StepReport(
-        counts=counts,
-        sums=host[samples * len(Count) : -len(KINDS)].view(np.float64).reshape(samples, len(Sum)),
-        active=active,
-        failures=_failures(state, decided) if failed else (),
+        counts=counts.counts,
+        sums=counts.sums,
+        active=counts.active,
+        failures=_find_failures(state, decided) if counts.has_failures else (),
         network_ms=1e3 * (proposed - began),
-        rules_ms=1e3 * (told - proposed),
-        emit_ms=1e3 * (done - told),
+        rules_ms=1e3 * (transferred - proposed),
+        emit_ms=1e3 * (emitted - transferred),
     )
     return after, report
 
 
-def _failures(state: FlowState, decided: Decisions) -> tuple[tuple[int, int, int], ...]:
-    rows = torch.nonzero(decided.outcome == FAILED).squeeze(1)
+def propose(state: FlowState) -> Proposals:
+    """Apply rule 1: return what the networks propose, with gradients where they are enabled."""
+    flows, networks = state.flows, state.networks
+    if torch.is_grad_enabled():
+        return autograd.propose(networks, flows.position, flows.energy, state.hidden, state.plan)
+    return networks.propose(flows.position, flows.energy, state.hidden, state.plan)
+
+
+def _find_failures(state: FlowState, decided: Decisions) -> tuple[tuple[int, int, int], ...]:
+    """Return sample row, flow id and step of each sample's first flow that failed."""
+    rows = torch.nonzero(decided.endings.outcome == FAILED).squeeze(1)
     sample = state.flows.sample.index_select(0, rows)
     step = state.progress.step.index_select(0, sample)
     flow = state.flows.flow_id.index_select(0, rows)

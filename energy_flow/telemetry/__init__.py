@@ -1,1 +1,1 @@
-"""What a run costs: memory on the device and the host, time by step and phase, log lines."""
+"""Counters, the ledger, memory, time by step and phase, and log lines of runs."""

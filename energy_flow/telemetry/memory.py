@@ -1,6 +1,6 @@
-"""Memory on the device and the host: what is used now, what a run used at most.
+"""Memory on the device and the host: what is used now, and what a run used at most.
 
-On a CPU torch does not know what it has allocated; those figures are none, never invented.
+On a CPU torch does not record what it has allocated; those figures are none.
 """
 
 from __future__ import annotations
@@ -12,10 +12,19 @@ from typing import Any, Self
 import psutil
 import torch
 
+from energy_flow.telemetry.shallow_dict import shallow_dict
+
 
 @dataclass(frozen=True, slots=True)
 class MemorySample:
-    """Memory at the end of a step, in bytes."""
+    """Memory at the end of a step.
+
+    Attributes:
+        step: number, from 0.
+        device_allocated_bytes: in tensors on the device; none on a CPU.
+        host_rss_bytes: resident size of the process.
+        active_flows: of the run.
+    """
 
     step: int
     device_allocated_bytes: int | None
@@ -23,18 +32,20 @@ class MemorySample:
     active_flows: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return {
-            "step": self.step,
-            "device_allocated_bytes": self.device_allocated_bytes,
-            "host_rss_bytes": self.host_rss_bytes,
-            "active_flows": self.active_flows,
-        }
+        """Return the fields as plain JSON data."""
+        return shallow_dict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One look at the memory, in bytes; the peak is the largest since the look before."""
+    """What was measured at one moment.
+
+    Attributes:
+        device_allocated_bytes: in tensors on the device; none on a CPU, like the next two.
+        device_reserved_bytes: held by torch's allocator.
+        device_peak_bytes: most bytes in tensors since the reading before.
+        host_rss_bytes: resident size of the process.
+    """
 
     device_allocated_bytes: int | None
     device_reserved_bytes: int | None
@@ -43,10 +54,13 @@ class Reading:
 
 
 class MemoryProbe:
-    """Reads the memory of one device and of this process.
+    """Measures the memory of one device and of this process.
 
-    Reading resets the device's peak, so that runs which share a device, one after the other or in
-    one pool, do not spoil each other's: a run's peak is the largest of its steps.
+    Reading resets the device's peak. The peak of a run is the largest of its steps, so that runs
+    that share a device do not change each other's figures.
+
+    Args:
+        device: whose memory is measured.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -56,11 +70,11 @@ class MemoryProbe:
     @classmethod
     @cache
     def of(cls, device: torch.device) -> MemoryProbe:
-        """The probe of a device; there is one, because reading has an effect."""
+        """Return the probe of a device; there is only one, because reading has an effect."""
         return cls(device)
 
     def read(self) -> Reading:
-        """Looks once."""
+        """Return the memory now, and reset the device's peak."""
         rss = int(self._process.memory_info().rss)
         if self._device.type != "cuda":
             return Reading(None, None, None, rss)
@@ -75,7 +89,12 @@ class MemoryProbe:
 
 
 def memory_limit(device: str, share: float) -> int:
-    """Bytes that may be used: a share of the device's memory, or of the host's for a CPU."""
+    """Return the bytes that may be used.
+
+    Args:
+        device: a CUDA device, or a CPU, which has the memory of the host.
+        share: of its memory, in (0, 1].
+    """
     if torch.device(device).type == "cuda":
         return int(share * torch.cuda.get_device_properties(device).total_memory)
     return int(share * psutil.virtual_memory().total)
@@ -83,12 +102,19 @@ def memory_limit(device: str, share: float) -> int:
 
 @dataclass(slots=True)
 class MemoryReport:
-    """What a run used, in bytes; ``None`` where torch cannot know.
+    """Memory that a run used, in bytes; figures of the device are none on a CPU.
 
     Attributes:
-        state_bytes, trace_bytes: most that the pool's flow state and rings held while it ran.
-        predicted_bytes: told before the run, from shapes alone.
-        peak_rss_bytes: largest resident size of the process seen at the end of its steps.
+        predicted_bytes: computed before the run, from shapes alone.
+        limit_bytes: what could be used; none without a limit.
+        state_bytes: most bytes of the pool's flow state while the run was in it.
+        trace_bytes: most bytes of the pool's rings while the run was in it.
+        allocated_bytes: in tensors on the device, after the last step.
+        reserved_bytes: held by torch's allocator, after the last step.
+        peak_bytes: most bytes in tensors on the device during any step.
+        rss_bytes: resident size of the process after the last step.
+        peak_rss_bytes: largest resident size of the process after any step.
+        steps: every step.
     """
 
     predicted_bytes: int
@@ -103,7 +129,14 @@ class MemoryReport:
     steps: list[MemorySample] = field(default_factory=list)
 
     def add(self, reading: Reading, state_bytes: int, trace_bytes: int, active_flows: int) -> None:
-        """Enters what was seen at the end of a step."""
+        """Enter what was measured at the end of a step.
+
+        Args:
+            reading: of the device and the process.
+            state_bytes: of the pool's flow state.
+            trace_bytes: of the pool's rings.
+            active_flows: of the run.
+        """
         self.state_bytes = max(self.state_bytes, state_bytes)
         self.trace_bytes = max(self.trace_bytes, trace_bytes)
         self.allocated_bytes = reading.device_allocated_bytes
@@ -122,11 +155,11 @@ class MemoryReport:
         )
 
     def copy(self) -> Self:
-        """What has been entered so far, which later steps leave alone."""
+        """Return a copy that later steps do not change."""
         return replace(self, steps=list(self.steps))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
+        """Return the report as plain JSON data."""
         return {
             "device": {
                 "allocated_bytes": self.allocated_bytes,

@@ -14,10 +14,15 @@ COLUMNS = ("active_flows", "pool_flows", *PHASES)
 
 @dataclass(slots=True)
 class StepProfile:
-    """Times of every step in milliseconds, in order; on a shared pool, of the pool's step.
+    """Times of every step in milliseconds; on a shared pool, of the pool's step.
 
-    ``network`` is proposing, ``rules`` deciding together with the wait for the device, ``emit``
-    the tally, the trace and the next state.
+    Attributes:
+        active_flows: flows of the run.
+        pool_flows: flows of the pool.
+        network_ms: the networks.
+        rules_ms: the rules, with the wait for the device.
+        emit_ms: the tally, the trace and the next state.
+        step_ms: the whole step.
     """
 
     active_flows: list[int] = field(default_factory=list)
@@ -35,7 +40,15 @@ class StepProfile:
         rules_ms: float,
         emit_ms: float,
     ) -> None:
-        """Enters one step: the run's flows and the pool's, and the phases."""
+        """Enter one step.
+
+        Args:
+            active_flows: flows of the run.
+            pool_flows: flows of the pool.
+            network_ms: milliseconds of the networks.
+            rules_ms: of the rules.
+            emit_ms: of tally, trace and next state.
+        """
         self.active_flows.append(active_flows)
         self.pool_flows.append(pool_flows)
         self.network_ms.append(network_ms)
@@ -44,11 +57,11 @@ class StepProfile:
         self.step_ms.append(network_ms + rules_ms + emit_ms)
 
     def copy(self) -> Self:
-        """The steps so far, which later ones leave alone."""
+        """Return a copy that later steps do not change."""
         return type(self)(*(list(getattr(self, name)) for name in COLUMNS))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data: means and maxima by phase, then the steps."""
+        """Return means and maxima by phase, and the steps, as plain JSON data."""
         return {
             "steps": len(self.step_ms),
             "mean": {name: mean(getattr(self, name)) for name in PHASES},
@@ -57,11 +70,11 @@ class StepProfile:
         }
 
     def write(self, path: str | Path) -> None:
-        """Writes the profile as JSON."""
+        """Write the profile as JSON."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """The arithmetic mean, or nothing of nothing."""
+    """Return the arithmetic mean, or nothing where there are no values."""
     items = list(values)
     return sum(items) / len(items) if items else None

@@ -1,7 +1,7 @@
-"""The event trace: the ring on the device, the records, their file formats.
+"""The event trace: the schema of records, the ring on the device, files.
 
-``Trace`` and ``TraceCounters`` are loaded when they are first used (PEP 562): clients import the
-schema of the records from here and must not load torch.
+``Trace`` and ``TraceCounters`` are loaded at their first use (PEP 562): clients import the schema
+of the records from this package and must not load torch.
 """
 
 from __future__ import annotations

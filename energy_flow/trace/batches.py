@@ -1,8 +1,8 @@
-"""Trace records as Arrow batches: the schema, and the way there and back."""
+"""Trace records as Arrow batches: the schema, and conversion from and to NumPy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, Final
 
@@ -10,7 +10,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from energy_flow.trace.records import COLUMN_DTYPES, KINDS, MEANINGS, PLANES, REASONS, WALL_BITS
+from energy_flow.trace.records import (
+    COLUMN_DTYPES,
+    COLUMNS,
+    KINDS,
+    PLANES,
+    REASONS,
+    WALL_BITS,
+    Columns,
+)
 
 FORMAT_VERSION: Final = "1"
 
@@ -28,19 +36,19 @@ SCHEMA: Final = pa.schema(
     [
         pa.field(
             name,
-            _KIND_TYPE if name == "kind" else pa.from_numpy_dtype(dtype),
+            _KIND_TYPE if name == "kind" else pa.from_numpy_dtype(column.dtype),
             nullable=False,
-            metadata={"description": MEANINGS[name]},
+            metadata={"description": column.meaning},
         )
-        for name, dtype in COLUMN_DTYPES.items()
+        for name, column in COLUMNS.items()
     ],
     metadata=_LEGEND,
 )
 """The columns as Arrow types, with their meanings."""
 
 
-def record_batch(columns: Mapping[str, NDArray[Any]]) -> pa.RecordBatch:
-    """Columns of numbers as one Arrow batch."""
+def record_batch(columns: Columns) -> pa.RecordBatch:
+    """Return columns of numbers as one Arrow batch."""
     arrays: list[Any] = []
     for field in SCHEMA:
         values = np.ascontiguousarray(columns[field.name])
@@ -54,12 +62,12 @@ def record_batch(columns: Mapping[str, NDArray[Any]]) -> pa.RecordBatch:
 def number_array(values: NDArray[Any], arrow_type: pa.DataType) -> Any:
     """Return numbers as an Arrow array, without copying them.
 
-    ``pa.array`` would do the same, but imports pandas where it is installed, which takes most of a
+    ``pa.array`` does the same, but imports pandas where it is installed, which takes most of a
     second and tens of MiB.
 
     Args:
         values: contiguous, without missing values.
-        arrow_type: of as many bits as the numbers have.
+        arrow_type: has as many bits as the numbers.
     """
     return pa.Array.from_buffers(arrow_type, len(values), [None, pa.py_buffer(values.data)])
 
@@ -71,7 +79,7 @@ def _numpy(array: Any) -> NDArray[Any]:
 
 
 def kind_codes(batch: pa.RecordBatch) -> NDArray[np.uint8]:
-    """The ``kind`` column as the numbers of ``records.KINDS``."""
+    """Return the ``kind`` column as codes of ``choices.TraceKind``, uint8 [records]."""
     column: Any = batch.column("kind")
     # A file's dictionary may hold the names in another order than ours.
     order = np.array([KINDS.index(name) for name in column.dictionary.to_pylist()], dtype=np.uint8)
@@ -80,12 +88,12 @@ def kind_codes(batch: pa.RecordBatch) -> NDArray[np.uint8]:
 
 
 def numbers(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
-    """A column of numbers."""
+    """Return a column of numbers, [records]."""
     return _numpy(batch.column(name))
 
 
 def columns_of(batches: Iterable[pa.RecordBatch]) -> dict[str, NDArray[Any]]:
-    """The numbers of some batches, ``kind`` as codes; the inverse of :func:`record_batch`."""
+    """Return the columns of batches, ``kind`` as codes; the inverse of :func:`record_batch`."""
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMN_DTYPES}
     for batch in batches:
         for name in COLUMN_DTYPES:
@@ -101,8 +109,8 @@ def rows_of(batch: pa.RecordBatch, mask: NDArray[np.bool_]) -> pa.RecordBatch:
     return batch.take(number_array(np.flatnonzero(mask), pa.int64()))
 
 
-def with_one_dictionary(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with the names of kinds in our order, as a stream of batches needs it."""
+def reorder_dictionary(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with the names of kinds in our order, as a stream of batches needs it."""
     arrays: list[Any] = [
         _kind_array(kind_codes(batch)) if field.name == "kind" else batch.column(field.name)
         for field in SCHEMA
@@ -110,8 +118,8 @@ def with_one_dictionary(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
-def regrouped(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """The same records in batches of exactly ``rows``, but for the last."""
+def regroup(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the same records in batches of exactly ``rows``; only the last may be shorter."""
     held: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
@@ -119,15 +127,15 @@ def regrouped(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Recor
         count += len(batch)
         if count < rows:
             continue
-        joined = _joined(held)
+        joined = _join(held)
         for start in range(0, count - count % rows, rows):
             yield joined.slice(start, rows)
         held, count = [joined.slice(count - count % rows)], count % rows
     if count:
-        yield _joined(held)
+        yield _join(held)
 
 
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return record_batch(columns_of(batches))
 
 

@@ -1,35 +1,23 @@
-"""Where two traces of one sample part."""
+"""Where two traces of one sample begin to differ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from energy_flow.trace.records import COLUMN_DTYPES, KINDS
-
-Columns = Mapping[str, NDArray[Any]]
-
-
-class HasColumns(Protocol):
-    """A trace: columns of equal length, sorted by seq."""
-
-    @property
-    def columns(self) -> Columns:
-        """Arrays by the names of ``records.COLUMN_DTYPES``."""
-        ...
+from energy_flow.trace.records import COLUMN_DTYPES, KINDS, Columns, HasColumns
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where two traces of a sample part.
+    """The first record that differs between two traces of a sample.
 
     Attributes:
-        seq: number of the first record that differs, or that only one of them has.
-        first, second: that record in each, by column name; none where it is missing.
+        seq: its number; it differs, or only one trace has it.
+        first: the record in the first trace, by column name; none where it is missing.
+        second: likewise in the second.
     """
 
     seq: int
@@ -38,10 +26,10 @@ class Difference:
 
 
 def first_difference(first: HasColumns, second: HasColumns) -> Difference | None:
-    """The first record at which two traces of one sample part; none when they are equal.
+    """Return the first difference between two traces of one sample; none when they are equal.
 
-    Records are matched by ``seq``; a record that either ring no longer holds is not compared.
-    ``sample`` is a row number and is left out.
+    Records are matched by ``seq``. A record that one of the rings has lost is not compared, and
+    ``sample``, a row number, is ignored.
     """
     one, two = first.columns, second.columns
     begin = max(

@@ -1,20 +1,19 @@
-"""``Trace``: the surviving records of a run as columns on the host, with exact counters."""
+"""``Trace``: the records of a run as columns on the host, with exact counters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.trace.records import COLUMN_DTYPES, KINDS
+from energy_flow.choices import unknown_name
+from energy_flow.trace.records import COLUMN_DTYPES, KINDS, Columns
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Columns = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +21,10 @@ class TraceCounters:
     """Records of each sample by kind, int64 [B, 3] in the order of ``KINDS``.
 
     Attributes:
-        total: events that happened, whether recorded or not.
+        total: events that happened, recorded or not.
         recorded: records that the ring holds.
-        dropped: records that the ring lost, overwritten or refused. A kind that is switched off
-            is neither recorded nor dropped.
+        dropped: records that were overwritten or not written. A kind that is switched off is
+            neither recorded nor dropped.
     """
 
     total: NDArray[np.int64]
@@ -50,22 +49,22 @@ class Trace:
 
     @property
     def totals(self) -> dict[str, int]:
-        """Events by kind, recorded or not."""
+        """Return events by kind, recorded or not."""
         return _by_kind(self.counters.total)
 
     @property
     def recorded(self) -> dict[str, int]:
-        """Records by kind that are here."""
+        """Return the records of this trace by kind."""
         return _by_kind(self.counters.recorded)
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Records by kind that the rings lost."""
+        """Return the records that the rings lost, by kind."""
         return _by_kind(self.counters.dropped)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the columns."""
+        """Return the bytes of the columns."""
         return sum(column.nbytes for column in self.columns.values())
 
     def select(
@@ -76,17 +75,24 @@ class Trace:
         step_from: int | None = None,
         step_to: int | None = None,
     ) -> Self:
-        """The records that match all that is given; ``step_to`` is included.
+        """Return the records that match all conditions.
+
+        Args:
+            kind: one kind, or several.
+            sample: row in the request.
+            flow: id within the sample.
+            step_from: first step.
+            step_to: last step.
 
         Raises:
-            ValueError: for a kind that does not exist.
+            ValueError: there is no such kind.
         """
         keep = np.ones(len(self), dtype=bool)
         if kind is not None:
             names = [kind] if isinstance(kind, str) else list(kind)
             unknown = [name for name in names if name not in KINDS]
             if unknown:
-                raise ValueError(f"no such kind: {unknown[0]!r}; known are {', '.join(KINDS)}")
+                raise ValueError(f"no such kind: {unknown[0]!r}; {unknown_name(unknown[0], KINDS)}")
             keep &= np.isin(self.columns["kind"], [KINDS.index(name) for name in names])
         for name, wanted in (("sample", sample), ("flow", flow)):
             if wanted is not None:
@@ -99,10 +105,10 @@ class Trace:
         return type(self)(columns, self.counters)
 
     def to_pandas(self) -> pd.DataFrame:
-        """A data frame with ``kind`` as a category of names.
+        """Return the records as a data frame, with ``kind`` as a category of names.
 
         Raises:
-            ImportError: when pandas is not installed.
+            ImportError: pandas is not installed.
         """
         import pandas as pd
 
@@ -113,7 +119,7 @@ class Trace:
 
     @classmethod
     def concatenate(cls, traces: Sequence[Self]) -> Self:
-        """The traces of consecutive parts of a run, as one."""
+        """Return the traces of consecutive parts of a run as one."""
         columns = {
             name: np.concatenate(
                 [np.zeros(0, dtype), *(trace.columns[name] for trace in traces)], dtype=dtype
@@ -131,5 +137,5 @@ class Trace:
 
 
 def _by_kind(counts: NDArray[np.int64]) -> dict[str, int]:
-    """Over all samples, int64 [B, 3]: kind -> count."""
+    """Return the counts of all samples by kind, from int64 [B, 3]."""
     return dict(zip(KINDS, counts.sum(0).tolist(), strict=True))

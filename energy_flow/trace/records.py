@@ -1,55 +1,82 @@
-"""The schema of trace records, shared by the ring, the readers and the writers."""
+"""The schema of trace records, which the ring, the readers, the writers and the client share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-KINDS: Final = ("spawn", "reflect", "terminate")
-REASONS: Final = ("plane", "projected", "converged", "max_steps", "stalled")
-PLANES: Final = ("z0", "zdepth")
-WALL_BITS: Final[Mapping[str, int]] = {"x_low": 1, "x_high": 2, "y_low": 4, "y_high": 8}
+from energy_flow.choices import Plane, Reason, TraceKind, Wall, names_of
 
-SPAWN, REFLECT, TERMINATE = range(3)
+Columns = Mapping[str, NDArray[Any]]
+"""Arrays of one length by the names of :data:`COLUMN_DTYPES`."""
 
-COLUMN_DTYPES: Final[Mapping[str, np.dtype]] = {
-    "seq": np.dtype(np.int64),
-    "step": np.dtype(np.int32),
-    "kind": np.dtype(np.uint8),
-    "sample": np.dtype(np.int32),
-    "flow": np.dtype(np.int64),
-    "parent": np.dtype(np.int64),
-    "code": np.dtype(np.uint8),
-    "plane": np.dtype(np.int8),
-    "x": np.dtype(np.float32),
-    "y": np.dtype(np.float32),
-    "z": np.dtype(np.float32),
-    "energy": np.dtype(np.float32),
-    "length": np.dtype(np.float32),
+KINDS: Final = names_of(TraceKind)
+REASONS: Final = names_of(Reason)
+PLANES: Final = names_of(Plane)
+WALL_BITS: Final[Mapping[str, int]] = {wall.value: wall.bit for wall in Wall}
+
+SPAWN: Final = TraceKind.SPAWN.code
+REFLECT: Final = TraceKind.REFLECT.code
+TERMINATE: Final = TraceKind.TERMINATE.code
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of trace records.
+
+    Attributes:
+        dtype: of its numbers.
+        meaning: one line; docs/trace_format.md has the details.
+    """
+
+    dtype: np.dtype[Any]
+    meaning: str
+
+
+def _column(dtype: type[np.generic], meaning: str) -> Column:
+    return Column(np.dtype(dtype), meaning)
+
+
+COLUMNS: Final[Mapping[str, Column]] = {
+    "seq": _column(np.int64, "number of the record among its sample's, from 0; a gap is a loss"),
+    "step": _column(np.int32, "in which it happened, from 0"),
+    "kind": _column(np.uint8, ", ".join(KINDS)),
+    "sample": _column(np.int32, "row in the request"),
+    "flow": _column(np.int64, "id within the sample; of a spawn, the child's"),
+    "parent": _column(np.int64, "flow that it came from; -1 for an initial flow"),
+    "code": _column(
+        np.uint8,
+        "spawn: ordinal among its siblings of the step; reflect: wall bits; terminate: reason",
+    ),
+    "plane": _column(
+        np.int8,
+        "of a tallied termination: "
+        f"{', '.join(f'{plane.code} {plane}' for plane in Plane)}; else -1",
+    ),
+    "x": _column(np.float32, "after the event, in [-1, 1]; of a spawn, where the child starts"),
+    "y": _column(np.float32, "as x"),
+    "z": _column(np.float32, "as x; input plane 0, exit planes -1 and 1"),
+    "energy": _column(
+        np.float32,
+        "of the flow after the step; of a spawn, the parent's, which the child inherits",
+    ),
+    "length": _column(np.float32, "of the step's displacement; of a spawn, the parent's"),
 }
-"""Column names in order, with their types.
+"""Columns by name, in order. ``kind``, ``plane`` and reasons are codes of ``choices``."""
 
-``seq`` counts a sample's records from 0, dropped ones too. ``code`` is, of a spawn, the ordinal
-among the siblings of the step; of a reflection, the wall bits; of a termination, the reason.
-``plane`` is 0 or 1 for tallied terminations, else -1. ``length`` is the step's displacement; of a
-spawn, the parent's.
-"""
-
-MEANINGS: Final[Mapping[str, str]] = {
-    "seq": "number of the record among its sample's, from 0; a gap is a loss",
-    "step": "in which it happened, from 0",
-    "kind": "spawn, reflect or terminate",
-    "sample": "row in the request",
-    "flow": "id within the sample; of a spawn, the child's",
-    "parent": "flow that it came from; -1 for an initial flow",
-    "code": "spawn: ordinal among its siblings of the step; reflect: wall bits; terminate: reason",
-    "plane": "of a tallied termination: 0 z0, 1 zdepth; else -1",
-    "x": "after the event, in [-1, 1]; of a spawn, where the child starts",
-    "y": "as x",
-    "z": "as x; input plane 0, exit planes -1 and 1",
-    "energy": "of the flow after the step; of a spawn, the parent's, which the child takes over",
-    "length": "of the step's displacement; of a spawn, the parent's",
+COLUMN_DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
+    name: column.dtype for name, column in COLUMNS.items()
 }
-"""What each column means, in a line; docs/trace_format.md says it at length."""
+
+
+class HasColumns(Protocol):
+    """A trace: columns sorted by (sample, seq)."""
+
+    @property
+    def columns(self) -> Columns:
+        """Return arrays by the names of :data:`COLUMN_DTYPES`."""
+        ...

@@ -1,9 +1,9 @@
 """The ring buffers of trace records, on the device.
 
-Every sample has a ring of its own: a stretch of one shared array, so that a single scatter writes
-the records of a step for all samples of a pool. Nothing here waits for the device.
+Every sample has a ring of its own: a span of one shared array, so that one scatter writes the
+records of a step for all samples of a pool. Nothing here waits for the device except reading.
 
-Shape legend: R records of room in all, K records written, B samples.
+Shape legend: R records that the shared array can hold, K records written, B samples.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ RECORD_BYTES = 4 * WORDS
 class NewRecords:
     """Records of one step and kind; columns [K].
 
-    ``code`` and ``plane`` mean what ``records.COLUMN_DTYPES`` says; ``place`` is the row in the
-    shared array.
+    ``place`` is the row in the shared array; the others are the columns of ``records.COLUMNS``.
     """
 
     place: Tensor
@@ -43,36 +42,42 @@ class NewRecords:
     energy: Tensor
     length: Tensor
 
-    def packed(self) -> Tensor:
-        """The records as 32-bit words, int32 [K, WORDS]."""
-        wide = torch.stack((self.seq, self.flow, self.parent), dim=1).view(torch.int32)
-        narrow = torch.stack(
+    def pack(self) -> Tensor:
+        """Return the records as 32-bit words, int32 [K, WORDS]."""
+        int64_K3 = torch.stack((self.seq, self.flow, self.parent), dim=1).view(torch.int32)
+        int32_K2 = torch.stack(
             (self.step, self.kind | (self.code << 8) | ((self.plane & 0xFF) << 16)), dim=1
         ).to(torch.int32)
         floats = torch.cat(
             (self.position, self.energy.unsqueeze(1), self.length.unsqueeze(1)), dim=1
         ).to(torch.float32)
-        return torch.cat((wide, narrow, floats.view(torch.int32)), dim=1)
+        return torch.cat((int64_K3, int32_K2, floats.view(torch.int32)), dim=1)
 
 
 @dataclass(frozen=True, slots=True)
 class RingBounds:
-    """Which sequence numbers survive a step, int64 [B] each: those in [low, high)."""
+    """Sequence numbers that survive a step: those in [low, high), int64 [B] each."""
 
     low: Tensor
     high: Tensor
 
     @classmethod
     def of(cls, total: Tensor, capacity: Tensor, latest: Tensor, lossless: Tensor) -> RingBounds:
-        """Bounds when each sample will have counted ``total`` records after the step.
+        """Return the bounds after a step.
 
-        All records of a lossless sample survive: its ring was read out where it had to be.
+        All records of a lossless sample survive: its ring is read out before it overflows.
+
+        Args:
+            total: records that each sample has counted after the step, int64 [B].
+            capacity: records that its ring can hold, int64 [B].
+            latest: whether the ring keeps the latest records, bool [B].
+            lossless: whether it keeps all records, bool [B].
         """
         low = torch.where(latest, (total - capacity).clamp(min=0), 0)
         return cls(low, torch.where(latest | lossless, total, torch.minimum(total, capacity)))
 
     def overlap(self, first: Tensor, count: Tensor) -> Tensor:
-        """How many of ``count`` consecutive numbers from ``first`` survive, int64 [B]."""
+        """Return how many of ``count`` consecutive numbers from ``first`` survive, int64 [B]."""
         begin = torch.maximum(first, self.low)
         return (torch.minimum(first + count, self.high) - begin).clamp(min=0)
 
@@ -85,30 +90,30 @@ class TraceRing:
 
     @property
     def words(self) -> Tensor:
-        """The shared array itself."""
+        """Return the shared array."""
         return self._words
 
     @property
     def records(self) -> int:
-        """R."""
+        """Return R."""
         return self._words.shape[0]
 
     @property
     def bytes(self) -> int:
-        """Bytes held."""
+        """Return the bytes of the shared array."""
         return self._words.numel() * 4
 
     def resize(self, records: int) -> None:
-        """Gives room for ``records`` records; those that stay keep theirs."""
+        """Make the array hold ``records`` records; those within both sizes stay."""
         kept = min(records, self._words.shape[0])
         words = self._words.new_empty((records, WORDS))
         words[:kept] = self._words[:kept]
         self._words = words
 
     def write(self, batches: list[NewRecords]) -> None:
-        """Writes records at their places, all in one scatter; no place may occur twice."""
+        """Write records at their places in one scatter; no place may occur twice."""
         places = torch.cat([batch.place for batch in batches])
-        self._words.index_copy_(0, places, torch.cat([batch.packed() for batch in batches]))
+        self._words.index_copy_(0, places, torch.cat([batch.pack() for batch in batches]))
 
     def read(
         self,
@@ -118,14 +123,15 @@ class TraceRing:
         first: NDArray[np.int64],
         sample: NDArray[np.int64],
     ) -> dict[str, NDArray[Any]]:
-        """Records of some rings, one ring after the other, each by ``seq``.
+        """Return the records of rings, one ring after the other, each sorted by ``seq``.
 
         Args:
-            start, capacity: place and room of each ring, int64 [B].
-            total: records each sample has counted.
-            first: the first ``seq`` to read of each sample; of those from it on, the ring holds as
-                many as it has room for.
-            sample: numbers of the samples.
+            start: first place of each ring, int64 [B].
+            capacity: records that each ring can hold, int64 [B].
+            total: records that each sample has counted, int64 [B].
+            first: first ``seq`` to read of each sample, int64 [B]; from it on, the ring holds
+                ``total - first`` records, at most ``capacity``.
+            sample: number of each sample, int64 [B].
         """
         held = np.minimum(total - first, capacity)
         ring = np.repeat(np.arange(len(total)), held)
@@ -137,16 +143,16 @@ class TraceRing:
 
 
 def _columns(words: NDArray[np.int32], sample: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    wide = np.ascontiguousarray(words[:, :6]).view(np.int64)
+    int64_K3 = np.ascontiguousarray(words[:, :6]).view(np.int64)
     floats = np.ascontiguousarray(words[:, 8:]).view(np.float32)
     kinds = words[:, 7]
     raw: dict[str, NDArray[Any]] = {
-        "seq": wide[:, 0],
+        "seq": int64_K3[:, 0],
         "step": words[:, 6],
         "kind": kinds & 0xFF,
         "sample": sample,
-        "flow": wide[:, 1],
-        "parent": wide[:, 2],
+        "flow": int64_K3[:, 1],
+        "parent": int64_K3[:, 2],
         "code": (kinds >> 8) & 0xFF,
         "plane": ((kinds >> 16) & 0xFF).astype(np.uint8).view(np.int8),
         **{name: floats[:, i] for i, name in enumerate(("x", "y", "z", "energy", "length"))},

@@ -1,30 +1,27 @@
-"""``SpilledRecords``: what the rings of a lossless cohort have written out, on the host.
+"""``SpilledRecords``: records that the rings of a lossless cohort have written out to the host.
 
-A lossless sample's ring has room for all records of any one step. Before a step writes records that
-would run over some that are still in the ring, the cohort's rings are read out, so that nothing is
-ever overwritten. How many records a step makes is known on the host before they are written.
+The ring of a lossless sample can hold all records of any one step. Before a step would overwrite
+records that are still in a ring, the rings of the cohort are read out, so that nothing is lost. How
+many records a step makes is known on the host before they are written.
 
 Shape legend: B samples of one cohort.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.trace.records import COLUMN_DTYPES
+from energy_flow.trace.records import COLUMN_DTYPES, Columns
 from energy_flow.trace.ring import TraceRing
-
-Columns = dict[str, NDArray[Any]]
 
 
 class SpilledRecords:
     """Records of consecutive rings, in the order in which they were written out.
 
     Args:
-        capacity: records a ring.
+        samples: B.
+        capacity: records that each ring can hold.
     """
 
     def __init__(self, samples: int, capacity: int) -> None:
@@ -34,28 +31,33 @@ class SpilledRecords:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Return the bytes of the records."""
         return sum(column.nbytes for part in self._parts for column in part.values())
 
     def make_room(
         self, ring: TraceRing, start: int, counted: NDArray[np.int64], coming: NDArray[np.int64]
     ) -> None:
-        """Reads the rings out, if one of them has no room for what is coming.
+        """Read the rings out if one of them cannot hold the records of a step.
 
         Args:
-            start: place of the first ring.
-            counted: records each sample has counted so far. coming: those of the step, [B].
+            ring: the shared array.
+            start: first place of the first ring.
+            counted: records that each sample has counted so far, int64 [B].
+            coming: records of the step, int64 [B].
         """
         if (counted - self._written + coming > self._capacity).any():
             self._parts.append(self._read(ring, start, counted, 0))
             self._written = counted.copy()
 
-    def joined(
+    def read_all(
         self, ring: TraceRing, start: int, counted: NDArray[np.int64], sample: int
     ) -> Columns:
-        """All records, with those that are still in the rings, sorted by (sample, seq).
+        """Return all records, also those in the rings, sorted by (sample, seq).
 
         Args:
+            ring: the shared array.
+            start: first place of the first ring.
+            counted: records that each sample has counted, int64 [B].
             sample: number of the first sample.
         """
         parts = [*self._parts, self._read(ring, start, counted, 0)]

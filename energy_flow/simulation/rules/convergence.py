@@ -1,4 +1,4 @@
-"""When a sample has converged: (almost) all flows arrived, or arrivals have dried up."""
+"""When a sample has converged: (almost) all flows were tallied, or no more are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """The convergence bookkeeping of samples; int64 [B], ``history`` [B, widest window]."""
+    """State of the convergence checks of samples.
+
+    Attributes:
+        done: checks so far, int64 [B].
+        window_sum: sum of the completed counts of the last ``window`` checks, int64 [B].
+        stale: stale checks in a row, int64 [B].
+        history: the completed counts of those checks, int64 [B, widest window].
+    """
 
     done: Tensor
     window_sum: Tensor
@@ -18,7 +25,7 @@ class Checks:
     history: Tensor
 
 
-def check(
+def check_convergence(
     before: Checks,
     checked_B: Tensor,
     completed_B: Tensor,
@@ -28,14 +35,24 @@ def check(
     patience_B: Tensor,
     min_improvement_B: Tensor,
 ) -> tuple[Checks, Tensor]:
-    """One check of the samples in ``checked_B``.
+    """Check whether samples have converged (docs/simulation.md §3.9).
 
-    ``completed / created ≥ threshold`` converges. So does ``patience`` times in a row a relative
-    growth of the mean completed count below ``min_improvement``, the mean taken over the last
-    ``window`` checks, from the first check at which there are that many.
+    A sample converges when completed / created ≥ ``threshold``. It also converges after
+    ``patience`` stale checks in a row. A check is stale when the mean completed count of the last
+    ``window`` checks grew by less than the share ``min_improvement``.
+
+    Args:
+        before: state before the check.
+        checked_B: samples to check; the others keep their state, bool [B].
+        completed_B: tallied flows, int64 [B].
+        created_B: all flows, int64 [B].
+        threshold_B: float64 [B] in (0, 1].
+        window_B: int64 [B], at least 1.
+        patience_B: int64 [B], at least 1.
+        min_improvement_B: float64 [B], at least 0.
 
     Returns:
-        The bookkeeping after the check, and which samples converged, bool [B].
+        The state after the check, and which samples converged, bool [B].
     """
     rate_B = completed_B.to(torch.float64) / created_B.to(torch.float64)
     slot_B1 = (before.done % window_B).unsqueeze(1)

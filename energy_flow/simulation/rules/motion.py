@@ -1,4 +1,4 @@
-"""How far a flow moves: scale, clamp, exploration noise."""
+"""How far a flow moves."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """A proposed move.
+    """Proposed moves.
 
     Attributes:
-        displacement: d, [N, 3]. length: ‖d‖₂, [N]. target: q = p + d, before walls, [N, 3].
+        displacement: d, [N, 3].
+        length: ‖d‖₂, [N].
+        target: q = p + d, before the walls, [N, 3].
     """
 
     displacement: Tensor
@@ -21,25 +23,26 @@ class Motion:
     target: Tensor
 
 
-def move(
-    position_N3: Tensor,
-    raw_N3: Tensor,
-    scale_N: Tensor,
-    limit_N: Tensor,
-    noise_N3: Tensor | None,
-) -> Motion:
-    """``d = clamp(r · scale, ±limit) + noise``, ``q = p + d``.
+def limit_displacement(raw_N3: Tensor, scale_N: Tensor, limit_N: Tensor) -> Tensor:
+    """Return d = clamp(r · scale, ±limit) (docs/simulation.md §3.2), [N, 3].
 
     Args:
-        position_N3: p. raw_N3: r, the network's proposal.
-        scale_N: displacement_scale. limit_N: max_displacement, per axis.
-        noise_N3: exploration noise, already scaled, or none.
+        raw_N3: r, what the displacement head gave, [N, 3].
+        scale_N: displacement_scale, [N].
+        limit_N: max_displacement on each axis, [N].
     """
     limit_N1 = limit_N.unsqueeze(1)
-    d_N3 = torch.clamp(raw_N3 * scale_N.unsqueeze(1), -limit_N1, limit_N1)
-    if noise_N3 is not None:
-        d_N3 = d_N3 + noise_N3
-    # Written out: a reduction over three columns may group them by where a row sits.
-    dx_N, dy_N, dz_N = d_N3.unbind(1)
+    return torch.clamp(raw_N3 * scale_N.unsqueeze(1), -limit_N1, limit_N1)
+
+
+def move(position_N3: Tensor, displacement_N3: Tensor) -> Motion:
+    """Return d with its length and q = p + d (docs/simulation.md §3.3 and 3.4).
+
+    Args:
+        position_N3: p, [N, 3].
+        displacement_N3: d, exploration noise included, [N, 3].
+    """
+    # Written out: how a reduction groups three columns may depend on the row.
+    dx_N, dy_N, dz_N = displacement_N3.unbind(1)
     length_N = torch.sqrt(dx_N * dx_N + dy_N * dy_N + dz_N * dz_N)
-    return Motion(d_N3, length_N, position_N3 + d_N3)
+    return Motion(displacement_N3, length_N, position_N3 + displacement_N3)

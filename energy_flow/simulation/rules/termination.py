@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import torch
 from torch import Tensor
 
+from energy_flow.choices import ACTIVE, FAILED, TALLIED, Reason
 
-class Reason(IntEnum):
-    """Why a flow ended; the code of its ``terminate`` record."""
-
-    PLANE = 0
-    PROJECTED = 1
-    CONVERGED = 2
-    MAX_STEPS = 3
-    STALLED = 4
+LAST_REASON = len(Reason) - 1
+LAST_TALLIED = len(TALLIED) - 1
 
 
-ACTIVE = 5
-"""Stands where a reason would: the flow goes on."""
-FAILED = 6
-"""Stands where a reason would: the network gave the flow a number that is not finite."""
-OUTCOMES = 7
-
-
-def end(
+def terminate(
     finite_N: Tensor,
     exits_N: Tensor,
     length_N: Tensor,
@@ -34,24 +20,29 @@ def end(
     age_limit_N: Tensor,
     last_step_N: Tensor,
 ) -> Tensor:
-    """The first reason that applies to each flow, or ``ACTIVE`` or ``FAILED``: int64 [N].
+    """Return the code of the first reason that applies to each flow (docs/simulation.md §3.8).
 
     Args:
-        finite_N: energy and displacement are finite.
-        exits_N: the flow reached an exit plane.
-        length_N: ‖d‖. min_length_N: min_displacement; 0 is off.
-        age_N: age after this step. age_limit_N: projection_age.
-        last_step_N: this is the sample's last step.
+        finite_N: whether energy and displacement are finite, bool [N].
+        exits_N: whether the flow reached an exit plane, bool [N].
+        length_N: ‖d‖, the length of this step's displacement, [N].
+        min_length_N: min_displacement, [N]; 0 is off.
+        age_N: age after this step, int64 [N].
+        age_limit_N: projection_age, int64 [N].
+        last_step_N: whether this is the sample's last step, bool [N].
+
+    Returns:
+        Codes of reasons, or ``ACTIVE`` or ``FAILED``, int64 [N].
     """
     outcome_N = torch.full_like(age_N, ACTIVE)
     # From the last reason to the first, so that an earlier one overwrites.
-    outcome_N = outcome_N.masked_fill(last_step_N, Reason.MAX_STEPS)
-    outcome_N = outcome_N.masked_fill(age_N >= age_limit_N, Reason.PROJECTED)
-    outcome_N = outcome_N.masked_fill(length_N < min_length_N, Reason.STALLED)
-    outcome_N = outcome_N.masked_fill(exits_N, Reason.PLANE)
+    outcome_N = outcome_N.masked_fill(last_step_N, Reason.MAX_STEPS.code)
+    outcome_N = outcome_N.masked_fill(age_N >= age_limit_N, Reason.PROJECTED.code)
+    outcome_N = outcome_N.masked_fill(length_N < min_length_N, Reason.STALLED.code)
+    outcome_N = outcome_N.masked_fill(exits_N, Reason.PLANE.code)
     return outcome_N.masked_fill(~finite_N, FAILED)
 
 
 def is_tallied(outcome_N: Tensor) -> Tensor:
-    """Flows that score: every end but a stall or a failure."""
-    return outcome_N <= Reason.MAX_STEPS
+    """Return which flows score: every end except a stall or a failure, bool [N]."""
+    return outcome_N <= LAST_TALLIED

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from energy_flow.choices import Wall
 from energy_flow.simulation.lattice import fold
 
 
 @dataclass(frozen=True, slots=True)
 class Walls:
-    """A position after the walls.
+    """Positions after the walls.
 
     Attributes:
         position: folded or clamped in x and y, then clamped to [-1, 1] on all axes, [N, 3].
-        wall_bits: 1 x low, 2 x high, 4 y low, 8 y high of the walls first crossed; 0 for flows
-            that make no ``reflect`` record, int64 [N].
+        wall_bits: sum of ``Wall.bit`` of the walls first crossed, int64 [N]; 0 for flows that
+            make no ``reflect`` record.
         exits: whether the flow reached an exit plane, bool [N].
     """
 
@@ -27,13 +28,18 @@ class Walls:
 
 
 def meet_walls(target_N3: Tensor, clamps_N: Tensor) -> Walls:
-    """Folds x and y at the side walls, or clamps them where ``clamps_N``; finds the exits."""
+    """Apply the side walls to targets, and find the exits (docs/simulation.md §3.5 to 3.7).
+
+    Args:
+        target_N3: q, the positions before the walls, [N, 3].
+        clamps_N: whether the walls clamp x and y instead of folding them, bool [N].
+    """
     x_N, y_N, z_N = target_N3.unbind(1)
     bits_N = (
-        (x_N < -1.0).to(torch.int64)
-        + 2 * (x_N > 1.0).to(torch.int64)
-        + 4 * (y_N < -1.0).to(torch.int64)
-        + 8 * (y_N > 1.0).to(torch.int64)
+        Wall.X_LOW.bit * (x_N < -1.0).to(torch.int64)
+        + Wall.X_HIGH.bit * (x_N > 1.0).to(torch.int64)
+        + Wall.Y_LOW.bit * (y_N < -1.0).to(torch.int64)
+        + Wall.Y_HIGH.bit * (y_N > 1.0).to(torch.int64)
     )
     folded_N3 = torch.stack(
         (

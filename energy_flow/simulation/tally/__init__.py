@@ -1,1 +1,1 @@
-"""The scores of ended flows, folded into the outputs of a run."""
+"""Scores of ended flows, and the outputs of a run that are made from them."""

@@ -1,4 +1,4 @@
-"""``SimulationResult``: everything a run gives back, in one typed value."""
+"""``SimulationResult``: everything that a run returns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from energy_flow.telemetry.counters import Counters, RunMetrics, SampleMetrics, StepMetrics
+from energy_flow.telemetry.counters import Counters, RunMetrics, SampleMetrics
+from energy_flow.telemetry.ledger import StepMetrics
 from energy_flow.telemetry.memory import MemoryReport
 from energy_flow.telemetry.profile import StepProfile
 from energy_flow.trace import Trace
@@ -19,13 +20,17 @@ class SimulationResult:
     """Outputs, trace, metrics and costs of a run, or of a part of one.
 
     Attributes:
-        outputs: those asked for out of ``surface`` [B, H, W], ``planes`` [B, 2, H, W],
-            ``hits`` [B, 2, H, W] and ``embedding`` [B, E]; numpy arrays, float32 (hits int32), or
-            tensors where the run carries gradients.
-        trace: the surviving records. metrics: of the run. samples: of each sample.
-        steps: of each step. memory, profile: what it cost.
-        warnings: settings that could not do what one would expect, and losses.
-        seed, sample_keys: what the noise was drawn from.
+        outputs: the requested ones by their names in ``choices.Output``, [B, ...]; NumPy arrays,
+            or tensors where the run carries gradients.
+        trace: the records that were kept.
+        metrics: of the run.
+        samples: metrics of each sample.
+        steps: metrics of each step.
+        memory: bytes that were used.
+        profile: times of each step.
+        warnings: about settings that had no effect, and about losses.
+        seed: of the noise.
+        sample_keys: of the noise, one for each sample.
         compute_ms: time spent in steps and in reading the results.
     """
 
@@ -43,12 +48,12 @@ class SimulationResult:
 
     @property
     def flow_steps_per_second(self) -> float | None:
-        """Flow-steps a second of compute time."""
+        """Return flow-steps per second of compute time, or nothing without compute time."""
         flow_steps = self.metrics.counters.flow_steps
         return 1e3 * flow_steps / self.compute_ms if self.compute_ms > 0 else None
 
     def summary(self) -> str:
-        """A few lines for people."""
+        """Return a few lines for people."""
         counters = self.metrics.counters
         events = self.trace.totals
         rate = self.flow_steps_per_second
@@ -64,8 +69,8 @@ class SimulationResult:
                 + ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
                 for plane, reasons in counters.exits.items()
             ),
-            f"events: {events['spawn']:,} spawn, {events['reflect']:,} reflect, "
-            f"{events['terminate']:,} terminate; {len(self.trace):,} records kept, "
+            f"events: {', '.join(f'{count:,} {kind}' for kind, count in events.items())}; "
+            f"{len(self.trace):,} records kept, "
             f"{sum(self.trace.dropped.values()):,} dropped",
             f"memory: {self.memory.state_bytes / 2**20:.1f} MiB state, "
             f"{self.memory.trace_bytes / 2**20:.1f} MiB trace, "
@@ -76,10 +81,10 @@ class SimulationResult:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """The results of consecutive parts of a run, as one.
+        """Return the results of consecutive parts of a run as one.
 
-        Counters add up; the steps and the costs of parts that ran one after the other do not, so
-        those of the longest part are kept, with the largest figures of memory.
+        Counters are added. The steps and costs of parts that ran one after the other cannot be
+        added: those of the longest part are returned, with the largest figures of memory.
         """
         if len(parts) == 1:
             return parts[0]

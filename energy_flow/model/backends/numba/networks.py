@@ -1,8 +1,8 @@
 """The networks of a step on a CPU: PyTorch's matrix products, and compiled passes between them.
 
-What is computed is what ``neuron`` and ``carrier`` say in tensor operations, to rounding.
+The result is that of ``tensor.networks``, to rounding.
 
-Shape legend: N rows of a block, H hidden width.
+Shape legend: N rows of a block, X padded input width of a GRU layer, H hidden width, L GRU layers.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from energy_flow.model.backends.interface import BlockProposal, HiddenBlock, Tape
 from energy_flow.model.backends.numba import network_passes
-from energy_flow.model.carrier import HiddenBlock, PackedCarrier, Proposal, Tape
+from energy_flow.model.carrier import PackedCarrier
 from energy_flow.model.linear import WIDTH, padded_width
 from energy_flow.model.neuron import PackedNeuron
 from energy_flow.runtime.numba_kernel import array
 
 HEADS = 4
-"""The energy and three displacements."""
+"""Outputs of the heads: the energy and three displacements."""
 
 
-class CompiledNetworks:
-    """The packed networks of one model, called with a block of flows; without gradients."""
+class NumbaNetworks:
+    """The packed networks of one model as a function of blocks; see ``ProposeBlock``."""
 
     def __init__(self, neuron: PackedNeuron, carrier: PackedCarrier) -> None:
         self._neuron, self._carrier = neuron, carrier
@@ -46,17 +47,21 @@ class CompiledNetworks:
         hidden: HiddenBlock | None,
         out: tuple[Tensor, ...] = (),
         tape: Tape | None = None,
-    ) -> Proposal:
-        """Proposes for a block; see :class:`energy_flow.model.carrier.PackedCarrier`."""
+    ) -> BlockProposal:
+        """Propose for a block; see ``ProposeBlock``."""
         rows, layers = energy_N.shape[0], self._carrier.layers
-        x_NX = self._input(0, rows, hidden)
-        self._perceived(position_N3, energy_N, x_NX)
+        x_NX = self._empty_input(0, rows, hidden)
+        self._apply_neuron(position_N3, energy_N, x_NX)
         states = []
         for number, layer in enumerate(layers):
             shape = (rows, layer.hidden_size)
             state = out[number] if out else layer.w_xn.new_empty(shape, dtype=layer.dtype)
-            last = number + 1 == len(layers)
-            after = self._heads_input(state) if last else self._input(number + 1, rows, hidden)
+            is_last = number + 1 == len(layers)
+            after = (
+                self._empty_heads_input(state)
+                if is_last
+                else self._empty_input(number + 1, rows, hidden)
+            )
             self._step(number, x_NX, hidden, state, after, tape)
             states.append(state)
             x_NX = after
@@ -64,33 +69,33 @@ class CompiledNetworks:
         before = torch.addmm(heads.bias, x_NX, heads.weight)
         if tape is not None:
             tape.tensors.append(before)
-        energy, raw = energy_N.new_empty(rows), energy_N.new_empty((rows, 3))
-        network_passes.point(array(before), *self._heads, array(energy), array(raw))
-        return Proposal(tuple(states), energy, raw)
+        energy, displacement = energy_N.new_empty(rows), energy_N.new_empty((rows, 3))
+        network_passes.output_heads(array(before), *self._heads, array(energy), array(displacement))
+        return BlockProposal(tuple(states), energy, displacement)
 
-    def _input(self, number: int, rows: int, hidden: HiddenBlock | None) -> Tensor:
-        """Room for what a layer multiplies: ``[x, zeros, 1, h, zeros]``, or without a state."""
+    def _empty_input(self, number: int, rows: int, hidden: HiddenBlock | None) -> Tensor:
+        """Allocate a layer's input: ``[x, zeros, 1, h, zeros]``, or ``[x, zeros, 1]``."""
         layer = self._carrier.layers[number]
         width = layer.w_xn.shape[0]
         columns = width if hidden is None else width + padded_width(layer.hidden_size)
         return layer.w_xn.new_empty((rows, columns))
 
-    def _heads_input(self, state_NH: Tensor) -> Tensor:
-        """Room for what the heads multiply; the state itself where that is the same."""
+    def _empty_heads_input(self, state_NH: Tensor) -> Tensor:
+        """Allocate the heads' input; return the state itself where that is the same."""
         weight = self._carrier.heads_in.weight
         if state_NH.dtype == weight.dtype and state_NH.shape[1] == weight.shape[0]:
             return state_NH
         return weight.new_empty((state_NH.shape[0], weight.shape[0]))
 
-    def _perceived(self, position_N3: Tensor, energy_N: Tensor, out_NX: Tensor) -> None:
-        """Writes the first layer's input into its columns."""
+    def _apply_neuron(self, position_N3: Tensor, energy_N: Tensor, out_NX: Tensor) -> None:
+        """Write the first GRU layer's input into its columns of ``out_NX``."""
         position, energy = array(position_N3), array(energy_N)
         weight = self._neuron.second.weight
         once = weight.new_empty((energy_N.shape[0], weight.shape[0]))
-        network_passes.perceive(position, energy, *self._first, self._first_eps, array(once))
+        network_passes.neuron_layer1(position, energy, *self._first, self._first_eps, array(once))
         product = array(torch.mm(once, weight))
         end = self._carrier.layers[0].w_xn.shape[0]
-        network_passes.conclude(
+        network_passes.neuron_layer2(
             product, *self._second, self._second_eps, energy, array(out_NX), end
         )
 
@@ -103,12 +108,15 @@ class CompiledNetworks:
         after: Tensor,
         tape: Tape | None,
     ) -> None:
-        """One GRU layer.
+        """Compute one GRU layer.
 
         Args:
-            x_NX: what :meth:`_input` gave, with the input in its columns.
-            state_NH: takes the new state.
-            after: takes it too, where the next product reads it.
+            number: of the layer, from 0.
+            x_NX: from :meth:`_empty_input`, with the input in its columns.
+            hidden: stored states; None stands for zeros.
+            state_NH: receives the new state.
+            after: receives it too, where the next product reads it.
+            tape: receives what the backward pass needs.
         """
         layer = self._carrier.layers[number]
         size, width = layer.hidden_size, layer.w_xn.shape[0]
@@ -125,11 +133,13 @@ class CompiledNetworks:
             of_state = (array(recurrent), x, width)
         into = array(state_NH)
         copy = into[:, :0] if after is state_NH else array(after)
-        last = number + 1 == len(self._carrier.layers)
-        end = after.shape[1] if last else self._carrier.layers[number + 1].w_xn.shape[0]
-        one = np.float32(0.0 if last else 1.0)
+        is_last = number + 1 == len(self._carrier.layers)
+        end = after.shape[1] if is_last else self._carrier.layers[number + 1].w_xn.shape[0]
+        one = np.float32(0.0 if is_last else 1.0)
         keeps = tape is not None
-        network_passes.step(array(gates), array(candidate), *of_state, into, copy, end, one, keeps)
+        network_passes.gru_step(
+            array(gates), array(candidate), *of_state, into, copy, end, one, keeps
+        )
         if tape is not None:
             kept = (gates, recurrent, candidate) if recurrent is not None else (gates, candidate)
             tape.tensors += (gates, *(column[:, :size] for column in kept[1:]))

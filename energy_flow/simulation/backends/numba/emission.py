@@ -1,7 +1,5 @@
 """What follows from a step's decisions on a CPU, in one pass: records, survivors and children.
 
-``emission`` says the same in tensor operations. Scores are folded there in either case.
-
 Shape legend: M flows after the step.
 """
 
@@ -14,29 +12,26 @@ from energy_flow.runtime.numba_kernel import array
 from energy_flow.simulation.backends.numba import flow_passes
 from energy_flow.simulation.columns import Flows, segment_starts
 from energy_flow.simulation.pool import FlowState
+from energy_flow.simulation.step_counts import StepCounts
 from energy_flow.simulation.step_types import Decisions, RecordNumbers
-from energy_flow.telemetry.counters import Count
 
 
 def emit_flows(
-    state: FlowState, decided: Decisions, numbers: RecordNumbers, count: int
+    state: FlowState, decided: Decisions, numbers: RecordNumbers, counts: StepCounts
 ) -> tuple[Flows, Tensor]:
-    """Writes the step's surviving records into the rings.
+    """Write the step's surviving records into the rings, and return the next flows.
 
-    Args:
-        count: M.
-
-    Returns:
-        Survivors and children sorted by (sample, flow id), and the row each one's state is in.
+    See ``EmitFlows``.
     """
     flows, options, progress = state.flows, state.options, state.progress
-    after = flows.map(lambda column: column.new_empty((count, *column.shape[1:])))
-    source = flows.flow_id.new_empty(count)
+    after_M = counts.survivors + counts.births
+    after = flows.map(lambda column: column.new_empty((after_M, *column.shape[1:])))
+    source_M = flows.flow_id.new_empty(after_M)
     words = state.ring.words
     arguments = (
         decided.starts,
         segment_starts(decided.progress.active),
-        decided.counts[:, Count.SPAWNED],
+        decided.spawns.spawned,
         progress.created,
         progress.step,
         torch.stack(numbers.first),
@@ -51,16 +46,16 @@ def emit_flows(
         decided.walls.position,
         decided.proposals.energy,
         decided.motion.length,
-        decided.age,
-        decided.path_length,
-        decided.outcome,
-        decided.plane,
-        decided.granted,
+        decided.paths.age,
+        decided.paths.length,
+        decided.endings.outcome,
+        decided.endings.plane,
+        decided.spawns.granted,
         decided.walls.wall_bits,
         words,
         words.view(torch.float32),
         *after.tensors(),
-        source,
+        source_M,
     )
     flow_passes.emit(*map(array, arguments))
-    return after, source
+    return after, source_M

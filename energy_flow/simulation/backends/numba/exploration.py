@@ -14,15 +14,9 @@ from energy_flow.simulation.pool import FlowState
 
 
 def explore(state: FlowState, scale_B: Tensor, scale_z_B: Tensor) -> Tensor:
-    """Return the noise of a step, float32 [N, 3].
-
-    Args:
-        state: before the step.
-        scale_B: standard deviation along x and y, float32.
-        scale_z_B: standard deviation along z, float32.
-    """
+    """Return the scaled noise of a step, float32 [N, 3]; see ``Explore``."""
     flows, options = state.flows, state.options
-    noise = torch.empty_like(flows.position)
+    noise_N3 = torch.empty_like(flows.position)
     arguments = (
         flows.flow_id,
         flows.sample,
@@ -32,7 +26,7 @@ def explore(state: FlowState, scale_B: Tensor, scale_z_B: Tensor) -> Tensor:
         options.seed_high,
         scale_B,
         scale_z_B,
-        noise,
+        noise_N3,
     )
     noise_passes.explore(*map(array, arguments))
-    return noise
+    return noise_N3

@@ -1,8 +1,9 @@
 """What follows from a step's decisions, in one pass over the flows of every sample.
 
-``emission`` and ``step_trace`` say the same in tensor operations.
+``tensor.emission`` and ``tensor.records`` compute the same in tensor operations.
 
-Shape legend: N flows before the step, M flows after it, B samples, R records of room in all rings.
+Shape legend: N flows before the step, M flows after it, B samples, K kinds of records, R rows of
+all rings.
 """
 
 # Numba compiles these functions from their bytecode, and infers their types.
@@ -13,28 +14,27 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from energy_flow.choices import ACTIVE
 from energy_flow.runtime.numba_kernel import Kernel, part
-from energy_flow.simulation.rules.termination import ACTIVE, Reason
+from energy_flow.simulation.rules.termination import LAST_REASON, LAST_TALLIED
 from energy_flow.trace.records import REFLECT, SPAWN, TERMINATE
 
-STILL_ACTIVE = int(ACTIVE)
-LAST_TALLIED, LAST_REASON = int(Reason.MAX_STEPS), int(Reason.STALLED)
 i32, f32 = np.int32, np.float32
 
 
 @part
-def put(value, row, at):
-    """A 64-bit number as two words."""
+def store_i64(value, row, at):
+    """Write a 64-bit number as two words."""
     row[at] = i32(value & 0xFFFFFFFF)
     row[at + 1] = i32(value >> 32)
 
 
 @part
-def recorded(row, floats, seq, flow, parent, step, kind, code, plane, x, y, z, energy, length):
-    """One record; ``row`` and ``floats`` are the same words."""
-    put(seq, row, 0)
-    put(flow, row, 2)
-    put(parent, row, 4)
+def write_record(row, floats, seq, flow, parent, step, kind, code, plane, x, y, z, energy, length):
+    """Write one record; ``row`` and ``floats`` are the same words."""
+    store_i64(seq, row, 0)
+    store_i64(flow, row, 2)
+    store_i64(parent, row, 4)
     row[6] = i32(step)
     row[7] = i32(kind | (code << 8) | ((plane & 0xFF) << 16))
     floats[8], floats[9], floats[10] = x, y, z
@@ -77,18 +77,42 @@ def emit(
     new_path,
     source,
 ):
-    """Survivors, then children, of every sample; and the records that survive the step.
+    """Write survivors, then children, of every sample, and the records that survive the step.
 
     Args:
-        starts: first flow of each sample before the step, int64 [B + 1]. ends: and after it.
-        spawned, created, step: of samples, int64 [B]; created before the step.
-        first: sequence numbers of each kind, int64 [kinds, B]. enabled: bool [B, kinds].
-        low, high: which numbers survive. ring_start, ring_capacity: int64 [B].
-        flow, parent, before: of flows, before the step. position, energy, length, age, path,
-            outcome, plane, granted, walls: after it. [N] or [N, 3].
-        words, floats: the rings, int32 and float32 views of the same memory, [R, words].
-        new_…: the flows after the step, [M] or [M, 3].
-        source: the row before the step that a flow's hidden state is in, int64 [M].
+        starts: first flow of each sample before the step, int64 [B + 1].
+        ends: first flow of each sample after the step, int64 [B + 1].
+        spawned: children of each sample, int64 [B].
+        created: flows of each sample before the step, int64 [B].
+        step: number of the step, int64 [B].
+        first: sequence numbers of each kind, int64 [K, B].
+        enabled: kinds that are recorded, bool [B, K].
+        low: first sequence number that survives, int64 [B].
+        high: one past the last that survives, int64 [B].
+        ring_start: first row of each ring, int64 [B].
+        ring_capacity: rows of each ring, int64 [B].
+        flow: ids, int64 [N].
+        parent: ids of parents, int64 [N].
+        before: positions before the step, float32 [N, 3].
+        position: positions after the walls, float32 [N, 3].
+        energy: proposed energies, float32 [N].
+        length: of displacements, float32 [N].
+        age: after the step, int64 [N].
+        path: path lengths after the step, float32 [N].
+        outcome: codes of reasons, ``ACTIVE`` or ``FAILED``, int64 [N].
+        plane: nearest planes, int64 [N].
+        granted: children, int64 [N].
+        walls: bits of the walls crossed, int64 [N].
+        words: the rings, int32 [R, words].
+        floats: the same memory as float32.
+        new_sample: columns of the flows after the step, as are the following; int64 [M].
+        new_flow: int64 [M].
+        new_parent: int64 [M].
+        new_position: float32 [M, 3].
+        new_energy: float32 [M].
+        new_age: int64 [M].
+        new_path: float32 [M].
+        source: the row of the hidden state that a flow continues from, int64 [M].
     """
     for b in numba.prange(spawned.shape[0]):
         alive, born = ends[b], ends[b + 1] - spawned[b]
@@ -106,7 +130,7 @@ def emit(
             if reflects and walls[n] > 0:
                 if low[b] <= reflect_seq < high[b]:
                     at = place + reflect_seq % capacity
-                    recorded(
+                    write_record(
                         words[at],
                         floats[at],
                         reflect_seq,
@@ -129,7 +153,7 @@ def emit(
                     side, depth = -1, z
                     if outcome[n] <= LAST_TALLIED:
                         side, depth = plane[n], f32(2 * plane[n] - 1)
-                    recorded(
+                    write_record(
                         words[at],
                         floats[at],
                         terminate_seq,
@@ -146,7 +170,7 @@ def emit(
                         length[n],
                     )
                 terminate_seq += 1
-            if outcome[n] == STILL_ACTIVE:
+            if outcome[n] == ACTIVE:
                 new_sample[alive], new_flow[alive], new_parent[alive] = b, flow[n], parent[n]
                 new_position[alive, 0], new_position[alive, 1], new_position[alive, 2] = x, y, z
                 new_energy[alive], new_age[alive], new_path[alive] = energy[n], age[n], path[n]
@@ -157,7 +181,7 @@ def emit(
                 if spawns:
                     if low[b] <= spawn_seq < high[b]:
                         at = place + spawn_seq % capacity
-                        recorded(
+                        write_record(
                             words[at],
                             floats[at],
                             spawn_seq,

@@ -1,4 +1,4 @@
-"""Exploration noise of all flows in one pass; ``noise`` says the same in tensor operations.
+"""Exploration noise of all flows in one pass; ``noise`` computes the same in tensor operations.
 
 Shape legend: N flows, B samples.
 """
@@ -29,8 +29,11 @@ UNIT = 2.0**-24
 
 
 @part
-def words(flow, step, key, low, high, out, at):
-    """Philox4x32-10 of one counter, into column ``at`` of ``out`` [4, ·]."""
+def philox(flow, step, key, low, high, out, at):
+    """Write Philox4x32-10 of one counter into column ``at`` of ``out`` [4, ·].
+
+    Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+    """
     c0, c1, c2, c3 = flow, step, key, PURPOSE
     for _ in range(ROUNDS):
         p0, p1 = c0 * M0, c2 * M1
@@ -41,18 +44,27 @@ def words(flow, step, key, low, high, out, at):
 
 @part
 def unit(word):
-    """v(r) = (r >> 8) · 2⁻²⁴."""
+    """Return v(r) = (r >> 8) · 2⁻²⁴."""
     return f64(word >> u64(8)) * UNIT
 
 
 @Kernel
 def explore(flow, sample, step, key, low, high, scale, scale_z, out):
-    """Scaled noise of every flow.
+    """Write the scaled noise of every flow.
+
+    Normal numbers by the transform of Box and Muller, "A note on the generation of random normal
+    deviates" (1958).
 
     Args:
-        flow, sample: int64 [N]. step, key, low, high: of samples, int64 [B].
-        scale, scale_z: of x and y, and of z; float32 [B].
-        out: float32 [N, 3].
+        flow: ids, int64 [N].
+        sample: rows of the samples, int64 [N].
+        step: number of the step, int64 [B].
+        key: sample keys, int64 [B].
+        low: low words of the seeds, int64 [B].
+        high: high words of the seeds, int64 [B].
+        scale: standard deviations along x and y, float32 [B].
+        scale_z: standard deviations along z, float32 [B].
+        out: receives the noise, float32 [N, 3].
     """
     rows = out.shape[0]
     for chunk in numba.prange((rows + CHUNK - 1) // CHUNK):
@@ -61,7 +73,7 @@ def explore(flow, sample, step, key, low, high, scale, scale_z, out):
         count = min(CHUNK, rows - first)
         for i in range(count):
             b = sample[first + i]
-            words(
+            philox(
                 u64(flow[first + i]), u64(step[b]), u64(key[b]), u64(low[b]), u64(high[b]), drawn, i
             )
         for i in range(count):

@@ -1,31 +1,41 @@
 """Traces for ui.perfetto.dev and its trace processor (docs/trace_format.md, Perfetto).
 
-A process a sample, a track a flow, its life as a slice, events as instants on it, and an arrow from
-each spawn to the child's slice. Step t takes the millisecond from t to t + 1, and what happened in
-it stands at its end.
+Each sample is a process, each flow a track, the time from a flow's birth to its end a slice, each
+event an instant on the track. An arrow leads from each spawn to the child's slice. Step t takes the
+millisecond from t to t + 1, and its events are at the end of that millisecond.
 
-A record tells of a flow's life when it ends, so a slice is written then, begin and end together:
-readers sort by time. Memory holds the flows of one sample that have not ended.
+A slice is written when its flow ends, its begin and its end together; readers sort by time. Memory
+holds the flows of one sample that have not ended.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
 from google.protobuf.proto import serialize_length_prefixed
 
 from energy_flow.trace.batches import FORMAT_VERSION, kind_codes, numbers
-from energy_flow.trace.records import COLUMN_DTYPES, PLANES, REASONS, REFLECT, SPAWN, WALL_BITS
+from energy_flow.trace.formats import StepCounter, StepCounters
+from energy_flow.trace.records import (
+    COLUMN_DTYPES,
+    KINDS,
+    PLANES,
+    REASONS,
+    REFLECT,
+    SPAWN,
+    TERMINATE,
+    WALL_BITS,
+)
 
 STEP_NANOSECONDS: Final = 1_000_000
 FLOW_BITS: Final = 40
-"""A track's id is (sample + 1) · 2⁴⁰ + flow + 1; without the last part, it is of the process."""
+"""The id of a flow's track is (sample + 1) · 2⁴⁰ + flow + 1, of a process (sample + 1) · 2⁴⁰."""
 
-EVENT_NAMES: Final = ("spawn", "reflect", "terminate", "flow")
+EVENT_NAMES: Final = (*KINDS, "flow")
+_SLICE: Final = len(KINDS)
 ALL: Final = ("seq", "x", "y", "z", "energy", "length")
 ARGUMENTS: Final = (
     *ALL,
@@ -35,30 +45,19 @@ _TEXTS: Final = (*REASONS, *PLANES, "none")
 _SEQUENCE: Final = 1
 _PIECE_BYTES: Final = 2**18
 _PACKET_TAG: Final = b"\x0a"
-"""Field 1 of the message ``Trace``, with a length: what stands before each packet."""
+"""Stands before each packet: field 1 of the message ``Trace``, with a length."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepCounter:
-    """A number for each step of a run.
+def encode(batches: Iterable[pa.RecordBatch], counters: StepCounters = tuple) -> Iterator[bytes]:
+    """Yield the bytes of a Perfetto trace.
 
-    Attributes:
-        unit: ``count`` or ``bytes``.
-        values: by step; -1 stands for before the first.
+    Args:
+        batches: records sorted by (sample, seq).
+        counters: read before the records; each becomes a track.
     """
-
-    name: str
-    unit: str
-    values: Mapping[int, int]
-
-
-def to_perfetto(
-    batches: Iterable[pa.RecordBatch], counters: Sequence[StepCounter] = ()
-) -> Iterator[bytes]:
-    """Record batches as a Perfetto trace; its bytes may be cut anywhere between pieces."""
     writer = _Writer()
     writer.begin()
-    for number, counter in enumerate(counters):
+    for number, counter in enumerate(counters()):
         writer.counter(number + 1, counter)
     for batch in batches:
         columns = [
@@ -74,7 +73,7 @@ def to_perfetto(
 
 
 class _Event:
-    """A packet with an event that is written again and again, with other values."""
+    """A packet with an event that is written many times, with other values."""
 
     __slots__ = ("arguments", "event", "packet")
 
@@ -85,10 +84,10 @@ class _Event:
 
 
 class _Writer:
-    """Packets of one trace. What is alike in many packets is set once."""
+    """Writes the packets of one trace; what many packets share is set once."""
 
     def __init__(self) -> None:
-        # The schema is large, and takes a while to import.
+        # The schema is large and slow to import.
         from perfetto.protos.perfetto.trace import (  # type: ignore[import-untyped]
             perfetto_trace_pb2 as proto,
         )
@@ -97,31 +96,31 @@ class _Writer:
         self._written = io.BytesIO()
         self._sample: int | None = None
         self._base = 0
-        # Flow -> (begin of its life in nanoseconds, whether that was recorded, parent).
+        # Flow -> (its birth in nanoseconds, whether that was recorded, parent).
         self._alive: dict[int, tuple[int, bool, int]] = {}
         self._tracks: set[int] = set()
         event = proto.TrackEvent
-        self._spawn = self._event(event.TYPE_INSTANT, 0, (*ALL, "child", "ordinal"))
-        self._reflect = self._event(event.TYPE_INSTANT, 1, (*ALL, "walls"))
-        self._terminate = self._event(event.TYPE_INSTANT, 2, (*ALL, "reason", "plane"))
-        self._begin = self._event(event.TYPE_SLICE_BEGIN, 3, ("parent", "birth_recorded"))
+        self._spawn = self._event(event.TYPE_INSTANT, SPAWN, (*ALL, "child", "ordinal"))
+        self._reflect = self._event(event.TYPE_INSTANT, REFLECT, (*ALL, "walls"))
+        self._terminate = self._event(event.TYPE_INSTANT, TERMINATE, (*ALL, "reason", "plane"))
+        self._begin = self._event(event.TYPE_SLICE_BEGIN, _SLICE, ("parent", "birth_recorded"))
         self._end = self._event(event.TYPE_SLICE_END, None, ())
         self._track: Any = proto.TracePacket(trusted_packet_sequence_id=_SEQUENCE)
         self._descriptor: Any = self._track.track_descriptor
 
     @property
     def size(self) -> int:
-        """Written since the last call of :meth:`take`."""
+        """Return how many bytes were written since the last call of :meth:`take`."""
         return self._written.tell()
 
     def take(self) -> bytes:
-        """What was written since the last call; traces may be joined end to end."""
+        """Return what was written since the last call; such parts joined are one trace."""
         data = self._written.getvalue()
         self._written = io.BytesIO()
         return data
 
     def begin(self) -> None:
-        """Names that later packets refer to by their number."""
+        """Write the names to which later packets refer by number."""
         packet = self._proto.TracePacket(trusted_packet_sequence_id=_SEQUENCE)
         packet.sequence_flags = self._proto.TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
         packet.first_packet_on_sequence = True
@@ -135,7 +134,7 @@ class _Writer:
         self._put(packet)
 
     def counter(self, uuid: int, counter: StepCounter) -> None:
-        """A track with a number a step."""
+        """Write a track with a number for each step."""
         proto = self._proto
         packet = proto.TracePacket(trusted_packet_sequence_id=_SEQUENCE)
         track = packet.track_descriptor
@@ -163,14 +162,14 @@ class _Writer:
         plane: int,
         *reals: float,
     ) -> None:
-        """One record; ``reals`` are its position, energy and length."""
+        """Write one record: its columns in order; ``reals`` are position, energy and length."""
         if sample != self._sample:
             self.end_sample()
             self._begin_sample(sample)
         now = (step + 1) * STEP_NANOSECONDS
         if kind == SPAWN:
             self._alive[flow] = (now, True, parent)
-            self._told_of(parent)
+            self._add_track(parent)
             arguments = self._instant(self._spawn, now, parent, seq, reals)
             arguments[6].int_value = flow
             arguments[7].int_value = code
@@ -178,9 +177,9 @@ class _Writer:
             self._put(self._spawn.packet)
             return
         if flow not in self._alive:
-            # Initial flows begin at 0; of others the birth was lost, or left out by a filter.
+            # Initial flows begin at 0. The birth of others was lost, or a filter left it out.
             self._alive[flow] = (0 if parent < 0 else now, parent < 0, parent)
-        self._told_of(flow)
+        self._add_track(flow)
         if kind == REFLECT:
             arguments = self._instant(self._reflect, now, flow, seq, reals)
             arguments[6].string_value = _walls(code)
@@ -189,17 +188,17 @@ class _Writer:
         arguments = self._instant(self._terminate, now, flow, seq, reals)
         arguments[6].string_value_iid = code + 1
         arguments[7].string_value_iid = len(REASONS) + (plane if plane >= 0 else 2) + 1
-        self._life(flow, *self._alive.pop(flow))
+        self._slice(flow, *self._alive.pop(flow))
         self._put(self._terminate.packet)
         self._end.packet.timestamp = now
         self._end.event.track_uuid = self._base + flow + 1
         self._put(self._end.packet)
 
     def end_sample(self) -> None:
-        """Flows whose end is not among the records stay open."""
-        for flow, life in self._alive.items():
-            self._told_of(flow)
-            self._life(flow, *life)
+        """Write the slices of flows whose end is not among the records; they stay open."""
+        for flow, birth in self._alive.items():
+            self._add_track(flow)
+            self._slice(flow, *birth)
         self._alive.clear()
         self._tracks.clear()
 
@@ -214,8 +213,8 @@ class _Writer:
         track.child_ordering = self._proto.TrackDescriptor.EXPLICIT
         self._put(packet)
 
-    def _told_of(self, flow: int) -> None:
-        """Makes the flow's track where there is none."""
+    def _add_track(self, flow: int) -> None:
+        """Write the flow's track, unless that was done."""
         if flow in self._tracks:
             return
         self._tracks.add(flow)
@@ -225,7 +224,7 @@ class _Writer:
         track.sibling_order_rank = min(flow, 2**31 - 1)
         self._put(self._track)
 
-    def _life(self, flow: int, begin: int, recorded: bool, parent: int) -> None:
+    def _slice(self, flow: int, begin: int, recorded: bool, parent: int) -> None:
         event, arguments = self._begin.event, self._begin.arguments
         self._begin.packet.timestamp = begin
         event.track_uuid = self._base + flow + 1
@@ -256,7 +255,7 @@ class _Writer:
             event.name_iid = name + 1
         for argument in arguments:
             event.debug_annotations.add(name_iid=ARGUMENTS.index(argument) + 1)
-        if name == 0:
+        if name == SPAWN:
             event.flow_ids.append(0)
         return _Event(packet)
 

@@ -1,0 +1,15 @@
+"""The energy of each surface cell, by exit plane, [B, 2, H, W]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from energy_flow.simulation.tally.output_source import OutputSource
+
+
+def read(source: OutputSource) -> Tensor:
+    """Return the surfaces of each plane alone, [B, 2, S]."""
+    return source.take(source.surfaces.planes)
