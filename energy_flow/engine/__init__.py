@@ -1,6 +1,7 @@
 """The engine: one thread that owns the device and advances the flows of many runs together."""
 
-from energy_flow.engine.engine import Engine, EngineStatus, Estimate
+from energy_flow.engine.engine import Engine
+from energy_flow.engine.estimate import Estimate
 from energy_flow.engine.jobs import ReplayOutcome
 from energy_flow.engine.loaded_models import LoadedModel
 from energy_flow.engine.request import (
@@ -11,6 +12,7 @@ from energy_flow.engine.request import (
     TrainingListener,
     TrainingRequest,
 )
+from energy_flow.engine.status import EngineStatus
 
 __all__ = [
     "EmbeddingSource",

@@ -1,18 +1,19 @@
-"""Work that the engine's thread does between the steps of the pools, a short turn at a time."""
+"""``Job``: work that the engine's thread does between the steps of the pools, in short turns."""
 
 from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from energy_flow.engine.request import ReplayRequest, TrainingListener, TrainingRequest
 from energy_flow.errors import EnergyFlowError, RunPaused
 from energy_flow.simulation.flow_processor import FlowProcessor
-from energy_flow.simulation.replay import Replay, Replaying
+from energy_flow.simulation.replay import Replay, ReplayRun
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.training.start import from_files
 from energy_flow.training.trainer import Trainer
@@ -22,91 +23,37 @@ logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 TURN_SECONDS = 0.02
-"""How long a replay may keep the runs in the pools waiting."""
+"""Longest time for which a replay may delay the next step of the pools."""
 
 
 class Job(Protocol):
-    """One piece of work."""
+    """Work in turns."""
 
     def advance(self) -> bool:
-        """Do a turn of the work; return whether more is left. Never raises."""
+        """Do a turn, and return whether more is left; never raises."""
         ...
 
     def abandon(self, error: EnergyFlowError) -> None:
-        """End the work because the engine stops."""
+        """End the work because the engine stops.
+
+        Args:
+            error: why.
+        """
         ...
 
 
-class CallJob:
-    """A function, called once."""
-
-    def __init__(self, function: Callable[[], Answer]) -> None:
-        self._function = function
-        self.future: Future[Any] = Future()
-
-    def advance(self) -> bool:
-        """Call the function."""
-        if self.future.set_running_or_notify_cancel():
-            try:
-                self.future.set_result(self._function())
-            except BaseException as error:
-                self.future.set_exception(error)
-        return False
-
-    def abandon(self, error: EnergyFlowError) -> None:
-        """Pass the error on to whoever waits."""
-        self.future.set_exception(error)
-
-
-class PreparationJob:
-    """The preparation of a model for its first run, a part a turn."""
-
-    def __init__(self, processor: FlowProcessor) -> None:
-        self._parts = processor.preparing()
-        self.future: Future[None] = Future()
-
-    def advance(self) -> bool:
-        """Do the next part."""
-        try:
-            next(self._parts)
-        except StopIteration:
-            self.future.set_result(None)
-        except BaseException as error:
-            self.future.set_exception(error)
-        return not self.future.done()
-
-    def abandon(self, error: EnergyFlowError) -> None:
-        """Pass the error on to whoever waits."""
-        self.future.set_exception(error)
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayOutcome:
-    """One sample, simulated again.
+class _FutureJob(ABC, Generic[Answer]):
+    """Work whose result is a future.
 
     Attributes:
-        result: as of a run of this sample alone.
+        future: what the work returns or raises.
     """
 
-    result: SimulationResult
-    _replaying: Replaying
-
-    def paths(self) -> Replay:
-        """Return the paths of all flows; takes long where there are many."""
-        return self._replaying.assembled(self.result.trace)
-
-
-class ReplayJob:
-    """A replay, a few steps a turn."""
-
-    def __init__(self, request: ReplayRequest, processor: FlowProcessor) -> None:
-        self._request = request
-        self._processor = processor
-        self._replaying: Replaying | None = None
-        self.future: Future[ReplayOutcome] = Future()
+    def __init__(self) -> None:
+        self.future: Future[Answer] = Future()
 
     def advance(self) -> bool:
-        """Step for at most ``TURN_SECONDS``, and once at least."""
+        """Do a turn, and return whether more is left."""
         try:
             return self._advance()
         except BaseException as error:
@@ -114,14 +61,84 @@ class ReplayJob:
             return False
 
     def abandon(self, error: EnergyFlowError) -> None:
-        """Pass the error on to whoever waits."""
+        """Let the future raise the error."""
         self.future.set_exception(error)
+
+    @abstractmethod
+    def _advance(self) -> bool:
+        """Do a turn, and return whether more is left; set the result if nothing is."""
+
+
+class CallJob(_FutureJob[Any]):
+    """One call of a function.
+
+    Args:
+        function: called once.
+    """
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        super().__init__()
+        self._function = function
+
+    def _advance(self) -> bool:
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_result(self._function())
+        return False
+
+
+class PreparationJob(_FutureJob[None]):
+    """The preparation of a model for its first run, one part in a turn.
+
+    Args:
+        processor: model to prepare.
+    """
+
+    def __init__(self, processor: FlowProcessor) -> None:
+        super().__init__()
+        self._parts = processor.prepare_in_parts()
+
+    def _advance(self) -> bool:
+        for _ in self._parts:
+            return True
+        self.future.set_result(None)
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOutcome:
+    """One sample, simulated again.
+
+    Attributes:
+        result: result of a run of this sample alone.
+    """
+
+    result: SimulationResult
+    _replay_run: ReplayRun
+
+    def paths(self) -> Replay:
+        """Return the paths of all flows; takes long for many flows."""
+        return self._replay_run.assemble(self.result.trace)
+
+
+class ReplayJob(_FutureJob[ReplayOutcome]):
+    """A replay: in a turn at least one step, and more within ``TURN_SECONDS``.
+
+    Args:
+        request: sample to simulate.
+        processor: model of the request.
+    """
+
+    def __init__(self, request: ReplayRequest, processor: FlowProcessor) -> None:
+        super().__init__()
+        self._request = request
+        self._processor = processor
+        self._replay_run: ReplayRun | None = None
 
     def _advance(self) -> bool:
         until = time.perf_counter() + TURN_SECONDS
-        if self._replaying is None:
+        if self._replay_run is None:
             request = self._request
-            self._replaying = Replaying(
+            self._replay_run = ReplayRun(
                 self._processor,
                 request.embedding,
                 request.config,
@@ -129,24 +146,25 @@ class ReplayJob:
                 request.sample_key,
                 request.sample,
             )
-        while self._replaying.step():
+        while self._replay_run.step():
             if time.perf_counter() > until:
                 return True
-        self.future.set_result(ReplayOutcome(self._replaying.result(), self._replaying))
+        self.future.set_result(ReplayOutcome(self._replay_run.result(), self._replay_run))
         return False
 
 
 class TrainingJob:
-    """A training, one optimiser step or one batch of measured rows a turn.
+    """A training, one optimiser step or one batch of validation rows in a turn.
 
     Args:
-        request: of the caller.
-        listener: of the caller.
+        request: training to start or to resume.
+        listener: notified of the training.
         device: where to train.
-        memory_limit_bytes: what the training may need by prediction; no limit if none.
+        memory_limit_bytes: largest predicted memory of the training; no limit if none.
 
     Attributes:
-        stopping: set by any thread: save a snapshot and end.
+        request: as given.
+        stopping: set by any thread to save a snapshot and end.
     """
 
     def __init__(
@@ -172,7 +190,7 @@ class TrainingJob:
             return False
 
     def abandon(self, error: EnergyFlowError) -> None:
-        """Report that the engine stopped first; the last snapshot stays."""
+        """End the training with its last snapshot."""
         self._end(error)
 
     def _advance(self) -> bool:

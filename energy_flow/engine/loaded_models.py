@@ -28,31 +28,31 @@ class LoadedModel:
 
 
 def model_key(digest: str, config: FlowConfig) -> ModelKey:
-    """Return what identifies the networks of a run.
+    """Return the key of the networks of a run.
 
     The digest covers the weights alone. Models of different lattices can have equal weights, so
     the fields that belong to the model are part of the key.
 
     Args:
-        digest: of the weights.
-        config: of the model, or of a run of it.
+        digest: digest of the weights.
+        config: config of the model, or of a run of it.
     """
     fields = config.to_dict()
     return digest, tuple(fields[name] for name in sorted(MODEL_FIELDS))
 
 
 class LoadedModels:
-    """Models by key; any thread may call."""
+    """Models by key; any thread may call the methods."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._models: dict[ModelKey, FlowProcessor] = {}
 
     def add(self, processor: FlowProcessor) -> LoadedModel:
-        """Keep a model, in place of an equal one.
+        """Add a model; an equal one is replaced.
 
         Args:
-            processor: on the engine's device.
+            processor: model on the engine's device.
         """
         digest = processor.digest()
         with self._lock:
@@ -63,11 +63,11 @@ class LoadedModels:
         """Return the networks of a model.
 
         Args:
-            digest: of the weights.
-            config: of the model, or of a run of it.
+            digest: digest of the weights.
+            config: config of the model, or of a run of it.
 
         Raises:
-            ModelNotLoaded: load the model first.
+            ModelNotLoaded: the model is not loaded.
         """
         with self._lock:
             processor = self._models.get(model_key(digest, config))
@@ -76,7 +76,12 @@ class LoadedModels:
         return processor
 
     def remove(self, digest: str, config: FlowConfig) -> None:
-        """Forget a model; runs that use it go on."""
+        """Forget a model; runs that use it continue.
+
+        Args:
+            digest: digest of the weights.
+            config: config of the model.
+        """
         with self._lock:
             self._models.pop(model_key(digest, config), None)
 

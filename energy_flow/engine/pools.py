@@ -1,4 +1,4 @@
-"""The pools on the device: samples enter, take steps and leave, on the engine's thread alone."""
+"""``Pools``: samples enter, take steps and leave, on the engine's thread alone."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from energy_flow.config.flow_config import Precision
+from energy_flow.choices import Precision
+from energy_flow.engine.capacity import Admission, Capacity, chunk_samples
 from energy_flow.engine.loaded_models import ModelKey, model_key
-from energy_flow.engine.schedule import Chunk, Room, Run, candidates
+from energy_flow.engine.schedule import Chunk, Run, waiting_runs
+from energy_flow.engine.throughput import Throughput
 from energy_flow.errors import DeviceMemoryError, EnergyFlowError
+from energy_flow.simulation.cohort import Cohort, CohortRequest
 from energy_flow.simulation.flow_processor import FlowProcessor
-from energy_flow.simulation.pool import Cohort, Entrant, FlowState
+from energy_flow.simulation.pool import FlowState
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.logs import lines_of
 
@@ -25,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 PoolKey = tuple[ModelKey, Precision, bool]
 _Entering = tuple[Chunk, NDArray[np.float32]]
-SMOOTHING = 0.2
-"""Weight of the newest measurement in a running mean."""
 
 
 @dataclass(slots=True)
@@ -40,50 +41,31 @@ class _Pool:
         return self.state.active_flows
 
 
-@dataclass(slots=True)
-class Progress:
-    """What has been done and what it tells of what is to come.
-
-    Attributes:
-        flow_steps: done. rate: flow-steps a second, running mean; none before a step.
-        bound_ratio: running mean of flow-steps done over their upper bound.
-        splits: times that the device ran out of memory and the work was split.
-    """
-
-    flow_steps: int = 0
-    rate: float | None = None
-    bound_ratio: float = 1.0
-    splits: int = 0
-
-    def stepped(self, flow_steps: int, seconds: float) -> None:
-        """Enters a step."""
-        rate = flow_steps / max(seconds, 1e-9)
-        self.flow_steps += flow_steps
-        self.rate = rate if self.rate is None else self.rate + SMOOTHING * (rate - self.rate)
-
-    def ended(self, run: Run) -> None:
-        """Enters a run that went to its end."""
-        self.bound_ratio += SMOOTHING * (run.flow_steps / run.bound - self.bound_ratio)
-
-
 class Pools:
     """The pools of a device, one for each model and precision in use.
 
     Args:
-        memory_limit_bytes: what they may hold by prediction, with the weights; no limit if none.
-        readers: where embeddings are read that are not in memory.
-        on_step: told the seconds of every step of a pool.
+        device: where the pools are.
+        max_flows: active flows up to which the pools admit chunks.
+        memory_limit_bytes: largest predicted memory, with the weights; no limit if none.
+        readers: reads embeddings that are not in memory.
+        on_step: called with the seconds of every step of a pool.
+
+    Attributes:
+        throughput: what has been done so far.
     """
 
     def __init__(
         self,
         device: torch.device,
+        max_flows: int,
         memory_limit_bytes: int | None,
         readers: Executor,
         on_step: Callable[[float], None] | None,
     ) -> None:
-        self.progress = Progress()
+        self.throughput = Throughput()
         self._device = device
+        self._max_flows = max_flows
         self._memory_limit_bytes = memory_limit_bytes
         self._readers = readers
         self._on_step = on_step
@@ -91,42 +73,55 @@ class Pools:
 
     @property
     def chunks(self) -> tuple[Chunk, ...]:
-        """What is in the pools."""
+        """Chunks in the pools."""
         return tuple(chunk for pool in self._pools.values() for chunk in pool.chunks.values())
 
     @property
     def flows(self) -> int:
-        """Active flows in the pools."""
+        """Number of active flows in the pools."""
         return sum(pool.flows for pool in self._pools.values())
 
     def clear(self) -> None:
-        """Forgets everything, when the engine stops."""
+        """Discard all samples; listeners are not notified."""
         self._pools.clear()
 
-    def admit(self, runs: list[Run], only: Callable[[Run], bool]) -> bool:
-        """Lets samples enter while there is room; says whether any entered.
+    def admit(self, runs: list[Run], may_enter: Callable[[Run], bool]) -> bool:
+        """Let samples enter while there is capacity.
 
         Args:
-            runs: those that have not ended. only: which of them may send samples.
+            runs: runs that have not ended, in the order of submission.
+            may_enter: returns whether a run may send samples.
+
+        Returns:
+            Whether any samples entered.
         """
         entered = False
-        while entering := self._choose(runs, only):
+        while entering := self._select(runs, may_enter):
             entered = True
             for group in _by_pool(entering):
                 self._enter(group)
         return entered
 
     def step(self) -> bool:
-        """Moves all flows once; says whether there were any. Samples that end leave."""
+        """Move all flows once; samples that have ended leave.
+
+        Returns:
+            Whether there was anything to move.
+        """
         busy = [pool for pool in self._pools.values() if pool.chunks]
         for pool in busy:
             self._step(pool)
         self._pools = {key: pool for key, pool in self._pools.items() if pool.chunks}
         return bool(busy)
 
-    def break_off(self, run: Run, error: EnergyFlowError) -> None:
-        """Takes a run out of the pools; its listener gets what its samples had."""
-        run.next_sample, run.again = run.samples, []
+    def abort(self, run: Run, error: EnergyFlowError) -> None:
+        """End a run early; its listener receives the results that its samples have by now.
+
+        Args:
+            run: run that has not ended.
+            error: why it ends.
+        """
+        run.next_sample, run.retry_chunks = run.samples, []
         for pool in self._pools.values():
             leaving = [cohort for cohort, chunk in pool.chunks.items() if chunk.run is run]
             for cohort in leaving:
@@ -139,45 +134,53 @@ class Pools:
                 except EnergyFlowError as second:
                     logger.error("results of run %s are lost: %s", run.request.run_id, second)
             if leaving:
-                pool.state = pool.state.left(leaving)
+                pool.state = pool.state.without_cohorts(leaving)
         run.end(error)
 
-    def _choose(self, runs: list[Run], only: Callable[[Run], bool]) -> list[_Entering]:
-        """What enters next, together: a chunk of each run that may send one now."""
-        entering: list[_Entering] = []
-        waiting = candidates(runs)
+    def _select(self, runs: list[Run], may_enter: Callable[[Run], bool]) -> list[_Entering]:
+        """Return the chunks that enter together now, at most one of each run."""
+        selected: list[_Entering] = []
+        waiting = waiting_runs(runs)
         if not waiting:
-            return entering
-        room = Room.beside(self.chunks, self.flows, self._device.type, self._memory_limit_bytes)
+            return selected
+        max_flows, limit_bytes = self._max_flows, self._memory_limit_bytes
+        active_flows = {
+            chunk: cohort.active_flows
+            for pool in self._pools.values()
+            for cohort, chunk in pool.chunks.items()
+        }
+        capacity = Capacity.beside(active_flows, max_flows, limit_bytes)
         for run in waiting:
-            if not only(run) or not run.listener.accepts():
+            if not may_enter(run) or not run.listener.accepts():
                 continue
-            chunk = run.next_chunk(self._device.type, self._memory_limit_bytes)
-            if not room.takes(chunk):
-                # First come first served: nobody passes a run for which there is no room, except
-                # one that has samples in the pool already and so has had its turn.
-                if run.in_flight:
-                    continue
+            max_samples = chunk_samples(run.request.config, max_flows, limit_bytes)
+            chunk = run.next_chunk(max_samples)
+            admission = capacity.admit(chunk)
+            if admission is Admission.BLOCKS:
                 break
+            if admission is Admission.WAITS:
+                continue
             try:
                 embeddings = run.embeddings(chunk, self._readers)
             except Exception as error:
-                self.break_off(run, as_energy_flow_error(error))
+                self.abort(run, as_energy_flow_error(error))
                 continue
             if embeddings is not None:
-                run.taken(chunk)
-                room.hold(chunk, chunk.flows)
-                entering.append((chunk, embeddings))
-        return entering
+                run.mark_entered(chunk)
+                capacity.reserve(chunk, chunk.flows)
+                selected.append((chunk, embeddings))
+        return selected
 
     def _enter(self, group: list[_Entering]) -> None:
-        """Lets chunks for one pool in."""
+        """Let chunks of one pool enter."""
         chunks = [chunk for chunk, _ in group]
         began = time.perf_counter()
         try:
             pool = self._pool_of(chunks[0])
             try:
-                pool.state = pool.processor.enter_all(pool.state, [_entrant(*one) for one in group])
+                pool.state = pool.processor.add_cohorts(
+                    pool.state, [_cohort_request(*one) for one in group]
+                )
             except Exception as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -185,12 +188,12 @@ class Pools:
                 return
         except Exception as error:
             if len(group) > 1:
-                # One by one, whose fault it is costs nobody else.
+                # Retried one by one, so that only the run that causes the error fails.
                 for one in group:
                     self._enter([one])
                 return
             chunks[0].run.in_flight -= 1
-            self.break_off(chunks[0].run, as_energy_flow_error(error))
+            self.abort(chunks[0].run, as_energy_flow_error(error))
             return
         for cohort, chunk in zip(pool.state.cohorts[-len(chunks) :], chunks, strict=True):
             cohort.memory.limit_bytes = self._memory_limit_bytes
@@ -198,7 +201,7 @@ class Pools:
             run = chunk.run
             if not run.started:
                 run.started = True
-                run.tell(run.listener.started, time.perf_counter() - began)
+                run.notify(run.listener.started, time.perf_counter() - began)
 
     def _pool_of(self, chunk: Chunk) -> _Pool:
         key = _key_of(chunk)
@@ -220,83 +223,84 @@ class Pools:
                 self._split(pool, [])
                 return
             logger.exception("a step failed")
-            # What the pool held is in an unknown state; none of it is read any more.
-            chunks = self._emptied(pool)
+            # The state of the pool is unknown, so no results are read from it.
+            chunks = self._clear(pool)
             for chunk in chunks:
-                self.break_off(chunk.run, as_energy_flow_error(error))
+                self.abort(chunk.run, as_energy_flow_error(error))
             return
         seconds = time.perf_counter() - before
-        self.progress.stepped(moved, seconds)
+        self.throughput.record_step(moved, seconds)
         if self._on_step is not None:
             self._on_step(seconds)
         for cohort, chunk in list(pool.chunks.items()):
             if cohort not in pool.chunks:
                 continue
             last = cohort.ledger.history[-1]
-            chunk.run.tell(chunk.run.listener.stepped, last, chunk.run.done_samples)
+            chunk.run.notify(chunk.run.listener.stepped, last, chunk.run.done_samples)
             if cohort.failure is not None:
-                self.break_off(chunk.run, cohort.failure)
+                self.abort(chunk.run, cohort.failure)
         ended = [cohort for cohort in pool.chunks if not cohort.active_flows]
         if ended:
             self._finish(pool, ended)
 
     def _finish(self, pool: _Pool, ended: list[Cohort]) -> None:
-        """Lets cohorts leave, and hands their results over."""
+        """Remove cohorts that have ended, and deliver their results."""
         asked = {cohort: pool.chunks[cohort].run.request.outputs for cohort in ended}
-        held = pool.processor.left_behind(pool.state, asked)
+        held = pool.processor.cohort_outputs(pool.state, asked)
         done: list[tuple[Chunk, SimulationResult]] = []
         failed: list[tuple[Chunk, EnergyFlowError]] = []
-        # Nothing is handed over before all are summed up: other threads set to work on what they
-        # are given, and this one would wait for them with the next step still to be taken.
+        # Results are delivered after all of them are summed up: other threads start to process
+        # what is delivered, and would slow this one down before its next step.
         for cohort in ended:
             chunk = pool.chunks.pop(cohort)
             try:
                 with lines_of(chunk.run.request.run_id):
-                    result = pool.processor.sum_up(pool.state, cohort, held[cohort])
+                    result = pool.processor.build_result(pool.state, cohort, held[cohort])
             except EnergyFlowError as error:
                 failed.append((chunk, error))
             else:
                 done.append((chunk, result))
-        pool.state = pool.state.left(ended)
+        pool.state = pool.state.without_cohorts(ended)
         for chunk, result in done:
-            self._hand_over(chunk, result)
-        for chunk, why in failed:
+            self._deliver(chunk, result)
+        for chunk, failure in failed:
             chunk.run.in_flight -= 1
-            self.break_off(chunk.run, why)
+            self.abort(chunk.run, failure)
 
-    def _hand_over(self, chunk: Chunk, result: SimulationResult) -> None:
-        """Gives the listener the results of samples that went to their end."""
+    def _deliver(self, chunk: Chunk, result: SimulationResult) -> None:
+        """Pass the results of samples that have ended to the listener."""
         run = chunk.run
         run.in_flight -= 1
         run.flow_steps += result.metrics.counters.flow_steps
         run.done_samples += chunk.samples
         run.deliver(chunk.start, result)
-        if not run.left and not run.in_flight:
-            self.progress.ended(run)
+        if not run.has_pending_samples and not run.in_flight:
+            self.throughput.record_run(run)
             run.end(None)
 
     def _split(self, pool: _Pool, entering: list[Chunk]) -> None:
-        """The device ran out of memory: everything in the pool starts again, in halves, alone."""
-        self.progress.splits += 1
-        chunks = [*self._emptied(pool), *entering]
+        """Restart everything in the pool as exclusive halves: the device ran out of memory."""
+        self.throughput.splits += 1
+        chunks = [*self._clear(pool), *entering]
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         for chunk in entering:
             chunk.run.in_flight -= 1
         for chunk in chunks:
-            if chunk.alone:
-                self.break_off(
+            if chunk.exclusive:
+                self.abort(
                     chunk.run,
                     DeviceMemoryError(
                         f"samples {chunk.start} to {chunk.stop - 1} do not fit in the device's "
-                        "memory, not even alone"
+                        "memory, even without other samples; lower max_active_flows or the "
+                        "lattice, or use a device with more memory"
                     ),
                 )
             else:
-                chunk.run.again += chunk.halves()
+                chunk.run.retry_chunks += chunk.halves()
 
-    def _emptied(self, pool: _Pool) -> list[Chunk]:
-        """Forgets all that a pool holds; returns what it held."""
+    def _clear(self, pool: _Pool) -> list[Chunk]:
+        """Discard the samples of a pool, and return their chunks."""
         chunks = list(pool.chunks.values())
         pool.chunks.clear()
         for chunk in chunks:
@@ -318,10 +322,10 @@ def _by_pool(entering: list[_Entering]) -> list[list[_Entering]]:
     return list(groups.values())
 
 
-def _entrant(chunk: Chunk, embeddings: NDArray[np.float32]) -> Entrant:
+def _cohort_request(chunk: Chunk, embeddings: NDArray[np.float32]) -> CohortRequest:
     request = chunk.run.request
     keys = request.sample_keys[chunk.start : chunk.stop]
-    return Entrant(embeddings, request.config, request.seed, keys, chunk.start)
+    return CohortRequest(embeddings, request.config, request.seed, keys, chunk.start)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -331,7 +335,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def as_energy_flow_error(error: Exception) -> EnergyFlowError:
-    """The error itself where it is one of ours, else one that wraps it."""
+    """Return the error itself if it is an ``EnergyFlowError``, else one that wraps it."""
     if isinstance(error, EnergyFlowError):
         return error
     wrapped = EnergyFlowError(f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""What a caller hands to the engine, and how it hears back."""
+"""Requests to the engine, and the listeners that it notifies."""
 
 from __future__ import annotations
 
@@ -13,20 +13,28 @@ from numpy.typing import NDArray
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import EnergyFlowError
 from energy_flow.simulation.tally.result import SimulationResult
-from energy_flow.telemetry.counters import StepMetrics
+from energy_flow.telemetry.ledger import StepMetrics
 from energy_flow.training.config import TrainConfig
 
 
 class EmbeddingSource(Protocol):
-    """Embeddings that are read a part at a time, for batches beyond memory."""
+    """Embeddings that are read in parts, for batches that do not fit in memory."""
 
     @property
     def rows(self) -> int:
-        """How many embeddings there are."""
+        """Number of embeddings."""
         ...
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows ``start`` to ``stop``, checked, float32; called on a thread of the engine's."""
+        """Return checked embeddings; called on a reading thread of the engine.
+
+        Args:
+            start: first row.
+            stop: row after the last.
+
+        Returns:
+            float32 [stop - start, E].
+        """
         ...
 
 
@@ -35,17 +43,18 @@ class RunRequest:
     """One run.
 
     Attributes:
-        run_id: of the caller's choosing; unique among the runs that have not ended.
-        model: digest of the weights; the model is loaded.
+        run_id: id that the caller chooses; unique among the runs that have not ended.
+        model: digest of the weights of a loaded model.
         config: the model's config with the options of the run.
-        embeddings: float32 [B, E], checked, or a source.
-        seed, sample_keys: of the noise; one key a sample.
-        outputs: names out of ``embeddings.OUTPUTS``.
-        deadline: on the clock of ``time.monotonic()``, or none.
-        streams: the listener takes chunks as they end, so that the results of the whole run need
-            never be in memory at once.
-        first_sample: the first one to simulate; those before it have been done. Embeddings and
-            sample keys are those of the whole run all the same.
+        embeddings: float32 [B, E], checked, or their source.
+        seed: seed of the noise.
+        sample_keys: keys of the noise, one a sample.
+        outputs: names of ``choices.Output``.
+        deadline: time on the clock of ``time.monotonic()``, or none.
+        streams: whether the listener releases the results of each chunk, so that the results of
+            the whole run need never be in memory at once.
+        first_sample: first sample to simulate, for a run that is resumed. Embeddings and sample
+            keys are those of the whole run.
         chunk_samples: most samples of a chunk; by default, as many as suit the device.
     """
 
@@ -67,11 +76,11 @@ class ReplayRequest:
     """One sample of an earlier run, to be simulated again.
 
     Attributes:
-        model: digest of the weights; the model is loaded.
-        config: of the run.
+        model: digest of the weights of a loaded model.
+        config: config of the run.
         embedding: float32 [E].
-        seed: of the run's noise.
-        sample_key: of the sample's noise.
+        seed: seed of the run's noise.
+        sample_key: key of the sample's noise.
         sample: row of the sample in its run, for the trace.
     """
 
@@ -88,9 +97,9 @@ class TrainingRequest:
     """One training.
 
     Attributes:
-        run_id: of the caller's choosing; unique among the trainings that have not ended.
-        config: with its files named.
-        folder: where snapshots and curves are kept; a training that is there goes on.
+        run_id: id that the caller chooses; unique among the trainings that have not ended.
+        config: config that names the files of the data.
+        folder: where snapshots and curves are kept; a training that is there is resumed.
     """
 
     run_id: str
@@ -99,47 +108,61 @@ class TrainingRequest:
 
 
 class TrainingListener(Protocol):
-    """Is notified about one training, on the engine's thread; its methods must return at once."""
+    """Receives the events of one training, on the engine's thread; its methods must be short."""
 
     def progressed(self, progress: Mapping[str, Any], event: Mapping[str, Any]) -> None:
-        """Report a turn.
+        """Receive what a turn has done.
 
         Args:
-            progress: how far the training is, as ``Trainer.progress``.
-            event: what was done, as ``Trainer.advance`` returns it.
+            progress: value of ``Trainer.progress``.
+            event: value of ``Trainer.advance``.
         """
 
     def ended(self, error: Exception | None) -> None:
-        """Report the end; called once, after all else.
+        """Receive the end of the training; called once, after all other methods.
 
         Args:
-            error: ``RunPaused`` after a request to stop, ``EngineUnavailable`` when the engine
-                stopped first, or what went wrong.
+            error: none after the last step; ``RunPaused`` after a request to stop;
+                ``EngineUnavailable`` when the engine stopped; otherwise why the training failed.
         """
 
 
 class RunListener:
-    """Hears of one run; every method is called on the engine's thread and must return at once."""
+    """Receives the events of one run, on the engine's thread; its methods must be short."""
 
     def started(self, entering_seconds: float) -> None:
-        """The run's first samples have entered the pool, which took so long."""
+        """Receive that the first samples of the run have entered the pool.
+
+        Args:
+            entering_seconds: how long the entering took.
+        """
 
     def stepped(self, metrics: StepMetrics, done_samples: int) -> None:
-        """Some of the run's samples took a step; ``done_samples`` have ended so far."""
+        """Receive a step of some samples of the run.
+
+        Args:
+            metrics: metrics of the step.
+            done_samples: number of samples of the run that have ended.
+        """
 
     def accepts(self) -> bool:
-        """Whether another chunk may be started; false while earlier ones wait to be written."""
+        """Return whether another chunk may start; false while earlier ones wait to be written."""
         return True
 
     def chunk(self, first_sample: int, result: SimulationResult) -> None:
-        """Results of consecutive samples; chunks come in order and cover the run.
+        """Receive results of consecutive samples; chunks arrive in order and cover the run.
 
-        Of a run that is cancelled or fails, the samples that had started come as they were.
+        When a run is cancelled or fails, the samples that had started are delivered incomplete.
+
+        Args:
+            first_sample: first sample of the results.
+            result: results of the samples.
         """
 
     def ended(self, error: EnergyFlowError | None) -> None:
-        """The run has ended; exactly once, after all else.
+        """Receive the end of the run; called once, after all other methods.
 
-        ``EngineUnavailable`` says that the engine stopped first: the run may be sent again.
-        After ``RunPaused`` it may be sent again from the first sample that has not come.
+        Args:
+            error: none after the last sample. After ``EngineUnavailable`` the run may be submitted
+                again; after ``RunPaused``, from the first sample that was not delivered.
         """

@@ -1,11 +1,14 @@
-"""Training a model: over the same steps as inference, in bounded memory, resumable.
+"""Training a model: by the same steps as inference, in bounded memory, and resumable.
 
-The usual way in::
+The usual way::
 
-    from energy_flow.training import TrainConfig, Trainer
+    from energy_flow.training import TrainConfig
+    from energy_flow.training.start import from_files
 
-    trainer = Trainer(TrainConfig.from_dict({"data.train": "pairs.safetensors"}))
-    for event in trainer.run():
+    config = TrainConfig.from_dict(
+        {"data.train": "pairs.safetensors", "losses.cosine": {}, "length.epochs": 3}
+    )
+    for event in from_files(config, "folder").run():
         print(event)
 """
 

@@ -1,6 +1,6 @@
-"""Pairs of embeddings: read, split, put in an order that depends on the seed alone.
+"""``Pairs``: embeddings and their targets, and their order; ``TrainingRows``: their split.
 
-Shape legend: R rows, E embedding width.
+Shape legend: R rows, E embedding width, B rows of a batch.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from energy_flow.errors import DataError, EmbeddingError, Fault
-from energy_flow.simulation.inputs import checked_embeddings
+from energy_flow.simulation.inputs import check_embeddings
+from energy_flow.training.config import TrainConfig
 
 TENSORS = ("inputs", "targets")
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """What is put in and what should come out.
+    """Input embeddings and their targets.
 
     Attributes:
-        inputs, targets: float32 [R, E].
-        rows: index of each in the file, int64 [R]; the key of its exploration noise.
+        inputs: float32 [R, E].
+        targets: float32 [R, E].
+        rows: index of each row in its file, int64 [R]; the key of its exploration noise.
     """
 
     inputs: NDArray[np.float32]
@@ -36,17 +38,21 @@ class Pairs:
 
     @classmethod
     def of(cls, inputs: object, targets: object) -> Pairs:
-        """Pairs from arrays, tensors or nested lists [R, E].
+        """Return pairs from arrays, tensors or nested lists.
+
+        Args:
+            inputs: [R, E].
+            targets: [R, E].
 
         Raises:
-            DataError: they are no matrices of finite numbers, or of different shapes.
+            DataError: they are not matrices of finite numbers, or have different shapes.
         """
         faults: list[Fault] = []
         checked = {}
         for name, values in zip(TENSORS, (inputs, targets), strict=True):
             width = getattr(values, "shape", (0, 0))[-1] or len(values[0])  # type: ignore[index]
             try:
-                checked[name] = checked_embeddings(values, int(width))
+                checked[name] = check_embeddings(values, int(width))
             except EmbeddingError as error:
                 faults += [Fault((name, *one.loc[1:]), one.msg, one.got) for one in error.faults]
         if not faults and checked["inputs"].shape != checked["targets"].shape:
@@ -58,17 +64,18 @@ class Pairs:
 
     @classmethod
     def read(cls, path: str | Path, rows: tuple[int, int] | None = None) -> Pairs:
-        """Pairs out of a ``.safetensors`` file with the tensors ``inputs`` and ``targets``.
+        """Return the pairs of a ``.safetensors`` file with the tensors ``inputs`` and ``targets``.
 
         Args:
-            rows: from, to before; by default all.
+            path: file to read.
+            rows: first row, and row after the last; all rows if none.
 
         Raises:
-            DataError: it is no such file, or lacks these rows.
-            OSError: it cannot be read.
+            DataError: the file is not such a file, or has fewer rows.
+            OSError: the file cannot be read.
         """
         if not Path(path).is_file():
-            raise FileNotFoundError(f"no such file: {path}")
+            raise FileNotFoundError(f"there is no file {path}")
         try:
             tensors = load_file(path)
         except (SafetensorError, TypeError, KeyError) as error:
@@ -86,7 +93,8 @@ class Pairs:
         if rows is None:
             return pairs
         if rows[1] > len(pairs):
-            raise DataError(Fault(("rows",), f"{path} has the rows 0 to {len(pairs)}", list(rows)))
+            message = f"must end at {len(pairs)} or before: {path} has {len(pairs)} rows"
+            raise DataError(Fault(("rows",), message, list(rows)))
         return pairs.take(np.arange(*rows))
 
     def __len__(self) -> int:
@@ -94,22 +102,30 @@ class Pairs:
 
     @property
     def width(self) -> int:
-        """E."""
+        """Number of components of an embedding."""
         return int(self.inputs.shape[1])
 
     @cached_property
     def target_ids(self) -> NDArray[np.int64]:
-        """A number for each row that only rows with the very same target share, int64 [R]."""
+        """Numbers that only rows with equal targets share, int64 [R]."""
         return np.unique(self.targets, axis=0, return_inverse=True)[1].reshape(-1)
 
     def take(self, index: NDArray[np.int64]) -> Pairs:
-        """Some rows."""
+        """Return some of the rows.
+
+        Args:
+            index: places of the rows.
+        """
         return Pairs(self.inputs[index], self.targets[index], self.rows[index])
 
     def split(self, share: float, seed: int) -> tuple[Pairs, Pairs]:
-        """Rows to train on, and about ``share`` of them held out; drawn with ``seed``.
+        """Return rows to train on and rows that are held out.
 
-        Rows with the same target stay together, so that none is met in training.
+        Rows with the same target stay together, so that no held-out target is trained on.
+
+        Args:
+            share: about which share of the rows is held out, in [0, 1).
+            seed: seed of the draw.
         """
         ids = self.target_ids
         order = np.random.Generator(np.random.Philox(seed)).permutation(ids.max() + 1)
@@ -120,7 +136,7 @@ class Pairs:
         return self.take(np.flatnonzero(~held_out)), self.take(np.flatnonzero(held_out))
 
     def digest(self) -> str:
-        """SHA-256 of rows, inputs and targets, in hexadecimal."""
+        """Return the SHA-256 of rows, inputs and targets, in hexadecimal."""
         digest = hashlib.sha256()
         for array in (self.rows, self.inputs, self.targets):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -128,9 +144,15 @@ class Pairs:
 
 
 def batch_rows(rows: int, size: int, seed: int, step: int) -> NDArray[np.int64]:
-    """Which rows an optimiser step trains on: a function of seed and step alone.
+    """Return the rows that an optimiser step trains on, int64 [B].
 
     Every epoch has its own order; rows that do not fill a batch are left out of it.
+
+    Args:
+        rows: number of rows to train on.
+        size: rows of a batch.
+        seed: seed of the training.
+        step: number of the step.
     """
     epoch, place = divmod(step, rows // size)
     key = np.array([seed, epoch], dtype=np.uint64)
@@ -139,6 +161,72 @@ def batch_rows(rows: int, size: int, seed: int, step: int) -> NDArray[np.int64]:
 
 
 def noise_seed(seed: int, step: int) -> int:
-    """The seed of a step's exploration noise, in [0, 2⁶³)."""
+    """Return the seed of the exploration noise of an optimiser step, in [0, 2⁶³).
+
+    Args:
+        seed: seed of the training.
+        step: number of the step.
+    """
     word = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0]
     return int(word) >> 1
+
+
+MIN_HELD_OUT = 2
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TrainingRows:
+    """The rows of a training.
+
+    Attributes:
+        train: rows to train on.
+        held_out: rows of validations; none of their targets is trained on.
+        val: rows that are measured once, at the end.
+        digest: digest of the rows before they were split.
+    """
+
+    train: Pairs
+    held_out: Pairs
+    val: Pairs | None
+    digest: str
+
+    @classmethod
+    def split(
+        cls, config: TrainConfig, pairs: Pairs, val: Pairs | None, width: int
+    ) -> TrainingRows:
+        """Return the rows of a training.
+
+        Args:
+            config: config of the training.
+            pairs: rows to train on and to hold out.
+            val: rows to measure at the end.
+            width: number of components that the model's embeddings have.
+
+        Raises:
+            DataError: rows do not suit the model or the config.
+        """
+        train, held_out = pairs.split(config.data.held_out, config.data.held_out_seed)
+        faults = [
+            Fault(("data", name), f"must have {width} components, as the model has", given.width)
+            for name, given in (("train", pairs), ("val", val))
+            if given is not None and given.width != width
+        ]
+        if len(train) < config.batch.rows:
+            message = (
+                f"leaves {len(train)} rows to train on, fewer than batch.rows; lower batch.rows or "
+                "give more rows"
+            )
+            faults.append(Fault(("data", "train"), message, config.batch.rows))
+        if config.data.held_out > 0 and len(held_out) < MIN_HELD_OUT:
+            message = (
+                f"holds out {len(held_out)} of {len(pairs)} rows, and a validation needs "
+                f"{MIN_HELD_OUT}; raise it or set it to 0"
+            )
+            faults.append(Fault(("data", "held_out"), message, config.data.held_out))
+        if faults:
+            raise DataError(*faults)
+        return cls(train, held_out, val, pairs.digest())
+
+    def __len__(self) -> int:
+        """Return the number of all rows."""
+        return len(self.train) + len(self.held_out) + (0 if self.val is None else len(self.val))

@@ -1,8 +1,7 @@
-"""How much memory a training will need at most, from shapes alone.
+"""``TrainFootprint``: how much memory a training needs at most, from shapes alone.
 
-What a step leaves for its backward pass is a column over flows, and how many flows a sample may
-hold at each step follows from the config. A training seldom comes near: flows that leave early are
-not there to be remembered.
+What a step keeps for its backward pass is a column over flows, and the config bounds the number of
+flows of a sample at each step. A training seldom needs that much, because most flows leave early.
 """
 
 from __future__ import annotations
@@ -11,30 +10,34 @@ from dataclasses import dataclass
 
 import torch
 
-from energy_flow.config.flow_config import FlowConfig, Precision, SpawnMode
+from energy_flow.choices import BackPropagationMode, Negatives, Precision, SpawnMode
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.model.carrier import HEAD_WIDTH
 from energy_flow.model.linear import padded_width
 from energy_flow.runtime.device import product_dtype
-from energy_flow.simulation.footprint import FLOW_BYTES, STEP_BYTES, footprint, parameter_count
-from energy_flow.training.config import BackPropagation, Negatives, TrainConfig
+from energy_flow.simulation.footprint import STEP_BYTES, footprint, parameter_count
+from energy_flow.training.config import TrainConfig
+from energy_flow.training.gradient_modes import GRADIENT_MODES, FlowBytes
 
 REAL_BYTES = 4
 RULES_BYTES = 320
-"""Of what the rules of a step keep of one flow: clamps, folds, lengths, scores, indices."""
-GAPS = 1.2
-"""What the host's allocator takes for tensors that stay, among others that come and go."""
+"""Bytes that the rules of a step keep of one flow: clamps, folds, lengths, scores, indices."""
+FRAGMENTATION = 1.2
+"""Memory of the host's allocator by the size of tensors that stay among others that do not."""
+SUGGESTED_STEPS = 2
+"""Window of the truncated mode for which a message states the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainFootprint:
-    """Bytes of a training while it works on a part of a batch.
+    """Bytes of a training while it computes a part of a batch.
 
     Attributes:
         weights: parameters, gradients, moments and packed copies.
         graph: what the steps keep for their backward pass.
-        workspace: what one step needs besides, forward or back.
-        batch: mapper activations, targets to tell apart, and the rows themselves.
+        workspace: what one step needs besides, forward or backward.
+        batch: activations of the mappers, candidates, and the rows themselves.
     """
 
     weights: int
@@ -44,15 +47,19 @@ class TrainFootprint:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Sum of all kinds."""
         return self.weights + self.graph + self.workspace + self.batch
 
 
-def flows_at_most(config: FlowConfig) -> list[int]:
-    """How many flows a sample may hold at each of its steps."""
+def max_flows_by_step(config: FlowConfig) -> list[int]:
+    """Return the largest number of flows of a sample at each of its steps.
+
+    Args:
+        config: config of the run.
+    """
     spawns = config.spawn.mode is not SpawnMode.OFF
     growth = 1 + config.spawn.max_children if spawns else 1
-    # Without children nobody is younger than the initial flows, who end together.
+    # Without children no flow is younger than the initial ones, which end together.
     steps = config.step_limit if spawns else min(config.step_limit, config.age_limit)
     flows = [config.surface_cells]
     while len(flows) < steps:
@@ -63,31 +70,24 @@ def flows_at_most(config: FlowConfig) -> list[int]:
 def train_footprint(
     config: TrainConfig, model: FlowConfig, pairs: int, device: torch.device
 ) -> TrainFootprint:
-    """Bytes of a training of a model.
+    """Return the largest memory of a training.
 
     Args:
-        model: the config that its runs have. pairs: rows of data that are held in memory.
-        device: that it computes on.
+        config: config of the training.
+        model: config of its runs.
+        pairs: number of rows of data in memory.
+        device: device that it computes on.
     """
     dtype = torch.bfloat16 if model.precision is Precision.BFLOAT16 else torch.float32
     real, product = dtype.itemsize, product_dtype(dtype, device).itemsize
     size, layers = model.carrier_hidden_size, model.carrier_num_layers
     samples = config.batch.rows // config.batch.accumulation
-    flows = [samples * count for count in flows_at_most(model)]
-    state = layers * size * real
-    tape = 4 * layers * padded_width(size) * product
-    tape += padded_width(size // 2 + HEAD_WIDTH) * REAL_BYTES
-    kept = state + RULES_BYTES
-    match config.back_propagation.mode:
-        case BackPropagation.FULL:
-            graph = sum(flows) * (kept + tape)
-        case BackPropagation.CHECKPOINTED:
-            graph = sum(flows) * kept
-        case BackPropagation.TRUNCATED:
-            steps = config.back_propagation.steps or 1
-            windows = [flows[first : first + steps] for first in range(0, len(flows), steps)]
-            graph = sum(window[0] for window in windows) * (state + FLOW_BYTES)
-            graph += max(map(sum, windows)) * (kept + tape)
+    flows = [samples * count for count in max_flows_by_step(model)]
+    activations = 4 * layers * padded_width(size) * product
+    activations += padded_width(size // 2 + HEAD_WIDTH) * REAL_BYTES
+    kept = FlowBytes(layers * size * real, RULES_BYTES, activations)
+    mode = GRADIENT_MODES[config.back_propagation.mode]
+    graph = mode.graph_bytes(flows, kept, config.back_propagation.steps or 1)
     run = footprint(model, 0)
     parameters = parameter_count(model)
     mapped = 8 * model.mapper_hidden_dim + 4 * model.surface_cells + 4 * model.embedding_dim
@@ -95,24 +95,24 @@ def train_footprint(
         # Besides what a run has: gradients, two moments, weights packed for gradients, and the
         # sums of those in one step and in all of them; twice the packing where it rounds.
         weights=run.weights + (8 if real == REAL_BYTES else 12) * parameters * REAL_BYTES,
-        graph=int(GAPS * graph),
-        workspace=run.workspace + max(flows) * (2 * state + STEP_BYTES + _perceived(model)),
-        batch=samples * mapped * REAL_BYTES + _compared(config, model, pairs, samples),
+        graph=int(FRAGMENTATION * graph),
+        workspace=run.workspace + max(flows) * (2 * kept.state + STEP_BYTES + _neuron_bytes(model)),
+        batch=samples * mapped * REAL_BYTES + _data_bytes(config, model, pairs, samples),
     )
 
 
-def _perceived(model: FlowConfig) -> int:
-    """Bytes of the neuron's activations of one flow, with their gradients."""
+def _neuron_bytes(model: FlowConfig) -> int:
+    """Return the bytes of the neuron's activations of one flow, with their gradients."""
     return 12 * padded_width(model.neuron_hidden_dim + 2) * REAL_BYTES
 
 
-def _compared(config: TrainConfig, model: FlowConfig, pairs: int, samples: int) -> int:
-    """Bytes of the data, and of the targets that predictions are told apart from."""
+def _data_bytes(config: TrainConfig, model: FlowConfig, pairs: int, samples: int) -> int:
+    """Return the bytes of the rows, and of the candidates with their scores."""
     data = 4 * pairs * model.embedding_dim * REAL_BYTES
-    term = config.losses.info_nce
-    if term is None:
+    if config.losses.info_nce is None:
         return data
-    candidates = pairs if term.negatives is Negatives.TRAIN else config.batch.rows
+    has_all = config.losses.negatives is Negatives.TRAIN
+    candidates = pairs if has_all else config.batch.rows
     return data + candidates * (2 * model.embedding_dim + 4 * samples) * REAL_BYTES
 
 
@@ -123,31 +123,35 @@ def require_fit(
     limit_bytes: int,
     device: torch.device,
 ) -> None:
-    """Refuses a training that may not fit.
+    """Refuse a training that may need more memory than allowed.
+
+    Args:
+        config: config of the training.
+        model: config of its runs.
+        pairs: number of rows of data in memory.
+        limit_bytes: memory that it may need.
+        device: device that it computes on.
 
     Raises:
-        ConfigError: with the bytes of each kind, and those of other ways to go back.
+        ConfigError: with the bytes of each kind, and the gradient modes that would fit.
     """
     needed = train_footprint(config, model, pairs, device)
     if needed.total <= limit_bytes:
         return
-    others = {
-        name: train_footprint(
-            config.replace({"back_propagation": choice}), model, pairs, device
+    fitting = [
+        name
+        for name, settings in _other_modes().items()
+        if train_footprint(
+            config.replace({"back_propagation": settings}), model, pairs, device
         ).total
-        for name, choice in {
-            "full": {"mode": "full", "steps": None},
-            "checkpointed": {"mode": "checkpointed", "steps": None},
-            "truncated, steps = 2": {"mode": "truncated", "steps": 2},
-        }.items()
-    }
-    fitting = [name for name, total in others.items() if total <= limit_bytes]
-    cure = f"back_propagation {' or '.join(fitting)} would fit; or " if fitting else ""
+        <= limit_bytes
+    ]
+    modes = f"set back_propagation.mode to {' or '.join(fitting)}, " if fitting else ""
     raise ConfigError(
         Fault(
             ("batch", "accumulation"),
             f"a part of a batch may need {needed.total:,} bytes and {limit_bytes:,} are allowed; "
-            f"{cure}raise batch.accumulation, or lower max_active_flows, max_steps or the lattice",
+            f"{modes}raise batch.accumulation, or lower max_active_flows, max_steps or the lattice",
             {
                 "graph_bytes": needed.graph,
                 "weights_bytes": needed.weights,
@@ -157,3 +161,14 @@ def require_fit(
             },
         )
     )
+
+
+def _other_modes() -> dict[str, dict[str, BackPropagationMode | int | None]]:
+    """Return settings of every gradient mode, by what a message calls them."""
+    return {
+        f"{name} with {SUGGESTED_STEPS} steps" if mode.takes_steps else name.value: {
+            "mode": name,
+            "steps": SUGGESTED_STEPS if mode.takes_steps else None,
+        }
+        for name, mode in GRADIENT_MODES.items()
+    }

@@ -1,7 +1,11 @@
-"""The gradients of one batch: parts of it one after the other, each a run and its losses."""
+"""The gradients of one batch, whose parts are computed in turn: a run and its losses each.
+
+Shape legend: B rows of the batch.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,29 +15,12 @@ from numpy.typing import NDArray
 
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.telemetry.counters import Counters
-from energy_flow.training import diagnostics, losses
-from energy_flow.training.config import Negatives, TrainConfig
+from energy_flow.training import diagnostics
+from energy_flow.training.candidates import Candidates
+from energy_flow.training.config import TrainConfig
 from energy_flow.training.data import Pairs
+from energy_flow.training.losses import Predictions
 from energy_flow.training.unroll import unroll
-
-
-class Targets:
-    """The targets that predictions of a batch are told apart from, on the device.
-
-    Args:
-        train: all rows that are trained on.
-        rows: the batch's, int64 [B].
-    """
-
-    def __init__(
-        self, train: Pairs, rows: NDArray[np.int64], negatives: Negatives, device: torch.device
-    ) -> None:
-        everything = negatives is Negatives.TRAIN
-        held = np.arange(len(train)) if everything else rows
-        self.candidates_KE = torch.tensor(train.targets[held], device=device)
-        self.own_B = torch.tensor(rows if everything else np.arange(len(rows)), device=device)
-        ids = train.target_ids
-        self.same_BK = torch.tensor(ids[rows][:, None] == ids[held][None, :], device=device)
 
 
 def backward(
@@ -44,10 +31,15 @@ def backward(
     options: Mapping[str, Any],
     seed: int,
 ) -> dict[str, Any]:
-    """Adds the gradients of a batch to those of the weights, and tells what it saw.
+    """Add the gradients of a batch to those of the weights.
 
     Args:
-        rows: of ``train``, int64 [B]. options: of the runs. seed: of their noise.
+        processor: the model.
+        config: config of the training.
+        train: rows to train on.
+        rows: the rows of the batch among them, int64 [B].
+        options: options of the runs; ``displacement_scale`` is one of them.
+        seed: seed of their noise.
 
     Returns:
         ``loss``, ``terms``, ``gradient_norms`` and ``diagnostics``, plain JSON data.
@@ -55,14 +47,13 @@ def backward(
     Raises:
         NonFiniteError: the networks gave a flow a number that is not finite.
     """
-    device = processor.device
-    info_nce = config.losses.info_nce
-    negatives = Negatives.BATCH if info_nce is None else info_nce.negatives
-    targets = Targets(train, rows, negatives, device)
-    limit = processor.config.max_displacement
-    sums = diagnostics.ProposalSums(options["displacement_scale"], limit)
-    told: list[dict[str, torch.Tensor]] = []
-    answers: list[torch.Tensor] = []
+    losses = config.losses
+    candidates = Candidates(train, rows, losses.negatives, processor.device)
+    proposals = diagnostics.ProposalSums(
+        options["displacement_scale"], processor.config.max_displacement
+    )
+    terms: list[dict[str, torch.Tensor]] = []
+    embeddings: list[torch.Tensor] = []
     hits: list[torch.Tensor] = []
     counters: list[Counters] = []
     processor.train()
@@ -75,37 +66,51 @@ def backward(
             options=options,
             seed=seed,
             sample_keys=pairs.rows.tolist(),
-            observe=sums,
+            observe=proposals,
         )
-        place = torch.tensor(part, device=device)
-        terms = losses.terms(
-            config.losses,
-            losses.Answers(
-                embedding_BE=run.embedding,
-                target_BE=torch.tensor(pairs.targets, device=device),
-                surface_BS=run.surface,
-                energies=processor.input_mapper,
-                candidates_KE=targets.candidates_KE,
-                own_B=targets.own_B.index_select(0, place),
-                same_BK=targets.same_BK.index_select(0, place),
-            ),
+        values = losses.values(
+            Predictions(
+                embedding_BE=run.embedding_BE,
+                target_BE=torch.tensor(pairs.targets, device=processor.device),
+                surface_BS=run.surface_BS,
+                input_mapper=processor.input_mapper,
+                **candidates.of_part(part),
+            )
         )
         share = len(part) / len(rows)
-        torch.autograd.backward(losses.total(config.losses, terms) * share)
-        told.append({name: term.detach() * share for name, term in terms.items()})
-        answers.append(run.embedding.detach())
-        hits.append(run.hits)
+        torch.autograd.backward(losses.total(values) * share)
+        terms.append({name: value.detach() * share for name, value in values.items()})
+        embeddings.append(run.embedding_BE.detach())
+        hits.append(run.hits_BPS)
         counters.append(run.counters)
-    names = list(told[0])
-    values = torch.stack([torch.stack([one[name] for name in names]) for one in told]).sum(0)
-    terms_told = dict(zip(names, values.tolist(), strict=True))
+    names = list(terms[0])
+    summed = torch.stack([torch.stack([one[name] for name in names]) for one in terms]).sum(0)
+    numbers = dict(zip(names, summed.tolist(), strict=True))
     return {
-        "loss": sum(getattr(config.losses, name).weight * terms_told[name] for name in names),
-        "terms": terms_told,
+        "loss": sum(losses.terms[name].weight * number for name, number in numbers.items()),
+        "terms": numbers,
         "gradient_norms": diagnostics.gradient_norms(processor),
         "diagnostics": {
-            **sums.read(),
-            **diagnostics.of_run(Counters.total(counters)),
-            **diagnostics.of_answers(torch.cat(answers), torch.cat(hits)),
+            **proposals.read(),
+            **diagnostics.describe_paths(Counters.total(counters)),
+            **diagnostics.describe_predictions(torch.cat(embeddings), torch.cat(hits)),
         },
     }
+
+
+def check_finite(report: Mapping[str, Any]) -> None:
+    """Refuse a batch with a loss term or a gradient that is not finite.
+
+    Args:
+        report: what :func:`backward` has returned.
+
+    Raises:
+        FloatingPointError: with the first of these numbers.
+    """
+    numbers = {
+        **{f"loss term {name}": value for name, value in report["terms"].items()},
+        **{f"gradient of the {name}": value for name, value in report["gradient_norms"].items()},
+    }
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the {name} is {value}")

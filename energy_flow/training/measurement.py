@@ -1,4 +1,4 @@
-"""Retrieval with the model as it is, a few rows at a time."""
+"""``Measurement``: retrieval with the present model, a few rows at a time."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from numpy.typing import NDArray
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.data import Pairs
 from energy_flow.training.retrieval import Retrieval, retrieval
-from energy_flow.training.unroll import QUIET
+from energy_flow.training.unroll import UNTRACED
 
 
 class Measurement:
-    """Predicts rows in parts, so that whoever drives it can do other things in between.
+    """Predictions for rows in parts, so that other work can be done in between.
 
     Args:
-        pairs: rows to predict and to look up. size: rows of a part.
+        pairs: rows to predict and to retrieve.
+        size: number of rows of a part.
+
+    Attributes:
+        pairs: as given.
     """
 
     def __init__(self, pairs: Pairs, size: int) -> None:
@@ -25,7 +29,7 @@ class Measurement:
 
     @property
     def done(self) -> int:
-        """Rows predicted."""
+        """Number of rows predicted."""
         return sum(map(len, self._predicted))
 
     @property
@@ -34,17 +38,20 @@ class Measurement:
         return self.done == len(self.pairs)
 
     def advance(self, processor: FlowProcessor) -> None:
-        """Predicts the next part, as a run of the model by its own config would.
+        """Predict the next part, by the model's own config.
+
+        Args:
+            processor: the model, the same for all parts.
 
         Raises:
             NonFiniteError: the networks gave a flow a number that is not finite.
         """
         part = self.pairs.take(np.arange(self.done, min(self.done + self._size, len(self.pairs))))
         result = processor.eval().simulate(
-            part.inputs, options=QUIET, sample_keys=part.rows.tolist(), outputs=("embedding",)
+            part.inputs, options=UNTRACED, sample_keys=part.rows.tolist(), outputs=("embedding",)
         )
         self._predicted.append(result.outputs["embedding"])
 
     def figures(self) -> Retrieval:
-        """What all predictions together are worth."""
+        """Return the figures of all predictions so far."""
         return retrieval(np.concatenate(self._predicted), self.pairs.targets)

@@ -1,4 +1,4 @@
-"""AdamW over a model's weights: which of them decay, clipping, and its state as tensors."""
+"""``Optimiser``: AdamW over the weights of a model, with clipping, and its state as tensors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from energy_flow.training.config import OptimiserChoice
+from energy_flow.training.config import OptimiserConfig
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -16,9 +16,13 @@ class Optimiser:
     """AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019).
 
     Weights of linear and recurrent layers decay; biases, norms, encodings and scales do not.
+
+    Args:
+        model: whose parameters are optimised.
+        config: settings.
     """
 
-    def __init__(self, model: nn.Module, choice: OptimiserChoice) -> None:
+    def __init__(self, model: nn.Module, config: OptimiserConfig) -> None:
         self._parameters = dict(model.named_parameters())
         decaying: list[nn.Parameter] = []
         others: list[nn.Parameter] = []
@@ -26,23 +30,25 @@ class Optimiser:
             is_layer = parameter.ndim > 1 and name.rpartition(".")[2].startswith("weight")
             (decaying if is_layer else others).append(parameter)
         groups = [
-            {"params": decaying, "weight_decay": choice.weight_decay},
+            {"params": decaying, "weight_decay": config.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        self._clip_norm = choice.clip_norm
+        self._clip_norm = config.clip_norm
         self._adamw = torch.optim.AdamW(
             groups,
-            lr=choice.learning_rate,
-            betas=(choice.beta1, choice.beta2),
-            eps=choice.epsilon,
+            lr=config.learning_rate,
+            betas=(config.beta1, config.beta2),
+            eps=config.epsilon,
             fused=True,
         )
 
     def step(self, learning_rate: float, gradient_norm: float) -> None:
-        """Moves the weights along their gradients, which are forgotten.
+        """Change the weights by their gradients, and drop the gradients.
 
         Args:
-            gradient_norm: 2-norm of all gradients, which are scaled down to the clipping norm.
+            learning_rate: of this step.
+            gradient_norm: 2-norm of all gradients together; above the clipping norm, they are
+                scaled down to it.
         """
         if self._clip_norm is not None and gradient_norm > self._clip_norm:
             gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
@@ -50,14 +56,14 @@ class Optimiser:
         for group in self._adamw.param_groups:
             group["lr"] = learning_rate
         self._adamw.step()
-        self.forget()
+        self.drop_gradients()
 
-    def forget(self) -> None:
-        """Drops the gradients."""
+    def drop_gradients(self) -> None:
+        """Drop the gradients without using them."""
         self._adamw.zero_grad(set_to_none=True)
 
     def moments(self) -> dict[str, Tensor]:
-        """What it remembers, by parameter and name; nothing before the first step."""
+        """Return the state as tensors named ``<parameter>.<moment>``; none before a step."""
         return {
             f"{name}.{moment}": self._adamw.state[parameter][moment]
             for name, parameter in self._parameters.items()
@@ -66,7 +72,11 @@ class Optimiser:
         }
 
     def restore(self, moments: Mapping[str, Tensor]) -> None:
-        """Goes on from what :meth:`moments` gave."""
+        """Replace the state.
+
+        Args:
+            moments: what :meth:`moments` has returned.
+        """
         for name, parameter in self._parameters.items():
             if f"{name}.{MOMENTS[0]}" in moments:
                 self._adamw.state[parameter] = {

@@ -1,22 +1,89 @@
-"""Values that change while training: learning rate, displacement scale, exploration noise."""
+"""``Schedule``: values that change during a training. A new field of a run is a line there."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Annotated
 
-from energy_flow.training.config import Decay, Ramp
+from pydantic import Field
+
+from energy_flow.choices import Decay
+from energy_flow.config.flow_config import RUN_FIELDS, FlowConfig
+from energy_flow.config.validation import Group
+
+DECAYS: Mapping[Decay, Callable[[float], float]] = MappingProxyType(
+    {
+        Decay.LINEAR: lambda progress: 1.0 - progress,
+        Decay.COSINE: lambda progress: 0.5 * (1.0 + math.cos(math.pi * progress)),
+    }
+)
+"""Share of the way from end to peak that is left, by the share of the decay that is done."""
+
+
+class Ramp(Group):
+    """A value over a training: from ``start`` to ``peak``, then to ``end``.
+
+    ``start`` is the value before the first step, and ``end`` that after the last. A null stands for
+    the value of the field itself.
+    """
+
+    start: float | None = Field(
+        None, ge=0, description="value before the first step; null: the field's own"
+    )
+    peak: float | None = Field(
+        None, ge=0, description="value at the end of the warm-up; null: the field's own"
+    )
+    end: float | None = Field(
+        None, ge=0, description="value after the last step; null: the field's own"
+    )
+    warm_up: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of all steps from start to peak"
+    )
+    decay: Decay = Field(Decay.COSINE, description="shape of the way from peak to end")
+
+
+class Schedule(Group):
+    """The values that change; a field that is null keeps its own value."""
+
+    learning_rate: Ramp | None = Field(
+        Ramp(start=0.0, end=0.0, warm_up=0.05), description="how optimiser.learning_rate changes"
+    )
+    displacement_scale: Ramp | None = Field(
+        None, description="how displacement_scale of the runs changes"
+    )
+    noise_std: Ramp | None = Field(None, description="how noise_std of the runs changes")
+
+    def options_at(self, model: FlowConfig, step: int, steps: int) -> dict[str, float]:
+        """Return the options of the runs of one optimiser step.
+
+        Args:
+            model: config with the own values of the fields.
+            step: number of the step, in [0, steps).
+            steps: number of all steps.
+        """
+        return {
+            name: value_at(getattr(self, name), getattr(model, name), step, steps)
+            for name in SCHEDULED_OPTIONS
+        }
+
+
+SCHEDULED_OPTIONS = tuple(name for name in Schedule.model_fields if name in RUN_FIELDS)
+"""Fields of a run that may change; a model is measured and used with its own values of them."""
 
 
 def value_at(ramp: Ramp | None, own: float, step: int, steps: int) -> float:
-    """The value for one optimiser step.
+    """Return the value for one optimiser step.
 
-    It goes straight from ``start`` to ``peak`` over the warm-up, then to ``end``, straight or by
-    ``(1 + cos(π · progress)) / 2``. ``start`` is the value before the first step and ``end`` that
-    after the last, so neither is spent on a step unless it is the peak.
+    It is linear during the warm-up. ``start`` is the value before the first step and ``end`` that
+    after the last, so no step has these values unless they equal the peak.
 
     Args:
-        own: what the field says; stands for whatever is null.
-        step: in [0, steps).
+        ramp: how the value changes; not at all if none.
+        own: value of the field itself, which stands for what the ramp leaves out.
+        step: number of the step, in [0, steps).
+        steps: number of all steps.
     """
     if ramp is None:
         return own
@@ -27,8 +94,4 @@ def value_at(ramp: Ramp | None, own: float, step: int, steps: int) -> float:
     if step + 1 < warm_up:
         return start + (peak - start) * (step + 1) / warm_up
     progress = (step - warm_up) / (steps - warm_up) if steps > warm_up else 0.0
-    progress = min(max(progress, 0.0), 1.0)
-    share = (
-        1.0 - progress if ramp.decay is Decay.LINEAR else 0.5 * (1 + math.cos(math.pi * progress))
-    )
-    return end + (peak - end) * share
+    return end + (peak - end) * DECAYS[ramp.decay](min(max(progress, 0.0), 1.0))

@@ -1,41 +1,45 @@
-"""From a config and files to a trainer that is ready to work."""
+"""From a config, and the files that it names, to a model and a trainer."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from energy_flow.choices import Preset
 from energy_flow.config.presets import preset
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.simulation import checkpoint
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.config import TrainConfig
-from energy_flow.training.config_rules import changed_config
 from energy_flow.training.data import Pairs
+from energy_flow.training.model_source import change_config
 from energy_flow.training.store import TrainingFolder
 from energy_flow.training.trainer import Trainer
 
 
 def model_of(config: TrainConfig, width: int, device: str = "cpu") -> FlowProcessor:
-    """The model that a training starts from.
+    """Return the model that a training starts from.
 
     Args:
-        width: of the embeddings; an untrained model is made for it unless ``model.config`` names
-            another.
+        config: config of the training.
+        width: number of components of the embeddings; an untrained model has as many unless
+            ``model.config`` sets another number.
+        device: where the model is to be.
 
     Raises:
-        ConfigError, CheckpointError: what is wrong with the config or the file.
+        ConfigError: with the faults of the config.
+        CheckpointError: the file of the model cannot be used.
         OSError: the file cannot be read.
     """
-    choice = config.model
-    changes = dict(choice.config)
+    source = config.model
+    changes = dict(source.config)
     if config.precision is not None:
         changes["precision"] = config.precision
-    if choice.checkpoint is not None:
-        processor = checkpoint.load(choice.checkpoint, device)
-        processor.config = changed_config(processor.config, changes, fixed=True)
+    if source.checkpoint is not None:
+        processor = checkpoint.load(source.checkpoint, device)
+        processor.config = change_config(processor.config, changes, is_fixed=True)
         return processor
-    base = preset(choice.preset or "debug").replace({"embedding_dim": width})
-    return FlowProcessor(changed_config(base, changes, fixed=False), device=device)
+    base = preset(source.preset or Preset.DEBUG).replace({"embedding_dim": width})
+    return FlowProcessor(change_config(base, changes, is_fixed=False), device=device)
 
 
 def from_files(
@@ -46,23 +50,29 @@ def from_files(
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
 ) -> Trainer:
-    """A trainer on the files that a config names, which keeps its work in a folder.
+    """Return a trainer on the files that a config names, which keeps its work in a folder.
 
     Args:
-        folder: where a new training is kept, or the last snapshot of this one is.
-        resume: go on from there; a training that has none starts from the beginning.
-        memory_limit_bytes: what it may need by prediction; no limit if none.
+        config: config of the training.
+        folder: where the training is kept.
+        resume: whether to resume the training in the folder from its last snapshot; without a
+            snapshot it starts from the beginning.
+        device: where to train.
+        memory_limit_bytes: largest predicted memory; no limit if none.
 
     Raises:
-        ConfigError: no file to train on is named, the folder holds a training already, or it may
-            not fit into memory.
-        DataError, CheckpointError, OSError: what is wrong with the files.
+        ConfigError: the config names no file to train on, the folder holds a training already, or
+            the training may not fit in the memory.
+        DataError: the pairs cannot be used.
+        CheckpointError: the model or the snapshot cannot be used.
+        OSError: a file cannot be read.
     """
     store = TrainingFolder(folder)
     if config.data.train is None:
-        raise ConfigError(Fault(("data", "train"), "name a .safetensors file to train on"))
+        raise ConfigError(Fault(("data", "train"), "must name a .safetensors file to train on"))
     if not resume and not store.is_empty():
-        raise ConfigError(Fault((), f"{folder} holds a training already; resume it or use another"))
+        message = f"{folder} holds a training already; resume it or choose another folder"
+        raise ConfigError(Fault((), message))
     pairs = Pairs.read(config.data.train, config.data.rows)
     val = None if config.data.val is None else Pairs.read(config.data.val)
     snapshot = store.latest(device) if resume and store.has_snapshot() else None

@@ -1,7 +1,7 @@
-"""Where a training keeps what it has: checkpoints to go on from, the best model, its log.
+"""``TrainingFolder``: snapshots to resume from, the best model, and the log of a training.
 
-Weights and moments are ``.safetensors``, the rest is JSON; nothing is ever unpickled. Files appear
-whole or not at all, so that a training that was killed goes on from the last one.
+Weights and moments are ``.safetensors``, the rest is JSON; no file is unpickled. A snapshot is
+complete or absent, so a training that was killed is resumed from the last one.
 """
 
 from __future__ import annotations
@@ -12,24 +12,21 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path, PurePath
+from typing import Any, Protocol
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from energy_flow.errors import CheckpointError, Fault
+from energy_flow.errors import CheckpointError, ConfigError, Fault
 from energy_flow.simulation import checkpoint
 from energy_flow.simulation.flow_processor import FlowProcessor
-
-if TYPE_CHECKING:
-    from tensorboardX import SummaryWriter
+from energy_flow.training.config import TrainConfig
+from energy_flow.training.event_log import EventLog
 
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
-GROUPS = {"step": "train", "validation": "held_out", "end": "end"}
-"""What the curves of an event are called by, by its kind."""
-CHECKPOINTS, EVENTS = "checkpoints", "events.jsonl"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,8 @@ class Snapshot:
     """A training between two steps.
 
     Attributes:
-        processor: the model. moments: the optimiser's tensors, by parameter and name.
+        processor: the model.
+        moments: the optimiser's tensors, by parameter and name.
         state: everything else, as plain JSON data.
     """
 
@@ -47,23 +45,23 @@ class Snapshot:
 
 
 class TrainingStore(Protocol):
-    """What a trainer asks of the place that keeps its work."""
+    """Where a trainer keeps its work."""
 
     def save(self, snapshot: Snapshot, keep: int) -> None:
-        """Keeps a snapshot and the ``keep - 1`` before it."""
+        """Keep a snapshot and the ``keep - 1`` before it."""
 
     def save_best(self, processor: FlowProcessor) -> None:
-        """Keeps the model with the best figures so far."""
+        """Keep the best model so far."""
 
     def best(self) -> FlowProcessor:
-        """The model that was kept last."""
+        """Return the model that was kept last."""
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        """Keeps a line of the log."""
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Keep an event."""
 
 
 class TrainingFolder:
-    """Keeps a training in a folder.
+    """A training in a folder.
 
     ::
 
@@ -72,38 +70,43 @@ class TrainingFolder:
             model.safetensors     weights
             optimiser.safetensors moments
             state.json            counters, random state, early stopping, the config
-        events.jsonl              what the trainer told, a line each
+        events.jsonl              events of the trainer, a line each
         tensorboard/              the same as curves
+
+    Args:
+        path: the folder; created with the first file.
+
+    Attributes:
+        path: the folder.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._curves: SummaryWriter | None = None
-
-    @property
-    def _checkpoints(self) -> Path:
-        return self.path / CHECKPOINTS
+        self._events = EventLog(self.path)
 
     def is_empty(self) -> bool:
-        """Whether no training has been kept here."""
-        return not self._steps() and not (self.path / EVENTS).exists()
+        """Return whether there is no training in the folder."""
+        return not self.has_snapshot() and not self._events.exists()
 
     def has_snapshot(self) -> bool:
-        """Whether there is something to go on from."""
-        return bool(self._steps())
+        """Return whether there is a snapshot to resume from."""
+        return bool(self._snapshots())
 
     def save(self, snapshot: Snapshot, keep: int) -> None:
-        """Keeps a snapshot and the ``keep - 1`` before it.
+        """Keep a snapshot and the ``keep - 1`` before it.
+
+        Args:
+            snapshot: the training after a step; a snapshot of the same step is left as it is.
+            keep: number of snapshots to keep.
 
         Raises:
-            OSError: it cannot be written; what was kept before is as it was.
+            OSError: a file cannot be written; earlier snapshots stay as they were.
         """
         place = self._checkpoints / f"step-{snapshot.state['step']:08d}"
         if place.exists():
             return
-        if self._curves is not None:
-            # A training that is killed and goes on from here does not tell them again.
-            self._curves.flush()
+        # A training that is killed later and resumed from here does not log these events again.
+        self._events.flush()
         self._checkpoints.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=self._checkpoints, prefix=".writing-"))
         try:
@@ -111,134 +114,140 @@ class TrainingFolder:
             save_file(dict(snapshot.moments), temporary / OPTIMISER)
             (temporary / STATE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
             for name in (OPTIMISER, STATE):
-                _make_durable(temporary / name)
-            _make_durable(temporary)
+                _fsync(temporary / name)
+            _fsync(temporary)
             temporary.rename(place)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        _make_durable(self._checkpoints)
-        for old in self._steps()[:-keep]:
+        _fsync(self._checkpoints)
+        for old in self._snapshots()[:-keep]:
             shutil.rmtree(old)
-        for left in self._checkpoints.glob(".writing-*"):
-            shutil.rmtree(left)
+        for incomplete in self._checkpoints.glob(".writing-*"):
+            shutil.rmtree(incomplete)
 
     def latest(self, device: str) -> Snapshot:
-        """The last snapshot.
+        """Return the last snapshot.
+
+        Args:
+            device: where its tensors are to be.
 
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
-        steps = self._steps()
-        if not steps:
-            raise CheckpointError(Fault((), f"{self.path} holds no checkpoint to go on from"))
-        place = steps[-1]
+        snapshots = self._snapshots()
+        if not snapshots:
+            raise CheckpointError(Fault((), f"{self.path} holds no snapshot to resume from"))
+        place = snapshots[-1]
         try:
             state = json.loads((place / STATE).read_text(encoding="utf-8"))
             moments = load_file(place / OPTIMISER, device=device)
         except (OSError, ValueError, SafetensorError) as error:
-            raise CheckpointError(Fault((), f"{place} is damaged: {error}")) from None
+            message = f"{place} is damaged: {error}; remove it to resume from an earlier snapshot"
+            raise CheckpointError(Fault((), message)) from None
         return Snapshot(checkpoint.load(place / MODEL, device), moments, state)
 
     def save_best(self, processor: FlowProcessor) -> None:
-        """Keeps the model with the best figures so far."""
+        """Keep the best model so far.
+
+        Args:
+            processor: the model.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         checkpoint.save(processor, self.path / MODEL)
 
     def best(self) -> FlowProcessor:
-        """The model that was kept last."""
+        """Return the model that was kept last."""
         return checkpoint.load(self.path / MODEL)
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        """Appends a line to the log, and points to the curves."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / EVENTS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
-        curves = self._writer(event["step"])
-        for name, value in _numbers(event):
-            curves.add_scalar(f"{GROUPS[event['kind']]}/{name}", value, event["step"])
-        if event["kind"] == "end":
-            self.close()
-
-    def rewind(self, step: int) -> None:
-        """Forgets what was told of later steps, which will be done again."""
-        log = self.path / EVENTS
-        if log.exists():
-            kept = [
-                line
-                for line in log.read_text(encoding="utf-8").splitlines(keepends=True)
-                # A line that was cut off is a later one.
-                if line.endswith("\n") and _is_before(json.loads(line), step)
-            ]
-            log.write_text("".join(kept), encoding="utf-8")
-
-    def curves(self, most: int) -> dict[str, list[float | None]]:
-        """What was told so far, as columns of numbers.
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Keep an event.
 
         Args:
-            most: optimiser steps to tell of, evenly spread; validations come on top.
+            event: as ``Trainer.advance`` returns it.
 
-        Returns:
-            ``step``, ascending, and columns as long under the names that TensorBoard shows;
-            ``None`` where an event has no such number.
+        Raises:
+            OSError: a file cannot be written.
         """
-        events: list[dict[str, Any]] = []
-        if (self.path / EVENTS).exists():
-            with (self.path / EVENTS).open(encoding="utf-8") as lines:
-                # The last line may be half written.
-                events = [json.loads(line) for line in lines if line.endswith("\n")]
-        steps = [event["step"] for event in events if event["kind"] == "step"]
-        apart = max(1, -(-len(steps) // most))
-        # Counted from the newest, so that it is always among them.
-        kept = set(steps[::-apart])
-        rows = [
-            (event["step"], {f"{GROUPS[event['kind']]}/{name}": v for name, v in _numbers(event)})
-            for event in events
-            if event["kind"] != "step" or event["step"] in kept
-        ]
-        names = dict.fromkeys(name for _, numbers in rows for name in numbers)
-        columns: dict[str, list[float | None]] = {"step": [float(step) for step, _ in rows]}
-        return columns | {name: [numbers.get(name) for _, numbers in rows] for name in names}
+        self._events.append(event)
 
-    def close(self) -> None:
-        """Writes out what is still in memory."""
-        if self._curves is not None:
-            self._curves.close()
-            self._curves = None
+    def rewind(self, step: int) -> None:
+        """Remove the events after a step, from which the training is resumed.
 
-    def _writer(self, step: int) -> SummaryWriter:
-        if self._curves is None:
-            from tensorboardX import SummaryWriter
+        Args:
+            step: last step whose events are kept.
+        """
+        self._events.rewind(step)
 
-            # Points of later steps, from before a training was killed, are hidden. The suffix
-            # keeps a file that was begun in the same second from being written over.
-            self._curves = SummaryWriter(
-                str(self.path / "tensorboard"), purge_step=step, filename_suffix=f".{step:08d}"
-            )
-        return self._curves
+    def curves(self, max_steps: int) -> dict[str, list[float | None]]:
+        """Return the numbers of the events as columns, as :meth:`EventLog.curves`.
 
-    def _steps(self) -> list[Path]:
+        Args:
+            max_steps: most optimiser steps, evenly spaced; there are validations besides.
+        """
+        return self._events.curves(max_steps)
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.path / CHECKPOINTS
+
+    def _snapshots(self) -> list[Path]:
         return sorted(self._checkpoints.glob("step-*"))
 
 
-def _is_before(event: Mapping[str, Any], step: int) -> bool:
-    return bool(event["step"] <= step and event["kind"] != "end")
-
-
-def _numbers(event: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    """The numbers of an event with their names; groups are joined with a slash."""
-    found: list[tuple[str, float]] = []
-    for name, value in event.items():
-        if isinstance(value, Mapping):
-            found += _numbers(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool) and name != "step":
-            found.append((prefix + name, float(value)))
-    return found
-
-
-def _make_durable(path: Path) -> None:
+def _fsync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_same_training(kept: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse a snapshot of another training.
+
+    Files may have been moved: rows to train on are compared by their digest, other files by their
+    name. A kept config may lack fields that have a default.
+
+    Args:
+        kept: state of the snapshot, as ``Snapshot.state``.
+        own: state of the training that is to be resumed.
+
+    Raises:
+        CheckpointError: with every difference.
+    """
+    faults = [
+        Fault((name,), "the snapshot belongs to another training", kept.get(name))
+        for name in ("version", "data")
+        if kept.get(name) != own[name]
+    ]
+    before = _without_folders(_complete(kept.get("config", {})))
+    now = _without_folders(own["config"])
+    faults += [
+        Fault(("config", name), f"the snapshot was trained with {before.get(name)!r}", value)
+        for name, value in now.items()
+        if before.get(name) != value
+    ]
+    if faults:
+        raise CheckpointError(*faults)
+
+
+def _complete(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a config with the defaults of the fields that it lacks."""
+    try:
+        return TrainConfig.from_dict(config).to_dict()
+    except ConfigError:
+        # Another version accepted it; the fields that differ are reported.
+        return config
+
+
+def _without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
+    data, model = dict(config.get("data", {})), dict(config.get("model", {}))
+    data.pop("train", None)
+    for group, name in ((data, "val"), (model, "checkpoint")):
+        if group.get(name) is not None:
+            group[name] = PurePath(group[name]).name
+    return {**config, "data": data, "model": model}

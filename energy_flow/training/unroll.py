@@ -1,123 +1,83 @@
-"""A run of one part of a batch, with gradients: the same steps as inference.
+"""``unroll``: a run of a part of a batch with gradients, by the same steps as inference.
 
-How much of it is kept for the backward pass:
-
-- ``full``: everything.
-- ``checkpointed``: hidden states and what the rules need; what the networks computed in between is
-  computed again, a block at a time. The gradients are the same, bit by bit.
-- ``truncated``: nothing but the state at every ``steps``-th step, where gradients of positions,
-  energies and hidden states end. The steps in between are done again, a window at a time.
+Shape legend: B rows, E embedding width, S surface cells, P planes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from energy_flow.simulation.flow_processor import FlowProcessor
-from energy_flow.simulation.pool import FlowState
-from energy_flow.simulation.step import Observer, advance
-from energy_flow.telemetry.counters import Counters, StepReport
-from energy_flow.telemetry.memory import MemoryProbe
-from energy_flow.training.config import BackPropagation, BackPropagationChoice
+from energy_flow.simulation.step import Observer
+from energy_flow.telemetry.counters import Counters
+from energy_flow.training.gradient_modes import GRADIENT_MODES, BackPropagationConfig
 
-QUIET: Mapping[str, Any] = {"trace.capacity": 0}
-"""Options of a run that nobody traces."""
+UNTRACED: Mapping[str, Any] = {"trace.capacity": 0}
+"""Options of a run without a trace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unrolled:
-    """What a run left behind.
+    """Results of a run that carry gradients.
 
     Attributes:
-        embedding: [B, E]. surface: [B, S]. hits: int64 [B, P, S].
-        counters: of the run.
+        embedding_BE: predictions.
+        surface_BS: surfaces that the flows have left.
+        hits_BPS: number of scores of each surface cell by exit plane, int64.
+        counters: counters of the run.
     """
 
-    embedding: Tensor
-    surface: Tensor
-    hits: Tensor
+    embedding_BE: Tensor
+    surface_BS: Tensor
+    hits_BPS: Tensor
     counters: Counters
 
 
 def unroll(
     processor: FlowProcessor,
-    inputs: NDArray[np.float32],
-    choice: BackPropagationChoice,
+    inputs_BE: NDArray[np.float32],
+    back_propagation: BackPropagationConfig,
     *,
     options: Mapping[str, Any],
     seed: int,
     sample_keys: list[int],
     observe: Observer | None = None,
 ) -> Unrolled:
-    """Runs a part of a batch to its end; it carries gradients, so the processor is training.
+    """Run a part of a batch to its end.
 
     Args:
-        inputs: [B, E]. options: run-time fields, nested or dotted.
-        observe: sees every step once.
+        processor: the model, in training.
+        inputs_BE: input embeddings.
+        back_propagation: what to keep for the backward pass.
+        options: run-time fields, nested or dotted.
+        seed: seed of the noise.
+        sample_keys: keys of the noise, one a row.
+        observe: called once for every step.
 
     Raises:
         NonFiniteError: the networks gave a flow a number that is not finite.
     """
-    processor.keeps_tapes = choice.mode is not BackPropagation.CHECKPOINTED
+    mode = GRADIENT_MODES[back_propagation.mode]
+    processor.keeps_tapes = mode.keeps_tapes
     state = processor.start(
-        inputs, options={**options, **QUIET}, seed=seed, sample_keys=sample_keys
+        inputs_BE, options={**options, **UNTRACED}, seed=seed, sample_keys=sample_keys
     )
     (cohort,) = state.cohorts
     while state.active_flows:
-        if choice.steps is None:
-            state = processor.step(state, observe)
-        else:
-            # Before the first step there is nothing to cut but the input mapper.
-            begun = _cut(state) if cohort.ledger.history else state
-            state = _window(processor, begun, choice.steps, observe)
+        state = mode.advance(processor, state, back_propagation.steps or 1, observe)
         if cohort.failure is not None:
             raise cohort.failure
     result = processor.finish(state, cohort, ("embedding", "surface", "hits"))
     return Unrolled(
-        embedding=torch.as_tensor(result.outputs["embedding"]),
-        surface=torch.as_tensor(result.outputs["surface"]).flatten(1),
-        hits=torch.as_tensor(result.outputs["hits"]).flatten(2),
+        embedding_BE=torch.as_tensor(result.outputs["embedding"]),
+        surface_BS=torch.as_tensor(result.outputs["surface"]).flatten(1),
+        hits_BPS=torch.as_tensor(result.outputs["hits"]).flatten(2),
         counters=result.metrics.counters,
     )
-
-
-def _window(
-    processor: FlowProcessor, state: FlowState, steps: int, observe: Observer | None
-) -> FlowState:
-    """Up to ``steps`` steps that are done again for their gradients."""
-    reports: list[StepReport] = []
-    is_first_pass = True
-
-    def stretch(current: FlowState) -> FlowState:
-        for _ in range(steps):
-            if not current.active_flows:
-                break
-            watching = observe if is_first_pass else None
-            current, report = advance(current, processor.lattice, watching)
-            if is_first_pass:
-                reports.append(report)
-        return current
-
-    after: FlowState = checkpoint(stretch, state, use_reentrant=False, preserve_rng_state=False)
-    is_first_pass = False
-    reading = MemoryProbe.of(processor.device).read()
-    for report in reports:
-        after.account(report, reading)
-    return after
-
-
-def _cut(state: FlowState) -> FlowState:
-    """The state without what its flows owe to earlier steps; the tally keeps its gradients."""
-    flows = replace(
-        state.flows, position=state.flows.position.detach(), energy=state.flows.energy.detach()
-    )
-    rows = tuple(tensor.detach() for tensor in state.hidden.rows)
-    return replace(state, flows=flows, hidden=replace(state.hidden, rows=rows, spare=()))

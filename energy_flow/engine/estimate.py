@@ -1,0 +1,53 @@
+"""``Estimate``: what a run would cost, from its config alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from energy_flow.choices import Output
+from energy_flow.config.flow_config import FlowConfig
+from energy_flow.simulation.footprint import footprint
+from energy_flow.simulation.tally.outputs import sample_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run would cost.
+
+    Attributes:
+        flows: number of initial flows.
+        predicted_bytes: largest memory that it can need on the device, with the weights.
+        flow_steps_bound: largest number of flow-steps that it can need.
+        queue_wait_seconds: time until it would start, from the measured rate; 0 before the first
+            measurement.
+    """
+
+    flows: int
+    predicted_bytes: int
+    flow_steps_bound: int
+    queue_wait_seconds: float
+
+
+def flow_steps_bound(config: FlowConfig, samples: int) -> int:
+    """Return the largest number of flow-steps that a run can need.
+
+    Args:
+        config: config of the run.
+        samples: number of its samples.
+    """
+    return samples * config.active_limit * config.step_limit
+
+
+def needed_bytes(config: FlowConfig, samples: int, *, streams: bool) -> int:
+    """Return the bytes of one sample in the pool, and of all inputs and results if not streamed.
+
+    Args:
+        config: config of the run.
+        samples: number of its samples.
+        streams: whether its results need not all be in memory at once.
+    """
+    one = footprint(config, 1)
+    if streams:
+        return one.total
+    embedding = 4 * config.embedding_dim
+    return one.total + samples * (embedding + sample_bytes(Output, config) + one.trace)

@@ -1,0 +1,43 @@
+"""``EngineStatus``: what an engine is doing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from energy_flow.choices import EngineState
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """What the engine is doing.
+
+    Attributes:
+        state: state of the thread.
+        heartbeat_age_seconds: time since the thread last started a round of its loop.
+        queued_runs: number of runs that have not started.
+        queued_flow_steps: upper bound of their flow-steps.
+        active_runs: number of runs in the pools.
+        active_samples: number of samples in the pools.
+        active_flows: number of flows in the pools.
+        pool_flows: active flows up to which pools admit samples.
+        admitted_bytes: predicted memory of what is in the pools, with the rings, without the
+            weights.
+        admitted_flow_steps: upper bound of the flow-steps of the runs that have started.
+        flow_steps: number of flow-steps done since the start.
+        flow_steps_per_second: running mean; none before the first step.
+        out_of_memory_splits: how many times the device ran out of memory and the work was split.
+    """
+
+    state: EngineState
+    heartbeat_age_seconds: float
+    queued_runs: int
+    queued_flow_steps: int
+    active_runs: int
+    active_samples: int
+    active_flows: int
+    pool_flows: int
+    admitted_bytes: int
+    admitted_flow_steps: int
+    flow_steps: int
+    flow_steps_per_second: float | None
+    out_of_memory_splits: int

@@ -1,0 +1,122 @@
+"""Combinations of a training's settings that are refused, and those that give a warning.
+
+Each rule reads plain config data.
+"""
+
+from __future__ import annotations
+
+from energy_flow.choices import BackPropagationMode, Negatives
+from energy_flow.config.validation import Rule, Values
+from energy_flow.training.gradient_modes import GRADIENT_MODES
+from energy_flow.training.schedules import SCHEDULED_OPTIONS, Schedule
+
+_RAMP_VALUES = ("start", "peak", "end")
+_MODES_WITH_STEPS = tuple(mode for mode, one in GRADIENT_MODES.items() if one.takes_steps)
+
+
+def _weights(config: Values) -> list[float]:
+    return [term["weight"] for term in config["losses"].values() if term is not None]
+
+
+def _needs_negatives_in_batch(config: Values) -> bool:
+    term = config["losses"]["info_nce"]
+    return term is not None and term["weight"] > 0 and term["negatives"] == Negatives.BATCH
+
+
+def _takes_steps(config: Values) -> bool:
+    return GRADIENT_MODES[BackPropagationMode(config["back_propagation"]["mode"])].takes_steps
+
+
+REFUSED = (
+    Rule(
+        ("model.preset", "model.checkpoint"),
+        lambda c: c["model"]["preset"] is not None and c["model"]["checkpoint"] is not None,
+        lambda c: (
+            "a training starts from model.preset or from model.checkpoint; leave one of them out"
+        ),
+    ),
+    Rule(
+        ("data.rows",),
+        lambda c: (
+            c["data"]["rows"] is not None and not 0 <= c["data"]["rows"][0] < c["data"]["rows"][1]
+        ),
+        lambda c: "must be [from, to] with 0 <= from < to",
+    ),
+    Rule(
+        ("losses",),
+        lambda c: not any(_weights(c)),
+        lambda c: f"at least one of {', '.join(c['losses'])} needs a weight above 0",
+    ),
+    Rule(
+        ("back_propagation.steps", "back_propagation.mode"),
+        lambda c: _takes_steps(c) != (c["back_propagation"]["steps"] is not None),
+        lambda c: f"must be set with mode {', '.join(_MODES_WITH_STEPS)}, and with no other mode",
+    ),
+    Rule(
+        ("batch.accumulation", "batch.rows"),
+        lambda c: c["batch"]["rows"] % c["batch"]["accumulation"] != 0,
+        lambda c: f"must divide batch.rows = {c['batch']['rows']}",
+    ),
+    Rule(
+        ("losses.info_nce", "batch.rows"),
+        lambda c: _needs_negatives_in_batch(c) and c["batch"]["rows"] < 2,
+        lambda c: "needs batch.rows of at least 2; or set losses.info_nce.negatives to train",
+    ),
+    Rule(
+        ("length.epochs", "length.steps"),
+        lambda c: (c["length"]["epochs"] is None) == (c["length"]["steps"] is None),
+        lambda c: "give either length.epochs or length.steps",
+    ),
+    Rule(
+        ("early_stopping.patience", "data.held_out"),
+        lambda c: c["early_stopping"]["patience"] is not None and c["data"]["held_out"] == 0,
+        lambda c: "early stopping needs rows that are held out; set data.held_out above 0",
+    ),
+    Rule(
+        ("schedule.displacement_scale",),
+        lambda c: any(
+            (c["schedule"]["displacement_scale"] or {}).get(name) == 0 for name in _RAMP_VALUES
+        ),
+        lambda c: "start, peak and end must be above 0",
+    ),
+)
+
+
+def _start_without_warm_up(field: str) -> Rule:
+    return Rule(
+        (f"schedule.{field}",),
+        lambda c: (
+            c["schedule"][field] is not None
+            and c["schedule"][field]["start"] is not None
+            and c["schedule"][field]["warm_up"] == 0
+        ),
+        lambda c: (
+            f"schedule.{field}.start has no effect, because its warm_up is 0; set "
+            f"schedule.{field}.warm_up above 0"
+        ),
+    )
+
+
+def _end_of_its_own(field: str) -> Rule:
+    return Rule(
+        (f"schedule.{field}",),
+        lambda c: c["schedule"][field] is not None and c["schedule"][field]["end"] is not None,
+        lambda c: (
+            f"schedule.{field} ends at {c['schedule'][field]['end']:g}; the model is measured and "
+            f"used with the {field} of its own config, which should be the same"
+        ),
+    )
+
+
+WARNED = (
+    *(_start_without_warm_up(field) for field in Schedule.model_fields),
+    *(_end_of_its_own(field) for field in SCHEDULED_OPTIONS),
+    Rule(
+        ("data.held_out",),
+        lambda c: c["data"]["held_out"] == 0,
+        lambda c: (
+            "data.held_out = 0: nothing is measured during the training, and the last weights are "
+            "kept"
+        ),
+    ),
+)

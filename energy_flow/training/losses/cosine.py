@@ -1,0 +1,15 @@
+"""``cosine``: the angle between prediction and target."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from energy_flow.training.losses.term import LossTerm, Predictions, mean_cosine_distance
+
+
+class CosineTerm(LossTerm):
+    """1 - cosine of prediction and target, in [0, 2]."""
+
+    def value(self, predictions: Predictions) -> Tensor:
+        """Return the term without its weight, a scalar."""
+        return mean_cosine_distance(predictions.embedding_BE, predictions.target_BE)

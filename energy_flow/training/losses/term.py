@@ -1,0 +1,58 @@
+"""``LossTerm``: what every loss term has, and ``Predictions``, from which terms are computed.
+
+Shape legend: B rows, E embedding width, S surface cells, K candidates.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from energy_flow.config.validation import Group
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Predictions for some rows, and what they should be.
+
+    Attributes:
+        embedding_BE: predicted embeddings.
+        target_BE: the embeddings that they should be.
+        surface_BS: surfaces that the flows have left.
+        input_mapper: maps embeddings [B, E] to the energies of the initial flows [B, S].
+        candidates_KE: targets among which a prediction looks for its own.
+        own_B: index of each row's own target among the candidates, int64.
+        same_BK: which candidates equal the row's own target, that target included, bool.
+    """
+
+    embedding_BE: Tensor
+    target_BE: Tensor
+    surface_BS: Tensor
+    input_mapper: Callable[[Tensor], Tensor]
+    candidates_KE: Tensor
+    own_B: Tensor
+    same_BK: Tensor
+
+
+class LossTerm(Group):
+    """A loss term: a group of the config that computes what it describes.
+
+    A term is a mean over rows and depends on each row's prediction alone, so that the terms of the
+    parts of a batch add up to that of the batch.
+    """
+
+    weight: float = Field(1.0, ge=0, description="factor of the term in the loss")
+
+    @abstractmethod
+    def value(self, predictions: Predictions) -> Tensor:
+        """Return the term without its weight, a scalar."""
+
+
+def mean_cosine_distance(one_BX: Tensor, other_BX: Tensor) -> Tensor:
+    """Return the mean over rows of ``1 - cos(one, other)``, in [0, 2]."""
+    return (1.0 - cosine_similarity(one_BX, other_BX)).mean()
