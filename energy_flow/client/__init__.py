@@ -1,4 +1,4 @@
-"""Clients of an Energy Flow server: httpx and numpy, no torch.
+"""Clients of an Energy Flow server, with httpx and NumPy and without torch.
 
 >>> from energy_flow.client import FlowClient
 >>> with FlowClient("http://127.0.0.1:8000") as client:  # doctest: +SKIP
@@ -30,16 +30,17 @@ from energy_flow.client.errors import (
     UnsupportedMedia,
 )
 from energy_flow.client.events import RunEvent
-from energy_flow.client.exchange import NO_RETRY, PATIENT, Retry
-from energy_flow.client.experiments import (
-    Experiment,
-    ExperimentEvent,
-    ExperimentResults,
-    Trial,
-)
+from energy_flow.client.experiment_events import ExperimentEvent
+from energy_flow.client.experiment_results import ExperimentResults
+from energy_flow.client.experiments import Experiment, Trial
+from energy_flow.client.measurements import Memory, Metrics
+from energy_flow.client.models import Model
 from energy_flow.client.replay import Comparison, Difference, Replay, SampleComparison
-from energy_flow.client.results import Estimate, Memory, Metrics, Model, Run, Simulation
-from energy_flow.client.trace import KINDS, Trace, TraceRecords
+from energy_flow.client.retry import NO_RETRY, PATIENT, Retry
+from energy_flow.client.runs import Run
+from energy_flow.client.simulation import Estimate, Simulation
+from energy_flow.client.trace import Trace, TraceRecords
+from energy_flow.trace.records import KINDS
 
 __all__ = [
     "KINDS",

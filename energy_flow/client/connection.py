@@ -1,8 +1,9 @@
-"""Between the client's own requests and replies and those of httpx."""
+"""The client's requests and answers in terms of httpx."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -13,19 +14,19 @@ from uuid import uuid4
 import httpx
 
 from energy_flow.client.errors import ResponseTimeout, ServerUnreachable, UnexpectedAnswer
-from energy_flow.client.exchange import FileBody, Lost, Reply, Request
+from energy_flow.client.exchange import FileBody, NoResponse, Reply, Request
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
-# Of a file that is sent.
 PIECE_BYTES = 256 * 1024
+"""Bytes of a file that are sent at once."""
 
-# A server of events sends at least a comment more often than this.
+# A server sends at least a comment to every stream of events more often than this.
 EVENTS_TIMEOUT = httpx.Timeout(5.0, read=60.0)
 
 
 class ClientArguments(TypedDict):
-    """What both kinds of httpx client are made with."""
+    """Arguments of ``httpx.Client`` and ``httpx.AsyncClient``."""
 
     base_url: httpx.URL
     headers: dict[str, str]
@@ -36,12 +37,18 @@ class ClientArguments(TypedDict):
 def client_arguments(
     url: str, api_key: str | None, timeout: float | None, connect_timeout: float
 ) -> ClientArguments:
-    """Arguments for ``httpx.Client`` and ``httpx.AsyncClient``.
+    """Return the arguments for ``httpx.Client`` and ``httpx.AsyncClient``.
+
+    Args:
+        url: address of the server.
+        api_key: sent as bearer token.
+        timeout: seconds to wait for an answer; ``None`` sets no limit.
+        connect_timeout: seconds to wait for a connection.
 
     Raises:
-        ValueError: ``url`` is no address of a web server.
+        ValueError: ``url`` is not the address of a web server.
     """
-    address = server_url(url)
+    address = parse_url(url)
     headers = {"user-agent": "energy-flow-client"}
     if api_key:
         headers["authorization"] = f"Bearer {api_key}"
@@ -49,24 +56,26 @@ def client_arguments(
         "base_url": address,
         "headers": headers,
         "timeout": httpx.Timeout(timeout, connect=connect_timeout),
-        # A proxy for the outside world knows nothing of this machine's own ports.
+        # A proxy from the environment cannot reach the ports of this machine.
         "trust_env": not _is_loopback(address.host),
     }
 
 
-def server_url(url: str) -> httpx.URL:
-    """The address of a server; ``host:port`` alone means ``http``.
+def parse_url(url: str) -> httpx.URL:
+    """Return the address of a server; ``host:port`` alone means ``http``.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not the address of a web server.
     """
     text = url if "://" in url else f"http://{url}"
     try:
         address = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise ValueError(f"{url!r} is not the address of a server: {error}") from None
+        raise ValueError(
+            f"{url!r} is not the address of a server: {error}; an example is {DEFAULT_URL}"
+        ) from None
     if address.scheme not in ("http", "https") or not address.host:
-        raise ValueError(f"{url!r} is not the address of a server; write {DEFAULT_URL}")
+        raise ValueError(f"{url!r} is not the address of a server; an example is {DEFAULT_URL}")
     return address
 
 
@@ -78,7 +87,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class RequestArguments(TypedDict):
-    """What httpx builds a request from."""
+    """Arguments of ``httpx.Client.request`` and the like."""
 
     method: str
     url: str
@@ -88,12 +97,13 @@ class RequestArguments(TypedDict):
 
 
 def request_arguments(
-    request: Request, pieces: Callable[[FileBody], Iterable[bytes] | AsyncIterable[bytes]]
+    request: Request, read: Callable[[FileBody], Iterable[bytes] | AsyncIterable[bytes]]
 ) -> RequestArguments:
-    """The request in httpx's words.
+    """Return a request as arguments for httpx.
 
     Args:
-        pieces: reads a file that is its body.
+        request: the request.
+        read: reads a file that is its body, :func:`read_file` or :func:`read_file_async`.
     """
     headers, body = dict(request.headers), request.body
     if isinstance(body, FileBody):
@@ -103,80 +113,111 @@ def request_arguments(
         "url": request.path,
         "params": list(request.query),
         "headers": headers,
-        "content": pieces(body) if isinstance(body, FileBody) else body,
+        "content": read(body) if isinstance(body, FileBody) else body,
     }
 
 
-def file_pieces(body: FileBody) -> Iterator[bytes]:
-    """A file as it is sent.
+def read_file(body: FileBody) -> Iterator[bytes]:
+    """Read a file that is sent, and report the progress.
+
+    Yields:
+        At most :data:`PIECE_BYTES` bytes.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with body.path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
             yield piece
-            _tell(body, file.tell())
+            _report(body, file.tell())
 
 
-async def file_pieces_async(body: FileBody) -> AsyncIterator[bytes]:
-    """As :func:`file_pieces`, for asyncio.
+async def read_file_async(body: FileBody) -> AsyncIterator[bytes]:
+    """Read a file in worker threads, otherwise as :func:`read_file`.
+
+    Yields:
+        At most :data:`PIECE_BYTES` bytes.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     file = await asyncio.to_thread(body.path.open, "rb")
     try:
         while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
             yield piece
-            _tell(body, file.tell())
+            _report(body, file.tell())
     finally:
         await asyncio.to_thread(file.close)
 
 
-def _tell(body: FileBody, sent: int) -> None:
+def _report(body: FileBody, sent: int) -> None:
     if body.on_progress is not None:
         body.on_progress(sent, body.size)
 
 
-def reply_of(response: httpx.Response, *, with_body: bool = True) -> Reply:
-    """The answer, whose body httpx has read unless it was written to a file."""
+def read_reply(response: httpx.Response, *, with_body: bool = True) -> Reply:
+    """Return an answer of httpx.
+
+    Args:
+        response: the answer.
+        with_body: whether httpx has read the body; not if it was written to a file.
+    """
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Reply(response.status_code, headers, response.content if with_body else b"")
 
 
-def lost(error: httpx.HTTPError, url: httpx.URL) -> Lost:
-    """What to tell when httpx got no complete answer."""
-    reason = str(error).strip() or type(error).__name__
+def no_response(error: httpx.HTTPError, url: httpx.URL) -> NoResponse:
+    """Return why httpx received no complete answer.
+
+    Args:
+        error: what httpx raised.
+        url: address of the server.
+    """
+    # The number of an error of the system means nothing to users.
+    reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error).strip()) or type(error).__name__
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.ProxyError():
-            told = ServerUnreachable(
+            unreachable = ServerUnreachable(
                 f"no Energy Flow server answers at {url} ({reason}); start one with "
-                "`energy-flow serve`, or give the address of one that runs"
+                "`energy-flow serve`, or give the address of a running one"
             )
-            return Lost(told, broken=False)
+            return NoResponse(unreachable, broken=False)
         case httpx.TimeoutException():
-            return Lost(
-                ResponseTimeout(f"the server at {url} did not answer in time"), broken=False
+            late = ResponseTimeout(
+                f"the server at {url} did not answer in time; set a longer timeout"
             )
+            return NoResponse(late, broken=False)
         case httpx.DecodingError() | httpx.TooManyRedirects():
-            return Lost(
-                UnexpectedAnswer(f"the answer from {url} cannot be read: {reason}"), broken=False
-            )
+            unreadable = UnexpectedAnswer(f"the answer from {url} cannot be read: {reason}")
+            return NoResponse(unreadable, broken=False)
         case _:
-            told = ServerUnreachable(f"the connection to {url} broke: {reason}")
-            return Lost(told, broken=True)
+            broken = ServerUnreachable(f"the connection to {url} broke: {reason}")
+            return NoResponse(broken, broken=True)
 
 
-def stream_ended(url: httpx.URL) -> Lost:
-    """What to tell when a stream of events ends before its run does."""
-    told = ServerUnreachable(f"{url} ended the stream of events before the run ended")
-    return Lost(told, broken=True)
+def early_end(url: httpx.URL) -> NoResponse:
+    """Return why there are no further events although their run has not ended.
+
+    Args:
+        url: address of the server.
+    """
+    error = ServerUnreachable(f"{url} ended the stream of events before the run ended")
+    return NoResponse(error, broken=True)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at ``path`` only when it is complete."""
+def write_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that replaces ``path`` at the end of the block, unless it raises.
+
+    Args:
+        path: the file; its folder is made if there is none.
+
+    Yields:
+        The temporary file, in the same folder.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:

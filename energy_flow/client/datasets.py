@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from safetensors.numpy import save
 
+from energy_flow.choices import DatasetFormat
 from energy_flow.client import calls
 from energy_flow.client.exchange import Request
-from energy_flow.client.results import mapping, read_as
+from energy_flow.client.tensors import embeddings_array
 
-FORMATS: Mapping[str, str] = {
-    ".npy": "npy",
-    ".safetensors": "safetensors",
-    ".parquet": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-}
-"""Formats of files by their suffixes."""
+
+@dataclass(frozen=True, slots=True)
+class DatasetRows:
+    """The part of a dataset that a run or an experiment is about.
+
+    Attributes:
+        name: of the dataset.
+        digest: of the whole dataset.
+        rows: the first row, and the row after the last.
+    """
+
+    name: str
+    digest: str
+    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset as the server knows it.
+    """A dataset on the server.
 
     Attributes:
-        digest: SHA-256 of the file that :meth:`download` writes; the same numbers have the same.
-        dim: numbers in each row. targets_dim: numbers in a row of targets; none without them.
-        data: everything that the server said about it.
+        name: its name on the server.
+        digest: SHA-256 of the file that ``download`` writes; equal numbers have equal digests.
+        rows: how many there are.
+        dim: numbers in each row.
+        targets_dim: numbers in each row of targets; ``None`` without targets.
+        bytes: size on the server.
+        created_at: time (ISO 8601).
+        data: the whole answer of the server.
     """
 
     name: str
@@ -43,9 +58,9 @@ class Dataset:
     data: Mapping[str, Any] = field(repr=False)
 
 
-def dataset_from_json(data: Any) -> Dataset:
-    """The typed form of a dataset."""
-    return read_as(Dataset, {**mapping(data, "a dataset"), "data": data})
+def dataset_path(name: str) -> str:
+    """Return the path of a dataset."""
+    return calls.api_path("datasets", name)
 
 
 def put(
@@ -55,49 +70,54 @@ def put(
     format: str | None,
     on_progress: Callable[[int, int], object] | None,
 ) -> Request:
-    """A request to keep a file or an array under a name.
+    """Return a request to keep a file or an array under a name.
+
+    Args:
+        name: of the dataset.
+        source: a file, or rows of numbers [rows, dim].
+        targets: with an array, [rows, targets_dim].
+        format: of a file; by default that of its suffix.
+        on_progress: called with the bytes of a file that were sent so far and all its bytes.
 
     Raises:
         OSError: there is no such file.
         ValueError: the format is not known, or the arrays are not rows of numbers.
     """
-    path = calls.at("datasets", name)
+    path = dataset_path(name)
     if isinstance(source, Path | str):
         if targets is not None:
-            raise ValueError("targets go with an array; a file brings its own")
+            raise ValueError("targets belong to an array; put those of a file into the file")
         file = Path(source)
         return calls.put_file(path, file, on_progress, format=format or file_format(file))
     if format is not None:
-        raise ValueError("format is that of a file; an array needs none")
-    rows = calls.embeddings_array(source)
+        raise ValueError("format belongs to a file; leave it out with an array")
+    rows = embeddings_array(source)
     if targets is None:
-        return _put(path, "npy", calls.npy(rows))
-    from safetensors.numpy import save
-
-    both = {"inputs": rows, "targets": calls.embeddings_array(targets)}
-    return _put(path, "safetensors", save(both))
+        return calls.put(path, _npy(rows), format=DatasetFormat.NPY)
+    both = {"inputs": rows, "targets": embeddings_array(targets)}
+    return calls.put(path, save(both), format=DatasetFormat.SAFETENSORS)
 
 
 def file_format(path: Path) -> str:
-    """The format of a file, by its suffix.
+    """Return the format of a file by its suffix.
 
     Raises:
-        ValueError: it tells none.
+        ValueError: no format has this suffix.
     """
-    found = FORMATS.get(path.suffix.lower())
-    if found is None:
-        known = ", ".join(FORMATS)
-        raise ValueError(f"{path} has none of the suffixes {known}; say which format it has")
-    return found
+    suffix = path.suffix.lower()
+    for format in DatasetFormat:
+        if suffix in format.suffixes:
+            return format.value
+    known = ", ".join(suffix for format in DatasetFormat for suffix in format.suffixes)
+    raise ValueError(f"{path} has none of the suffixes {known}; give its format")
 
 
 def download(name: str, to: Path) -> Request:
-    """A request for the numbers, as ``.safetensors``."""
-    request = calls.get(calls.at("datasets", name), "application/octet-stream")
-    return replace(request, save_to=to)
+    """Return a request that writes a dataset to a ``.safetensors`` file."""
+    return calls.get_file(dataset_path(name), to, calls.BYTES)
 
 
-def _put(path: str, format: str, body: bytes) -> Request:
-    headers = {"content-type": "application/octet-stream"}
-    query = (("format", format),)
-    return Request("PUT", path, query=query, headers=headers, body=body, repeatable=True)
+def _npy(rows: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, rows, allow_pickle=False)
+    return buffer.getvalue()

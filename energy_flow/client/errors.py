@@ -1,11 +1,11 @@
-"""What can go wrong between a client and a server, as one tree of exceptions.
+"""The exceptions of the client, as one tree.
 
 ::
 
     FlowClientError
-    ├── ServerUnreachable      nobody answers there, or the connection broke
+    ├── ServerUnreachable      no server answers there, or the connection broke
     ├── ResponseTimeout        the server did not answer in time
-    ├── UnexpectedAnswer       whoever answers there does not speak as Energy Flow does
+    ├── UnexpectedAnswer       the answer is not one of an Energy Flow server
     └── ProblemError           the server refused: status, title, detail, errors
         ├── BadRequest           400
         ├── Unauthorized         401
@@ -30,29 +30,29 @@ from typing import Any, ClassVar
 
 
 class FlowClientError(Exception):
-    """Anything this client raises on purpose about a server."""
+    """The base of the errors that the client raises about a server."""
 
 
 class ServerUnreachable(FlowClientError):
-    """Nobody answers at the address, or the connection broke before the answer was complete."""
+    """No server answers at the address, or the connection broke before the answer was complete."""
 
 
 class ResponseTimeout(FlowClientError):
-    """The server did not answer, or a run did not end, within the time that the caller gave."""
+    """The server did not answer, or a run did not end, within the time limit of the caller."""
 
 
 class UnexpectedAnswer(FlowClientError):
-    """The answer is not one that an Energy Flow server gives."""
+    """The answer is not one of an Energy Flow server."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One fault of a request, as the server tells it.
+    """One fault of a request, as the server reports it.
 
     Attributes:
         loc: path to the field or element, for example ``("embeddings", 3, 17)``.
         msg: what would be allowed.
-        got: the offending value, if the server repeats it.
+        got: the invalid value, if the server repeats it.
     """
 
     loc: tuple[str | int, ...]
@@ -65,19 +65,19 @@ class FieldError:
 
 
 class ProblemError(FlowClientError):
-    """The server refused, and says why (RFC 9457).
+    """A refusal of the server (RFC 9457).
 
     Attributes:
         status: HTTP status.
-        type: URI that identifies the kind of problem.
+        type: URI of the kind of problem.
         title: the kind of problem in words.
         detail: this occurrence in words.
         errors: every fault of the request that the server found.
-        retry_after: seconds after which the server asks to be tried again, or ``None``.
+        retry_after: seconds after which the server accepts the request again, or ``None``.
         extensions: further members of the problem, for example ``needed_bytes``.
     """
 
-    STATUS: ClassVar[int] = 0  # each kind of problem has its own
+    STATUS: ClassVar[int] = 0  # of this kind of problem
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class ProblemError(FlowClientError):
         parts = [f"{self.status} {self.title}"]
         if self.detail and self.detail != self.title:
             parts.append(self.detail)
-        # A detail often repeats the faults; each is told once.
+        # A detail often repeats the faults; each appears once.
         parts.extend(str(error) for error in self.errors if error.msg not in self.detail)
         return ": ".join(parts[:2]) + "".join(f"; {part}" for part in parts[2:])
 
@@ -127,13 +127,13 @@ class NotFound(ProblemError):
 
 
 class Conflict(ProblemError):
-    """The resource is in a state that does not allow this."""
+    """The state of the resource does not allow this, or its name is used."""
 
     STATUS = 409
 
 
 class TooLarge(ProblemError):
-    """The body is larger than the server takes, or the batch can never fit in its memory."""
+    """The body is larger than the server accepts, or the batch can never fit in its memory."""
 
     STATUS = 413
 
@@ -145,13 +145,13 @@ class UnsupportedMedia(ProblemError):
 
 
 class Unprocessable(ProblemError):
-    """The values are wrong: dimension, numbers that are not finite, options."""
+    """Values are not valid: dimension, numbers that are not finite, options."""
 
     STATUS = 422
 
 
 class Overloaded(ProblemError):
-    """The queue is full; ``retry_after`` says when to try again."""
+    """The queue is full; retry after ``retry_after`` seconds."""
 
     STATUS = 429
 

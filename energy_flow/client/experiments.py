@@ -1,23 +1,25 @@
-"""Experiments as a server tells of them: trials, progress, events and results."""
+"""Experiments on a server, their trials, and the requests about them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from energy_flow.client.errors import ProblemError, UnexpectedAnswer
-from energy_flow.client.events import ENDED_STATES, RunEvent
-from energy_flow.client.exchange import problem_from_json
-from energy_flow.client.results import DatasetRows, ModelVersion, read_as
+from energy_flow.choices import ENDED_STATES
+from energy_flow.client import calls
+from energy_flow.client.datasets import DatasetRows
+from energy_flow.client.errors import ProblemError
+from energy_flow.client.exchange import Request, problem_of
+from energy_flow.client.models import ModelVersion
 
-if TYPE_CHECKING:
-    import pandas as pd
+# Members of a range of values, which distinguish it from a group of fields.
+RANGE = frozenset({"low", "high", "log"})
 
 
 @dataclass(frozen=True, slots=True)
 class TrialCounts:
-    """How many trials there are, and how many in each state."""
+    """The number of trials, and how many are in each state."""
 
     total: int
     queued: int
@@ -29,18 +31,20 @@ class TrialCounts:
 
     @property
     def ended(self) -> int:
-        """Trials that have ended, well or not."""
+        """Return how many trials are in a state that they never leave."""
         return self.succeeded + self.failed + self.cancelled
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentProgress:
-    """How far an experiment is.
+    """How much of an experiment is done.
 
     Attributes:
         samples: of all trials together.
+        samples_done: those that have ended.
         fraction: between 0 and 1.
-        seconds_left: as the server reckons, or ``None`` where it cannot.
+        flow_steps: of all trials so far.
+        seconds_left: the server's estimate; ``None`` where it has none.
     """
 
     samples: int
@@ -52,14 +56,25 @@ class ExperimentProgress:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """An experiment as the server knows it.
+    """An experiment on the server.
 
     Attributes:
+        experiment_id: its id.
+        name: its name, which no other experiment has.
         kind: ``simulate`` or ``train``.
         state: ``queued``, ``running``, ``paused``, ``succeeded``, ``failed`` or ``cancelled``.
-        fields: names of what the sweep varies.
-        last_event_id: of its newest event, after which :meth:`watch` can begin.
-        data: everything that the server said about it.
+        created_at: time of the request (ISO 8601).
+        started_at: time of its start; ``None`` before.
+        ended_at: time of its end; ``None`` before.
+        model: the model that its trials begin with.
+        dataset: the rows that its trials use.
+        seeds: a trial for each, at each point of the sweep.
+        fields: names of the fields that the sweep varies.
+        trials: the number of trials, and how many are in each state.
+        progress: how much of it is done.
+        last_event_id: of its newest event, after which ``watch`` can begin.
+        warnings: settings that cannot have the effect one would expect.
+        data: the whole answer of the server.
     """
 
     experiment_id: str
@@ -81,13 +96,13 @@ class Experiment:
 
     @property
     def ended(self) -> bool:
-        """Whether it is in a state that it never leaves."""
+        """Return whether the experiment is in a state that it never leaves."""
         return self.state in ENDED_STATES
 
     @property
     def problem(self) -> ProblemError | None:
-        """Why it failed, or was paused by the server."""
-        return _problem(self.data)
+        """Return why the experiment failed, or why the server paused it."""
+        return problem_of(self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +111,17 @@ class Trial:
 
     Attributes:
         trial: its number, from 0.
-        state: one of an experiment's states.
+        state: one of the states of an experiment.
+        seed: of the noise.
         parameters: values of the fields that the sweep varies.
-        run_id: the run that keeps what it gave, for ``trace``, ``outputs``, ``replay`` and so on.
+        run_id: the run that holds its results, for ``trace``, ``outputs``, ``replay`` and so on.
+        samples: of the trial.
+        samples_done: those that have ended.
         metrics: once it has ended; of a simulation, those of a run.
-        data: everything that the server said about it.
+        started_at: time of its start (ISO 8601); ``None`` before.
+        ended_at: time of its end; ``None`` before.
+        warnings: settings that cannot have the effect one would expect.
+        data: the whole answer of the server.
     """
 
     trial: int
@@ -118,146 +139,46 @@ class Trial:
 
     @property
     def ended(self) -> bool:
-        """Whether it is in a state that it never leaves."""
+        """Return whether the trial is in a state that it never leaves."""
         return self.state in ENDED_STATES
 
     @property
     def problem(self) -> ProblemError | None:
-        """Why it failed, if it did."""
-        return _problem(self.data)
+        """Return why the trial failed, if it did."""
+        return problem_of(self.data)
 
 
-@dataclass(frozen=True, slots=True)
-class RunningTrial:
-    """How far a trial is."""
-
-    trial: int
-    samples: int
-    samples_done: int
+def experiment_path(experiment: str, *parts: str) -> str:
+    """Return the path of an experiment, or of something below it."""
+    return calls.api_path("experiments", experiment, *parts)
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentEvent:
-    """Something that happened in an experiment.
+def create(document: Mapping[str, Any], key: str | None) -> Request:
+    """Return a request for an experiment.
 
-    Attributes:
-        id: what a watch resumes after, or ``None``.
-        event: ``state``, ``trial``, ``progress`` or ``gap``; a newer server may have more.
-        state: of the experiment, with ``state``.
-        trials: with ``state`` and ``progress``; so ``progress``.
-        running: the trials in work, with ``progress``.
-        trial: the one that has changed, with ``trial``.
-        problem: why the experiment failed or was paused, with ``state``.
-        data: the payload as the server sent it.
+    Groups of fields in its sweep, which a dotted key of TOML makes, become dotted names again.
+
+    Args:
+        document: members of the request; those that are ``None`` are left out.
+        key: the ``Idempotency-Key``; by default a new one.
     """
-
-    id: str | None
-    event: str
-    state: str | None
-    trials: TrialCounts | None
-    progress: ExperimentProgress | None
-    running: tuple[RunningTrial, ...]
-    trial: Trial | None
-    problem: ProblemError | None
-    data: Any = field(repr=False)
+    sweep = document.get("sweep")
+    if isinstance(sweep, Mapping):
+        dotted = {
+            name: _dotted(value) if name in ("grid", "random") else value
+            for name, value in sweep.items()
+        }
+        document = {**document, "sweep": dotted}
+    return calls.post_once(calls.api_path("experiments"), document, key)
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentResults:
-    """A table of what an experiment gave.
-
-    Attributes:
-        state: of the experiment when the table was read; one that has not ended grows.
-        of: ``trials``, a row a trial, or ``points``, a row a point of the sweep.
-        columns: names, in order.
-        rows: values by column.
-    """
-
-    experiment_id: str
-    name: str
-    state: str
-    of: str
-    columns: tuple[str, ...]
-    rows: tuple[Mapping[str, Any], ...] = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, column: str) -> list[Any]:
-        """One column, a value a row; ``None`` where a row has none.
-
-        Raises:
-            KeyError: there is no such column.
-        """
-        if column not in self.columns:
-            raise KeyError(column)
-        return [row.get(column) for row in self.rows]
-
-    def to_pandas(self) -> pd.DataFrame:
-        """The table as a data frame; needs pandas."""
-        import pandas as pd
-
-        return pd.DataFrame({column: self[column] for column in self.columns})
-
-
-def experiment_from_json(data: Any) -> Experiment:
-    """The typed form of an experiment."""
-    return read_as(Experiment, _with_data(data, "an experiment"))
-
-
-def trial_from_json(data: Any) -> Trial:
-    """The typed form of a trial."""
-    return read_as(Trial, _with_data(data, "a trial"))
-
-
-def event_from_wire(event: RunEvent) -> ExperimentEvent:
-    """The typed form of an event."""
-    data = event.data if isinstance(event.data, Mapping) else {}
-    trials, progress = data.get("trials"), data.get("progress")
-    return ExperimentEvent(
-        id=event.id,
-        event=event.event,
-        state=data.get("state") if event.event == "state" else None,
-        trials=read_as(TrialCounts, trials) if trials is not None else None,
-        progress=read_as(ExperimentProgress, progress) if progress is not None else None,
-        running=tuple(read_as(RunningTrial, entry) for entry in data.get("running") or ()),
-        trial=trial_from_json(data) if event.event == "trial" else None,
-        problem=_problem(data) if event.event == "state" else None,
-        data=event.data,
-    )
-
-
-def event_of(experiment: Experiment) -> ExperimentEvent:
-    """The ``state`` event that tells where an experiment is."""
-    return event_from_wire(RunEvent(str(experiment.last_event_id), "state", experiment.data))
-
-
-def results_from_pages(of: str, pages: list[Any]) -> ExperimentResults:
-    """The table in the answers that hold its parts.
-
-    Raises:
-        UnexpectedAnswer: an answer is none.
-    """
-    first = pages[0]
-    try:
-        return ExperimentResults(
-            first["experiment_id"],
-            first["name"],
-            first["state"],
-            of,
-            tuple(first["columns"]),
-            tuple(row for page in pages for row in page["rows"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise UnexpectedAnswer(f"the results cannot be read: {error!r}") from None
-
-
-def _with_data(data: Any, what: str) -> dict[str, Any]:
-    if not isinstance(data, Mapping):
-        raise UnexpectedAnswer(f"{what} is not a JSON object but {type(data).__name__}")
-    return {**data, "data": data}
-
-
-def _problem(data: Mapping[str, Any]) -> ProblemError | None:
-    told = data.get("error")
-    return problem_from_json(told) if isinstance(told, Mapping) else None
+def _dotted(fields: Any) -> Any:
+    if not isinstance(fields, Mapping):
+        return fields
+    names: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and value and not RANGE & set(value):
+            names |= {f"{name}.{inner}": choice for inner, choice in _dotted(value).items()}
+        else:
+            names[name] = value
+    return names

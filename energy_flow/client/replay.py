@@ -1,4 +1,4 @@
-"""What a server tells when it looks back at runs: a sample replayed, two runs compared."""
+"""Replays of a sample and comparisons of two runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.client.answers import convert, read_object
 from energy_flow.client.errors import UnexpectedAnswer
+from energy_flow.client.exchange import Reply
 
 PATH_DTYPES: Mapping[str, Any] = {
     "step": np.int32,
@@ -38,12 +40,13 @@ Columns = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where two traces of a sample part.
+    """The first difference between two traces of a sample.
 
     Attributes:
         seq: number of the first record that differs, or that only one of them has.
-        first, second: that record in each, by column name; ``None`` where it is missing. Of a
-            replay, first what was stored and then what was replayed.
+        first: that record in the first trace, by column; ``None`` where it is missing. Of a replay,
+            the first trace is the stored one.
+        second: that record in the second trace. Of a replay, the second trace is the replayed one.
     """
 
     seq: int
@@ -56,13 +59,15 @@ class Replay:
     """One sample of a run, simulated again.
 
     Attributes:
-        flow: whose kin alone is told; ``None`` for all flows.
-        agrees: whether the replay equals what the run did, record for record.
+        run_id: of the run.
+        sample: its row in the run.
+        flow: the flow whose lineage it is limited to; ``None`` for all flows.
+        agrees: whether the replay equals the run, record for record.
         difference: the first record at which it does not.
-        flows: a row a flow: ``parent`` and ``born_step`` are -1 for an initial one; ``reason`` is a
-            name or ``None``, ``plane`` 0 (z0), 1 (zdepth) or -1.
-        path: a row a flow and step, sorted by (step, flow): where the flow is after the step. A
-            flow's first row is where it starts, at step -1 if it is an initial one.
+        flows: a row per flow. ``parent`` and ``born_step`` are -1 for an initial flow; ``reason``
+            is a name or ``None``; ``plane`` is 0 (z0), 1 (zdepth) or -1.
+        path: a row per flow and step, sorted by (step, flow): where the flow is after the step. The
+            first row of a flow is where it starts, at step -1 for an initial flow.
     """
 
     run_id: str
@@ -76,7 +81,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class SampleComparison:
-    """One sample in two runs; surface differences are ``None`` where one of them has none."""
+    """One sample in two runs; differences of surfaces are ``None`` where a run has no surface."""
 
     sample: int
     surface_max_abs_difference: float | None
@@ -89,9 +94,10 @@ class Comparison:
     """Two runs side by side.
 
     Attributes:
-        a, b: their ids.
-        metrics: by name, the value of each.
-        samples: those that both have.
+        a: id of the first run.
+        b: id of the second run.
+        metrics: by name, the value of each run.
+        samples: those that both runs have.
     """
 
     a: str
@@ -100,49 +106,46 @@ class Comparison:
     samples: tuple[SampleComparison, ...]
 
 
-def replay_from_json(data: Any) -> Replay:
-    """Reads an answer to a replay.
+def read_replay(reply: Reply) -> Replay:
+    """Read the answer to a replay.
 
     Raises:
-        UnexpectedAnswer: it is none.
+        UnexpectedAnswer: a member is missing or has another type.
     """
+    data = read_object(reply)
     try:
-        return Replay(
-            run_id=data["run_id"],
-            sample=data["sample"],
-            flow=data["flow"],
-            agrees=data["agrees"],
-            difference=_difference(data["difference"], "stored", "replayed"),
-            flows=_columns(data["flows"], FLOW_DTYPES),
-            path=_columns(data["path"], PATH_DTYPES),
-        )
+        members = {
+            **data,
+            "difference": _difference(data["difference"], "stored", "replayed"),
+            "flows": _columns(data["flows"], FLOW_DTYPES),
+            "path": _columns(data["path"], PATH_DTYPES),
+        }
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UnexpectedAnswer(f"the replay cannot be read: {error!r}") from None
+    return convert(members, Replay)
 
 
-def comparison_from_json(data: Any) -> Comparison:
-    """Reads an answer to a comparison.
+def read_comparison(reply: Reply) -> Comparison:
+    """Read the answer to a comparison.
 
     Raises:
-        UnexpectedAnswer: it is none.
+        UnexpectedAnswer: a member is missing or has another type.
     """
+    data = read_object(reply)
     try:
-        samples = tuple(
-            SampleComparison(
-                sample=entry["sample"],
-                surface_max_abs_difference=entry["surface_max_abs_difference"],
-                surface_mean_abs_difference=entry["surface_mean_abs_difference"],
-                first_difference=_difference(entry["first_difference"], "a", "b"),
-            )
-            for entry in data["samples"]
-        )
-        return Comparison(data["a"], data["b"], data["metrics"], samples)
+        samples = [
+            {**sample, "first_difference": _difference(sample["first_difference"], "a", "b")}
+            for sample in data["samples"]
+        ]
     except (KeyError, TypeError) as error:
         raise UnexpectedAnswer(f"the comparison cannot be read: {error!r}") from None
+    return convert({**data, "samples": samples}, Comparison)
 
 
-def _difference(data: Any, first: str, second: str) -> Difference | None:
-    return None if data is None else Difference(data["seq"], data[first], data[second])
+def _difference(data: Any, first: str, second: str) -> dict[str, Any] | None:
+    if data is None:
+        return None
+    return {"seq": data["seq"], "first": data[first], "second": data[second]}
 
 
 def _columns(data: Any, dtypes: Mapping[str, Any]) -> Columns:

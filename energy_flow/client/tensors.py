@@ -1,4 +1,7 @@
-"""Bodies that hold arrays as their bytes: ``.safetensors``, with all else as JSON in one tensor."""
+"""Embeddings as arrays, and bodies that hold arrays as bytes.
+
+A body is a ``.safetensors`` file, in which one tensor holds all else as JSON.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -19,16 +22,21 @@ _TRACE_PREFIX = "trace_"
 
 
 def request_body(embeddings: NDArray[Any], members: Mapping[str, Any]) -> bytes:
-    """Embeddings, and the other members of a request."""
+    """Return the body of a request to simulate.
+
+    Args:
+        embeddings: [rows, dimension].
+        members: the other members of the request.
+    """
     text = orjson.dumps(dict(members), option=orjson.OPT_SERIALIZE_NUMPY)
     return save({"embeddings": embeddings, "request": np.frombuffer(text, dtype=np.uint8)})
 
 
 def read_answer(body: bytes) -> dict[str, Any]:
-    """The members of an answer, with arrays for its outputs and its trace records.
+    """Return the members of an answer, with arrays for its outputs and its trace records.
 
     Raises:
-        UnexpectedAnswer: it is no such body.
+        UnexpectedAnswer: the body is no such answer.
     """
     try:
         tensors = load(body)
@@ -37,4 +45,26 @@ def read_answer(body: bytes) -> dict[str, Any]:
         records = {name.removeprefix(_TRACE_PREFIX): tensors.pop(name) for name in names}
         return {**answer, "outputs": tensors, "trace": {**answer["trace"], "records": records}}
     except (SafetensorError, orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise UnexpectedAnswer(f"the answer's tensors cannot be read: {error!r}") from None
+        raise UnexpectedAnswer(f"the tensors of the answer cannot be read: {error!r}") from None
+
+
+def embeddings_array(embeddings: ArrayLike) -> NDArray[Any]:
+    """Return embeddings as a C-contiguous array [rows, dimension] of float32 or float64.
+
+    float16 becomes float32, which loses nothing. float64 is left to the server, which distinguishes
+    a number beyond float32 from infinity.
+
+    Raises:
+        ValueError: they are not numbers, or not rows of one length.
+    """
+    try:
+        array = np.asarray(embeddings)
+    except ValueError as error:
+        raise ValueError(f"embeddings must be rows of one length: {error}") from None
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"embeddings must be numbers, not {array.dtype}")
+    if array.ndim != 2:
+        raise ValueError(f"embeddings must be rows, [rows, dimension], not {list(array.shape)}")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+    return np.ascontiguousarray(array)

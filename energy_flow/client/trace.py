@@ -1,4 +1,4 @@
-"""Trace records as numpy columns."""
+"""Trace records as NumPy columns."""
 
 from __future__ import annotations
 
@@ -12,29 +12,10 @@ from numpy.typing import NDArray
 
 from energy_flow.client.errors import UnexpectedAnswer
 from energy_flow.client.exchange import Reply
+from energy_flow.trace.records import COLUMN_DTYPES, KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-KINDS = ("spawn", "reflect", "terminate")
-"""Names of the kinds of record, in the order of their codes."""
-
-COLUMN_DTYPES: Mapping[str, np.dtype[Any]] = {
-    "seq": np.dtype(np.int64),
-    "step": np.dtype(np.int32),
-    "kind": np.dtype(np.uint8),
-    "sample": np.dtype(np.int32),
-    "flow": np.dtype(np.int64),
-    "parent": np.dtype(np.int64),
-    "code": np.dtype(np.uint8),
-    "plane": np.dtype(np.int8),
-    "x": np.dtype(np.float32),
-    "y": np.dtype(np.float32),
-    "z": np.dtype(np.float32),
-    "energy": np.dtype(np.float32),
-    "length": np.dtype(np.float32),
-}
-"""Columns of a trace, in order."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +23,8 @@ class TraceRecords:
     """Records of a trace, sorted by (sample, seq).
 
     Attributes:
-        columns: one array a column, all of one length, with the dtypes of :data:`COLUMN_DTYPES`.
-            ``kind`` is the index of its name in :data:`KINDS`.
+        columns: arrays of one length by the names of ``energy_flow.trace.records.COLUMN_DTYPES``,
+            with their dtypes. ``kind`` is the index of a name in :data:`KINDS`.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -55,7 +36,11 @@ class TraceRecords:
         return self.columns[column]
 
     def to_pandas(self) -> pd.DataFrame:
-        """The records as a data frame, ``kind`` as a categorical of names; needs pandas."""
+        """Return the records as a data frame, ``kind`` as a categorical of names.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
         import pandas as pd
 
         frame = pd.DataFrame(dict(self.columns))
@@ -67,14 +52,14 @@ class TraceRecords:
 
 @dataclass(frozen=True)
 class Trace(TraceRecords):
-    """The trace that came with a simulation's answer.
+    """The trace that came with the answer to a simulation.
 
     Attributes:
-        totals: records of each kind that the run made; exact, whatever was kept.
-        recorded: records that were written to the rings.
-        dropped: records that the rings had no room for.
+        totals: records of each kind that the run made; exact, also where records were not kept.
+        recorded: records of each kind that were written to the rings.
+        dropped: records of each kind that the rings had no room for.
         inline_truncated: whether the run kept more records than came with the answer.
-        url: path of the whole trace on the server, or ``None`` if the run was not stored.
+        url: path of the whole trace on the server; ``None`` if the run was not stored.
     """
 
     totals: Mapping[str, int] = field(default_factory=dict)
@@ -85,10 +70,13 @@ class Trace(TraceRecords):
 
 
 def columns_of(records: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Arrays from columns of JSON values, or columns that are arrays already.
+    """Return columns as arrays.
+
+    Args:
+        records: lists of JSON values, or arrays, by the name of the column; empty for no records.
 
     Raises:
-        UnexpectedAnswer: a column is missing, or holds what it cannot hold.
+        UnexpectedAnswer: a column is missing, has another length or holds values of another type.
     """
     missing = [name for name in COLUMN_DTYPES if name not in records]
     if missing and records:
@@ -104,12 +92,12 @@ def columns_of(records: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str,
     except (TypeError, ValueError, OverflowError) as error:
         raise UnexpectedAnswer(f"the trace cannot be read: {error}") from None
     if len({len(column) for column in columns.values()}) > 1:
-        raise UnexpectedAnswer("the trace's columns differ in length")
+        raise UnexpectedAnswer("the columns of the trace differ in length")
     return columns
 
 
-def records_from_ndjson(reply: Reply) -> TraceRecords:
-    """The records in an answer with one JSON object a line.
+def read_ndjson(reply: Reply) -> TraceRecords:
+    """Return the records in an answer with one JSON object a line.
 
     Raises:
         UnexpectedAnswer: a line is not a record.

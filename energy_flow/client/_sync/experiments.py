@@ -1,3 +1,4 @@
+# Generated from energy_flow/client/_async/experiments.py by scripts/unasync.py; edit that file.
 """``FlowClient.experiments``."""
 
 from __future__ import annotations
@@ -7,27 +8,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from energy_flow.client import calls, dialogues
-from energy_flow.client._sync.connection import BlockingConnection
+from energy_flow.choices import EventName
+from energy_flow.client import calls, experiments
+from energy_flow.client._sync.connection import Connection
+from energy_flow.client.answers import json_as, read_nothing
 from energy_flow.client.errors import FlowClientError
-from energy_flow.client.events import Subscription
-from energy_flow.client.exchange import PATIENT, Retry, ask, json_as, read_nothing
-from energy_flow.client.experiments import (
-    Experiment,
-    ExperimentEvent,
+from energy_flow.client.experiment_events import ExperimentEvent, current_state, read_event
+from energy_flow.client.experiment_results import (
     ExperimentResults,
-    Trial,
-    event_from_wire,
-    event_of,
-    experiment_from_json,
-    trial_from_json,
+    ResultsPage,
+    join_pages,
+    results,
+    results_file,
 )
+from energy_flow.client.experiments import Experiment, Trial, experiment_path
+from energy_flow.client.retry import PATIENT, Retry
+from energy_flow.client.subscription import Subscription
 
 
 class Experiments:
-    """The experiments of a server; everywhere an experiment is named by its id or its name."""
+    """The experiments of a server; each is named by its id or its name.
 
-    def __init__(self, connection: BlockingConnection) -> None:
+    Args:
+        connection: to the server.
+    """
+
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def create(
@@ -49,30 +55,31 @@ class Experiments:
         train: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Experiment:
-        """Begins an experiment and returns at once; what is left out, the server chooses.
+        """Create an experiment and return at once; the server chooses what is left out.
 
         Args:
             name: not yet used by another experiment.
             dataset: name of a dataset on the server.
-            kind: ``simulate``, which is the usual, or ``train``.
+            kind: ``simulate``, the default, or ``train``.
             model: name of a model on the server.
-            rows: of the dataset, from the first to before the second.
+            rows: of the dataset: the first row, and the row after the last.
             options: run-time fields of the config, for all trials.
-            outputs: any of ``surface``, ``planes``, ``hits``, ``embedding``.
+            outputs: names of :class:`energy_flow.choices.Output`, such as ``surface``.
             sweep: ``{"grid": {field: [values]}}``, or ``{"random": {field: {"low": …, "high": …}},
                 "count": n, "seed": 0}``.
             seeds: a trial for each, at each point of the sweep.
             trace: ``capacity``, ``keep`` and ``kinds`` of the records that trials keep.
-            max_parallel: trials at once.
-            fail_fast: cancel the others once a trial has failed.
-            chunk_samples: after how many samples a trial can be paused, or goes on after a crash.
-            train: what a training is told.
-            idempotency_key: the same key never makes a second experiment. By default a new one, so
-                that this call may be repeated for you when the connection breaks.
+            max_parallel: trials that run at the same time.
+            fail_fast: cancel the other trials once one has failed.
+            chunk_samples: number of samples after which a trial can be paused, or resumed after a
+                crash.
+            train: config of a training.
+            idempotency_key: two requests with the same key make one experiment. By default a new
+                key, so that the client can repeat this request when the connection breaks.
 
         Raises:
-            Conflict: the name is in use.
-            Unprocessable: whatever is wrong, all of it at once.
+            Conflict: the name is used.
+            Unprocessable: the experiment is not valid; the server reports every fault.
         """
         document = {
             "name": name,
@@ -95,14 +102,19 @@ class Experiments:
     def create_from(
         self, document: Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> Experiment:
-        """Begins the experiment that a document describes, such as a TOML file that was read.
+        """Create the experiment that a document describes, for example a parsed TOML file.
 
         Args:
-            document: members are those that ``POST /v1/experiments`` takes; ``None`` counts as
-                left out, and groups of fields in a sweep as their dotted names.
+            document: the members of ``POST /v1/experiments``. ``None`` counts as left out, and
+                groups of fields in a sweep as their dotted names.
+            idempotency_key: as for :meth:`create`.
+
+        Raises:
+            Conflict: the name is used.
+            Unprocessable: the experiment is not valid; the server reports every fault.
         """
-        request = calls.create_experiment(document, idempotency_key)
-        return self._connection.ask(request, json_as(experiment_from_json))
+        request = experiments.create(document, idempotency_key)
+        return self._connection.ask(request, json_as(Experiment))
 
     def list(
         self,
@@ -111,30 +123,53 @@ class Experiments:
         kind: str | None = None,
         page_size: int | None = None,
     ) -> Iterator[Experiment]:
-        """Every experiment on the server, newest first, read page by page."""
-        return self._connection.items(
-            calls.at("experiments"), experiment_from_json, page_size, state=state, kind=kind
-        )
+        """List the experiments on the server, newest first.
+
+        Args:
+            state: those in this state alone.
+            kind: those of this kind alone.
+            page_size: experiments per request; by default the server's choice.
+        """
+        path = calls.api_path("experiments")
+        return self._connection.items(path, Experiment, page_size, state=state, kind=kind)
 
     def get(self, experiment: str) -> Experiment:
-        """One experiment."""
-        request = calls.get(calls.at("experiments", experiment))
-        return self._connection.ask(request, json_as(experiment_from_json))
+        """Return an experiment.
+
+        Raises:
+            NotFound: there is none of this id or name.
+        """
+        request = calls.get(experiment_path(experiment))
+        return self._connection.ask(request, json_as(Experiment))
 
     def trials(
         self, experiment: str, *, state: str | None = None, page_size: int | None = None
     ) -> Iterator[Trial]:
-        """An experiment's trials by number, read page by page."""
-        path = calls.at("experiments", experiment, "trials")
-        return self._connection.items(path, trial_from_json, page_size, state=state)
+        """List the trials of an experiment by number.
+
+        Args:
+            experiment: id or name.
+            state: those in this state alone.
+            page_size: trials per request; by default the server's choice.
+        """
+        path = experiment_path(experiment, "trials")
+        return self._connection.items(path, Trial, page_size, state=state)
 
     def trial(self, experiment: str, number: int) -> Trial:
-        """One trial; its ``run_id`` leads to its outputs and its trace."""
-        request = calls.get(calls.at("experiments", experiment, "trials", str(number)))
-        return self._connection.ask(request, json_as(trial_from_json))
+        """Return a trial; its ``run_id`` names the run with its outputs and its trace.
+
+        Args:
+            experiment: id or name.
+            number: of the trial, from 0.
+
+        Raises:
+            NotFound: there is no such trial.
+        """
+        request = calls.get(experiment_path(experiment, "trials", str(number)))
+        return self._connection.ask(request, json_as(Trial))
 
     def pause(self, experiment: str) -> Experiment:
-        """Ends the chunks in work and starts no others until :meth:`resume`.
+        """Finish the running chunks and start no others until :meth:`resume`.
 
         Raises:
             Conflict: its state does not allow this.
@@ -142,7 +177,7 @@ class Experiments:
         return self._change(experiment, "pause")
 
     def resume(self, experiment: str) -> Experiment:
-        """Goes on with a paused experiment.
+        """Resume a paused experiment.
 
         Raises:
             Conflict: its state does not allow this.
@@ -150,7 +185,7 @@ class Experiments:
         return self._change(experiment, "resume")
 
     def cancel(self, experiment: str) -> Experiment:
-        """Cancels an experiment within a step; it keeps what it had.
+        """Cancel an experiment within a step; its results so far are kept.
 
         Raises:
             Conflict: it has ended.
@@ -158,34 +193,45 @@ class Experiments:
         return self._change(experiment, "cancel")
 
     def delete(self, experiment: str) -> None:
-        """Removes an experiment that has ended, and the runs of its trials.
+        """Remove an experiment that has ended, and the runs of its trials.
 
         Raises:
             Conflict: it has not ended.
         """
-        request = calls.delete(calls.at("experiments", experiment))
-        self._connection.ask(request, read_nothing)
+        self._connection.ask(calls.delete(experiment_path(experiment)), read_nothing)
 
     def results(self, experiment: str, *, of: str = "trials") -> ExperimentResults:
-        """Parameters and metrics as a table.
+        """Return parameters and metrics as a table.
 
         Args:
-            of: ``trials``, a row a trial, or ``points``, a row a point of the sweep, with mean and
-                standard deviation over its seeds.
+            experiment: id or name.
+            of: ``trials``, a row per trial, or ``points``, a row per point of the sweep, with mean
+                and standard deviation over its seeds.
         """
-        return self._connection.carry_out(
-            dialogues.experiment_results(experiment, of, self._connection.retry)
-        )
+        pages: list[ResultsPage] = []
+        cursor: str | None = None
+        while not pages or cursor is not None:
+            request = results(experiment, of, cursor)
+            page = self._connection.ask(request, json_as(ResultsPage))
+            pages.append(page)
+            cursor = page.next_cursor
+        return join_pages(of, pages)
 
     def download_results(
         self, experiment: str, path: str | Path, *, format: str = "parquet", of: str = "trials"
     ) -> Path:
-        """Writes the table of :meth:`results` to a file.
+        """Write the table of :meth:`results` to a file.
 
         Args:
+            experiment: id or name.
+            path: of the file.
             format: ``parquet``, ``csv`` or ``json``.
+            of: as for :meth:`results`.
+
+        Returns:
+            The path of the file.
         """
-        return self._connection.download(calls.results_file(experiment, Path(path), format, of))
+        return self._connection.download(results_file(experiment, Path(path), format, of))
 
     def watch(
         self,
@@ -195,39 +241,44 @@ class Experiments:
         retry: Retry = PATIENT,
         on_connection: Callable[[FlowClientError | None], object] | None = None,
     ) -> Iterator[ExperimentEvent]:
-        """Where an experiment is, and then what happens in it until it ends.
+        """Iterate over the state of an experiment and then its events until it ends.
 
-        Goes on over a restart of the server. Where events were missed, a ``gap`` says so, and a
-        ``state`` event follows that tells where the experiment is now.
+        Continues after a restart of the server. Where events were missed there is a ``gap`` event,
+        followed by a ``state`` event with the current state of the experiment.
 
         Args:
-            last_event_id: begin after this event instead of now; ``"0"`` is the beginning, as far
-                as the server still holds it.
-            retry: how long a server that goes away is waited for.
-            on_connection: told why there is no connection, before every try to connect, and
-                ``None`` once there is one again.
+            experiment: id or name.
+            last_event_id: begin after this event instead of with the current state; ``"0"`` is the
+                first event that the server still holds.
+            retry: how long to wait for a server that is away.
+            on_connection: called with the reason before each attempt to connect again, and with
+                ``None`` once there is a connection again.
+
+        Yields:
+            The events.
 
         Raises:
-            NotFound: there is no such experiment, or not any more.
-            ServerUnreachable: the server stays away.
+            NotFound: there is no such experiment, or it was removed.
+            ServerUnreachable: there is no server, or it was away for too long.
         """
-        # Told at once if there is none, or no server.
-        now = self.get(experiment)
+        # Raises at once if there is no such experiment, or no server.
+        current = self.get(experiment)
         if last_event_id is None:
-            yield event_of(now)
-            if now.ended:
+            yield current_state(current)
+            if current.ended:
                 return
-            last_event_id = str(now.last_event_id)
-        path = calls.at("experiments", experiment)
-        subscription = Subscription(f"{path}/events", retry, last_event_id, on_connection)
+            last_event_id = str(current.last_event_id)
+        subscription = Subscription(
+            experiment_path(experiment, "events"), retry, last_event_id, on_connection
+        )
         patient = replace(retry, unreachable=True)
         for event in self._connection.follow(subscription):
-            yield event_from_wire(event)
-            if event.event == "gap":
-                look = ask(calls.get(path), json_as(experiment_from_json), patient)
-                now = self._connection.carry_out(look)
-                yield event_of(now)
-                if now.ended:
+            yield read_event(event)
+            if event.event == EventName.GAP:
+                request = calls.get(experiment_path(experiment))
+                current = self._connection.ask(request, json_as(Experiment), patient)
+                yield current_state(current)
+                if current.ended:
                     return
 
     def wait(
@@ -238,28 +289,26 @@ class Experiments:
         timeout_seconds: float | None = None,
         retry: Retry = PATIENT,
     ) -> Experiment:
-        """Waits until an experiment has ended, well or not, and returns it.
+        """Wait until an experiment has ended, in whatever state, and return it.
 
         Args:
+            experiment: id or name.
             on_progress: called with the experiment whenever it has changed.
-            timeout_seconds: how long; by default as long as it takes.
-            retry: how long a server that goes away is waited for.
+            timeout_seconds: time limit; by default none.
+            retry: how long to wait for a server that is away.
 
         Raises:
             ResponseTimeout: the experiment has not ended in time.
         """
-        return self._connection.carry_out(
-            dialogues.wait_until_ended(
-                f"experiment {experiment}",
-                calls.at("experiments", experiment),
-                experiment_from_json,
-                self._connection.retry,
-                replace(retry, unreachable=True),
-                on_progress,
-                timeout_seconds,
-            )
+        return self._connection.wait_until_ended(
+            f"experiment {experiment}",
+            experiment_path(experiment),
+            Experiment,
+            replace(retry, unreachable=True),
+            on_progress,
+            timeout_seconds,
         )
 
     def _change(self, experiment: str, action: str) -> Experiment:
-        request = calls.post(calls.at("experiments", experiment, action))
-        return self._connection.ask(request, json_as(experiment_from_json))
+        request = calls.post(experiment_path(experiment, action))
+        return self._connection.ask(request, json_as(Experiment))

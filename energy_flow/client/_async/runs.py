@@ -1,0 +1,289 @@
+"""Methods of ``AsyncFlowClient`` about runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+from energy_flow.client import calls, runs
+from energy_flow.client._async.connection import AsyncConnection
+from energy_flow.client.answers import json_as, read_nothing, read_npy, read_object
+from energy_flow.client.events import RunEvent
+from energy_flow.client.measurements import Memory
+from energy_flow.client.replay import Comparison, Replay, read_comparison, read_replay
+from energy_flow.client.runs import Run, run_path
+from energy_flow.client.subscription import Subscription
+from energy_flow.client.trace import TraceRecords, read_ndjson
+
+
+class AsyncRunMethods:
+    """The methods of :class:`AsyncFlowClient` about runs."""
+
+    _connection: AsyncConnection
+
+    async def submit_run(
+        self,
+        embeddings: ArrayLike | None = None,
+        *,
+        dataset: str | None = None,
+        rows: Sequence[int] | None = None,
+        options: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        sample_keys: Sequence[int] | None = None,
+        outputs: Sequence[str] | None = None,
+        trace: Mapping[str, Any] | None = None,
+        model: str | None = None,
+        timeout_ms: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Queue a run and return at once.
+
+        Args:
+            embeddings: as for :meth:`simulate`; left out with a dataset.
+            dataset: name of a dataset on the server, in place of embeddings.
+            rows: of the dataset: the first row, and the row after the last; by default all. The
+                sample key of a row is its index in the dataset.
+            options: as for :meth:`simulate`.
+            seed: as for :meth:`simulate`.
+            sample_keys: as for :meth:`simulate`.
+            outputs: as for :meth:`simulate`.
+            trace: as for :meth:`simulate`.
+            model: as for :meth:`simulate`.
+            timeout_ms: as for :meth:`simulate`.
+            idempotency_key: two requests with the same key make one run. By default a new key, so
+                that the client can repeat this request when the connection breaks.
+
+        Raises:
+            ValueError: both or neither of embeddings and dataset are given, or the embeddings are
+                not rows of numbers.
+            ProblemError: the server refuses.
+        """
+        request = runs.submit(
+            embeddings,
+            dataset=dataset,
+            rows=rows,
+            options=options,
+            seed=seed,
+            sample_keys=sample_keys,
+            outputs=outputs,
+            trace=trace,
+            model=model,
+            timeout_ms=timeout_ms,
+            key=idempotency_key,
+        )
+        return await self._connection.ask(request, json_as(Run))
+
+    async def wait(
+        self,
+        run_id: str,
+        on_progress: Callable[[Run], object] | None = None,
+        *,
+        timeout_seconds: float | None = None,
+    ) -> Run:
+        """Wait until a run has ended, in whatever state, and return it.
+
+        Args:
+            run_id: of the run.
+            on_progress: called with the run whenever it has changed.
+            timeout_seconds: time limit; by default none.
+
+        Raises:
+            ResponseTimeout: the run has not ended in time.
+        """
+        return await self._connection.wait_until_ended(
+            f"run {run_id}",
+            run_path(run_id),
+            Run,
+            replace(self._connection.retry, unreachable=True),
+            on_progress,
+            timeout_seconds,
+        )
+
+    def events(self, run_id: str, *, last_event_id: str | None = None) -> AsyncIterator[RunEvent]:
+        """Iterate over the events of a run until it ends; continue after a broken connection.
+
+        Args:
+            run_id: of the run.
+            last_event_id: begin after this event.
+        """
+        subscription = Subscription(
+            run_path(run_id, "events"), self._connection.retry, last_event_id
+        )
+        return self._connection.follow(subscription)
+
+    def runs(self, *, page_size: int | None = None) -> AsyncIterator[Run]:
+        """List the runs that the server keeps, newest first.
+
+        Args:
+            page_size: runs per request; by default the server's choice.
+        """
+        return self._connection.items(calls.api_path("runs"), Run, page_size)
+
+    async def run(self, run_id: str) -> Run:
+        """Return a run.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        return await self._connection.ask(calls.get(run_path(run_id)), json_as(Run))
+
+    async def cancel(self, run_id: str) -> Run:
+        """Cancel a run, which takes effect within one step.
+
+        Raises:
+            Conflict: the run has ended.
+        """
+        return await self._connection.ask(calls.post(run_path(run_id, "cancel")), json_as(Run))
+
+    async def delete_run(self, run_id: str) -> None:
+        """Remove a run and everything that the server keeps of it.
+
+        Raises:
+            Conflict: the run has not ended.
+        """
+        await self._connection.ask(calls.delete(run_path(run_id)), read_nothing)
+
+    async def outputs(self, run_id: str, name: str = "surface") -> NDArray[Any]:
+        """Return an output of a run.
+
+        Args:
+            run_id: of the run.
+            name: of :class:`energy_flow.choices.Output`, such as ``hits``.
+        """
+        return await self._connection.ask(runs.output(run_id, name), read_npy)
+
+    async def download_heat_map(self, run_id: str, path: str | Path, *, sample: int = 0) -> Path:
+        """Write a picture (PNG) of the surface of one sample to a file.
+
+        Args:
+            run_id: of the run.
+            path: of the file.
+            sample: row in the run.
+
+        Returns:
+            The path of the file.
+        """
+        return await self._connection.download(runs.heat_map(run_id, sample, Path(path)))
+
+    async def trace(
+        self,
+        run_id: str,
+        *,
+        kind: str | Sequence[str] | None = None,
+        sample: int | Sequence[int] | None = None,
+        flow: int | Sequence[int] | None = None,
+        step_from: int | None = None,
+        step_to: int | None = None,
+        limit: int | None = None,
+    ) -> TraceRecords:
+        """Return records of the trace of a run, sorted by (sample, seq).
+
+        Args:
+            run_id: of the run.
+            kind: ``spawn``, ``reflect``, ``terminate``, or several of them; by default all.
+            sample: one or several; by default all.
+            flow: one or several; by default all.
+            step_from: first step.
+            step_to: last step.
+            limit: maximum number of records.
+        """
+        request = runs.trace(
+            run_id,
+            kind=kind,
+            sample=sample,
+            flow=flow,
+            step_from=step_from,
+            step_to=step_to,
+            limit=limit,
+        )
+        return await self._connection.ask(request, read_ndjson)
+
+    async def download_trace(
+        self,
+        run_id: str,
+        path: str | Path,
+        *,
+        format: str = "parquet",
+        kind: str | Sequence[str] | None = None,
+        sample: int | Sequence[int] | None = None,
+        flow: int | Sequence[int] | None = None,
+        step_from: int | None = None,
+        step_to: int | None = None,
+        limit: int | None = None,
+    ) -> Path:
+        """Write the trace of a run, or a part of it, to a file.
+
+        Args:
+            run_id: of the run.
+            path: of the file.
+            format: a name of ``choices.TraceFormat``.
+            kind: as for :meth:`trace`.
+            sample: as for :meth:`trace`.
+            flow: as for :meth:`trace`.
+            step_from: as for :meth:`trace`.
+            step_to: as for :meth:`trace`.
+            limit: as for :meth:`trace`.
+
+        Returns:
+            The path of the file.
+        """
+        request = runs.trace_file(
+            run_id,
+            Path(path),
+            format,
+            kind=kind,
+            sample=sample,
+            flow=flow,
+            step_from=step_from,
+            step_to=step_to,
+            limit=limit,
+        )
+        return await self._connection.download(request)
+
+    async def replay(self, run_id: str, sample: int, *, flow: int | None = None) -> Replay:
+        """Simulate one sample of a run again and return where its flows were, step by step.
+
+        Args:
+            run_id: of the run.
+            sample: row in the run.
+            flow: return this flow, its ancestors and its descendants alone.
+
+        Raises:
+            Conflict: the run has not ended, or its model was removed or replaced.
+        """
+        return await self._connection.ask(runs.replay(run_id, sample, flow), read_replay)
+
+    async def compare(self, run_id: str, other: str) -> Comparison:
+        """Compare two runs: metrics, surfaces, and the first difference of each sample's trace.
+
+        Args:
+            run_id: of the first run.
+            other: id of the second run.
+
+        Raises:
+            Conflict: one has not ended, or their surfaces have different shapes.
+        """
+        return await self._connection.ask(runs.compare(run_id, other), read_comparison)
+
+    async def memory(self, run_id: str) -> Memory:
+        """Return the memory of a run."""
+        return await self._connection.ask(calls.get(run_path(run_id, "memory")), json_as(Memory))
+
+    def samples(
+        self, run_id: str, *, page_size: int | None = None
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """List the counts of each sample that has ended, in the order of the rows.
+
+        Args:
+            run_id: of the run.
+            page_size: samples per request; by default the server's choice.
+        """
+        return self._connection.items(run_path(run_id, "samples"), dict[str, Any], page_size)
+
+    async def profile(self, run_id: str) -> Mapping[str, Any]:
+        """Return the profile of a run, step by step."""
+        return await self._connection.ask(calls.get(run_path(run_id, "profile")), read_object)

@@ -1,0 +1,169 @@
+"""Runs on a server, and the requests about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from energy_flow.choices import ENDED_STATES, RunKind, TraceFormat
+from energy_flow.client import calls
+from energy_flow.client.answers import convert
+from energy_flow.client.datasets import DatasetRows
+from energy_flow.client.errors import ProblemError
+from energy_flow.client.exchange import Request, problem_of
+from energy_flow.client.measurements import Metrics
+from energy_flow.client.models import ModelVersion
+from energy_flow.client.simulation import request_members, simulate
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of a run is done.
+
+    Attributes:
+        samples: of the run.
+        samples_done: those that have ended.
+        step: the last step of the running samples.
+        fraction: between 0 and 1.
+    """
+
+    samples: int
+    samples_done: int
+    step: int | None
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run on the server.
+
+    Attributes:
+        run_id: its id.
+        state: ``queued``, ``running``, ``succeeded``, ``failed`` or ``cancelled``.
+        model: the model that it uses.
+        seed: of the noise.
+        created_at: time of the request (ISO 8601).
+        started_at: time of its start; ``None`` before.
+        ended_at: time of its end; ``None`` before.
+        progress: how much of it is done.
+        warnings: settings that cannot have the effect one would expect.
+        data: the whole answer of the server.
+        dataset: where its embeddings come from; ``None`` if they came with the request.
+    """
+
+    run_id: str
+    state: str
+    model: ModelVersion
+    seed: int
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    progress: Progress
+    warnings: tuple[str, ...]
+    data: Mapping[str, Any] = field(repr=False)
+    dataset: DatasetRows | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Return whether the run is in a state that it never leaves."""
+        return self.state in ENDED_STATES
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """Return counts and means, once there are some.
+
+        The run of a training has none; its figures are in ``data["metrics"]``.
+        """
+        measured = self.data.get("metrics")
+        if measured is None or self.data.get("kind") == RunKind.TRAINING:
+            return None
+        return convert(measured, Metrics)
+
+    @property
+    def problem(self) -> ProblemError | None:
+        """Return why the run failed, if it did."""
+        return problem_of(self.data)
+
+
+def run_path(run_id: str, *parts: str) -> str:
+    """Return the path of a run, or of something below it."""
+    return calls.api_path("runs", run_id, *parts)
+
+
+def submit(
+    embeddings: ArrayLike | None,
+    *,
+    dataset: str | None = None,
+    rows: Sequence[int] | None = None,
+    key: str | None = None,
+    **members: Any,
+) -> Request:
+    """Return a request to queue a run.
+
+    Args:
+        embeddings: [samples, dimension]; none with a dataset.
+        dataset: name of a dataset on the server.
+        rows: of the dataset: the first row, and the row after the last.
+        key: the ``Idempotency-Key``; by default a new one.
+        members: arguments of :func:`request_members`.
+
+    Raises:
+        ValueError: both or neither of embeddings and dataset are given, rows are given without a
+            dataset, or the embeddings are not rows of numbers.
+    """
+    if (embeddings is None) == (dataset is None):
+        raise ValueError("a run needs either embeddings or the name of a dataset")
+    if dataset is None and rows is not None:
+        raise ValueError("rows select from a dataset; name the dataset, or leave rows out")
+    path = calls.api_path("runs")
+    if embeddings is None:
+        part = {"dataset": dataset, "rows": None if rows is None else [int(row) for row in rows]}
+        return calls.post_once(path, {**part, **request_members(**members)}, key)
+    request = simulate(embeddings, **members)
+    headers = {
+        **request.headers,
+        "accept": calls.JSON,
+        "idempotency-key": calls.idempotency_key(key),
+    }
+    return replace(request, path=path, headers=headers, repeatable=True)
+
+
+def output(run_id: str, name: str) -> Request:
+    """Return a request for the array of an output."""
+    return calls.get(run_path(run_id, "outputs", name), "application/x-npy", format="npy")
+
+
+def heat_map(run_id: str, sample: int, to: Path) -> Request:
+    """Return a request that writes a picture of the surface of one sample to a file."""
+    path = run_path(run_id, "outputs", "surface")
+    return calls.get_file(path, to, "image/png", format="png", sample=sample)
+
+
+def trace(run_id: str, **filters: Any) -> Request:
+    """Return a request for records of a trace, one a line."""
+    return calls.get(
+        run_path(run_id, "trace"),
+        TraceFormat.NDJSON.media_type,
+        format=TraceFormat.NDJSON,
+        **filters,
+    )
+
+
+def trace_file(run_id: str, to: Path, format: str, **filters: Any) -> Request:
+    """Return a request that writes a trace, or a part of it, to a file."""
+    return calls.get_file(run_path(run_id, "trace"), to, format=format, **filters)
+
+
+def replay(run_id: str, sample: int, flow: int | None) -> Request:
+    """Return a request to simulate a sample again, which changes nothing."""
+    request = calls.post(run_path(run_id, "replay"), {"sample": sample, "flow": flow})
+    return replace(request, repeatable=True)
+
+
+def compare(run_id: str, other: str) -> Request:
+    """Return a request to compare two runs."""
+    return calls.get(run_path(run_id, "compare", other))
