@@ -1,17 +1,20 @@
-"""``create_app``: the application with everything in it; nothing happens before its lifespan."""
+"""``create_app``: the application; nothing is started before its lifespan."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import Scope
 
-from service.api import error_handlers, openapi
-from service.api.middleware import ApiKey, Availability, BodyLimit, RequestIds
+from service.api.error_handlers import install_error_handlers
+from service.api.middleware.api_key import ApiKey
+from service.api.middleware.availability import Availability
+from service.api.middleware.body_limit import BodyLimit
+from service.api.middleware.request_ids import RequestIds
+from service.api.openapi import DocumentedApp
 from service.api.routes import (
     datasets,
     events,
@@ -23,38 +26,33 @@ from service.api.routes import (
     open_inference_admin,
     outputs,
     pages,
+    reference,
     replays,
+    results,
     runs,
     simulate,
     system,
     traces,
+    trials,
 )
-from service.lifespan import Service, default_config
+from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits, default_config
 from service.monitoring.gauges import StateCollector
 from service.monitoring.requests import CountRequests
 from service.open_inference.statistics import InferenceStatistics
 from service.settings import Settings
 
 
-class FlowApp(FastAPI):
-    """The application; its OpenAPI document has examples for the model that it serves."""
+def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> FastAPI:
+    """Return the application.
 
-    def openapi(self) -> dict[str, Any]:
-        """The document, made when it is first asked for."""
-        if self.openapi_schema is None:
-            service: Service = self.state.service
-            config = service.default_model_config or default_config(service.settings)
-            self.openapi_schema = openapi.document(self, config, service.settings.preset)
-        return self.openapi_schema
+    Its ``state.service`` starts with the lifespan and continues to start in the background, so that
+    probes are answered meanwhile.
 
-
-def create_app(settings: Settings) -> FastAPI:
-    """The application.
-
-    Its ``state.service`` is the service behind it (:mod:`service.lifespan`), which starts with the
-    lifespan and goes on starting in the background: probes are answered meanwhile.
+    Args:
+        settings: The server's settings.
+        limits: The server's other limits.
     """
-    service = Service(settings)
+    service = Service(settings, limits)
     installed = version("energy-flow")
 
     @asynccontextmanager
@@ -65,20 +63,23 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             await service.drain()
 
-    app = FlowApp(
+    app = DocumentedApp(
+        read_config=lambda: service.default_model_config or default_config(settings),
+        preset=settings.preset,
         title="Energy Flow",
         version=installed,
         description="Embeddings in; surfaces, event traces and memory telemetry out.",
         lifespan=lifespan,
-        # Clients of the Open Inference Protocol take a redirect for a failure.
+        # For clients of the Open Inference Protocol, a redirect is an error.
         redirect_slashes=False,
-        # The pages bring a reference that needs no CDN.
+        # The pages have a reference that needs no CDN; a route returns the document.
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
     )
     app.state.service = service
     app.state.inference_statistics = InferenceStatistics()
-    # Routes are tried in this order, so the ways to simulate come first.
+    # Routes are tried in this order, so those that simulate are the first.
     for routes in (
         simulate,
         open_inference,
@@ -92,21 +93,19 @@ def create_app(settings: Settings) -> FastAPI:
         models,
         datasets,
         experiments,
+        trials,
+        results,
         system,
+        reference,
         pages,
         open_inference_admin,
     ):
         app.include_router(routes.router)
-    error_handlers.install(app)
+    install_error_handlers(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=lambda scope: _body_limit(settings, scope))
     app.add_middleware(Availability, state=lambda: service.state)
-    key = settings.api_key
-    app.add_middleware(
-        ApiKey,
-        key=None if key is None else key.get_secret_value(),
-        is_open=pages.is_page,
-    )
+    app.add_middleware(ApiKey, key=settings.api_key, is_open=pages.is_page)
     app.add_middleware(RequestIds)
     app.add_middleware(CountRequests, instruments=service.instruments)
     service.instruments.registry.register(StateCollector(service, installed))
@@ -114,5 +113,5 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _body_limit(settings: Settings, scope: Scope) -> int:
-    """Files are streamed to disk and may be larger than what is read into memory."""
+    """Return the most bytes of a body; files, which are streamed to the disk, may be larger."""
     return settings.max_upload_bytes if scope["method"] == "PUT" else settings.max_body_bytes

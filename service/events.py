@@ -1,7 +1,7 @@
-"""Events of a run or an experiment: a bounded log that any thread writes and any number follow.
+"""Events of a run or an experiment: a bounded log with writers on any thread and many readers.
 
-Readers pull. One that falls behind by more than the log holds finds a ``gap`` event in place of
-what it missed; writers never wait for anyone.
+Writers never wait for readers. A reader that falls behind by more than the log holds gets a ``gap``
+event in place of the events that it missed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from energy_flow.choices import EventName
+
 Payload = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 
 CAPACITY = 1024
@@ -25,9 +27,9 @@ class Event:
     """One event.
 
     Attributes:
-        id: counts up by one from event to event.
-        name: such as ``state``, ``progress``, ``step`` or ``gap``.
-        payload: JSON data, or a function that makes it when somebody reads the event.
+        id: Number of the event; consecutive events have consecutive ids.
+        name: Name, such as ``state``, ``progress``, ``step`` or ``gap``.
+        payload: JSON data, or a function that returns it when the event is read.
     """
 
     id: int
@@ -35,7 +37,7 @@ class Event:
     payload: Payload
 
     def to_bytes(self) -> bytes:
-        """The event as ``text/event-stream`` has it."""
+        """Return the event in the form of ``text/event-stream``."""
         data = self.payload() if callable(self.payload) else self.payload
         text = orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)
         return b"id: %d\nevent: %b\ndata: %b\n\n" % (self.id, self.name.encode(), text)
@@ -45,9 +47,9 @@ class EventLog:
     """The newest events of one run or experiment.
 
     Args:
-        loop: the event loop on which readers wait.
-        capacity: events that are held.
-        ids_before: ids up to this one may have been given before a restart of the server.
+        loop: Event loop on which readers wait.
+        capacity: Most events that are held.
+        ids_before: Largest id that may have been used before a restart of the server.
     """
 
     def __init__(
@@ -63,11 +65,16 @@ class EventLog:
 
     @property
     def last_id(self) -> int:
-        """Id of the newest event; 0 before the first."""
+        """Id of the newest event; before the first one, ``ids_before``."""
         return self._last_id
 
     def append(self, name: str, payload: Payload) -> None:
-        """Adds an event; from any thread, returns at once."""
+        """Append an event; callable from any thread, returns at once.
+
+        Args:
+            name: Name of the event.
+            payload: JSON data, or a function that returns it when the event is read.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -76,16 +83,22 @@ class EventLog:
         self._wake()
 
     def close(self) -> None:
-        """No event follows; readers end once they have read the rest."""
+        """Accept no further events; readers stop after the last one."""
         with self._lock:
             self._closed = True
         self._wake()
 
     def after(self, event_id: int) -> tuple[list[Event], bool]:
-        """The events after one, a gap in place of those that are gone; and whether more can come.
+        """Return the events after an id, with a ``gap`` event in place of those no longer held.
 
-        An id that this log has not reached stands for another log of the same run, before a
-        restart, and all events are new to its reader.
+        An id that this log has not reached belongs to a log before a restart: then all events are
+        returned.
+
+        Args:
+            event_id: Id of the last event that the reader has; 0 for none.
+
+        Returns:
+            The events, and whether more events can follow.
         """
         with self._lock:
             if event_id > self._last_id:
@@ -94,14 +107,22 @@ class EventLog:
             more = not self._closed
         oldest = events[0].id if events else event_id + 1
         if oldest > event_id + 1:
-            # Nobody knows how many of the ids from before a restart were given.
+            # How many of the ids before a restart were used is unknown.
             missed = oldest - 1 - event_id if event_id >= self._ids_before else None
-            told = {"from": event_id + 1, "to": oldest - 1, "missed": missed}
-            events.insert(0, Event(oldest - 1, "gap", told))
+            gap = {"from": event_id + 1, "to": oldest - 1, "missed": missed}
+            events.insert(0, Event(oldest - 1, EventName.GAP, gap))
         return events, more
 
     async def follow(self, event_id: int, idle_seconds: float) -> AsyncIterator[list[Event]]:
-        """The events after one, as they come; an empty list when nothing came for a while."""
+        """Yield the events after an id as they are appended, until the log is closed.
+
+        Args:
+            event_id: Id of the last event that the reader has; 0 for none.
+            idle_seconds: Seconds without an event after which an empty list is yielded.
+
+        Yields:
+            New events, in order.
+        """
         woken = asyncio.Event()
         self._waiting.add(woken)
         try:
@@ -122,14 +143,14 @@ class EventLog:
             self._waiting.discard(woken)
 
     def _wake(self) -> None:
-        # One call to the loop serves all events until it is carried out; without a reader, none.
+        # One call to the loop is enough for all events until it runs; without readers, none is.
         with self._lock:
             if self._wake_pending or not self._waiting:
                 return
             self._wake_pending = True
         try:
             self._loop.call_soon_threadsafe(self._wake_readers)
-        except RuntimeError:  # the loop is closed, and nobody waits any more
+        except RuntimeError:  # The loop is closed, so there are no readers.
             return
 
     def _wake_readers(self) -> None:

@@ -1,45 +1,45 @@
-"""Answers as JSON; large arrays a piece at a time.
+"""Answers as JSON; large arrays are encoded a piece at a time.
 
-A serialiser keeps the interpreter's lock until it is done. Cut into pieces, a large answer leaves
-the event loop its turns, though it is made in another thread.
+An encoder keeps the interpreter's lock until it returns. A large answer is therefore encoded in
+pieces, so that the event loop can run between them while another thread encodes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-# Some 0.5 ms each.
-PIECE_NUMBERS = 16_384
+PIECE_NUMBERS: Final = 16_384
+"""Numbers that are encoded at once; they take some 0.5 ms."""
 
 
 class JsonAnswer(Response):
-    """Plain JSON data, numpy arrays included."""
+    """A JSON answer; its content may have numpy arrays, or be encoded already."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """The bytes to send; those of an answer that was serialised before pass through."""
+        """Return the content as JSON; bytes are returned unchanged."""
         return content if isinstance(content, bytes) else to_json(content)
 
 
 def to_json(document: Any) -> bytes:
-    """A small document; arrays and numbers as JSON has them, NaN and infinity as null."""
+    """Return a small document as JSON, with NaN and infinity as null."""
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def large_to_json(document: Mapping[str, Any]) -> bytes:
-    """A document that may hold large arrays, as values at any depth of its objects."""
+    """Return a document as JSON whose objects may have large arrays at any depth."""
     return to_json(_with_fragments(document))
 
 
 def array_pieces(array: NDArray[Any]) -> Iterator[bytes]:
-    """An array [N, ...] as a JSON list, in pieces of whole rows."""
+    """Yield an array [N, ...] as a JSON list, in pieces of whole rows."""
     row_numbers = max(int(np.prod(array.shape[1:], dtype=np.int64)), 1)
     rows = max(PIECE_NUMBERS // row_numbers, 1)
     separator = b"["
@@ -51,7 +51,12 @@ def array_pieces(array: NDArray[Any]) -> Iterator[bytes]:
 
 
 def names_fragment(names: tuple[str, ...], codes: NDArray[np.uint8]) -> orjson.Fragment:
-    """A list of names, given as indices into ``names``."""
+    """Return a list of names as JSON.
+
+    Args:
+        names: All names.
+        codes: Indices into ``names``, uint8 [N].
+    """
     texts = [orjson.dumps(name) for name in names]
     return orjson.Fragment(b"[" + b",".join(texts[code] for code in codes.tolist()) + b"]")
 

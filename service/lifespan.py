@@ -1,4 +1,4 @@
-"""``Service``: everything that runs behind the routes, from its start to its end."""
+"""``Service``: everything behind the routes, from its start to its end."""
 
 from __future__ import annotations
 
@@ -7,96 +7,118 @@ import fcntl
 import importlib
 import logging
 import os
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from energy_flow.choices import EngineState, ServerState
 from energy_flow.config.flow_config import FlowConfig, parse_assignments
 from energy_flow.config.presets import preset
 from energy_flow.engine import Engine
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.runtime.device import resolve_device
 from energy_flow.telemetry.memory import memory_limit
-from service.experiments.recording import TrialRecorder
 from service.experiments.runner import ExperimentRunner
-from service.experiments.service import ExperimentDesk
+from service.experiments.service import ExperimentService
 from service.experiments.store import ExperimentStore
 from service.experiments.trainings import Trainings
-from service.models.registry import DEFAULT, ModelRegistry
+from service.experiments.trial_runner import TrialRunner
+from service.experiments.trial_storage import TrialStorage
+from service.models.model import DEFAULT
+from service.models.registry import ModelRegistry
 from service.monitoring.instruments import Instruments
 from service.problems import Problem
-from service.runs.active_runs import Runs
+from service.runs.active_runs import ActiveRuns
+from service.runs.recorder import RunRecorder
 from service.runs.replays import Replays
 from service.settings import Settings
 from service.store.archive import RunArchive
 from service.store.catalog import RunCatalog
 from service.store.database import Database
 from service.store.datasets import DatasetRegistry
-from service.store.safety import SafetyThread
+from service.store.fsync_thread import FsyncThread
 from service.store.tables import RunRow
 from service.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
-# An engine that has not come round for this long is stuck.
-HEARTBEAT_SECONDS = 5.0
+
+@dataclass(frozen=True, slots=True)
+class ServiceLimits:
+    """Limits of a server that are not settings of its operator.
+
+    Attributes:
+        max_heartbeat_seconds: The engine is stuck if it has had no heartbeat for longer.
+        max_wait_seconds: Most seconds that a request waits for runs to be cancelled, or for chunks
+            to end; usually that takes a step.
+        max_pool_flows: Active flows up to which the pools admit samples; by default, as many as
+            suit the device.
+    """
+
+    max_heartbeat_seconds: float = 5.0
+    max_wait_seconds: float = 5.0
+    max_pool_flows: int | None = None
 
 
-class State(StrEnum):
-    """Where the server is in its life."""
-
-    STARTING = "starting"
-    READY = "ready"
-    DRAINING = "draining"
-    STOPPED = "stopped"
-    FAILED = "failed"
+DEFAULT_LIMITS = ServiceLimits()
 
 
 class DataDirInUseError(RuntimeError):
-    """Another server works in the data directory."""
+    """The data directory is used by another server."""
 
 
 class Service:
-    """The engine, the archive, the models and the datasets of one server.
-
-    ``models``, ``datasets``, ``runs``, ``replays``, ``archive`` and ``engine`` are there once it is
-    ready.
+    """The engine, the stores, the models, the runs and the experiments of one server.
 
     Attributes:
-        state: where it is in its life.
-        instruments: what is counted.
-        failure: why it could not start.
+        settings: The server's settings.
+        limits: The server's other limits.
+        state: The server's state.
+        instruments: Counts what happens.
+        failure: Why the server could not start.
+        engine: The engine; like the following attributes, it exists once the server is ready.
+        archive: Stored runs.
+        models: Models.
+        datasets: Datasets.
+        runs: Active runs.
+        replays: Replays of stored runs.
+        experiments: Experiments.
+
+    Args:
+        settings: The server's settings.
+        limits: The server's other limits.
     """
 
     engine: Engine
     archive: RunArchive
     models: ModelRegistry
     datasets: DatasetRegistry
-    runs: Runs
+    runs: ActiveRuns
     replays: Replays
-    experiments: ExperimentDesk
+    experiments: ExperimentService
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> None:
         self.settings = settings
+        self.limits = limits
         self.instruments = Instruments()
-        self.state = State.STARTING
+        self.state = ServerState.STARTING
         self.failure: BaseException | None = None
         self._lock_file: IO[bytes] | None = None
         self._database: Database | None = None
         self._writer = Writer()
-        self._safety: SafetyThread | None = None
+        self._fsync_thread: FsyncThread | None = None
         self._engine_started = False
         self._starting: asyncio.Task[None] | None = None
         self._resuming: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Checks what can be checked at once, and starts the rest in the background.
+        """Check the settings, and start everything else in the background.
 
         Raises:
-            ConfigError: the default model's config, or the device.
-            DataDirInUseError: another server works in the data directory.
-            OSError: the data directory cannot be used.
+            ConfigError: The config of the default model or the device is refused.
+            DataDirInUseError: Another server uses the data directory.
+            OSError: The data directory cannot be used.
         """
         try:
             config = default_config(self.settings)
@@ -105,80 +127,85 @@ class Service:
             self._lock_file = _lock(self.settings.data_dir / "lock")
         except Exception as error:
             self.failure = error
-            self.state = State.FAILED
+            self.state = ServerState.FAILED
             raise
         self._starting = asyncio.create_task(self._start(config, device))
 
-    def accepting(self) -> str | None:
-        """Why new work would not be taken; ``None`` when it would."""
-        if self.state is State.FAILED:
+    def rejection_reason(self) -> str | None:
+        """Return why new work is rejected; ``None`` if it is accepted."""
+        if self.state is ServerState.FAILED:
             return f"the server could not start: {self.failure}"
-        if self.state is not State.READY:
+        if self.state is not ServerState.READY:
             return f"the server is {self.state}"
         status = self.engine.status()
-        if status.state != "running":
+        if status.state != EngineState.RUNNING:
             return f"the engine is {status.state}"
-        if status.heartbeat_age_seconds > HEARTBEAT_SECONDS:
-            return f"the engine has not come round for {status.heartbeat_age_seconds:.0f} s"
+        if status.heartbeat_age_seconds > self.limits.max_heartbeat_seconds:
+            return f"the engine has had no heartbeat for {status.heartbeat_age_seconds:.0f} s"
         return None
 
     @property
     def default_model_config(self) -> FlowConfig | None:
-        """Of the default model, once it is loaded."""
-        return self.models.find(DEFAULT).config if self.state is State.READY else None
+        """Config of the default model, once the server is ready."""
+        return self.models.find(DEFAULT).config if self.state is ServerState.READY else None
 
     @property
-    def opened(self) -> bool:
-        """Whether engine, archive and models are there."""
-        return self.state in (State.READY, State.DRAINING) and hasattr(self, "runs")
+    def is_open(self) -> bool:
+        """Whether the engine, the archive and the models exist."""
+        return self.state in (ServerState.READY, ServerState.DRAINING) and hasattr(self, "runs")
 
     async def drain(self) -> None:
-        """Takes no new work, gives running work its time, and stops everything; once."""
+        """Accept no new work, wait ``drain_seconds`` for running work, and stop everything."""
         if self._draining is None:
             self._draining = asyncio.create_task(self._stop())
         await asyncio.shield(self._draining)
 
     async def _start(self, config: FlowConfig, device: str) -> None:
         try:
-            waiting, safety = await asyncio.to_thread(self._open, config, device)
+            queued, fsync_thread = await asyncio.to_thread(self._open, config, device)
             loop = asyncio.get_running_loop()
-            self.runs = Runs(
+            self.runs = ActiveRuns(
                 self.engine,
                 self.archive,
                 self.models,
                 self._writer,
-                safety,
+                fsync_thread,
                 loop,
                 self.instruments,
             )
             self.replays = Replays(self.engine, self.archive, self.models)
-            self.experiments = self._desk(loop)
+            self.experiments = self._make_experiments(loop)
             await self.experiments.runner.open()
-            if self.state is State.STARTING:
-                self.state = State.READY
-                self._resuming = asyncio.create_task(self.runs.resume(waiting))
+            if self.state is ServerState.STARTING:
+                self.state = ServerState.READY
+                self._resuming = asyncio.create_task(self.runs.resume(queued))
                 log.info("ready")
         except Exception as error:
             self.failure = error
-            self.state = State.FAILED
+            self.state = ServerState.FAILED
             log.exception("the server could not start")
 
-    def _desk(self, loop: asyncio.AbstractEventLoop) -> ExperimentDesk:
+    def _make_experiments(self, loop: asyncio.AbstractEventLoop) -> ExperimentService:
         assert self._database is not None
         store = ExperimentStore(self._database)
-        recorder = TrialRecorder(
-            self.archive, self._writer, self.engine.cancel, self.runs.forget, self.instruments
+        recorder = RunRecorder(
+            TrialStorage(self.archive, self.instruments),
+            self._writer,
+            self.engine.cancel,
+            self.runs.forget,
+            self.instruments,
         )
         trainings = Trainings(self.engine, self.models, self.runs)
-        runner = ExperimentRunner(
-            store, self.archive, self.runs, self.models, trainings, recorder, loop
+        trials = TrialRunner(self.archive, self.runs, self.models, trainings, recorder, loop)
+        runner = ExperimentRunner(store, self.archive, trials, loop)
+        return ExperimentService(
+            store, runner, self.archive, self.datasets, self.models, self.limits.max_wait_seconds
         )
-        return ExperimentDesk(store, runner, self.archive, self.datasets, self.models)
 
-    def _open(self, config: FlowConfig, device: str) -> tuple[list[RunRow], SafetyThread]:
+    def _open(self, config: FlowConfig, device: str) -> tuple[list[RunRow], FsyncThread]:
         settings = self.settings
-        # Takes long enough that the first run should not have to wait for it.
-        importlib.import_module("energy_flow.trace.formats")
+        # Imported here because it takes long, and the first run needs it.
+        importlib.import_module("energy_flow.trace.formats.parquet")
         self._database = Database(settings.index_url)
         self.datasets = DatasetRegistry(
             self._database, settings.data_dir / "datasets", settings.max_upload_bytes
@@ -189,32 +216,33 @@ class Service:
             settings.data_dir / "runs",
             settings.keep_runs_bytes,
         )
-        waiting = self.archive.recover(
-            lambda: Problem(503, "interrupted by a restart of the server")
+        queued = self.archive.recover(
+            lambda: Problem(503, "interrupted by a restart of the server; send it again")
         )
         self.datasets.recover()
         self._writer.start()
-        self._safety = safety = SafetyThread(self.archive)
-        safety.start()
+        self._fsync_thread = fsync_thread = FsyncThread(self.archive)
+        fsync_thread.start()
         self.engine = Engine(
             device=device,
             memory_limit_bytes=memory_limit(device, settings.memory_limit),
             max_queued_flow_steps=settings.max_queued_flow_steps,
+            max_pool_flows=self.limits.max_pool_flows,
             on_step=self.instruments.stepped,
         )
         self.engine.start()
         self._engine_started = True
         self.models = ModelRegistry(self._database, settings.data_dir / "models", self.engine)
         self.models.open(config, settings.model, warm_up=settings.warm_up)
-        return waiting, safety
+        return queued, fsync_thread
 
     async def _stop(self) -> None:
-        ready = self.state is State.READY
-        if self.state is not State.FAILED:
-            self.state = State.DRAINING
+        was_ready = self.state is ServerState.READY
+        if self.state is not ServerState.FAILED:
+            self.state = ServerState.DRAINING
         if self._starting is not None:
             await self._starting
-        if ready:
+        if was_ready:
             self.experiments.runner.stop()
             self.runs.stop()
         if self._resuming is not None:
@@ -222,41 +250,44 @@ class Service:
         if self._engine_started:
             await asyncio.to_thread(self.engine.drain, self.settings.drain_seconds)
         await asyncio.to_thread(self._writer.stop)
-        if self._safety is not None:
-            await asyncio.to_thread(self._safety.stop)
-        if ready:
+        if self._fsync_thread is not None:
+            await asyncio.to_thread(self._fsync_thread.stop)
+        if was_ready:
             self.runs.close()
             await self.experiments.runner.close()
         if self._database is not None:
             self._database.close()
         if self._lock_file is not None:
             self._lock_file.close()
-        if self.state is not State.FAILED:
-            self.state = State.STOPPED
+        if self.state is not ServerState.FAILED:
+            self.state = ServerState.STOPPED
         log.info("stopped")
 
 
 def default_config(settings: Settings) -> FlowConfig:
-    """The config of the default model, where it is not a checkpoint's.
+    """Return the config of the default model, if that is not a checkpoint.
+
+    Args:
+        settings: The server's settings.
 
     Raises:
-        ConfigError: with every fault.
+        ConfigError: With every fault.
     """
     if settings.model is not None and settings.set:
-        said = "changes a preset, and the default model comes from a checkpoint"
-        raise ConfigError(Fault(("set",), said, list(settings.set)))
+        message = "changes a preset, but the default model is a checkpoint; leave one of them out"
+        raise ConfigError(Fault(("set",), message, list(settings.set)))
     return preset(settings.preset).replace(parse_assignments(settings.set))
 
 
 def _lock(path: Path) -> IO[bytes]:
-    """Holds the data directory for this process, as long as the file is open."""
+    """Lock the data directory for this process while the returned file is open."""
     file = path.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         raise DataDirInUseError(
-            f"another server works in {path.parent}; give this one another --data-dir"
+            f"another server uses {path.parent}; choose another --data-dir for this one"
         ) from None
     file.truncate(0)
     file.write(f"{os.getpid()}\n".encode())

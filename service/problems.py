@@ -1,7 +1,7 @@
 """Refusals as RFC 9457 problem documents.
 
-A route raises :class:`Problem` or lets an exception of ``energy_flow`` through; either becomes one
-``application/problem+json`` answer. :func:`problem_of` is the whole table from exception to status.
+A route raises :class:`Problem` or an exception of ``energy_flow``; both are answered with
+``application/problem+json``. :func:`problem_of` is the table from exceptions to statuses.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import math
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from energy_flow.choices import RunState
 from energy_flow.errors import (
     CapacityError,
     DeadlineExceeded,
@@ -30,17 +31,17 @@ from energy_flow.errors import (
     QueueFull,
     RunCancelled,
 )
+from service.media_types import JSON, PROBLEM
 
-MEDIA_TYPE = "application/problem+json"
+OPEN_INFERENCE: Final = "/v2"
+"""Path below which refusals have the form of the Open Inference Protocol."""
 
-OPEN_INFERENCE = "/v2"
-"""Below it, refusals have the form of the Open Inference Protocol."""
+# A fault has enough of a value to recognise it, but never a whole body.
+MAX_CHARACTERS: Final = 200
+MAX_ENTRIES: Final = 10
+MAX_LISTED_FAULTS: Final = 5
 
-# Enough to recognise a value by; a refusal must not send a body back whole.
-LONGEST_GOT = 200
-MOST_SHOWN = 10
-
-TITLES: Mapping[int, str] = {
+TITLES: Final[Mapping[int, str]] = {
     400: "Malformed request",
     401: "Not authenticated",
     404: "Not found",
@@ -62,14 +63,14 @@ TITLES: Mapping[int, str] = {
 
 
 class Problem(Exception):
-    """A refusal with everything that its answer says.
+    """A refusal of a request.
 
     Attributes:
         status: HTTP status.
-        detail: what is wrong and what would be right, in a sentence.
-        faults: each thing that is wrong, all of them at once.
-        extra: further members of the document.
-        headers: further headers of the answer.
+        detail: What is wrong and what to do next.
+        faults: All faults of the request.
+        extra: Further members of the document.
+        headers: Further headers of the answer.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Problem(Exception):
         super().__init__(detail)
 
     def to_dict(self) -> dict[str, Any]:
-        """The document, as plain JSON data."""
+        """Return the document as JSON data."""
         title = TITLES.get(self.status, "Refused")
         return {
             "type": f"urn:energy-flow:problem:{title.lower().replace(' ', '-')}",
@@ -97,14 +98,14 @@ class Problem(Exception):
             "status": self.status,
             "detail": self.detail,
             "errors": [
-                {"loc": list(fault.loc), "msg": fault.msg, "got": presentable(fault.got)}
+                {"loc": list(fault.loc), "msg": fault.msg, "got": shorten(fault.got)}
                 for fault in self.faults
             ],
             **self.extra,
         }
 
     def with_extra(self, **extra: Any) -> Problem:
-        """The same refusal with more members in its document."""
+        """Return the refusal with further members in its document."""
         return Problem(
             self.status,
             self.detail,
@@ -114,51 +115,66 @@ class Problem(Exception):
         )
 
     def response(self, path: str = "") -> Response:
-        """The answer to send to a request for a path."""
-        inference = path == OPEN_INFERENCE or path.startswith(OPEN_INFERENCE + "/")
+        """Return the answer to a request.
+
+        Args:
+            path: Path of the request.
+        """
+        is_inference = path == OPEN_INFERENCE or path.startswith(OPEN_INFERENCE + "/")
         return Response(
-            orjson.dumps({"error": self.detail} if inference else self.to_dict()),
+            orjson.dumps({"error": self.detail} if is_inference else self.to_dict()),
             status_code=self.status,
             headers=self.headers,
-            media_type="application/json" if inference else MEDIA_TYPE,
+            media_type=JSON if is_inference else PROBLEM,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the answer, so that middleware can hand over to it."""
+        """Send the answer, as an ASGI application."""
         await self.response(scope["path"])(scope, receive, send)
 
 
 def invalid(faults: Iterable[Fault]) -> Problem:
-    """422 for faults in what the caller sent."""
+    """Return 422 for the faults of a request."""
     faults = tuple(faults)
-    shown = [str(replace(fault, got=presentable(fault.got))) for fault in faults[:5]]
+    listed = faults[:MAX_LISTED_FAULTS]
+    shown = [str(replace(fault, got=shorten(fault.got))) for fault in listed]
     if len(faults) > len(shown):
         shown.append(f"and {len(faults) - len(shown)} more")
     return Problem(422, "; ".join(shown), faults=faults)
 
 
 def not_found(what: str) -> Problem:
-    """404 for something that does not exist (any more)."""
+    """Return 404 for something that does not exist.
+
+    Args:
+        what: Its kind and name, without an article.
+    """
     return Problem(404, f"there is no {what}")
 
 
 def conflict(action: str, state: str, allowed: Iterable[str]) -> Problem:
-    """409 for a transition that is not allowed, naming the states in which it is."""
+    """Return 409 for an action that is not allowed in a state.
+
+    Args:
+        action: The action, such as ``delete a run``.
+        state: The state.
+        allowed: States in which the action is allowed.
+    """
     allowed = list(allowed)
     return Problem(
         409,
-        f"cannot {action} in state '{state}'; that is allowed in {', '.join(allowed)}",
+        f"cannot {action} in state '{state}'; it is allowed in {', '.join(allowed)}",
         extra={"state": state, "allowed": allowed},
     )
 
 
 def disk_full() -> Problem:
-    """507 when the data directory's file system has no room."""
-    return Problem(507, "the server's disk is full; nothing of this request was kept")
+    """Return 507 for a full disk of the data directory."""
+    return Problem(507, "the server's disk is full; nothing of the request is stored")
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether the error, or one that caused it, says that there is no room on the disk."""
+    """Return whether an error, or one that caused it, is that of a full disk."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
@@ -169,7 +185,7 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """The refusal for an exception; 500 for those nobody expects."""
+    """Return the refusal for an exception; 500 for an unexpected one."""
     match error:
         case Problem():
             return error
@@ -190,11 +206,13 @@ def problem_of(error: BaseException) -> Problem:
             seconds = max(1, math.ceil(error.retry_after_seconds))
             return Problem(429, str(error), headers={"Retry-After": str(seconds)})
         case EngineUnavailable():
-            return unavailable(str(error) or "the engine takes no work now")
+            return unavailable(str(error) or "the engine accepts no work now")
         case DeadlineExceeded():
             return Problem(504, str(error) or "the deadline passed before the run ended")
         case RunCancelled():
-            return Problem(409, str(error) or "the run was cancelled", extra={"state": "cancelled"})
+            return Problem(
+                409, str(error) or "the run was cancelled", extra={"state": RunState.CANCELLED}
+            )
         case NonFiniteError():
             where = {"sample": error.sample, "flow": error.flow, "step": error.step}
             fault = Fault(("embeddings", error.sample), str(error), where)
@@ -202,34 +220,39 @@ def problem_of(error: BaseException) -> Problem:
         case LedgerError():
             return Problem(500, str(error))
         case ClientDisconnect():
-            return Problem(499, "the client hung up")
+            return Problem(499, "the client disconnected")
         case _ if is_disk_full(error):
             return disk_full()
         case _:
-            return Problem(500, "something went wrong in the server; its log says what")
+            return Problem(500, "an internal error; the log of the server has the details")
 
 
 def unavailable(detail: str, retry_after_seconds: int = 1) -> Problem:
-    """503 while the server starts or drains."""
+    """Return 503 for a server that accepts no work.
+
+    Args:
+        detail: Why.
+        retry_after_seconds: When to try again.
+    """
     return Problem(503, detail, headers={"Retry-After": str(retry_after_seconds)})
 
 
-def presentable(value: Any) -> Any:
-    """A value of the caller's as JSON data of bounded size."""
+def shorten(value: Any) -> Any:
+    """Return any value as JSON data of limited size."""
     if isinstance(value, bool | None):
         return value
     if isinstance(value, int):
-        # JSON readers lose digits beyond this, and orjson refuses them.
-        return value if abs(value) < 2**53 else str(value)[:LONGEST_GOT]
+        # JSON readers lose digits of larger numbers, and orjson refuses them.
+        return value if abs(value) < 2**53 else str(value)[:MAX_CHARACTERS]
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping) and len(value) <= MOST_SHOWN:
-        items = {_cut(str(name)): presentable(entry) for name, entry in value.items()}
-        if len(str(items)) <= MOST_SHOWN * LONGEST_GOT:
+    if isinstance(value, Mapping) and len(value) <= MAX_ENTRIES:
+        items = {_cut(str(name)): shorten(entry) for name, entry in value.items()}
+        if len(str(items)) <= MAX_ENTRIES * MAX_CHARACTERS:
             return items
-    if isinstance(value, list | tuple) and len(value) <= MOST_SHOWN:
-        entries = [presentable(entry) for entry in value]
-        if len(str(entries)) <= MOST_SHOWN * LONGEST_GOT:
+    if isinstance(value, list | tuple) and len(value) <= MAX_ENTRIES:
+        entries = [shorten(entry) for entry in value]
+        if len(str(entries)) <= MAX_ENTRIES * MAX_CHARACTERS:
             return entries
     if isinstance(value, list | tuple | Mapping):
         return f"{type(value).__name__} of {len(value)}"
@@ -237,4 +260,4 @@ def presentable(value: Any) -> Any:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_GOT else text[:LONGEST_GOT] + "…"
+    return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + "…"

@@ -1,21 +1,18 @@
-"""The header of a ``.safetensors`` file: read while the file arrives, written before its bytes.
-
-Nothing is executed.
-"""
+"""The header of a ``.safetensors`` file, parsed while the file arrives or made for a new file."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from service.problems import Problem
 
-# Enough for tens of thousands of tensors.
-LONGEST_HEADER = 8 * 2**20
+MAX_HEADER_BYTES: Final = 8 * 2**20
+"""Largest header; it has room for tens of thousands of tensors."""
 
 _ITEM_BYTES = {"F32": 4, "I32": 4}
 
@@ -24,7 +21,15 @@ _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """A tensor as the header describes it; its bytes lie from ``start`` to ``end`` behind it."""
+    """A tensor in the header.
+
+    Attributes:
+        name: Its name.
+        dtype: Its dtype, such as ``F32``.
+        shape: Its shape.
+        start: Its first byte, counted from the end of the header.
+        end: The byte behind its last.
+    """
 
     name: str
     dtype: str
@@ -35,11 +40,11 @@ class TensorEntry:
 
 @dataclass(frozen=True, slots=True)
 class SafetensorsHeader:
-    """What a file says of itself.
+    """The header of a file.
 
     Attributes:
-        bytes: its length, with what tells it.
-        tensors: in the order of their bytes, which follow one another.
+        bytes: Its length, with the eight bytes that state it.
+        tensors: Tensors in the order of their bytes, without gaps.
     """
 
     bytes: int
@@ -47,34 +52,32 @@ class SafetensorsHeader:
 
     @property
     def promised_bytes(self) -> int:
-        """Bytes of all tensors."""
+        """Bytes of all tensors together."""
         return self.tensors[-1].end if self.tensors else 0
 
 
 def parse_header(start: bytes, size: int | None) -> SafetensorsHeader | None:
-    """Reads the beginning of a file.
+    """Return the header of a file; ``None`` while it is incomplete.
 
     Args:
-        size: of the file, if that is known.
-
-    Returns:
-        ``None`` while it is not complete.
+        start: The first bytes of the file.
+        size: Size of the file in bytes, if known.
 
     Raises:
-        Problem: 400, this is no such file, or not all of it.
+        Problem: 400, it is no such file, or it has another size than the header states.
     """
     if start.startswith(_PICKLES):
         raise _refused("it is a pickle, as torch.save writes it; pickles are never read")
     if len(start) < 8:
         return None
     length = int.from_bytes(start[:8], "little")
-    if not 2 <= length <= LONGEST_HEADER or (len(start) > 8 and start[8:9] != b"{"):
+    if not 2 <= length <= MAX_HEADER_BYTES or (len(start) > 8 and start[8:9] != b"{"):
         raise _refused("it does not begin with the length of a header and the header")
     if len(start) < 8 + length:
         return None
     try:
         document = orjson.loads(start[8 : 8 + length])
-        tensors = _tensors(document)
+        tensors = _parse_tensors(document)
     except orjson.JSONDecodeError as error:
         raise _refused(f"its header is not JSON: {error}") from None
     header = SafetensorsHeader(8 + length, tensors)
@@ -86,20 +89,20 @@ def parse_header(start: bytes, size: int | None) -> SafetensorsHeader | None:
 def make_header(
     tensors: Mapping[str, tuple[str, Sequence[int]]], length: int | None = None
 ) -> bytes:
-    """The beginning of a file; the tensors' bytes follow in the same order.
+    """Return the beginning of a file; the tensors' bytes follow in the same order.
 
     Args:
-        tensors: dtype and shape by name.
-        length: of what is returned; by default no more than is needed, and a multiple of 8.
+        tensors: Dtype and shape of each tensor by name.
+        length: Length of the beginning in bytes; by default the smallest multiple of 8.
 
     Raises:
-        ValueError: it does not fit in the length.
+        ValueError: The header does not fit in the length.
     """
-    told, end = {}, 0
+    entries, end = {}, 0
     for name, (dtype, shape) in tensors.items():
         start, end = end, end + math.prod(shape) * _ITEM_BYTES[dtype]
-        told[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
-    text = orjson.dumps(told)
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+    text = orjson.dumps(entries)
     room = -(-len(text) // 8) * 8 if length is None else length - 8
     if len(text) > room:
         raise ValueError(f"a header of {len(text)} bytes does not fit in {room}")
@@ -107,23 +110,25 @@ def make_header(
 
 
 def wrong_length(promised: int, held: int) -> Problem:
-    """400 for a file whose header promises other bytes than it holds."""
+    """Return 400 for a file that has another size than its header states."""
     return Problem(
         400,
-        f"the header promises {promised:,} bytes of numbers and the file holds {held:,}",
+        f"the header states {promised:,} bytes of numbers and the file has {held:,}",
         extra={"promised_bytes": promised, "held_bytes": held},
     )
 
 
 def ended_in_header() -> Problem:
-    """400 for a file that is not even all of its header."""
+    """Return 400 for a file that ends within its header."""
     return _refused("it ends within its header")
 
 
-def _tensors(document: Any) -> tuple[TensorEntry, ...]:
+def _parse_tensors(document: Any) -> tuple[TensorEntry, ...]:
     if not isinstance(document, dict):
         raise _refused("its header is not a JSON object")
-    entries = (_entry(name, told) for name, told in document.items() if name != "__metadata__")
+    entries = (
+        _parse_entry(name, entry) for name, entry in document.items() if name != "__metadata__"
+    )
     tensors = tuple(sorted(entries, key=lambda entry: (entry.start, entry.end)))
     position = 0
     for entry in tensors:
@@ -133,11 +138,11 @@ def _tensors(document: Any) -> tuple[TensorEntry, ...]:
     return tensors
 
 
-def _entry(name: str, told: Any) -> TensorEntry:
-    match told:
+def _parse_entry(name: str, entry: Any) -> TensorEntry:
+    match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(start), int(end)]}:
-            sound = all(type(length) is int and length >= 0 for length in shape)
-            if sound and 0 <= start <= end:
+            is_shape = all(type(length) is int and length >= 0 for length in shape)
+            if is_shape and 0 <= start <= end:
                 return TensorEntry(name, dtype, tuple(shape), start, end)
     raise _refused(f"its header does not describe {name!r} properly")
 

@@ -1,7 +1,7 @@
 """``FlowServer``: uvicorn, with a drain between the signal and the end.
 
-A server that stops listening at once could neither say that it is not ready nor answer those who
-read what is already there. This one goes on answering while running work gets its time.
+While the server drains, it reports that it is not ready, answers requests for stored results, and
+gives running work time to end.
 """
 
 from __future__ import annotations
@@ -11,33 +11,41 @@ import contextlib
 import signal
 import socket
 from types import FrameType
+from typing import Final
 
 import uvicorn
 
+from energy_flow.choices import ServerState
 from service.app import create_app
-from service.lifespan import Service, State
+from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits
 from service.settings import Settings
 
-# For answers that are under way when everything behind them has stopped.
-CLOSING_SECONDS = 5
+SHUTDOWN_SECONDS: Final = 5
+"""Time for answers in progress after everything else has stopped."""
 
-# How long a connection may rest between two requests. Clients give theirs up after 5 (httpx) to 60
-# seconds (proxies); whoever does so first must not be the server, or it closes a connection in the
-# moment in which a request is on its way.
-RESTING_SECONDS = 75
+KEEP_ALIVE_SECONDS: Final = 75
+"""How long a connection may be idle.
+
+Clients close idle connections after 5 (httpx) to 60 seconds (proxies). If the server did so first,
+it could close a connection on which a request is arriving.
+"""
 
 
 class FlowServer(uvicorn.Server):
-    """One server; the first SIGTERM or SIGINT drains it, the second ends it at once.
+    """A server; the first SIGTERM or SIGINT drains it, the second stops it at once.
 
     Attributes:
-        service: what it serves.
+        service: The service behind the application.
+
+    Args:
+        settings: The server's settings.
+        limits: The server's other limits.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        app = create_app(settings)
+    def __init__(self, settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> None:
+        app = create_app(settings, limits)
         self.service: Service = app.state.service
-        self._stop_asked = False
+        self._stop_requested = False
         self._draining: asyncio.Task[None] | None = None
         super().__init__(
             uvicorn.Config(
@@ -47,38 +55,42 @@ class FlowServer(uvicorn.Server):
                 lifespan="on",
                 # The application logs requests itself, with their ids and times.
                 access_log=False,
-                timeout_keep_alive=RESTING_SECONDS,
-                timeout_graceful_shutdown=CLOSING_SECONDS,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
         )
 
     @property
     def exit_code(self) -> int:
-        """0 after a clean stop; 1 when it could not start."""
-        return 1 if not self.started or self.service.state is State.FAILED else 0
+        """0 after a clean stop; 1 if the server could not start."""
+        return 1 if not self.started or self.service.state is ServerState.FAILED else 0
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serves until it is told to stop; see :attr:`exit_code`."""
-        # uvicorn ends the process where the application does not start.
+        """Serve until a signal or :meth:`request_stop`.
+
+        Args:
+            sockets: Sockets that are already bound.
+        """
+        # uvicorn exits the process if the application does not start.
         with contextlib.suppress(SystemExit):
             super().run(sockets)
 
-    def ask_to_stop(self) -> None:
-        """Drains, then stops; from any thread."""
-        self._stop_asked = True
+    def request_stop(self) -> None:
+        """Drain, then stop; callable from any thread."""
+        self._stop_requested = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Takes a signal."""
-        if self._stop_asked:
+        """Handle a signal."""
+        if self._stop_requested:
             self.should_exit = True
             self.force_exit = sig == signal.SIGINT
-        self.ask_to_stop()
+        self.request_stop()
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: sees whether to drain, and whether to stop."""
-        if self._stop_asked and self._draining is None:
+        """Drain or stop if requested; uvicorn calls this ten times a second."""
+        if self._stop_requested and self._draining is None:
             self._draining = asyncio.create_task(self.service.drain())
-        drained = self._draining is not None and self._draining.done()
-        if drained or self.service.state is State.FAILED:
+        is_drained = self._draining is not None and self._draining.done()
+        if is_drained or self.service.state is ServerState.FAILED:
             self.should_exit = True
         return await super().on_tick(counter)

@@ -1,89 +1,58 @@
 """``Settings``: everything that an operator can set, from ``ENERGY_FLOW_*`` variables or flags.
 
 Reading happens when :class:`Settings` is called, never at import. Arguments win over the
-environment, which wins over the defaults below.
+environment, which wins over the defaults of :mod:`service.settings_table`.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
-PREFIX = "ENERGY_FLOW_"
+from energy_flow.choices import unknown_name
+from service.settings_table import PREFIX, SETTINGS, SettingsTable
 
-MEBIBYTE = 2**20
-GIBIBYTE = 2**30
+_TYPES = {setting.name: setting.type for setting in SETTINGS}
+_ABOUT = {setting.name: setting.about for setting in SETTINGS}
 
 
-class Settings(BaseSettings):
+class Settings(SettingsTable, BaseSettings):
     """How the server runs.
 
+    Args:
+        **values: settings by name; they win over the environment.
+
     Raises:
-        pydantic.ValidationError: an unknown ``ENERGY_FLOW_*`` name, a value out of range, or an
-            address that others can reach without an API key.
+        pydantic.ValidationError: a name is unknown, a value is out of range, or others can reach
+            the address and there is no API key.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        # Variables are plain text, also those of lists.
+        enable_decoding=False,
+        extra="forbid",
+        frozen=True,
+        # The input has the API key in it.
+        hide_input_in_errors=True,
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    data_dir: Path = Field(
-        Path(".energy-flow"), description="where everything is kept; made if missing"
-    )
-    database_url: str | None = Field(
-        None, description="SQLAlchemy URL of the index; SQLite in the data directory if unset"
-    )
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    preset: str = Field("debug", description="config of the default model")
-    model: Path | None = Field(
-        None, description="checkpoint of the default model; wins over the preset"
-    )
-    set: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
-        description="FIELD=VALUE changes to the preset, such as embedding_dim=384; "
-        "in the environment separated by spaces",
-    )
-    warm_up: bool = Field(False, description="prepare the default model before the server is ready")
-    memory_limit: float = Field(
-        0.85, gt=0, le=1, description="share of the device's memory that runs may fill"
-    )
-    max_queued_flow_steps: int = Field(
-        10_000_000_000, ge=1, description="flow-steps that may wait; beyond it, 429"
-    )
-    max_body_bytes: int = Field(
-        64 * MEBIBYTE, ge=1024, description="largest JSON or .npy body of a request"
-    )
-    max_upload_bytes: int = Field(
-        4 * GIBIBYTE, ge=1024, description="largest file that is streamed to disk"
-    )
-    max_samples: int = Field(1_000_000, ge=1, description="most embeddings in one run")
-    api_key: SecretStr | None = Field(
-        None, description="expected as 'Authorization: Bearer'; unset: open"
-    )
-    allow_open: bool = Field(
-        False, description="permit an address that others can reach without an API key"
-    )
-    keep_runs_bytes: int = Field(
-        10 * GIBIBYTE, ge=0, description="finished runs beyond this are removed, oldest first"
-    )
-    log_format: Literal["text", "json"] = Field(
-        "text", description="lines for people, or one JSON object a line"
-    )
-    drain_seconds: float = Field(
-        30.0, ge=0, description="what running work gets when the server is told to stop"
-    )
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Yield names and values for ``repr`` and ``str``, without secrets."""
+        for name, value in super().__repr_args__():
+            is_secret = name in _ABOUT and _ABOUT[name].is_secret and value is not None
+            yield name, "**********" if is_secret else value
 
     @classmethod
     def settings_customise_sources(
@@ -94,13 +63,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment; no dotenv and no secrets directory."""
+        """Return arguments and the environment as sources; no dotenv, no secrets directory."""
         return init_settings, env_settings
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_variables(cls, values: Any) -> Any:
-        known = {PREFIX + name.upper() for name in cls.model_fields}
+        known = [setting.variable for setting in SETTINGS]
         unknown = sorted(
             name
             for name in os.environ
@@ -108,8 +77,10 @@ class Settings(BaseSettings):
         )
         if unknown:
             raise ValueError(
-                f"unknown environment variables {', '.join(unknown)}; "
-                f"known are {', '.join(sorted(known))}"
+                "; ".join(
+                    f"unknown environment variable {name}: {unknown_name(name.upper(), known)}"
+                    for name in unknown
+                )
             )
         return values
 
@@ -118,18 +89,48 @@ class Settings(BaseSettings):
     def _split_assignments(cls, value: Any) -> Any:
         return tuple(value.split()) if isinstance(value, str) else value
 
+    @field_validator("preset", "log_format", mode="before")
+    @classmethod
+    def _refuse_unknown_name(cls, value: Any, info: ValidationInfo) -> Any:
+        known = _TYPES[str(info.field_name)]
+        if value not in list(known):
+            raise ValueError(f"cannot be '{value}'; {unknown_name(value, known)}")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _refuse_unknown_database(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                make_url(value).get_dialect()
+            except ArgumentError:
+                # Without the value, which may hold a password.
+                raise ValueError(
+                    "must be a SQLAlchemy URL, such as sqlite:////path/index.sqlite3"
+                ) from None
+        return value
+
+    @field_validator("*")
+    @classmethod
+    def _refuse_out_of_range(cls, value: Any, info: ValidationInfo) -> Any:
+        about = _ABOUT[str(info.field_name)]
+        reason = about.out_of_range_reason(value) if isinstance(value, int | float) else None
+        if reason is not None:
+            raise ValueError(f"{reason}, not {value:g}")
+        return value
+
     @field_validator("api_key")
     @classmethod
-    def _refuse_empty_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().strip():
-            raise ValueError("the API key is empty; leave it unset for an open server")
+    def _refuse_empty_key(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("the API key is empty; leave it unset for a server without one")
         return value
 
     @model_validator(mode="after")
     def _refuse_open_address(self) -> Settings:
         if self.api_key is None and not self.allow_open and not _is_loopback(self.host):
             raise ValueError(
-                f"host {self.host!r} can be reached by others and there is no API key; "
+                f"other machines can reach host {self.host!r} and there is no API key; "
                 f"set {PREFIX}API_KEY, or {PREFIX}ALLOW_OPEN=1 to serve without one"
             )
         return self

@@ -1,64 +1,39 @@
-"""The states of experiments and trials, and the one table of how they may change."""
+"""Transitions between the states of experiments and trials, and the refusals of other changes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
-from types import MappingProxyType
-
+from energy_flow.choices import TRANSITIONS, RunState
 from service.problems import Problem
 
 
-class State(StrEnum):
-    """Where an experiment or a trial is."""
+def transition(current: str, target: RunState) -> RunState:
+    """Return the state after a change.
 
-    QUEUED = "queued"
-    RUNNING = "running"
-    PAUSED = "paused"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-TRANSITIONS: Mapping[State, tuple[State, ...]] = MappingProxyType(
-    {
-        State.QUEUED: (State.RUNNING, State.PAUSED, State.CANCELLED),
-        State.RUNNING: (State.PAUSED, State.SUCCEEDED, State.FAILED, State.CANCELLED),
-        State.PAUSED: (State.RUNNING, State.CANCELLED),
-        State.SUCCEEDED: (),
-        State.FAILED: (),
-        State.CANCELLED: (),
-    }
-)
-"""To which states each may change, the same for experiments and trials."""
-
-ENDED = tuple(state for state, following in TRANSITIONS.items() if not following)
-UNFINISHED = tuple(state for state, following in TRANSITIONS.items() if following)
-
-
-def changed(current: str, target: State) -> State:
-    """The state after a change.
+    Args:
+        current: State before the change.
+        target: State after the change.
 
     Raises:
-        ValueError: the table has no such change.
+        ValueError: The table of transitions has no such change.
     """
-    if target not in TRANSITIONS[State(current)]:
-        raise ValueError(f"no transition from {current} to {target}")
+    if target not in TRANSITIONS[RunState(current)]:
+        raise ValueError(f"no transition from '{current}' to '{target}'")
     return target
 
 
-def refusal(action: str, current: str, allowed: tuple[State, ...]) -> Problem:
-    """409 for an action that the table does not allow now.
+def refusal(action: str, current: str, allowed: tuple[RunState, ...]) -> Problem:
+    """Return the 409 for an action that is not allowed in a state.
 
     Args:
-        action: such as ``pause an experiment``.
-        allowed: the states in which it is.
+        action: What was asked for, such as ``pause an experiment``.
+        current: The state.
+        allowed: States in which the action is allowed.
     """
-    following = [str(state) for state in TRANSITIONS[State(current)]]
+    following = [str(state) for state in TRANSITIONS[RunState(current)]]
     leads = f"leads to {', '.join(following)}" if following else "is final"
     return Problem(
         409,
-        f"cannot {action} in state '{current}', which {leads}; it can be done in "
+        f"cannot {action} in state '{current}', which {leads}; this is allowed in "
         f"{', '.join(allowed)}",
         extra={
             "state": str(current),
@@ -68,6 +43,6 @@ def refusal(action: str, current: str, allowed: tuple[State, ...]) -> Problem:
     )
 
 
-def states_before(target: State) -> tuple[State, ...]:
-    """The states from which the table leads to one."""
+def states_before(target: RunState) -> tuple[RunState, ...]:
+    """Return the states from which a state can be reached in one change."""
     return tuple(state for state, following in TRANSITIONS.items() if target in following)

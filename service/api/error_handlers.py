@@ -1,4 +1,4 @@
-"""Every refusal of the application as a problem document."""
+"""Every exception of a route, answered as a problem document."""
 
 from __future__ import annotations
 
@@ -8,57 +8,64 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
+from energy_flow.config.messages import describe_error
 from energy_flow.errors import EnergyFlowError, Fault
 from service.problems import Problem, invalid, problem_of
 
 log = logging.getLogger(__name__)
 
-
-def install(app: FastAPI) -> None:
-    """Registers the handlers; what none of them knows is left to the middleware."""
-    app.add_exception_handler(Problem, _told)
-    app.add_exception_handler(EnergyFlowError, _told)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _parameters)
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
-async def _told(request: Request, error: Exception) -> Response:
+def install_error_handlers(app: FastAPI) -> None:
+    """Register the handlers of an application. The middleware handles all other exceptions."""
+    app.add_exception_handler(Problem, _answer_problem)
+    app.add_exception_handler(EnergyFlowError, _answer_problem)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(RequestValidationError, _answer_invalid_parameters)
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     run_id = problem.extra.get("run_id")
     if run_id is not None:
         request.state.run_id = run_id
     if problem.status == 500:
-        told = {"request_id": request.state.request_id, "run_id": run_id}
-        log.error("%s %s", request.method, request.url.path, exc_info=error, extra=told)
+        ids = {"request_id": request.state.request_id, "run_id": run_id}
+        log.error("%s %s", request.method, request.url.path, exc_info=error, extra=ids)
     return problem.response(request.url.path)
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    detail = error.detail
+    path = request.url.path
+    detail, headers = error.detail, dict(error.headers or {})
     if error.status_code == 404:
-        detail = f"there is nothing at {request.url.path}; /docs says what there is"
+        detail = f"there is nothing at {path}; /docs lists what there is"
     if error.status_code == 405:
-        allowed = _allowed(request) or (error.headers or {}).get("Allow", "")
-        detail = f"{request.method} is not allowed at {request.url.path}; allowed: {allowed}"
-        headers = {**(error.headers or {}), "Allow": allowed}
-        return Problem(405, detail, headers=headers).response(request.url.path)
-    return Problem(error.status_code, detail, headers=error.headers).response(request.url.path)
+        allowed = ", ".join(_find_methods(request)) or headers.get("Allow", "")
+        detail = f"{request.method} is not allowed at {path}; allowed are {allowed}"
+        headers["Allow"] = allowed
+    return Problem(error.status_code, detail, headers=headers).response(path)
 
 
-def _allowed(request: Request) -> str:
-    """All methods of a path; the router knows those of the first route that has it."""
-    template = getattr(request.scope.get("route"), "path", None)
-    operations = request.app.openapi()["paths"].get(template, {})
-    return ", ".join(sorted(method.upper() for method in operations))
+def _find_methods(request: Request) -> list[str]:
+    """Return all methods of a path; the router reports those of its first route only."""
+    scopes = {method: {**request.scope, "method": method} for method in _METHODS}
+    return [
+        method
+        for method, scope in scopes.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
-async def _parameters(request: Request, error: Exception) -> Response:
+async def _answer_invalid_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = []
     for entry in error.errors():
-        # "query" or "path" is no part of the caller's names.
+        # Without "query" or "path", which are no names of the caller's.
         loc = tuple(entry["loc"])[1:] or ("body",)
-        faults.append(Fault(loc, str(entry["msg"]), entry.get("input")))
+        faults.append(Fault(loc, describe_error(entry), entry.get("input")))
     return invalid(faults).response(request.url.path)

@@ -1,20 +1,24 @@
-"""Find the run that a path names."""
+"""The run that a path names."""
 
 from __future__ import annotations
 
 import asyncio
 
+from energy_flow.choices import ENDED_STATES, RunKind
 from service.lifespan import Service
 from service.problems import conflict, not_found
-from service.store.catalog import ENDED
 from service.store.tables import RunRow
 
 
 async def find_run(service: Service, run_id: str) -> RunRow:
-    """The run of that id.
+    """Return the row of a run.
+
+    Args:
+        service: The service.
+        run_id: Id of the run.
 
     Raises:
-        Problem: 404.
+        Problem: 404, there is no such run.
     """
     row = await asyncio.to_thread(service.archive.catalog.get, run_id)
     if row is None:
@@ -23,24 +27,32 @@ async def find_run(service: Service, run_id: str) -> RunRow:
 
 
 async def find_simulation(service: Service, run_id: str) -> RunRow:
-    """The run of that id, which has or will have outputs and a trace.
+    """Return the row of a run that has or will have outputs and a trace.
+
+    Args:
+        service: The service.
+        run_id: Id of the run.
 
     Raises:
-        Problem: 404, also of a training.
+        Problem: 404, there is no such run, or it is a training.
     """
     row = await find_run(service, run_id)
-    if row.kind == "training":
-        raise not_found(f"simulation {run_id!r}: it is a training, and its trial has the curves")
+    if row.kind == RunKind.TRAINING:
+        raise not_found(f"simulation {run_id!r}: it is a training; read the curves of its trial")
     return row
 
 
 async def find_ended_run(service: Service, run_id: str) -> RunRow:
-    """The run of that id, whose files do not change any more.
+    """Return the row of a simulation that has ended, whose files no longer change.
+
+    Args:
+        service: The service.
+        run_id: Id of the run.
 
     Raises:
-        Problem: 404; 409, it has not ended.
+        Problem: 404, there is no such simulation; 409, it has not ended.
     """
     row = await find_simulation(service, run_id)
-    if row.state not in ENDED:
-        raise conflict("read the results of a run", row.state, ENDED)
+    if row.state not in ENDED_STATES:
+        raise conflict("read the results of a run", row.state, ENDED_STATES)
     return row

@@ -1,78 +1,84 @@
-"""A request to simulate, from its bytes to an order that can be carried out."""
+"""Requests to simulate, from their bytes to a valid request and its model."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from fastapi import Request
 
-from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine import Engine
-from service.api.dependencies import media_type, query_lists
+from energy_flow.simulation.tally.outputs import sample_bytes
+from service.api.bodies import read_media_type
+from service.api.dependencies import read_query
 from service.lifespan import Service
-from service.models.registry import Model
+from service.models.model import Model
 from service.problems import Problem, invalid
-from service.requests.decode import read_draft
-from service.requests.validate import Order, check_draft, dataset_named, model_named
-from service.schemas import SimulateFields
+from service.requests.decode import parse_request
+from service.requests.simulation_request import SimulationRequest
+from service.requests.validate import validate_request
+from service.schemas.simulate import SimulateFields
 
-# Beyond it, an answer of one piece serves nobody; a run that is kept can be read in parts.
-LARGEST_ANSWER_BYTES = 256 * 2**20
+MAX_ANSWER_BYTES: Final = 256 * 2**20
+"""Largest outputs of one answer. A stored run can be read in parts."""
 
 
-async def take_order(
+async def parse_and_validate(
     service: Service,
     request: Request,
     body: bytes,
-    *own_query: str,
+    *route_parameters: str,
     kind: type[SimulateFields] = SimulateFields,
-) -> tuple[Order, Model]:
-    """Reads and checks a request.
+) -> tuple[SimulationRequest, Model]:
+    """Return a valid request and its model, which is loaded.
 
     Args:
-        own_query: query parameters that are the route's own.
-        kind: of the request.
+        service: The service.
+        request: The request.
+        body: Its body.
+        route_parameters: Query parameters of the route itself.
+        kind: Model of the request's members.
 
     Raises:
         Problem: 400, 404, 413, 415 or 422, with every fault.
     """
-    draft = await read_draft(body, media_type(request), query_lists(request, *own_query), kind)
-    name = model_named(draft)
-    if name is None:
-        raise invalid(draft.faults)
-    model = service.models.find(name)
-    dataset = dataset_named(draft)
-    rows = None if dataset is None else await asyncio.to_thread(service.datasets.rows_of, dataset)
-    order = await check_draft(draft, model.config, service.settings.max_samples, rows)
-    return order, await service.models.ready(name)
+    query = read_query(request, *route_parameters)
+    parsed = await parse_request(body, read_media_type(request), query, kind)
+    if parsed.model_name is None:
+        raise invalid(parsed.faults)
+    model = service.models.find(parsed.model_name)
+    rows = None
+    if parsed.dataset_name is not None:
+        rows = await asyncio.to_thread(service.datasets.rows_of, parsed.dataset_name)
+    simulation = await validate_request(parsed, model.config, service.settings.max_samples, rows)
+    return simulation, await service.models.ready(model.name)
 
 
-def check_answer_size(order: Order) -> None:
-    """Refuses what would make too large an answer.
+def check_answer_size(simulation: SimulationRequest) -> None:
+    """Refuse a request whose answer would be too large.
 
     Raises:
-        Problem: 413.
+        Problem: 413, with the bytes that are needed and available.
     """
-    needed = order.samples * sum(_numbers(order.config, name) for name in order.fields.outputs) * 4
-    if needed > LARGEST_ANSWER_BYTES:
+    needed = simulation.samples * sample_bytes(simulation.fields.outputs, simulation.config)
+    if needed > MAX_ANSWER_BYTES:
         raise Problem(
             413,
-            f"the outputs have {needed:,} bytes, too many for one answer; send fewer samples at "
-            "once, ask for fewer outputs, or use POST /v1/runs",
-            extra={"needed_bytes": needed, "available_bytes": LARGEST_ANSWER_BYTES},
+            f"the outputs have {needed:,} bytes and one answer may have {MAX_ANSWER_BYTES:,}; send "
+            "fewer samples, request fewer outputs, or use POST /v1/runs",
+            extra={"needed_bytes": needed, "available_bytes": MAX_ANSWER_BYTES},
         )
 
 
-def check_room(engine: Engine, order: Order) -> None:
-    """The checks of memory that submitting the order would make.
+def check_memory(engine: Engine, simulation: SimulationRequest) -> None:
+    """Refuse a request that cannot fit in memory, as its submission would.
+
+    Args:
+        engine: The engine.
+        simulation: The request.
 
     Raises:
-        ConfigError: one sample cannot fit.
-        CapacityError: all of them together cannot.
+        ConfigError: One sample cannot fit.
+        CapacityError: All samples together cannot fit.
     """
-    engine.check(order.config, order.samples)
-
-
-def _numbers(config: FlowConfig, output: str) -> int:
-    cells = config.surface_cells
-    return {"surface": cells, "embedding": config.embedding_dim}.get(output, 2 * cells)
+    engine.check(simulation.config, simulation.samples)

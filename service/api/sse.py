@@ -1,43 +1,33 @@
-"""Events as they happen: an event log as server-sent events."""
+"""Event logs as server-sent events."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Final
 
+from fastapi import Header
 from starlette.responses import StreamingResponse
 
 from service.events import Event, EventLog
+from service.media_types import EVENT_STREAM
 
-MEDIA_TYPE = "text/event-stream"
+IDLE_SECONDS: Final = 15.0
+"""Time without an event after which a comment is sent: proxies close idle connections."""
 
-# Proxies close connections on which nothing comes.
-IDLE_SECONDS = 15.0
-
-
-def event_schema(*names: str) -> dict[str, Any]:
-    """An event of a stream, as OpenAPI shows it."""
-    return {
-        "type": "object",
-        "properties": {
-            "id": {"type": "string", "description": "counts up by one"},
-            "event": {"enum": list(names)},
-            "data": {"type": "string", "contentMediaType": "application/json"},
-            "retry": {"type": "string"},
-        },
-    }
+LastEventId = Annotated[str | None, Header(description="send the events after this one")]
 
 
-def id_in(header: str | None) -> int:
-    """The event after which a reader goes on, by its ``Last-Event-ID``; 0 is the beginning."""
-    return int(header) if header and header.isdecimal() else 0
+def stream_events(source: EventLog | Event, last_event_id: str | None) -> StreamingResponse:
+    """Return an answer with the events of a log as they are appended, or with one event.
 
-
-def event_stream(source: EventLog | Event, after: int) -> StreamingResponse:
-    """The events of a log after one, as they come; or the one event that there is."""
-    pieces = _once(source) if isinstance(source, Event) else _follow(source, after)
+    Args:
+        source: The log, or the only event.
+        last_event_id: Id of the last event that the client has, as its header has it.
+    """
+    after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+    pieces = _encode(source) if isinstance(source, Event) else _follow(source, after)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(pieces, media_type=MEDIA_TYPE, headers=headers)
+    return StreamingResponse(pieces, media_type=EVENT_STREAM, headers=headers)
 
 
 async def _follow(log: EventLog, after: int) -> AsyncIterator[bytes]:
@@ -46,5 +36,5 @@ async def _follow(log: EventLog, after: int) -> AsyncIterator[bytes]:
         yield b"".join(event.to_bytes() for event in events) or b": nothing new\n\n"
 
 
-async def _once(event: Event) -> AsyncIterator[bytes]:
+async def _encode(event: Event) -> AsyncIterator[bytes]:
     yield event.to_bytes()

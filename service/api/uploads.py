@@ -1,4 +1,4 @@
-"""Files that are sent: from the network to whoever takes them, a piece at a time, in threads."""
+"""Uploaded files, passed from the network to a sink a piece at a time."""
 
 from __future__ import annotations
 
@@ -6,113 +6,115 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from fastapi import Request
 
-from service.api.middleware import discard_body
-from service.lifespan import Service, State
+from energy_flow.choices import ServerState
+from service.api.middleware.refusal import discard_body
+from service.lifespan import Service
 from service.problems import Problem, problem_of, unavailable
 
 Result_co = TypeVar("Result_co", covariant=True)
 Result = TypeVar("Result")
 
-PIECE_BYTES = 2**20
+PIECE_BYTES: Final = 2**20
+"""Bytes that a sink receives at once."""
 
 
 class Sink(Protocol[Result_co]):
-    """Takes a file. Its methods block and are called one after the other, on changing threads."""
+    """A receiver of a file. Its methods block; they are called one at a time, by any thread."""
 
     def feed(self, piece: bytes) -> None:
-        """Takes the next bytes."""
+        """Accept the next bytes."""
 
     def finish(self) -> Result_co:
-        """The file is complete."""
+        """Complete the file and return what was made of it."""
         ...
 
     def close(self) -> None:
-        """Nothing more comes; removes what is not wanted any more."""
+        """Remove what is no longer needed; nothing follows."""
 
 
-async def receive(
+async def receive_upload(
     request: Request, service: Service, open_sink: Callable[[], Sink[Result]]
 ) -> Result:
-    """Hands the body to a sink, in pieces of about :data:`PIECE_BYTES`.
+    """Return what a sink makes of the body.
 
-    The client waits while the sink is busy, so that little is in memory.
+    The client waits while the sink is busy, so little of the file is in memory.
 
     Args:
-        open_sink: makes the sink; may block.
-
-    Returns:
-        what the sink makes of the file.
+        request: The request.
+        service: The service.
+        open_sink: Returns the sink; may block.
 
     Raises:
-        Problem: the sink refuses it; 499, the client hung up; 503, the server stops; 507.
+        Problem: As the sink; also 499, the client disconnected; 503, the server stops; 507, the
+            disk is full.
     """
     body = _Body(request)
     try:
         sink = await asyncio.to_thread(open_sink)
-        turn = threading.Lock()
+        lock = threading.Lock()
         try:
-            async for piece in body.pieces():
-                if service.state is not State.READY:
+            async for piece in body.read_pieces():
+                if service.state is not ServerState.READY:
                     raise unavailable(f"the server is {service.state}")
-                await _in_turn(turn, partial(sink.feed, piece))
-            return await _in_turn(turn, sink.finish)
+                await _call_exclusively(lock, partial(sink.feed, piece))
+            return await _call_exclusively(lock, sink.finish)
         finally:
-            await _in_turn(turn, sink.close)
+            await _call_exclusively(lock, sink.close)
     except Exception as error:
         problem = problem_of(error)
-        if body.over or problem.status == 500:
+        if body.is_complete or problem.status == 500:
             raise
         await body.discard()
         problem.headers["Connection"] = "close"
         raise problem from error
 
 
-async def _in_turn(turn: threading.Lock, act: Callable[[], Result]) -> Result:
-    """Acts in a thread, after the one that a request which was given up has left at work."""
+async def _call_exclusively(lock: threading.Lock, call: Callable[[], Result]) -> Result:
+    """Call in a thread, after the call that a cancelled request may have left behind."""
 
-    def wait_and_act() -> Result:
-        with turn:
-            return act()
+    def wait_and_call() -> Result:
+        with lock:
+            return call()
 
-    return await asyncio.to_thread(wait_and_act)
+    return await asyncio.to_thread(wait_and_call)
 
 
 class _Body:
     """The body of a request.
 
     Attributes:
-        over: whether nothing more comes.
+        is_complete: Whether nothing follows.
     """
 
     def __init__(self, request: Request) -> None:
-        self.over = False
+        self.is_complete = False
         self._receive = request.receive
-        # Reading would ask a client that waits for "100 Continue" to send it all.
-        self._awaited = request.headers.get("expect", "").lower() == "100-continue"
+        # Reading would ask a client that waits for "100 Continue" to send the body.
+        self._is_awaited = request.headers.get("expect", "").lower() == "100-continue"
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, cut anew."""
-        held: list[bytes] = []
+    async def read_pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body in pieces of about :data:`PIECE_BYTES`."""
+        buffer: list[bytes] = []
         size = 0
-        while not self.over:
-            self._awaited = False
-            # Also when it turns out to be too large, and the middleware takes over.
-            self.over = True
+        while not self.is_complete:
+            self._is_awaited = False
+            # Set first: if the body is too large, an exception leaves the rest to the middleware.
+            self.is_complete = True
             message = await self._receive()
             if message["type"] != "http.request":
-                raise Problem(499, "the client hung up")
-            self.over = not message.get("more_body", False)
-            held.append(message.get("body", b""))
-            size += len(held[-1])
-            if size >= PIECE_BYTES or (self.over and size):
-                yield b"".join(held)
-                held, size = [], 0
+                raise Problem(499, "the client disconnected")
+            self.is_complete = not message.get("more_body", False)
+            buffer.append(message.get("body", b""))
+            size += len(buffer[-1])
+            if size >= PIECE_BYTES or (self.is_complete and size):
+                yield b"".join(buffer)
+                buffer, size = [], 0
 
     async def discard(self) -> None:
-        """Lets the client send the rest, within bounds, so that it gets to its answer."""
-        if not self._awaited:
+        """Let the client send the rest, within limits, so that it reads the answer."""
+        if not self._is_awaited:
             await discard_body(self._receive)

@@ -1,12 +1,13 @@
-"""The command line, ``energy-flow``.
+"""The command line, ``energy-flow``; a module for each command.
 
-Only what a command needs is imported when it runs: ``--help`` and everything that talks to a server
-work where torch and the server's packages are not installed.
+A command imports what it needs when it runs. The help and the commands that use a server work with
+the plain package, without torch and the server's packages.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
@@ -25,7 +26,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Sentence embeddings as energy flows through a lattice: simulate, train, serve, look.",
+    help="Simulate sentence embeddings as energy flows through a lattice, train models, run a "
+    "server and use one.",
 )
 app.command()(serve)
 app.command()(simulate)
@@ -39,7 +41,7 @@ app.add_typer(models.app, name="model")
 
 @app.command()
 def version() -> None:
-    """Show which versions are installed."""
+    """Show the versions of this program and of its main packages."""
     for package in ("energy-flow", "torch", "numpy"):
         try:
             print_text(f"{package} {installed_version(package)}")
@@ -48,16 +50,27 @@ def version() -> None:
     print_text(f"python {sys.version.partition(' ')[0]}")
 
 
-def main() -> None:
-    """Runs the command line; what goes wrong is told in one line, with an exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; print a failure in one line and exit with its code.
+
+    Args:
+        arguments: words after the name of the program; by default those of the process.
+    """
     try:
-        app()
+        app(args=arguments, prog_name="energy-flow")
     except CommandFailed as failure:
         _fail(str(failure), failure.exit_code)
     except FlowClientError as error:
         _fail(str(error), EXIT_FAILED)
     except OSError as error:
-        _fail(str(error), EXIT_FAILED)
+        _fail(_describe_os_error(error), EXIT_FAILED)
+
+
+def _describe_os_error(error: OSError) -> str:
+    """Return which file cannot be used and why, without the number of the error."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}"
 
 
 def _fail(message: str, exit_code: int) -> None:

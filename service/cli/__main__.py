@@ -1,4 +1,4 @@
-"""``python -m service.cli`` is ``energy-flow``."""
+"""Run ``energy-flow`` as ``python -m service.cli``."""
 
 from service.cli import main
 

@@ -7,15 +7,25 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
+from energy_flow.choices import DatasetFormat
 from energy_flow.client import Dataset, FlowClient
-from service.cli.execute.remote_run import open_client
-from service.cli.input.failures import EXIT_USAGE, CommandFailed
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url
-from service.cli.input.terminal import format_bytes, print_json, print_text, upload
+from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_datasets
+from service.cli.input.failures import require_file
+from service.cli.input.file_format import choose_format
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url
+from service.cli.input.terminal import (
+    columns_table,
+    format_bytes,
+    print_json,
+    print_text,
+    properties_table,
+    uploading,
+)
 
-app = typer.Typer(no_args_is_help=True, help="Look after the datasets that a server keeps.")
+app = typer.Typer(
+    no_args_is_help=True, help="Upload, list, show and delete the datasets of a server."
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")]
 
@@ -25,58 +35,67 @@ def put(
     name: Name,
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Embeddings: .npy, .safetensors, .parquet or .jsonl."),
+        typer.Argument(
+            metavar="FILE",
+            help=f"Embeddings: {', '.join(known.suffixes[0] for known in DatasetFormat)}.",
+        ),
     ],
     file_format: Annotated[
         str | None,
         typer.Option(
-            "--format", help="npy, safetensors, parquet or jsonl; by default as the suffix says."
+            "--format",
+            metavar="NAME",
+            help=f"Format of the file: {', '.join(DatasetFormat)}; by default that of its suffix.",
         ),
     ] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a file of embeddings, and maybe targets; the same again changes nothing."""
+    """Upload a file of embeddings, with targets if it has them.
+
+    Uploading the same content again changes nothing.
+    """
     with open_client(url, api_key) as client:
-        dataset = send(client, name, file, file_format)
+        dataset = upload(client, name, file, file_format)
     _print(dataset, as_json)
 
 
-def send(client: FlowClient, name: str, file: Path, file_format: str | None = None) -> Dataset:
-    """Makes a file a dataset, and shows how much has been sent.
+def upload(client: FlowClient, name: str, file: Path, file_format: str | None = None) -> Dataset:
+    """Upload a file as a dataset and show how much has been sent.
+
+    Args:
+        client: of the server.
+        name: of the dataset.
+        file: the embeddings.
+        file_format: a :class:`DatasetFormat`; by default that of the suffix.
 
     Raises:
-        CommandFailed: the format is not known.
-        FlowClientError: the server refuses.
+        CommandFailed: the file does not exist, or its format is not known.
+        FlowClientError: the server refuses the dataset.
     """
-    with upload(file) as on_progress:
-        try:
-            return client.datasets.put(name, file, format=file_format, on_progress=on_progress)
-        except ValueError as error:
-            raise CommandFailed(str(error), EXIT_USAGE) from None
+    require_file(file)
+    chosen = choose_format(DatasetFormat, file_format, file)
+    with uploading(file) as on_progress:
+        return client.datasets.put(name, file, format=chosen, on_progress=on_progress)
 
 
 @app.command("list")
 def list_datasets(
-    url: Url = DEFAULT_URL,
-    api_key: ApiKey = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
-    as_json: AsJson = False,
+    url: Url = DEFAULT_URL, api_key: ApiKey = None, limit: Limit = 20, as_json: AsJson = False
 ) -> None:
     """List datasets, newest first."""
     with open_client(url, api_key) as client:
-        datasets = list(islice(client.datasets.list(page_size=min(limit, 100)), limit))
+        datasets = list(islice(client.datasets.list(page_size=min(limit, PAGE_SIZE)), limit))
     if as_json:
         print_json([dataset.data for dataset in datasets])
         return
     if not datasets:
         print_text("no datasets")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("dataset", "rows", "dim", "targets", "size", "created"):
-        numeric = column in ("rows", "dim", "targets", "size")
-        table.add_column(column, justify="right" if numeric else "left")
+    table = columns_table(
+        ("dataset", "rows", "dim", "targets", "size", "created"), left=("dataset", "created")
+    )
     for dataset in datasets:
         table.add_row(
             dataset.name,
@@ -94,14 +113,14 @@ def show(
     name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False
 ) -> None:
     """Show one dataset."""
-    with open_client(url, api_key) as client:
+    with open_for_datasets(url, api_key, name) as client:
         _print(client.datasets.get(name), as_json)
 
 
 @app.command()
 def delete(name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
-    """Delete a dataset; runs that have taken rows of it can still be replayed."""
-    with open_client(url, api_key) as client:
+    """Delete a dataset; the runs of its rows can still be replayed."""
+    with open_for_datasets(url, api_key, name) as client:
         client.datasets.delete(name)
     print_text(f"deleted {name}")
 
@@ -110,14 +129,12 @@ def _print(dataset: Dataset, as_json: bool) -> None:
     if as_json:
         print_json(dataset.data)
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column()
-    table.add_row("dataset", dataset.name)
-    table.add_row("inputs", f"{dataset.rows:,} × {dataset.dim}")
+    rows = [("dataset", dataset.name), ("inputs", f"{dataset.rows:,} × {dataset.dim}")]
     if dataset.targets_dim is not None:
-        table.add_row("targets", f"{dataset.rows:,} × {dataset.targets_dim}")
-    table.add_row("size", format_bytes(dataset.bytes))
-    table.add_row("digest", dataset.digest)
-    table.add_row("created", dataset.created_at)
-    print_text(table)
+        rows.append(("targets", f"{dataset.rows:,} × {dataset.targets_dim}"))
+    rows += [
+        ("size", format_bytes(dataset.bytes)),
+        ("digest", dataset.digest),
+        ("created", dataset.created_at),
+    ]
+    print_text(properties_table(rows))

@@ -1,4 +1,4 @@
-"""``energy-flow experiment``: experiments on a server."""
+"""``energy-flow experiment``: the experiments of a server."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from energy_flow.choices import ExperimentKind, RunState
 from energy_flow.client import Experiment, FlowClient, NotFound, Trial
 from service.cli import datasets
-from service.cli.execute.remote_run import open_client
-from service.cli.experiment.results import MOST_FAILURES_SHOWN
-from service.cli.experiment.tables import compare, results
+from service.cli.execute.server_client import (
+    PAGE_SIZE,
+    open_client,
+    open_for_datasets,
+    open_for_experiments,
+)
+from service.cli.experiment.compare import compare
+from service.cli.experiment.results import MAX_FAILURES_SHOWN, results
 from service.cli.experiment.view import (
     command,
     describe_trials,
@@ -23,70 +29,92 @@ from service.cli.experiment.view import (
     trial_table,
 )
 from service.cli.experiment.watch import follow
-from service.cli.input.failures import EXIT_USAGE, CommandFailed
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, ExperimentName, Url
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, ExperimentName, Limit, Url
 from service.cli.input.terminal import print_json, print_note, print_text
 from service.cli.input.toml_file import read_toml
 
-app = typer.Typer(no_args_is_help=True, help="Begin experiments on a server and look after them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Create, watch, control and compare the experiments of a server."
+)
 
 
 @app.command()
 def create(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The experiment, as TOML.")],
     name: Annotated[
-        str | None, typer.Option(help="Name of the experiment, instead of the file's.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name of the experiment, instead of the one in the file."
+        ),
     ] = None,
     upload: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Embeddings to send as the dataset, unless the server has one of its name.",
+            help="Embeddings to upload as the dataset, unless the server has it already.",
         ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end at once.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Watch the experiment to its end.")
+    ] = False,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Begin the experiment that a TOML file describes.
+    """Create and start the experiment that a TOML file describes.
 
     The file has the members of POST /v1/experiments: name, dataset, rows, model, options, outputs,
     seeds, trace, max_parallel, fail_fast, chunk_samples, and a table sweep.grid or sweep.random
-    with what varies.
+    with the fields to vary.
     """
     document = read_toml(file)
     if name is not None:
         document["name"] = name
-    with open_client(url, api_key) as client:
+    with open_for_datasets(url, api_key, document.get("dataset")) as client:
         if upload is not None:
             _upload(client, document.get("dataset"), upload)
         try:
             experiment = client.experiments.create_from(document)
         except orjson.JSONEncodeError as error:
             raise CommandFailed(
-                f"{file} holds a value that cannot be sent: {error}", EXIT_USAGE
+                f"{file} has a value that JSON cannot hold: {error}", EXIT_USAGE
             ) from None
     if watch:
         _watch(experiment.experiment_id, url, api_key, as_json)
         return
     _print(experiment, as_json)
     if not as_json:
-        print_note(f"follow it with: {command('watch', experiment.name, url)}")
+        print_note(f"watch it with: {command('watch', experiment.name, url)}")
 
 
 @app.command("list")
 def list_experiments(
-    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only simulate, or only train.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATE", help=f"Only experiments in this state: {', '.join(RunState)}."
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND", help=f"Only experiments of this kind: {', '.join(ExperimentKind)}."
+        ),
+    ] = None,
+    limit: Limit = 20,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
     """List experiments, newest first."""
+    if state is not None:
+        check_choice("--state", state, RunState)
+    if kind is not None:
+        check_choice("--kind", kind, ExperimentKind)
     with open_client(url, api_key) as client:
-        every = client.experiments.list(state=state, kind=kind, page_size=min(limit, 100))
+        page_size = min(limit, PAGE_SIZE)
+        every = client.experiments.list(state=state, kind=kind, page_size=page_size)
         experiments = list(islice(every, limit))
     if as_json:
         print_json([experiment.data for experiment in experiments])
@@ -99,17 +127,19 @@ def list_experiments(
 @app.command()
 def show(
     experiment: ExperimentName,
-    trial: Annotated[int | None, typer.Option(min=0, help="Show this trial of it.")] = None,
+    trial: Annotated[
+        int | None, typer.Option(min=0, help="Number of a trial to show instead.")
+    ] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one experiment, or one trial of it."""
-    with open_client(url, api_key) as client:
+    """Show one experiment, or one of its trials."""
+    with open_for_experiments(url, api_key, experiment) as client:
         if trial is None:
-            told = client.experiments.get(experiment)
-            failed = client.experiments.trials(experiment, state="failed")
-            _print(told, as_json, islice(failed, MOST_FAILURES_SHOWN))
+            found = client.experiments.get(experiment)
+            failed = client.experiments.trials(experiment, state=RunState.FAILED)
+            _print(found, as_json, islice(failed, MAX_FAILURES_SHOWN))
             return
         one = client.experiments.trial(experiment, trial)
     print_json(one.data) if as_json else print_text(trial_table(one))
@@ -122,10 +152,10 @@ def watch(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow an experiment to its end; exits with 1 unless it succeeded.
+    """Watch an experiment to its end; exit with 1 unless it succeeded.
 
-    A connection that breaks and a server that restarts are waited for. Ctrl-C walks away (130) and
-    does the experiment no harm.
+    A lost connection is retried for a quarter of an hour. Ctrl-C stops watching (exit code 130);
+    the experiment continues.
     """
     _watch(experiment, url, api_key, as_json)
 
@@ -137,8 +167,8 @@ def pause(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pause an experiment: the chunks in work are finished and no others are begun."""
-    with open_client(url, api_key) as client:
+    """Pause an experiment after the chunks that are running."""
+    with open_for_experiments(url, api_key, experiment) as client:
         _print(client.experiments.pause(experiment), as_json)
 
 
@@ -149,8 +179,8 @@ def resume(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a paused experiment."""
-    with open_client(url, api_key) as client:
+    """Resume a paused experiment."""
+    with open_for_experiments(url, api_key, experiment) as client:
         _print(client.experiments.resume(experiment), as_json)
 
 
@@ -161,15 +191,15 @@ def cancel(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel an experiment; what it has done so far is kept."""
-    with open_client(url, api_key) as client:
+    """Cancel an experiment; its results so far are kept."""
+    with open_for_experiments(url, api_key, experiment) as client:
         _print(client.experiments.cancel(experiment), as_json)
 
 
 @app.command()
 def delete(experiment: ExperimentName, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
-    """Delete an experiment that has ended, and the runs of its trials."""
-    with open_client(url, api_key) as client:
+    """Delete an experiment that has ended, with the runs of its trials."""
+    with open_for_experiments(url, api_key, experiment) as client:
         client.experiments.delete(experiment)
     print_text(f"deleted {experiment}")
 
@@ -181,20 +211,20 @@ app.command()(compare)
 def _upload(client: FlowClient, name: Any, file: Path) -> None:
     if not isinstance(name, str):
         raise CommandFailed(
-            '--upload needs the name that the dataset gets: dataset = "NAME"', EXIT_USAGE
+            '--upload needs a name for the dataset; add dataset = "NAME" to the file', EXIT_USAGE
         )
     try:
         client.datasets.get(name)
     except NotFound:
-        datasets.send(client, name, file)
+        datasets.upload(client, name, file)
     else:
-        print_note(f"the server has a dataset {name}, so {file} was not sent")
+        print_note(f"the server already has dataset {name}, so {file} was not sent")
 
 
 def _watch(name: str, url: str, api_key: str | None, as_json: bool) -> None:
     experiment = follow(name, url, api_key)
     _print(experiment, as_json)
-    if experiment.state != "succeeded":
+    if experiment.state != RunState.SUCCEEDED:
         raise CommandFailed(
             f"experiment {experiment.name} {experiment.state}: "
             f"{experiment.problem or f'trials: {describe_trials(experiment.trials)}'}"

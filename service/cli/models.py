@@ -1,4 +1,4 @@
-"""``energy-flow model``: models that a server has."""
+"""``energy-flow model``: the models of a server."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
+from energy_flow.choices import Preset
 from energy_flow.client import Model
-from service.cli.execute.remote_run import open_client
+from service.cli.execute.server_client import open_client
 from service.cli.input.assignments import parse_assignments
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url
-from service.cli.input.terminal import activity, print_json, print_text, upload
+from service.cli.input.failures import require_file
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Assignments, Url
+from service.cli.input.terminal import (
+    activity,
+    columns_table,
+    print_json,
+    print_text,
+    properties_table,
+    uploading,
+)
 
-app = typer.Typer(no_args_is_help=True, help="Look after the models that a server has.")
+app = typer.Typer(
+    no_args_is_help=True, help="Upload, create, list, load and delete the models of a server."
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
 
@@ -27,8 +37,9 @@ def put(
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a checkpoint; the same again changes nothing."""
-    with open_client(url, api_key) as client, upload(file) as on_progress:
+    """Upload a checkpoint; uploading the same content again changes nothing."""
+    require_file(file)
+    with open_client(url, api_key) as client, uploading(file) as on_progress:
         model = client.put_model(name, file, on_progress=on_progress)
     _print(model, as_json)
 
@@ -37,20 +48,18 @@ def put(
 def create(
     name: Name,
     preset: Annotated[
-        str | None, typer.Option(help="What it starts from: debug, experiment, optimized.")
+        str | None,
+        typer.Option(metavar="NAME", help=f"Config to start from: {', '.join(Preset)}."),
     ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the config; repeatable."),
-    ] = None,
+    assignments: Assignments = None,
     model_seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="What its weights are drawn from.")
+        int | None, typer.Option("--seed", min=0, help="Seed of the weights.")
     ] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an untrained model."""
+    """Create an untrained model."""
     config = parse_assignments(assignments or ())
     with open_client(url, api_key) as client:
         model = client.create_model(name, preset=preset, config=config, model_seed=model_seed)
@@ -65,9 +74,7 @@ def list_models(url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson 
     if as_json:
         print_json([model.data for model in models])
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("model", "weights", "loaded", "lattice", "embeddings", "created"):
-        table.add_column(column)
+    table = columns_table(("model", "weights", "loaded", "lattice", "dimension", "created"))
     for model in models:
         table.add_row(
             model.name,
@@ -93,7 +100,7 @@ def show(
 def load(
     name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False
 ) -> None:
-    """Load a model now, which its next run would do."""
+    """Load a model now, so that its next run need not wait for that."""
     with open_client(url, api_key) as client, activity(f"loading {name}"):
         model = client.load_model(name)
     _print(model, as_json)
@@ -103,7 +110,7 @@ def load(
 def unload(
     name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False
 ) -> None:
-    """Free what a model takes; runs that use it go on."""
+    """Free the memory of a model; runs that use it continue."""
     with open_client(url, api_key) as client:
         _print(client.unload_model(name), as_json)
 
@@ -120,19 +127,17 @@ def _print(model: Model, as_json: bool) -> None:
     if as_json:
         print_json(model.data)
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column()
-    table.add_row("model", model.name)
-    table.add_row("weights", _weights(model))
-    table.add_row("loaded", "yes" if model.loaded else "no")
-    table.add_row("lattice", _lattice(model))
-    table.add_row("embeddings", f"{model.config['embedding_dim']} numbers")
-    table.add_row("digest", model.digest)
-    table.add_row("created", model.created_at)
-    for warning in model.data.get("warnings", ()):
-        table.add_row("warning", warning)
-    print_text(table)
+    rows = [
+        ("model", model.name),
+        ("weights", _weights(model)),
+        ("loaded", "yes" if model.loaded else "no"),
+        ("lattice", _lattice(model)),
+        ("dimension", f"{model.config['embedding_dim']} numbers an embedding"),
+        ("digest", model.digest),
+        ("created", model.created_at),
+    ]
+    rows += [("warning", warning) for warning in model.data.get("warnings", ())]
+    print_text(properties_table(rows))
 
 
 def _weights(model: Model) -> str:

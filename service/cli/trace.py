@@ -1,4 +1,4 @@
-"""``energy-flow trace``: look at a trace, convert it, draw it."""
+"""``energy-flow trace``: summarise, convert or draw the event trace of a run."""
 
 from __future__ import annotations
 
@@ -10,26 +10,16 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.table import Table
 
-from energy_flow.client import KINDS
+from energy_flow.choices import TraceFormat, TraceKind
+from energy_flow.trace.records import KINDS, PLANES, REASONS, TERMINATE
 from service.cli.execute.outcome import describe_events
-from service.cli.execute.remote_run import open_client
+from service.cli.execute.server_client import open_client
 from service.cli.execute.trace_source import FileTrace, Filters, ServerTrace, TraceSource
-from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice, require_file
+from service.cli.input.file_format import choose_format
 from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url
-from service.cli.input.terminal import print_json, print_note, print_text
-
-FORMATS: Mapping[str, tuple[str, ...]] = {
-    "parquet": (".parquet",),
-    "arrow": (".arrows", ".arrow"),
-    "ndjson": (".ndjson", ".jsonl"),
-    "csv": (".csv",),
-    "perfetto": (".perfetto-trace", ".pftrace"),
-}
-"""Formats with the suffixes by which they are known."""
-REASONS = ("plane", "projected", "converged", "max_steps", "stalled")
-PLANES = ("z0", "zdepth")
+from service.cli.input.terminal import print_json, print_note, print_text, properties_table
 
 
 def trace(
@@ -38,48 +28,58 @@ def trace(
     ],
     url: Url = DEFAULT_URL,
     kind: Annotated[
-        list[str] | None, typer.Option(help=f"Only {', '.join(KINDS)}; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="KIND", help=f"Only records of this kind: {', '.join(TraceKind)}; repeatable."
+        ),
     ] = None,
     sample: Annotated[
-        list[int] | None, typer.Option(min=0, help="Only this sample; repeatable.")
+        list[int] | None,
+        typer.Option(metavar="N", min=0, help="Only records of this sample; repeatable."),
     ] = None,
     flow: Annotated[
-        list[int] | None, typer.Option(min=0, help="Only this flow; repeatable.")
+        list[int] | None,
+        typer.Option(metavar="N", min=0, help="Only records of this flow; repeatable."),
     ] = None,
-    step_from: Annotated[int | None, typer.Option(help="First step.")] = None,
-    step_to: Annotated[int | None, typer.Option(help="Last step.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many records.")] = None,
+    step_from: Annotated[int | None, typer.Option(help="First step to read.")] = None,
+    step_to: Annotated[int | None, typer.Option(help="Last step to read.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of records to read.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the records to a file.")
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option(help=f"Of the file: {', '.join(FORMATS)}; by default by its suffix."),
+        typer.Option(
+            metavar="NAME",
+            help=f"Format of the file: {', '.join(TraceFormat)}; by default that of its suffix.",
+        ),
     ] = None,
     picture: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Draw the surface and the paths of one --sample (of one --flow and its kin).",
+            help="Draw the surface and the paths of one --sample as PNG; with --flow, only the "
+            "paths of that flow, its ancestors and its descendants.",
         ),
     ] = None,
     as_json: AsJson = False,
     api_key: ApiKey = None,
 ) -> None:
-    """Look at the event trace of a run: a summary, or the records as a file, or a picture."""
-    unknown = [name for name in kind or () if name not in KINDS]
-    if unknown:
-        raise CommandFailed(
-            f"--kind takes {', '.join(KINDS)}, not {', '.join(unknown)}", EXIT_USAGE
-        )
-    chosen = _format(out, format)
+    """Summarise the event trace of a run, write its records to a file, or draw its paths."""
+    for name in kind or ():
+        check_choice("--kind", name, TraceKind)
+    if format is not None and out is None:
+        raise CommandFailed("--format is for a file; add --out FILE", EXIT_USAGE)
+    chosen = choose_format(TraceFormat, format, out, "--out ")
     filters = Filters(kind, sample, flow, step_from, step_to, limit)
-    local = Path(run)
-    is_file = local.suffix == ".parquet"
-    if is_file and not local.is_file():
-        raise CommandFailed(f"there is no file {run}")
+    path = Path(run)
+    is_file = path.suffix == ".parquet" or path.is_file()
+    if is_file:
+        require_file(path)
     with nullcontext() if is_file else open_client(url, api_key) as client:
-        source: TraceSource = FileTrace(local) if client is None else ServerTrace(client, run)
+        source: TraceSource = FileTrace(path) if client is None else ServerTrace(client, run)
         if out is not None and chosen is not None:
             source.convert(filters, chosen, out)
             print_note(f"written to {out} as {chosen}")
@@ -87,31 +87,15 @@ def trace(
             _draw(source, sample, flow, picture)
         if (out is None and picture is None) or as_json:
             counters = source.counters()
-            told = _summary(source.columns(filters), counters)
-            print_json(told) if as_json else _print(told, run)
-
-
-def _format(out: Path | None, format: str | None) -> str | None:
-    if out is None:
-        if format is not None:
-            raise CommandFailed("--format is of a file; name it with --out FILE", EXIT_USAGE)
-        return None
-    known = ", ".join(FORMATS)
-    if format is not None:
-        if format not in FORMATS:
-            raise CommandFailed(f"--format takes {known}, not {format}", EXIT_USAGE)
-        return format
-    for name, suffixes in FORMATS.items():
-        if out.suffix in suffixes:
-            return name
-    raise CommandFailed(
-        f"--out {out}: the suffix tells no format; say --format {known}", EXIT_USAGE
-    )
+            summary = _summary(source.columns(filters), counters)
+            print_json(summary) if as_json else _print(summary, run)
 
 
 def _draw(source: TraceSource, sample: list[int] | None, flow: list[int] | None, to: Path) -> None:
     if len(sample or ()) > 1 or len(flow or ()) > 1:
-        raise CommandFailed("--picture shows one --sample, and at most one --flow", EXIT_USAGE)
+        raise CommandFailed(
+            "--picture draws one sample; give one --sample and at most one --flow", EXIT_USAGE
+        )
     source.draw(sample[0] if sample else 0, flow[0] if flow else None, to)
     print_note(f"drawn to {to}")
 
@@ -119,9 +103,9 @@ def _draw(source: TraceSource, sample: list[int] | None, flow: list[int] | None,
 def _summary(
     columns: Mapping[str, NDArray[Any]], counters: Mapping[str, Mapping[str, int]] | None
 ) -> dict[str, Any]:
-    """What the records tell, as plain JSON data."""
+    """Return numbers of records, flows and samples as plain JSON data."""
     kinds, code, plane = (columns[name] for name in ("kind", "code", "plane"))
-    ends = kinds == KINDS.index("terminate")
+    ends = kinds == TERMINATE
     steps = columns["step"]
     return {
         "records": len(kinds),
@@ -140,19 +124,16 @@ def _summary(
     }
 
 
-def _print(told: Mapping[str, Any], run: str) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column()
-    table.add_row("trace", run)
-    if told["run"] is not None:
-        table.add_row("run", describe_events(told["run"]))
-    table.add_row(
-        "records",
-        f"{told['records']:,} of {told['flows']:,} flows of {told['samples']:,} samples",
-    )
-    if told["records"]:
-        table.add_row("steps", f"{told['first_step']} to {told['last_step']}")
-    for name in ("kinds", "reasons", "planes"):
-        table.add_row(name, ", ".join(f"{count:,} {key}" for key, count in told[name].items()))
-    print_text(table)
+def _print(summary: Mapping[str, Any], run: str) -> None:
+    rows = [("trace", run)]
+    if summary["run"] is not None:
+        rows.append(("run", describe_events(summary["run"])))
+    of = f"{summary['flows']:,} flows of {summary['samples']:,} samples"
+    rows.append(("records", f"{summary['records']:,} of {of}"))
+    if summary["records"]:
+        rows.append(("steps", f"{summary['first_step']} to {summary['last_step']}"))
+    rows += [
+        (name, ", ".join(f"{count:,} {key}" for key, count in summary[name].items()))
+        for name in ("kinds", "reasons", "planes")
+    ]
+    print_text(properties_table(rows))

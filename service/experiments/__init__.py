@@ -1,1 +1,1 @@
-"""Experiments: named, durable pieces of work that expand into trials and survive a crash."""
+"""Experiments: named, durable work that expands into trials and survives a crash."""

@@ -1,4 +1,4 @@
-"""What an experiment gave, as a table: a row a trial, or a row a point of its sweep."""
+"""The results of an experiment as a table with a row a trial, or a row a point of its sweep."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from service.experiments.live_experiment import number_of
-from service.states import State
+from energy_flow.choices import RunState
+from service.experiments.active_experiment import trial_number
 from service.store.tables import ExperimentRow, RunRow
 
 TIMING = ("compute_ms", "flow_steps_per_second")
@@ -23,19 +23,29 @@ TIMING = ("compute_ms", "flow_steps_per_second")
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of plain values by column; a value that is missing is ``None``."""
+    """Rows of plain values.
+
+    Attributes:
+        columns: Names of the columns.
+        rows: Values by column; a missing value is ``None``.
+    """
 
     columns: tuple[str, ...]
     rows: list[dict[str, Any]]
 
 
-def table_of_trials(experiment: ExperimentRow, trials: Sequence[RunRow]) -> Table:
-    """A row a trial: what it was, and its metrics."""
+def tabulate_trials(experiment: ExperimentRow, trials: Sequence[RunRow]) -> Table:
+    """Return a table with a row a trial: its parameters and metrics.
+
+    Args:
+        experiment: The experiment.
+        trials: Runs of its trials.
+    """
     fields: list[str] = experiment.request["fields"]
     flat = [_metrics(trial) for trial in trials]
     rows = [
         {
-            "trial": number_of(trial),
+            "trial": trial_number(trial),
             "state": trial.state,
             "seed": trial.seed,
             "run_id": trial.run_id,
@@ -49,32 +59,42 @@ def table_of_trials(experiment: ExperimentRow, trials: Sequence[RunRow]) -> Tabl
     return _table(names, rows)
 
 
-def table_of_points(experiment: ExperimentRow, trials: Sequence[RunRow]) -> Table:
-    """A row a point: mean and standard deviation (n − 1) of its succeeded trials' metrics."""
+def tabulate_points(experiment: ExperimentRow, trials: Sequence[RunRow]) -> Table:
+    """Return a table with a row a point: mean and standard deviation over its succeeded trials.
+
+    The standard deviation is that of a sample (n - 1).
+
+    Args:
+        experiment: The experiment.
+        trials: Runs of its trials.
+    """
     fields: list[str] = experiment.request["fields"]
     points: dict[int, list[RunRow]] = {}
     seeds = len(experiment.request["seeds"])
     for trial in trials:
-        points.setdefault(number_of(trial) // seeds, []).append(trial)
+        points.setdefault(trial_number(trial) // seeds, []).append(trial)
     flat: list[dict[str, float | None]] = []
     rows: list[dict[str, Any]] = []
     for point in points.values():
-        succeeded = [_metrics(trial) for trial in point if trial.state == State.SUCCEEDED]
-        told = _statistics(succeeded)
-        flat.append(told)
+        succeeded = [_metrics(trial) for trial in point if trial.state == RunState.SUCCEEDED]
+        summary = _statistics(succeeded)
+        flat.append(summary)
         parameters = point[0].request["parameters"]
         rows.append(
             {
                 **{field: parameters.get(field) for field in fields},
                 "seeds": len(succeeded),
-                **told,
+                **summary,
             }
         )
     return _table((*fields, "seeds", *_names(flat)), rows)
 
 
 def to_csv(table: Table) -> bytes:
-    """The table with a header; a missing value is empty, others than numbers and texts JSON."""
+    """Return the table as CSV with a header.
+
+    A missing value is empty; values other than numbers and texts are JSON.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(table.columns)
@@ -84,7 +104,7 @@ def to_csv(table: Table) -> bytes:
 
 
 def to_parquet(table: Table) -> bytes:
-    """The table as one Parquet file; a column of mixed kinds of value holds JSON texts."""
+    """Return the table as one Parquet file; a column of mixed types holds JSON texts."""
     columns = [_column([row[name] for row in table.rows]) for name in table.columns]
     sink = io.BytesIO()
     pq.write_table(pa.table(columns, names=list(table.columns)), sink, compression="zstd")
@@ -92,35 +112,35 @@ def to_parquet(table: Table) -> bytes:
 
 
 def _metrics(trial: RunRow) -> dict[str, Any]:
-    """The metrics and the times of a trial, flat."""
-    told = dict(_flattened("", trial.metrics or {}))
+    """Return the metrics and the times of a trial by dotted name."""
+    metrics = dict(_flatten("", trial.metrics or {}))
     if trial.timing is not None:
-        told |= {name: trial.timing[name] for name in TIMING}
-    return told
+        metrics |= {name: trial.timing[name] for name in TIMING}
+    return metrics
 
 
-def _flattened(prefix: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _flatten(prefix: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, entry in value.items():
         if isinstance(entry, Mapping):
-            yield from _flattened(f"{prefix}{name}.", entry)
+            yield from _flatten(f"{prefix}{name}.", entry)
         else:
-            # Names of what ran out.
+            # The overflow is a list of names.
             yield prefix + name, ",".join(entry) if isinstance(entry, list) else entry
 
 
 def _statistics(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    told: dict[str, float | None] = {}
+    summary: dict[str, float | None] = {}
     for name in _names(rows):
         values = [row[name] for row in rows if row.get(name) is not None]
         if any(isinstance(value, str) for value in values):
             continue
-        told[f"{name}.mean"] = math.fsum(values) / len(values) if values else None
-        told[f"{name}.std"] = statistics.stdev(values) if len(values) > 1 else None
-    return told
+        summary[f"{name}.mean"] = math.fsum(values) / len(values) if values else None
+        summary[f"{name}.std"] = statistics.stdev(values) if len(values) > 1 else None
+    return summary
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Names of all rows in the order in which they come up."""
+    """Return the names of all rows, each once, in order."""
     return tuple(dict.fromkeys(name for row in rows for name in row))
 
 

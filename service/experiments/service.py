@@ -1,4 +1,4 @@
-"""What callers may ask of experiments: make one, look at it, pause, resume, cancel, remove it."""
+"""What callers can do with experiments: create, read, pause, resume, cancel and delete them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,37 @@ import time
 import uuid
 from typing import Any
 
-from service.experiments.answers import experiment_answer
-from service.experiments.live_experiment import IDS_OF_A_LIFE, LiveExperiment
+from energy_flow.choices import ENDED_STATES, RunKind, RunState, names_of
+from service.experiments.active_experiment import EVENT_IDS_PER_START, ActiveExperiment
 from service.experiments.plan import Plan
 from service.experiments.runner import ExperimentRunner
 from service.experiments.store import ExperimentStore
+from service.experiments.views import render_experiment
 from service.models.registry import ModelRegistry
 from service.problems import Problem, not_found
-from service.states import ENDED, State, refusal, states_before
+from service.states import refusal, states_before
 from service.store.archive import RunArchive
 from service.store.datasets import DatasetRegistry
+from service.store.idempotency import IdempotencyKey
 from service.store.tables import ExperimentRow
 
-# What a caller waits for chunks to end, or for trials to be cancelled.
-SETTLE_SECONDS = 5.0
 
+class ExperimentService:
+    """Experiments as callers see them. Its methods belong to the event loop.
 
-class ExperimentDesk:
-    """Experiments as callers see them. Its methods belong to the event loop."""
+    Attributes:
+        store: Store of the experiments.
+        runner: All experiments that have not ended.
+
+    Args:
+        store: Store of the experiments.
+        runner: All experiments that have not ended.
+        archive: Archive of the trials.
+        datasets: Datasets that experiments refer to.
+        models: Models that experiments refer to.
+        max_wait_seconds: Most seconds that a request waits for chunks to end, or for trials to be
+            cancelled.
+    """
 
     def __init__(
         self,
@@ -34,43 +47,48 @@ class ExperimentDesk:
         archive: RunArchive,
         datasets: DatasetRegistry,
         models: ModelRegistry,
+        max_wait_seconds: float,
     ) -> None:
         self.store = store
         self.runner = runner
         self._archive = archive
         self._datasets = datasets
         self._models = models
+        self._max_wait_seconds = max_wait_seconds
 
     async def create(
-        self, plan: Plan, idempotency: tuple[str, str] | None
+        self, plan: Plan, idempotency: IdempotencyKey | None
     ) -> tuple[ExperimentRow, bool]:
-        """Keeps an experiment, durably, which will be carried out in its turn.
+        """Store an experiment durably and start it.
 
         Args:
-            idempotency: the caller's key and a digest of the request.
+            plan: The checked request.
+            idempotency: Idempotency key of the request.
 
         Returns:
-            the experiment, and whether an earlier request with the same key had made it.
+            The experiment, and whether an earlier request with the same key created it.
 
         Raises:
-            Problem: 409, the name is taken; 404, the dataset or the model was deleted meanwhile;
-                422, the key was used for another request.
-            OSError, sqlalchemy.exc.SQLAlchemyError: it could not be kept; nothing is left of it.
+            Problem: 404, the dataset or the model was removed during the request; 409, the name is
+                used; 422, the key was used for another request.
+            OSError: The experiment could not be stored; nothing is left of it.
+            sqlalchemy.exc.SQLAlchemyError: Likewise.
         """
-        known = await self._with_key(idempotency)
-        if known is not None:
-            return known, True
-        row = _row(plan, idempotency)
-        if not await asyncio.to_thread(self._keep, plan, row):
-            known = await self._with_key(idempotency)
-            if known is not None:
-                return known, True
-            raise Problem(409, f"there is an experiment {row.name!r} already")
+        created = await asyncio.to_thread(self.store.find_created, idempotency)
+        if created is not None:
+            return created, True
+        row = _make_row(plan, idempotency)
+        if not await asyncio.to_thread(self._add, plan, row):
+            created = await asyncio.to_thread(self.store.find_created, idempotency)
+            if created is not None:
+                return created, True
+            message = f"experiment {row.name!r} already exists; choose another name"
+            raise Problem(409, message)
         await self.runner.begin(row)
         return row, False
 
     async def find(self, id_or_name: str) -> ExperimentRow:
-        """The experiment of that id or name.
+        """Return the experiment of that id or name.
 
         Raises:
             Problem: 404.
@@ -79,104 +97,115 @@ class ExperimentDesk:
             row = await asyncio.to_thread(self.store.find, id_or_name)
             if row is None:
                 raise not_found(f"experiment {id_or_name!r}")
-            live = self.runner.find(row.experiment_id)
-            if live is not None:
-                return live.row
-            # One that has just been kept is queued, and about to be taken on.
-            if row.state in (*ENDED, State.QUEUED):
+            active = self.runner.find(row.experiment_id)
+            if active is not None:
+                return active.row
+            # A queued one has just been stored, and is about to be started.
+            if row.state in (*ENDED_STATES, RunState.QUEUED):
                 return row
-            # It has ended since it was read.
+            # It has ended since the row was read.
 
     def answer(self, row: ExperimentRow) -> dict[str, Any]:
-        """An experiment as a resource."""
-        return experiment_answer(row, self.runner.find(row.experiment_id))
+        """Return an experiment as a resource."""
+        return render_experiment(row, self.runner.find(row.experiment_id))
 
     async def pause(self, row: ExperimentRow) -> ExperimentRow:
-        """Starts no other chunk, and waits a while for those under way.
+        """Pause an experiment, and wait some seconds for the chunks that have been started.
 
         Raises:
-            Problem: 409.
+            Problem: 409, it cannot be paused in its state.
         """
-        live = self._changeable(row, "pause an experiment", State.PAUSED)
-        await self._change(live, "pause an experiment", State.PAUSED)
-        await _within_reason(live.quiet)
-        return live.row
+        experiment = self._find_changeable(row, "pause an experiment", RunState.PAUSED)
+        await self._change(experiment, "pause an experiment", RunState.PAUSED)
+        await self._wait_briefly(experiment.idle)
+        return experiment.row
 
     async def resume(self, row: ExperimentRow) -> ExperimentRow:
-        """Goes on where it was paused.
+        """Continue a paused experiment.
 
         Raises:
-            Problem: 409.
+            Problem: 409, it is not paused.
         """
-        action, allowed = "resume an experiment", (State.PAUSED,)
-        live = self._changeable(row, action, State.RUNNING, allowed)
-        started_at = live.row.started_at or time.time()
-        await self._change(live, action, State.RUNNING, allowed, started_at=started_at, error=None)
-        return live.row
+        action, allowed = "resume an experiment", (RunState.PAUSED,)
+        experiment = self._find_changeable(row, action, RunState.RUNNING, allowed)
+        started_at = experiment.row.started_at or time.time()
+        await self._change(
+            experiment, action, RunState.RUNNING, allowed, started_at=started_at, error=None
+        )
+        return experiment.row
 
     async def cancel(self, row: ExperimentRow) -> ExperimentRow:
-        """Ends it within a step; its trials keep what they had. Waits a while for its end.
+        """Cancel an experiment, and wait some seconds for its end.
+
+        Its trials end within a step and keep what they have.
 
         Raises:
-            Problem: 409.
+            Problem: 409, it has ended.
         """
         action = "cancel an experiment"
-        live = self.runner.find(row.experiment_id)
-        if live is None or live.state in ENDED:
-            raise refusal(action, row.state, states_before(State.CANCELLED))
-        async with live.lock:
-            if live.state in ENDED:
-                raise refusal(action, live.state, states_before(State.CANCELLED))
-            await self.runner.note(live, cancelling=True)
-        await _within_reason(live.ended)
-        return live.row
+        experiment = self.runner.find(row.experiment_id)
+        if experiment is None or experiment.state in ENDED_STATES:
+            raise refusal(action, row.state, states_before(RunState.CANCELLED))
+        async with experiment.lock:
+            if experiment.state in ENDED_STATES:
+                raise refusal(action, experiment.state, states_before(RunState.CANCELLED))
+            await self.runner.set_columns(experiment, cancelling=True)
+        await self._wait_briefly(experiment.ended)
+        return experiment.row
 
     async def delete(self, row: ExperimentRow) -> None:
-        """Removes an experiment that has ended, with its trials and all their files.
+        """Remove an ended experiment with its trials and all their files.
 
         Raises:
-            Problem: 404; 409, it has not ended.
+            Problem: 404, it was removed before; 409, it has not ended.
         """
-        live = self.runner.find(row.experiment_id)
-        if live is not None or row.state not in ENDED:
-            raise refusal("delete an experiment", row.state, ENDED)
+        active = self.runner.find(row.experiment_id)
+        if active is not None or row.state not in ENDED_STATES:
+            raise refusal("delete an experiment", row.state, ENDED_STATES)
         if not await asyncio.to_thread(self._remove, row):
             raise not_found(f"experiment {row.name!r}")
 
-    def _changeable(
+    def _find_changeable(
         self,
         row: ExperimentRow,
         action: str,
-        target: State,
-        allowed: tuple[State, ...] | None = None,
-    ) -> LiveExperiment:
+        target: RunState,
+        allowed: tuple[RunState, ...] | None = None,
+    ) -> ActiveExperiment:
         allowed = states_before(target) if allowed is None else allowed
-        live = self.runner.find(row.experiment_id)
-        if live is None:
+        experiment = self.runner.find(row.experiment_id)
+        if experiment is None:
             raise refusal(action, row.state, allowed)
-        # One that is being cancelled is as good as cancelled.
-        state = State.CANCELLED if live.row.cancelling else live.state
+        # Its cancellation cannot be undone.
+        state = RunState.CANCELLED if experiment.row.cancelling else experiment.state
         if state not in allowed:
             raise refusal(action, state, allowed)
-        return live
+        return experiment
 
     async def _change(
         self,
-        live: LiveExperiment,
+        experiment: ActiveExperiment,
         action: str,
-        target: State,
-        allowed: tuple[State, ...] | None = None,
+        target: RunState,
+        allowed: tuple[RunState, ...] | None = None,
         **columns: Any,
     ) -> None:
         try:
-            await self.runner.change(live, target, **columns)
+            await self.runner.change(experiment, target, **columns)
         except ValueError:
-            # Somebody else was quicker.
-            raise refusal(action, live.state, allowed or states_before(target)) from None
+            # Another request has changed the state.
+            raise refusal(action, experiment.state, allowed or states_before(target)) from None
 
-    def _keep(self, plan: Plan, row: ExperimentRow) -> bool:
-        with self._models.keeping(row.model), self._datasets.keeping(row.dataset_digest):
-            return self.store.add(row, _trials(plan, row))
+    async def _wait_briefly(self, event: asyncio.Event) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), self._max_wait_seconds)
+
+    def _add(self, plan: Plan, row: ExperimentRow) -> bool:
+        with (
+            self._models.prevent_removal(row.model),
+            self._datasets.prevent_removal(row.dataset_digest),
+        ):
+            return self.store.add(row, _make_trials(plan, row))
 
     def _remove(self, row: ExperimentRow) -> bool:
         run_ids = self.store.remove(row.experiment_id)
@@ -187,30 +216,14 @@ class ExperimentDesk:
         self._datasets.release(row.dataset_digest)
         return True
 
-    async def _with_key(self, idempotency: tuple[str, str] | None) -> ExperimentRow | None:
-        if idempotency is None:
-            return None
-        key, digest = idempotency
-        row = await asyncio.to_thread(self.store.with_key, key)
-        if row is not None and row.idempotency_digest != digest:
-            raise Problem(422, "this Idempotency-Key was used for another request")
-        return row
 
-
-async def _within_reason(event: asyncio.Event) -> None:
-    """Waits for an event, but not for ever."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), SETTLE_SECONDS)
-
-
-def _row(plan: Plan, idempotency: tuple[str, str] | None) -> ExperimentRow:
+def _make_row(plan: Plan, idempotency: IdempotencyKey | None) -> ExperimentRow:
     fields, model = plan.fields, plan.model
-    key, digest = idempotency or (None, None)
-    return ExperimentRow(
+    row = ExperimentRow(
         experiment_id=uuid.uuid4().hex,
         name=fields.name,
         kind=fields.kind,
-        state=State.QUEUED,
+        state=RunState.QUEUED,
         cancelling=False,
         created_at=time.time(),
         model=model.name,
@@ -224,7 +237,7 @@ def _row(plan: Plan, idempotency: tuple[str, str] | None) -> ExperimentRow:
         trials=len(plan.trials),
         request={
             "options": fields.options,
-            "outputs": list(fields.outputs),
+            "outputs": list(names_of(fields.outputs)),
             "sweep": None if fields.sweep is None else fields.sweep.model_dump(exclude_none=True),
             "seeds": fields.seeds,
             "trace": fields.trace.options(),
@@ -237,19 +250,20 @@ def _row(plan: Plan, idempotency: tuple[str, str] | None) -> ExperimentRow:
         samples_done=0,
         flow_steps=0,
         warnings=list(plan.warnings),
-        last_event_id=IDS_OF_A_LIFE,
-        idempotency_key=key,
-        idempotency_digest=digest,
+        last_event_id=EVENT_IDS_PER_START,
     )
+    if idempotency is not None:
+        idempotency.write_to(row)
+    return row
 
 
-def _trials(plan: Plan, row: ExperimentRow) -> list[dict[str, Any]]:
-    """Columns of the runs of all trials."""
+def _make_trials(plan: Plan, row: ExperimentRow) -> list[dict[str, Any]]:
+    """Return the columns of the runs of all trials."""
     return [
         {
             "run_id": uuid.uuid4().hex,
-            "kind": "trial" if trial.training is None else "training",
-            "state": State.QUEUED,
+            "kind": RunKind.TRIAL if trial.training is None else RunKind.TRAINING,
+            "state": RunState.QUEUED,
             "created_at": row.created_at,
             "model": row.model,
             "model_digest": row.model_digest,

@@ -1,4 +1,4 @@
-"""Experiments and their trials in the index. All methods block; none is for the event loop."""
+"""The rows of experiments and their trials in the index. All methods block."""
 
 from __future__ import annotations
 
@@ -9,25 +9,33 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from service.states import ENDED, UNFINISHED, State
+from energy_flow.choices import ENDED_STATES, UNFINISHED_STATES, RunState
 from service.store.database import Database
+from service.store.idempotency import IdempotencyKey, find_created, has_created
 from service.store.tables import ExperimentRow, RunRow
 
 
 class ExperimentStore:
     """The table of experiments, and the runs that are their trials.
 
-    Rows that it returns are detached: changing one changes nothing.
+    Rows that it returns are detached: changing one changes nothing in the index.
+
+    Args:
+        database: The index.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, row: ExperimentRow, trials: Sequence[Mapping[str, Any]]) -> bool:
-        """Adds an experiment with its trials, durably; False when its key or its name is taken.
+        """Add an experiment with its trials durably.
 
         Args:
-            trials: columns of their runs.
+            row: The experiment.
+            trials: Columns of the runs of its trials.
+
+        Returns:
+            False if an earlier request has its idempotency key, or another experiment its name.
         """
         try:
             with self._database.session(durable=True) as session:
@@ -35,16 +43,13 @@ class ExperimentStore:
                 session.flush()
                 session.execute(insert(RunRow), trials)
         except IntegrityError:
-            taken = self.find(row.name) is not None
-            if not taken and (
-                row.idempotency_key is None or not self.with_key(row.idempotency_key)
-            ):
+            if self.find(row.name) is None and not has_created(self._database, row):
                 raise
             return False
         return True
 
     def find(self, id_or_name: str) -> ExperimentRow | None:
-        """The experiment of that id, else the one of that name."""
+        """Return the experiment of that id, else the one of that name, if there is one."""
         with self._database.session() as session:
             for column in (ExperimentRow.experiment_id, ExperimentRow.name):
                 query = select(ExperimentRow).where(column == id_or_name)
@@ -53,16 +58,25 @@ class ExperimentStore:
                     return row
         return None
 
-    def with_key(self, idempotency_key: str) -> ExperimentRow | None:
-        """The experiment that was made with that key."""
-        query = select(ExperimentRow).where(ExperimentRow.idempotency_key == idempotency_key)
-        with self._database.session() as session:
-            return session.scalars(query).one_or_none()
+    def find_created(self, idempotency: IdempotencyKey | None) -> ExperimentRow | None:
+        """Return the experiment that an earlier request with the same key created, if any.
+
+        Raises:
+            Problem: 422, the key was used for another request.
+        """
+        return find_created(self._database, ExperimentRow, idempotency)
 
     def page(
         self, limit: int, before: int | None, state: str | None, kind: str | None
     ) -> list[ExperimentRow]:
-        """Experiments, newest first, from those that arrived before a position."""
+        """Return experiments, newest first.
+
+        Args:
+            limit: Most rows to return.
+            before: Return only experiments that arrived before this position.
+            state: Return only experiments in this state.
+            kind: Return only experiments of this kind.
+        """
         query = select(ExperimentRow).order_by(ExperimentRow.position.desc()).limit(limit)
         if before is not None:
             query = query.where(ExperimentRow.position < before)
@@ -74,23 +88,29 @@ class ExperimentStore:
             return list(session.scalars(query))
 
     def change(self, experiment_id: str, *, durable: bool = True, **values: Any) -> None:
-        """Sets columns of an experiment."""
+        """Set columns of an experiment.
+
+        Args:
+            experiment_id: Its id.
+            durable: Whether to wait until the change is on the disk.
+            values: New values by column.
+        """
         statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
         with self._database.session(durable=durable) as session:
             session.execute(statement.values(**values))
 
-    def unfinished(self) -> list[ExperimentRow]:
-        """Experiments that have not ended, oldest first."""
+    def list_unfinished(self) -> list[ExperimentRow]:
+        """Return the experiments that have not ended, oldest first."""
         query = (
             select(ExperimentRow)
-            .where(ExperimentRow.state.in_(UNFINISHED))
+            .where(ExperimentRow.state.in_(UNFINISHED_STATES))
             .order_by(ExperimentRow.position)
         )
         with self._database.session() as session:
             return list(session.scalars(query))
 
     def count_by_state(self) -> dict[str, int]:
-        """How many experiments are in each state that any is in."""
+        """Return the number of experiments by state, without states of no experiment."""
         query = select(ExperimentRow.state, func.count()).group_by(ExperimentRow.state)
         with self._database.session() as session:
             return {state: int(count) for state, count in session.execute(query)}
@@ -103,7 +123,14 @@ class ExperimentStore:
         limit: int | None = None,
         states: Iterable[str] | None = None,
     ) -> list[RunRow]:
-        """Trials from a number on, ascending."""
+        """Return the runs of an experiment's trials, by number.
+
+        Args:
+            experiment_id: Id of the experiment.
+            first: Number of the first trial.
+            limit: Most rows to return; all by default.
+            states: Return only trials in these states.
+        """
         query = (
             select(RunRow)
             .where(RunRow.experiment_id == experiment_id, RunRow.trial >= first)
@@ -116,33 +143,41 @@ class ExperimentStore:
             return list(session.scalars(query))
 
     def trial(self, experiment_id: str, number: int) -> RunRow | None:
-        """The trial of that number."""
+        """Return the run of the trial of that number, if there is one."""
         query = select(RunRow).where(RunRow.experiment_id == experiment_id, RunRow.trial == number)
         with self._database.session() as session:
             return session.scalars(query).one_or_none()
 
     def cancel_queued(self, experiment_id: str, numbers: Sequence[int]) -> None:
-        """Ends trials that never began."""
+        """End trials that never started.
+
+        Args:
+            experiment_id: Id of the experiment.
+            numbers: Numbers of the trials; those that have started meanwhile are left alone.
+        """
         statement = (
             update(RunRow)
             .where(
                 RunRow.experiment_id == experiment_id,
                 RunRow.trial.in_(numbers),
-                RunRow.state == State.QUEUED,
+                RunRow.state == RunState.QUEUED,
             )
-            .values(state=State.CANCELLED, ended_at=time.time())
+            .values(state=RunState.CANCELLED, ended_at=time.time())
         )
         with self._database.session() as session:
             session.execute(statement)
 
     def remove(self, experiment_id: str) -> list[str] | None:
-        """Removes an experiment that has ended, with its trials.
+        """Remove an ended experiment with its trials.
+
+        Args:
+            experiment_id: Id of the experiment.
 
         Returns:
-            the ids of their runs; ``None`` when there was none to remove.
+            The ids of the trials' runs; ``None`` if nothing was removed.
         """
         experiment = delete(ExperimentRow).where(
-            ExperimentRow.experiment_id == experiment_id, ExperimentRow.state.in_(ENDED)
+            ExperimentRow.experiment_id == experiment_id, ExperimentRow.state.in_(ENDED_STATES)
         )
         trials = delete(RunRow).where(RunRow.experiment_id == experiment_id)
         with self._database.session(durable=True) as session:

@@ -1,4 +1,4 @@
-"""A sweep's points: pure functions from what was asked to the values of each trial."""
+"""The points of a sweep: pure functions from a request to the values of each trial."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from energy_flow.choices import unknown_name
 from energy_flow.errors import Fault
-from service.experiments.schemas import Sweep
 from service.experiments.swept_fields import OF_A_RUN, SweptFields
+from service.schemas.experiment import Sweep
 
-MOST_TRIALS = 10_000
+MAX_TRIALS = 10_000
+
+_RANGE_MEMBERS = ("low", "high", "log")
 
 Parameters = Mapping[str, Any]
 
@@ -23,8 +26,8 @@ class Point:
     """One setting of the swept fields.
 
     Attributes:
-        parameters: values by dotted field.
-        places: of each value among those that were listed for its field; none where it was drawn.
+        parameters: Values by dotted field.
+        places: Index of each value in the list of its field; ``None`` if it was drawn from a range.
     """
 
     parameters: Parameters
@@ -32,16 +35,20 @@ class Point:
 
 
 def swept_fields(sweep: Sweep | None) -> tuple[str, ...]:
-    """The dotted names of the fields, in the order in which they were given."""
+    """Return the dotted names of the fields, in the order of the request."""
     if sweep is None:
         return ()
     return tuple(sweep.grid if sweep.grid is not None else sweep.random or {})
 
 
 def points(sweep: Sweep | None, swept: SweptFields = OF_A_RUN) -> Iterator[Point]:
-    """All points of a sweep without faults, in order; one without fields where there is none.
+    """Yield the points of a sweep without faults, in order; one without fields for no sweep.
 
-    A grid's last field varies fastest. A random sweep's points follow from its seed alone.
+    The last field of a grid varies fastest. The points of a random sweep follow from its seed.
+
+    Args:
+        sweep: The sweep, if there is one.
+        swept: The fields that a sweep may vary.
     """
     if sweep is None:
         yield Point({}, {})
@@ -53,7 +60,7 @@ def points(sweep: Sweep | None, swept: SweptFields = OF_A_RUN) -> Iterator[Point
                 {field: place for field, (place, _) in zip(fields, combination, strict=True)},
             )
     else:
-        # Of Python's generator the random() of a seed never changes; its other methods may.
+        # Python guarantees the same sequence for a seed only for random().
         chance = random.Random(sweep.seed)
         for _ in range(sweep.count or 0):
             drawn = {
@@ -67,7 +74,7 @@ def points(sweep: Sweep | None, swept: SweptFields = OF_A_RUN) -> Iterator[Point
 
 
 def count_points(sweep: Sweep | None) -> int:
-    """How many points there are, without making them."""
+    """Return the number of points without making them."""
     if sweep is None:
         return 1
     if sweep.grid is not None:
@@ -75,29 +82,34 @@ def count_points(sweep: Sweep | None) -> int:
     return sweep.count or 0
 
 
-def faults_of(sweep: Sweep | None, swept: SweptFields = OF_A_RUN) -> list[Fault]:
-    """What is wrong with a sweep itself, before any config is looked at."""
+def find_faults(sweep: Sweep | None, swept: SweptFields = OF_A_RUN) -> list[Fault]:
+    """Return the faults of a sweep itself, without those of the configs that it makes.
+
+    Args:
+        sweep: The sweep, if there is one.
+        swept: The fields that a sweep may vary.
+    """
     if sweep is None:
         return []
-    faults = _faults_of_form(sweep)
+    faults = _find_form_faults(sweep)
     kind = "grid" if sweep.grid is not None else "random"
     choices = sweep.grid if sweep.grid is not None else sweep.random
     for field, choice in (choices or {}).items():
         where = ("sweep", kind, field)
         if field not in swept.known:
-            said = f"is no field that can be swept; known are {', '.join(swept.known)}"
-            faults.append(Fault(where, said, field))
+            message = f"is no field that can be swept; {unknown_name(field, swept.known)}"
+            faults.append(Fault(where, message, field))
         elif isinstance(choice, list):
             if not choice:
                 faults.append(Fault(where, "must have at least one value", choice))
         elif kind == "grid":
             faults.append(Fault(where, "must be a list of values", choice))
         else:
-            faults += _faults_of_range(where, swept.number(field), choice)
+            faults += _find_range_faults(where, swept.number(field), choice)
     return faults
 
 
-def _faults_of_form(sweep: Sweep) -> list[Fault]:
+def _find_form_faults(sweep: Sweep) -> list[Fault]:
     faults = []
     if (sweep.grid is None) == (sweep.random is None):
         faults.append(Fault(("sweep",), "must have either grid or random", _given(sweep)))
@@ -114,21 +126,21 @@ def _given(sweep: Sweep) -> list[str]:
     return [name for name in ("grid", "random") if getattr(sweep, name) is not None]
 
 
-def _faults_of_range(
+def _find_range_faults(
     where: tuple[str, ...], number: type[int] | type[float] | None, choice: Any
 ) -> list[Fault]:
     if not isinstance(choice, Mapping):
         return [Fault(where, "must be a list of values, or low and high", choice)]
-    unknown = sorted(set(choice) - {"low", "high", "log"})
+    unknown = sorted(set(choice) - set(_RANGE_MEMBERS))
     faults = [
-        Fault((*where, name), "is not known; known are low, high, log", choice[name])
+        Fault((*where, name), f"is unknown; {unknown_name(name, _RANGE_MEMBERS)}", choice[name])
         for name in unknown
     ]
     low: Any = choice.get("low")
     high: Any = choice.get("high")
     log = choice.get("log", False)
     if number is None:
-        return [*faults, Fault(where, "is no number; give a list of values", choice)]
+        return [*faults, Fault(where, "is no number; give a list of values instead", choice)]
     for name, value in (("low", low), ("high", high)):
         if not _is_number(value):
             faults.append(Fault((*where, name), "must be a finite number", value))
@@ -137,11 +149,11 @@ def _faults_of_range(
     if faults:
         return faults
     if low > high:
-        faults.append(Fault((*where, "low"), f"may be at most high = {high}", low))
+        faults.append(Fault((*where, "low"), f"must be at most high = {high}", low))
     if log and low <= 0:
-        faults.append(Fault((*where, "low"), "must be above 0 where log is true", low))
+        faults.append(Fault((*where, "low"), "must be above 0 if log is true", low))
     if number is int and not (float(low).is_integer() and float(high).is_integer()):
-        faults.append(Fault(where, "takes integers: low and high must be such", choice))
+        faults.append(Fault(where, "is a field of integers; low and high must be integers", choice))
     return faults
 
 
@@ -152,19 +164,19 @@ def _is_number(value: Any) -> bool:
 def _draw(
     number: type[int] | type[float] | None, choice: Any, uniform: float
 ) -> tuple[Any, int | None]:
-    """A value for ``uniform`` in [0, 1), and its place where it is one of a list."""
+    """Return the value for a number ``uniform`` in [0, 1), and its index if it is one of a list."""
     if isinstance(choice, list):
         place = int(uniform * len(choice))
         return choice[place], place
     low, high = choice["low"], choice["high"]
     integer = number is int
-    # An integer has the same share of the range as its neighbours, both ends included.
+    # Each integer has the same share of the range, also those at the ends.
     first, last = (low - 0.5, high + 0.5) if integer else (low, high)
     if choice.get("log", False):
         drawn = math.exp(math.log(first) + uniform * (math.log(last) - math.log(first)))
     else:
         drawn = first + uniform * (last - first)
-    # Rounding may lead a little beyond the ends.
+    # Rounding can exceed the ends a little.
     if integer:
         return min(max(math.floor(drawn + 0.5), int(low)), int(high)), None
     return min(max(drawn, float(low)), float(high)), None

@@ -1,4 +1,4 @@
-"""Which fields a sweep may vary, and what kind of value each takes."""
+"""The fields that a sweep may vary, and the type of each."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from functools import cached_property
 from pydantic import BaseModel
 
 from energy_flow.config.flow_config import RUN_FIELDS, FlowConfig
-from energy_flow.config.validation import group_at
+from energy_flow.config.validation import find_group
 from energy_flow.training import TrainConfig
 
-# Files, and what follows from the experiment itself.
+# Files, and what the experiment itself sets.
 _NOT_SWEPT = ("checkpoints", "data", "model", "seed")
 
 
@@ -21,7 +21,8 @@ class SweptFields:
     """The fields of a config that a sweep may vary.
 
     Attributes:
-        config: a class of nested groups. tops: its fields, of which all members may vary.
+        config: A class of nested groups.
+        tops: Its fields; all members of each may vary.
     """
 
     config: type[BaseModel]
@@ -29,21 +30,21 @@ class SweptFields:
 
     @cached_property
     def known(self) -> tuple[str, ...]:
-        """Their dotted names."""
+        """Dotted names of the fields."""
         return tuple(_leaves(self.config, self.tops))
 
     def number(self, field: str) -> type[int] | type[float] | None:
-        """Whether a known field takes integers, other numbers, or no numbers."""
+        """Return the type of number of a known field; ``None`` if it is no number."""
         return self._numbers[field]
 
     @cached_property
     def _numbers(self) -> dict[str, type[int] | type[float] | None]:
-        # Schemas take milliseconds, and a sweep asks for every value that it draws.
+        # Computed once: a schema takes milliseconds, and every drawn value needs a type.
         return {field: self._number(field) for field in self.known}
 
     def _number(self, field: str) -> type[int] | type[float] | None:
         *groups, member = field.split(".")
-        owner = group_at(self.config, tuple(groups))
+        owner = find_group(self.config, tuple(groups))
         assert owner is not None
         schema = owner.model_json_schema()["properties"][member]
         types = {one.get("type") for one in schema.get("anyOf", [schema])}
@@ -52,7 +53,7 @@ class SweptFields:
 
 def _leaves(config: type[BaseModel], names: Iterable[str], prefix: str = "") -> Iterator[str]:
     for name in names:
-        group = group_at(config, (name,))
+        group = find_group(config, (name,))
         if group is None:
             yield prefix + name
         else:

@@ -1,4 +1,4 @@
-"""What an experiment of kind ``train`` asks for, checked."""
+"""Checks of a request for an experiment of kind ``train``, and the configs of its trials."""
 
 from __future__ import annotations
 
@@ -8,23 +8,28 @@ from typing import Any
 from energy_flow.config.validation import nest
 from energy_flow.errors import Fault
 from energy_flow.training import TrainConfig
-from service.experiments.schemas import ExperimentFields
+from service.schemas.experiment import ExperimentFields
 from service.store.datasets import Dataset
 
-# What the experiment itself says: which model, which rows, which seed.
-_SAID_ELSEWHERE = {
-    "model": "name the model as 'model', and run-time fields among the options",
+# Fields that other members of the request set.
+_SET_ELSEWHERE = {
+    "model": "give model, and run-time fields as options, instead",
     "seed": "give seeds instead",
-    "data.train": "name the dataset instead",
+    "data.train": "give dataset instead",
     "data.val": "rows are held out of the dataset instead",
     "data.rows": "give rows instead",
 }
 _OF_SIMULATIONS = ("outputs", "trace", "chunk_samples")
-_LONGEST_NAME = 64
+_MAX_NAME = 64
 
 
-def training_faults(fields: ExperimentFields, dataset: Dataset) -> list[Fault]:
-    """What is wrong with a request to train, besides its configs."""
+def find_training_faults(fields: ExperimentFields, dataset: Dataset) -> list[Fault]:
+    """Return the faults of a request to train, without those of its configs.
+
+    Args:
+        fields: The request.
+        dataset: Its dataset.
+    """
     faults = [
         Fault((name,), "belongs to an experiment of kind 'simulate'", None)
         for name in _OF_SIMULATIONS
@@ -32,51 +37,71 @@ def training_faults(fields: ExperimentFields, dataset: Dataset) -> list[Fault]:
     ]
     given = nest(fields.train or {})
     data = given.get("data")
-    for name, instead in _SAID_ELSEWHERE.items():
+    for name, instead in _SET_ELSEWHERE.items():
         group, dot, member = name.partition(".")
         inner = data if dot else given
         if isinstance(inner, Mapping) and (member or group) in inner:
-            faults.append(Fault(("train", *name.split(".")), f"is said elsewhere: {instead}", None))
+            faults.append(
+                Fault(("train", *name.split(".")), f"cannot be set here: {instead}", None)
+            )
     content = dataset.content
     if content.targets_dim is None:
         faults.append(Fault(("dataset",), "has no targets to train on", dataset.name))
     elif content.targets_dim != content.dim:
-        said = f"its targets must have {content.dim} numbers, as its inputs have"
-        faults.append(Fault(("dataset",), said, content.targets_dim))
-    if len(fields.name) > _LONGEST_NAME - 6:
-        said = f"may have {_LONGEST_NAME - 6} characters: models are named after it"
-        faults.append(Fault(("name",), said, fields.name))
+        message = f"its targets must have {content.dim} numbers, as its inputs have"
+        faults.append(Fault(("dataset",), message, content.targets_dim))
+    if len(fields.name) > _MAX_NAME - 6:
+        message = f"may have {_MAX_NAME - 6} characters, because models are named after it"
+        faults.append(Fault(("name",), message, fields.name))
     return faults
 
 
-def train_config(
+def make_train_config(
     fields: ExperimentFields,
     parameters: Mapping[str, Any],
     options: Mapping[str, Any],
     seed: int,
     rows: tuple[int, int],
 ) -> TrainConfig:
-    """The config of one trial; its files are named when it is carried out.
+    """Return the config of one trial, without the paths of its files.
+
+    Args:
+        fields: The request.
+        parameters: Values of the swept fields by dotted name.
+        options: Run-time fields of the model.
+        seed: Seed of the trial.
+        rows: First row of the dataset, and the row behind the last one.
 
     Raises:
-        ConfigError: every fault, located in ``train``.
+        ConfigError: With every fault.
     """
     own = {"model": {"config": dict(options)}, "data.rows": list(rows), "seed": seed}
     given = TrainConfig.from_dict(fields.train or {}, dict(parameters))
-    # A file is named so that options are checked as those of a model that exists.
+    # With a checkpoint, the options are checked as those of an existing model.
     return given.replace({**own, "model.checkpoint": fields.model})
 
 
-def size_faults(config: TrainConfig, rows: tuple[int, int]) -> list[Fault]:
-    """Rows that do not suffice."""
+def find_size_faults(config: TrainConfig, rows: tuple[int, int]) -> list[Fault]:
+    """Return a fault if the rows do not fill a batch.
+
+    Args:
+        config: Config of the training.
+        rows: First row of the dataset, and the row behind the last one.
+    """
     count = rows[1] - rows[0]
     left = count - round(count * config.data.held_out)
     if left >= config.batch.rows:
         return []
-    said = f"leaves about {left} rows to train on, less than a batch of {config.batch.rows}"
-    return [Fault(("rows",), said, list(rows))]
+    message = f"leaves about {left} rows to train on, less than a batch of {config.batch.rows}"
+    return [Fault(("rows",), message, list(rows))]
 
 
 def model_name(fields: ExperimentFields, number: int, points: int) -> str:
-    """What the model of a trial is called: as the experiment, with its number if there are more."""
+    """Return the name of a trial's model: the experiment's, with a number if there are several.
+
+    Args:
+        fields: The request.
+        number: Number of the trial.
+        points: Number of points of the sweep.
+    """
     return fields.name if points * len(fields.seeds) == 1 else f"{fields.name}-{number}"

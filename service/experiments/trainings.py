@@ -1,4 +1,4 @@
-"""Trials that train, carried out on the engine's thread, a step at a time between other work."""
+"""Trials that train, one step at a time on the engine's thread, between other work."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from energy_flow.choices import RunState
 from energy_flow.engine import Engine, TrainingRequest
 from energy_flow.errors import EnergyFlowError, RunPaused
 from energy_flow.training import TrainConfig
 from energy_flow.training.store import CHECKPOINTS, MODEL
-from service.experiments.live_training import LiveTraining
+from service.experiments.active_training import ActiveTraining
 from service.models.registry import ModelRegistry
 from service.problems import Problem, is_disk_full
-from service.runs.active_runs import Runs
-from service.states import State
+from service.runs.active_runs import ActiveRuns
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingWork:
-    """What a training needs.
+class TrainingJob:
+    """What the engine needs of a training.
 
     Attributes:
-        config: with its files named. folder: where it is kept.
-        makes_model: the name of the model that comes of it.
+        config: Its config, with the paths of its files.
+        folder: Folder of its snapshots and curves.
+        makes_model: Name of the model that it makes.
     """
 
     config: TrainConfig
@@ -40,97 +41,111 @@ class TrainingWork:
 
 
 class Trainings:
-    """Trainings under way. Its methods belong to the event loop.
+    """Trainings that are under way. Its methods belong to the event loop.
 
-    A training shares the engine's thread with simulations: one of its steps, then a step of theirs.
+    On the engine's thread, one step of a training follows one step of the simulations.
+
+    Args:
+        engine: Engine that trains.
+        models: Registry that will have the trained models.
+        runs: Active runs, in which trainings can be found.
     """
 
-    def __init__(self, engine: Engine, models: ModelRegistry, runs: Runs) -> None:
+    def __init__(self, engine: Engine, models: ModelRegistry, runs: ActiveRuns) -> None:
         self._engine = engine
         self._models = models
         self._runs = runs
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def carry_on(self, live: LiveTraining, work: TrainingWork) -> None:
-        """Begins a training, or goes on from its last snapshot."""
-        self._runs.know(live)
-        live.is_carried = True
-        live.on_stop = partial(self._engine.stop_training, live.run_id)
-        task = asyncio.create_task(self._carry_out(live, work))
+    def start(self, training: ActiveTraining, job: TrainingJob) -> None:
+        """Start a training, or continue it from its last snapshot.
+
+        Args:
+            training: The training.
+            job: What the engine needs of it.
+        """
+        self._runs.register(training)
+        training.is_under_way = True
+        training.request_stop = partial(self._engine.stop_training, training.run_id)
+        task = asyncio.create_task(self._carry_out(training, job))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry_out(self, live: LiveTraining, work: TrainingWork) -> None:
-        error: EnergyFlowError | None
+    async def _carry_out(self, training: ActiveTraining, job: TrainingJob) -> None:
+        error: EnergyFlowError | Problem | None
         try:
-            error = await self._train(live, work)
-        except EnergyFlowError as failure:
+            error = await self._train(training, job)
+        except (EnergyFlowError, Problem) as failure:
             error = failure
-        except Problem as problem:
-            error = EnergyFlowError(problem.detail)
         except Exception as failure:
             if is_disk_full(failure):
-                live.storage_error = failure
+                training.storage_error = failure
             else:
-                log.exception("the training of run %s broke off", live.run_id)
+                log.exception("the training of run %s failed", training.run_id)
             error = EnergyFlowError(f"{type(failure).__name__}: {failure}")
-        live.is_carried = False
-        live.ended(error)
-        await live.wait()
-        if live.state == State.SUCCEEDED:
-            await asyncio.to_thread(_remove_snapshots, work.folder)
+        training.is_under_way = False
+        training.ended(error)
+        await training.wait()
+        if training.state is RunState.SUCCEEDED:
+            await asyncio.to_thread(_remove_snapshots, job.folder)
 
-    async def _train(self, live: LiveTraining, work: TrainingWork) -> EnergyFlowError | None:
-        """Trains until the end; what it was stopped for, if that came before."""
-        live.started(0.0)
-        outcome = Outcome(live, asyncio.get_running_loop())
-        request = TrainingRequest(live.run_id, work.config, work.folder)
+    async def _train(
+        self, training: ActiveTraining, job: TrainingJob
+    ) -> EnergyFlowError | Problem | None:
+        """Train until the end, or return why the training was stopped before."""
+        training.started(0.0)
+        outcome = TrainingOutcome(training, asyncio.get_running_loop())
+        request = TrainingRequest(training.run_id, job.config, job.folder)
         self._engine.train(request, outcome)
-        if live.asked is not None:
-            # Since before the engine had it.
-            self._engine.stop_training(live.run_id)
+        if training.stop_reason is not None:
+            # Requested before the engine had the training.
+            self._engine.stop_training(training.run_id)
         if await outcome.future:
-            return live.asked
-        await asyncio.to_thread(self._keep_model, work)
+            return training.stop_reason
+        await asyncio.to_thread(self._store_model, job)
         return None
 
-    def _keep_model(self, work: TrainingWork) -> None:
-        """Names the best model, so that it is served."""
+    def _store_model(self, job: TrainingJob) -> None:
+        """Give the best model its name, so that it is served."""
         file = self._models.unfinished_file()
         try:
-            with (work.folder / MODEL).open("rb") as best:
+            with (job.folder / MODEL).open("rb") as best:
                 shutil.copyfileobj(best, file.file)
-            self._models.put(work.makes_model, file)
+            self._models.put(job.makes_model, file)
         finally:
             file.close()
 
 
-class Outcome:
-    """Passes what the engine reports on to the event loop.
+class TrainingOutcome:
+    """Passes the reports of the engine to the event loop.
 
     Attributes:
-        future: whether the training was stopped before its end; or what went wrong.
+        future: Whether the training was stopped before its end, or the error that ended it.
+
+    Args:
+        training: The training.
+        loop: The event loop.
     """
 
-    def __init__(self, live: LiveTraining, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, training: ActiveTraining, loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[bool] = loop.create_future()
-        self._live = live
+        self._training = training
         self._loop = loop
 
     def progressed(self, progress: Mapping[str, Any], event: Mapping[str, Any]) -> None:
-        """Report a turn."""
-        self._call(self._live.worked, progress, event)
+        """Report progress, as :meth:`TrainingListener.progressed`."""
+        self._call(self._training.progressed, progress, event)
 
     def ended(self, error: Exception | None) -> None:
-        """Report the end."""
-        self._call(self._settle, error)
+        """Report the end, as :meth:`TrainingListener.ended`."""
+        self._call(self._set_outcome, error)
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
-        # A loop that is closed has no listeners left.
+        # A closed loop has no readers.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _settle(self, error: Exception | None) -> None:
+    def _set_outcome(self, error: Exception | None) -> None:
         if self.future.done():
             return
         if error is None or isinstance(error, RunPaused):
@@ -140,6 +155,6 @@ class Outcome:
 
 
 def _remove_snapshots(folder: Path) -> None:
-    """What only a training that goes on would need."""
+    """Remove what only an unfinished training needs."""
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     (folder / MODEL).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Named models: the default one of the settings, and those that callers make."""
+"""All named models: the default model of the settings, and those that callers create."""
 
 from __future__ import annotations
 
@@ -8,63 +8,41 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import delete, select
 
+from energy_flow.choices import unknown_name
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.config.presets import preset
 from energy_flow.engine import Engine, LoadedModel
 from energy_flow.engine.loaded_models import model_key
-from energy_flow.errors import ConfigError, EnergyFlowError, Fault
+from energy_flow.errors import CheckpointError, Fault
 from energy_flow.simulation.checkpoint import describe
 from energy_flow.simulation.footprint import require_fit
-from service.problems import Problem, invalid
-from service.schemas import ModelFields
-from service.store.atomic_files import UnfinishedFile, sync
+from service.models.model import DEFAULT, Model, check_name, make_config
+from service.problems import Problem
+from service.schemas.model import ModelFields
+from service.store.atomic_files import UnfinishedFile, fsync
 from service.store.database import Database
+from service.store.idempotency import IdempotencyKey, find_created
 from service.store.references import check_model_unused
 from service.store.tables import ModelRow
 
 log = logging.getLogger(__name__)
 
-DEFAULT = "default"
-
-SERVED_DEFAULT = "energy_flow"
-"""What the Open Inference Protocol calls the default model, so that no other has this name."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model that may be loaded.
-
-    Attributes:
-        digest: SHA-256 of its weights.
-        checkpoint: its file; ``None`` for the default model of a preset, whose weights follow from
-            its config.
-        is_loaded: whether the engine has its networks.
-        position: of its row in the index; 0 for the default.
-    """
-
-    name: str
-    config: FlowConfig
-    trained: bool
-    digest: str
-    created_at: float
-    checkpoint: Path | None
-    is_loaded: bool
-    position: int = 0
+RESTORE = "upload the original checkpoint again, or delete the model and create it again"
+"""What to do if the checkpoint of a model was changed or removed on the disk."""
 
 
 class ModelRegistry:
-    """All models by name. Methods block, but for the coroutines.
+    """All models by name. Methods block, except the coroutines.
 
     Args:
-        folder: where checkpoints lie.
-        engine: which loads them.
+        database: The index.
+        folder: Folder of the checkpoints.
+        engine: Engine that loads the models.
     """
 
     def __init__(self, database: Database, folder: Path, engine: Engine) -> None:
@@ -72,22 +50,23 @@ class ModelRegistry:
         self._folder = folder
         self._engine = engine
         self._models: dict[str, Model] = {}
-        # Held while models are made and loaded, which can take long.
+        # Held while models are created and loaded, which can take seconds.
         self._making = threading.Lock()
-        # Held while a row that refers to a model is added, and while one is removed.
+        # Held while a row that refers to a model is added, and while a model is removed.
         self._removing = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
     def open(self, default: FlowConfig, checkpoint: Path | None, *, warm_up: bool) -> None:
-        """Loads the default model and finds the others.
+        """Load the default model and find the others.
 
         Args:
-            default: config of the default model, where there is no checkpoint.
-            checkpoint: the default model.
-            warm_up: whether to prepare the default model for its first run.
+            default: Config of the default model, if it has no checkpoint.
+            checkpoint: Checkpoint of the default model.
+            warm_up: Whether to prepare the default model for its first run.
 
         Raises:
-            CheckpointError, ConfigError: the default model is refused.
+            CheckpointError: The checkpoint is refused.
+            ConfigError: The config is refused.
         """
         loaded = (
             self._load_untrained(default, prepare=warm_up)
@@ -104,82 +83,113 @@ class ModelRegistry:
         self._remove_leftovers()
 
     def find(self, name: str) -> Model:
-        """The model of that name, loaded or not.
+        """Return the model of that name, loaded or not.
 
         Raises:
             Problem: 404.
         """
         model = self._models.get(name)
         if model is None:
-            known = ", ".join(sorted(self._models))
+            known = unknown_name(name, sorted(self._models))
             raise Problem(
                 404,
-                f"there is no model {name!r}; known are {known}",
-                faults=[Fault(("model",), f"known are {known}", name)],
+                f"there is no model {name!r}; {known}",
+                faults=[Fault(("model",), known, name)],
             )
         return model
 
-    async def ready(self, name: str, digest: str | None = None) -> Model:
+    async def ready(self, name: str) -> Model:
         """Return the model of that name, loaded.
 
-        Args:
-            name: of the model.
-            digest: of the weights that it must have, if given.
-
         Raises:
-            Problem: 404.
-            EnergyFlowError: the model has other weights.
+            Problem: 404; 409, its checkpoint has changed on the disk or cannot be read.
         """
         model = self.find(name)
-        if digest not in (None, model.digest):
-            raise EnergyFlowError(f"the model {name!r} has other weights than when it was asked")
         return model if model.is_loaded else await asyncio.to_thread(self._load, name)
 
+    async def reload(self, model: Model) -> Model:
+        """Return a model, loaded again if it was unloaded since a request was checked.
+
+        Args:
+            model: The model as the request uses it.
+
+        Raises:
+            Problem: 404, it was removed; 409, its name belongs to another model now, or its
+                checkpoint has changed on the disk or cannot be read.
+        """
+        self.find(model.name).check_same(model.digest, model.config)
+        return await self.ready(model.name)
+
+    async def ready_for_run(self, name: str, digest: str, config: FlowConfig) -> Model:
+        """Return the model that a stored run refers to, loaded.
+
+        Args:
+            name: Name of the model.
+            digest: Digest of the weights that the run uses.
+            config: Config of the run.
+
+        Raises:
+            Problem: 409, the model was removed, is another one now, or its checkpoint has changed
+                on the disk or cannot be read.
+        """
+        model = self._models.get(name)
+        if model is None:
+            message = f"the model {name!r} of the run no longer exists; create or upload it again"
+            raise Problem(409, message, extra={"model": name})
+        model.check_same(digest, config)
+        return await self.ready(name)
+
     def newest_first(self) -> list[Model]:
-        """All models, the default last."""
+        """Return all models, newest first and the default model last."""
         return sorted(self._models.values(), key=lambda model: -model.position)
 
     def create(
-        self, fields: ModelFields, idempotency: tuple[str, str] | None = None
+        self, fields: ModelFields, idempotency: IdempotencyKey | None = None
     ) -> tuple[Model, bool]:
-        """Makes an untrained model, durably.
+        """Create an untrained model durably.
 
         Args:
-            idempotency: the caller's key and a digest of the request.
+            fields: Request for the model.
+            idempotency: Idempotency key of the request.
 
         Returns:
-            the model, and whether an earlier request with the same key had made it.
+            The model, and whether an earlier request with the same key created it.
 
         Raises:
-            ConfigError: the preset or the config is refused.
-            Problem: 409, the name is taken; 422, the key was used for another request.
+            ConfigError: The preset or the config is refused.
+            Problem: 409, the name is used; 422, the name is reserved, or the key was used for
+                another request.
         """
         check_name(fields.name)
         with self._making:
-            if idempotency is not None:
-                known = self._with_key(*idempotency)
-                if known is not None:
-                    return known, True
+            row = find_created(self._database, ModelRow, idempotency)
+            if row is not None:
+                return self.find(row.name), True
             if fields.name in self._models:
-                raise Problem(409, f"there is a model {fields.name!r} already")
-            loaded = self._load_untrained(config_of(fields))
+                message = f"model {fields.name!r} already exists; choose another name"
+                raise Problem(409, message)
+            loaded = self._load_untrained(make_config(fields))
             path = self._path(fields.name)
             write = partial(self._engine.save_model, loaded.digest, loaded.config, path)
             return self._add(fields.name, loaded, write, idempotency), False
 
     def put(self, name: str, checkpoint: UnfinishedFile) -> tuple[Model, bool]:
-        """Names a checkpoint that was sent, durably, once all of it has been checked.
+        """Check an uploaded checkpoint and store it durably under a name.
+
+        Args:
+            name: Name of the model.
+            checkpoint: The complete file.
 
         Returns:
-            the model, and whether its name is new.
+            The model, and whether its name is new.
 
         Raises:
-            CheckpointError: it is none, of another version, damaged, or not what its config says.
-            ConfigError: not even one sample of it fits in memory.
-            Problem: 409, the name is taken by another model; 422, it is reserved.
+            CheckpointError: The file is no checkpoint, is damaged, or has another version.
+            ConfigError: One sample of the model does not fit in memory.
+            Problem: 409, another model has the name; 422, the name is reserved.
         """
         check_name(name)
-        checkpoint.make_safe()
+        checkpoint.fsync()
         self._check_fit(describe(checkpoint.path)["config"])
         loaded = self._engine.load_model(checkpoint.path)
         with self._making:
@@ -190,31 +200,41 @@ class ModelRegistry:
                 if sent != (known.digest, known.config, known.trained):
                     raise Problem(
                         409,
-                        f"the model {name!r} is another one; take another name, or delete it first",
-                        extra={"digest": known.digest, "sent_digest": sent[0]},
+                        f"model {name!r} already exists and is not the one that was sent; choose "
+                        "another name, or delete it first",
+                        extra={"digest": known.digest, "sent_digest": loaded.digest},
                     )
+                if name != DEFAULT:
+                    # The file of the known model may be lost or damaged.
+                    checkpoint.place(self._path(name))
+                    fsync(self._folder)
                 return known, False
             return self._add(name, loaded, partial(checkpoint.place, self._path(name))), True
 
     def unfinished_file(self) -> UnfinishedFile:
-        """For a checkpoint that is being sent.
+        """Return a file for a checkpoint that is being uploaded.
 
         Raises:
-            OSError: there is no room.
+            OSError: The file cannot be created.
         """
         return UnfinishedFile(self._folder)
 
     def delete(self, name: str) -> None:
-        """Forgets a model and removes its checkpoint.
+        """Remove a model and its checkpoint.
+
+        Args:
+            name: Name of the model.
 
         Raises:
-            Problem: 404; 409, it is the default model, or an unfinished run or an experiment needs
+            Problem: 404; 409, it is the default model, or an unfinished run or an experiment uses
                 it.
         """
         with self._making, self._removing:
             self.find(name)
             if name == DEFAULT:
-                raise Problem(409, "the default model cannot be deleted; it is the settings'")
+                raise Problem(
+                    409, "the default model cannot be deleted; the server's settings choose it"
+                )
             with self._database.session(durable=True) as session:
                 check_model_unused(session, name)
                 session.execute(delete(ModelRow).where(ModelRow.name == name))
@@ -223,34 +243,50 @@ class ModelRegistry:
             self._path(name).unlink(missing_ok=True)
 
     @contextmanager
-    def keeping(self, name: str) -> Iterator[None]:
-        """While the block lasts no model is removed, so that it can add a row that refers to it.
+    def prevent_removal(self, name: str) -> Iterator[None]:
+        """Prevent the removal of models while a block adds a row that refers to one.
+
+        Args:
+            name: Name of the model.
 
         Raises:
-            Problem: 404, the model is gone.
+            Problem: 404, the model was removed before.
         """
         with self._removing:
             self.find(name)
             yield
 
     def unload(self, name: str) -> Model:
-        """Lets go of a model's networks; runs that use them go on.
+        """Unload the networks of a model; runs that use them continue.
+
+        Args:
+            name: Name of the model.
 
         Raises:
-            Problem: 404; 409, the default model stays loaded.
+            Problem: 404; 409, it is the default model.
         """
         with self._making:
             model = self.find(name)
             if name == DEFAULT:
-                raise Problem(409, "the default model stays loaded")
+                raise Problem(409, "the default model cannot be unloaded")
             model = replace(model, is_loaded=False)
             self._models[name] = model
             self._release(model.digest, model.config)
             return model
 
     def checkpoint(self, model: Model) -> Path:
-        """A file with the model; the default one's is made when it is first asked for."""
+        """Return the checkpoint of a model; that of the default model is written on demand.
+
+        Args:
+            model: A model of this registry.
+
+        Raises:
+            Problem: 409, the checkpoint was removed from the disk.
+            OSError: The checkpoint could not be written.
+        """
         if model.checkpoint is not None:
+            if not model.checkpoint.exists():
+                raise _unreadable(model.name, FileNotFoundError())
             return model.checkpoint
         path = self._folder / f".{model.name}-{model.digest}.safetensors"
         with self._making:
@@ -259,7 +295,7 @@ class ModelRegistry:
         return path
 
     def _load_untrained(self, config: FlowConfig, *, prepare: bool = True) -> LoadedModel:
-        # Before anything is allocated: weights of any size can be asked for.
+        # Before anything is allocated: a request can ask for weights of any size.
         self._check_fit(config)
         return self._engine.load_model(config, prepare=prepare)
 
@@ -271,18 +307,28 @@ class ModelRegistry:
         with self._making:
             model = self.find(name)
             if not model.is_loaded and model.checkpoint is not None:
-                loaded = self._engine.load_model(model.checkpoint)
-                if loaded.digest != model.digest:
+                loaded = self._load_checkpoint(name, model.checkpoint)
+                own = model_key(model.digest, model.config)
+                if model_key(loaded.digest, loaded.config) != own:
                     self._release(loaded.digest, loaded.config)
                     raise Problem(
                         409,
-                        f"the checkpoint of the model {name!r} has changed on the disk; delete the "
-                        "model and upload it again",
-                        extra={"digest": model.digest, "file_digest": loaded.digest},
+                        f"the checkpoint of the model {name!r} has changed on the disk; {RESTORE}",
+                        extra={
+                            "model": name,
+                            "digest": model.digest,
+                            "file_digest": loaded.digest,
+                        },
                     )
                 model = replace(model, is_loaded=True)
                 self._models[name] = model
             return model
+
+    def _load_checkpoint(self, name: str, path: Path) -> LoadedModel:
+        try:
+            return self._engine.load_model(path)
+        except (CheckpointError, OSError) as error:
+            raise _unreadable(name, error) from error
 
     def _release(self, digest: str, config: FlowConfig) -> None:
         """Unload networks that no loaded model has."""
@@ -311,9 +357,9 @@ class ModelRegistry:
         name: str,
         loaded: LoadedModel,
         write: Callable[[], None],
-        idempotency: tuple[str, str] | None = None,
+        idempotency: IdempotencyKey | None = None,
     ) -> Model:
-        """Keeps a model whose name is free: its file, then its row."""
+        """Store a model under an unused name: first its file, then its row."""
         path = self._path(name)
         row = ModelRow(
             name=name,
@@ -324,10 +370,10 @@ class ModelRegistry:
             bytes=0,
         )
         if idempotency is not None:
-            row.idempotency_key, row.idempotency_digest = idempotency
+            idempotency.write_to(row)
         try:
             write()
-            sync(self._folder)
+            fsync(self._folder)
             row.bytes = path.stat().st_size
             with self._database.session(durable=True) as session:
                 session.add(row)
@@ -339,17 +385,6 @@ class ModelRegistry:
         self._models[name] = model
         return model
 
-    def _with_key(self, key: str, digest: str) -> Model | None:
-        with self._database.session() as session:
-            row = session.scalars(
-                select(ModelRow).where(ModelRow.idempotency_key == key)
-            ).one_or_none()
-        if row is None:
-            return None
-        if row.idempotency_digest != digest:
-            raise Problem(422, "this Idempotency-Key was used for another request")
-        return self.find(row.name)
-
     def _remove_leftovers(self) -> None:
         known = {model.checkpoint for model in self._models.values()}
         for path in self._folder.iterdir():
@@ -358,33 +393,17 @@ class ModelRegistry:
                 path.unlink()
 
 
-def check_name(name: str) -> None:
-    """Refuses a name that no model may have.
-
-    Raises:
-        Problem: 422.
-    """
-    if name == SERVED_DEFAULT:
-        said = f"is what /v2 calls the model {DEFAULT!r}; take another name"
-        raise invalid([Fault(("name",), said, name)])
-
-
-def config_of(fields: ModelFields) -> FlowConfig:
-    """The config that a request for a model describes.
-
-    Raises:
-        ConfigError: with every fault.
-    """
-    changes: dict[str, Any] = dict(fields.config)
-    if fields.model_seed is not None:
-        if changes.get("model_seed", fields.model_seed) != fields.model_seed:
-            said = "is given twice, here and in the config"
-            raise ConfigError(Fault(("model_seed",), said, fields.model_seed))
-        changes["model_seed"] = fields.model_seed
-    base = preset(fields.preset)
-    try:
-        return base.replace(changes)
-    except ConfigError as error:
-        raise ConfigError(
-            *(Fault(("config", *fault.loc), fault.msg, fault.got) for fault in error.faults)
-        ) from None
+def _unreadable(name: str, error: CheckpointError | OSError) -> Problem:
+    """Return the 409 for a model whose checkpoint cannot be read."""
+    faults = error.faults if isinstance(error, CheckpointError) else ()
+    # The message of an OSError has the path of the file, which is of no use to a caller.
+    match error:
+        case CheckpointError():
+            why = str(error)
+        case FileNotFoundError():
+            why = "the file does not exist"
+        case _:
+            why = error.strerror or type(error).__name__
+    restore = "restore the file" if name == DEFAULT else RESTORE
+    message = f"the checkpoint of the model {name!r} cannot be read: {why}; {restore}"
+    return Problem(409, message, faults=faults, extra={"model": name})

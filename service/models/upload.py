@@ -1,8 +1,9 @@
-"""A checkpoint that is being sent, from its first byte to its name."""
+"""The upload of a checkpoint, from its first byte to its name."""
 
 from __future__ import annotations
 
-from service.models.registry import Model, ModelRegistry, check_name
+from service.models.model import Model, check_name
+from service.models.registry import ModelRegistry
 from service.safetensors_header import (
     SafetensorsHeader,
     ended_in_header,
@@ -12,14 +13,18 @@ from service.safetensors_header import (
 
 
 class ModelUpload:
-    """Keeps a checkpoint while it arrives, and names it once it has been checked.
+    """A checkpoint that is checked while it arrives, and stored once it is complete.
+
+    Its owner must call :meth:`close`.
 
     Args:
-        size: of the file, if that is known.
+        models: Registry that will have the model.
+        name: Name of the model.
+        size: Size of the file in bytes, if known.
 
     Raises:
-        Problem: 422, no model may have the name.
-        OSError: there is no room.
+        Problem: 422, no model can have the name.
+        OSError: The file cannot be created.
     """
 
     def __init__(self, models: ModelRegistry, name: str, size: int | None) -> None:
@@ -33,11 +38,14 @@ class ModelUpload:
         self._file = models.unfinished_file()
 
     def feed(self, piece: bytes) -> None:
-        """Takes the next bytes.
+        """Write the next bytes.
+
+        Args:
+            piece: Bytes of the file.
 
         Raises:
-            Problem: 400, this is no .safetensors file, or not all of it.
-            OSError: it could not be written.
+            Problem: 400, the file is not ``.safetensors``, or is incomplete.
+            OSError: The bytes could not be written.
         """
         self._held += len(piece)
         if self._header is None:
@@ -48,13 +56,15 @@ class ModelUpload:
         self._file.file.write(piece)
 
     def finish(self) -> tuple[Model, bool]:
-        """The file has ended.
+        """Check the complete file and store it.
 
         Returns:
-            the model, and whether its name is new.
+            The model, and whether its name is new.
 
         Raises:
-            Problem, InvalidInput, OSError: as :meth:`ModelRegistry.put`.
+            InvalidInput: As :meth:`ModelRegistry.put`.
+            Problem: 400, the file is incomplete; else as :meth:`ModelRegistry.put`.
+            OSError: The file could not be written.
         """
         if self._header is None:
             raise ended_in_header()
@@ -64,5 +74,5 @@ class ModelUpload:
         return self._models.put(self._name, self._file)
 
     def close(self) -> None:
-        """Removes what was not named."""
+        """Remove the file unless it was stored."""
         self._file.close()

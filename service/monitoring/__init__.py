@@ -1,1 +1,1 @@
-"""What an operator watches: counters and histograms, what is read at each scrape, log lines."""
+"""Monitoring: counters and histograms, gauges that are read at each scrape, log lines."""

@@ -1,4 +1,4 @@
-"""What is read at each scrape: queue, pools, memory, store."""
+"""``StateCollector``: gauges that are read at each scrape: queue, pools, memory, store."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from energy_flow.choices import RunState
 from service.monitoring.instruments import PREFIX
-from service.states import State
 
 if TYPE_CHECKING:
     from service.lifespan import Service
 
-# Kilobytes everywhere but on macOS.
+# Bytes on macOS, kilobytes elsewhere.
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class StateCollector(Collector):
-    """Asks the service when it is scraped; nothing is measured in between.
+    """A collector that reads the state of the service at each scrape.
 
-    It blocks for a query of the index, so that a scrape is none for the event loop.
+    It blocks for queries of the index, so the event loop must not call it.
+
+    Args:
+        service: The service.
+        version: Version of the package.
     """
 
     def __init__(self, service: Service, version: str) -> None:
@@ -34,18 +38,18 @@ class StateCollector(Collector):
         self._version = version
 
     def describe(self) -> list[Metric]:
-        """None in advance: registering asks nothing of a service that has not begun."""
+        """Return no metrics, so that registration does not read a service that has not started."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All of it; little while the server starts."""
+        """Yield all metrics; only a few while the server starts."""
         service = self._service
-        ready = service.accepting() is None
-        yield _gauge("ready", "Whether new work is taken.", float(ready))
+        is_ready = service.rejection_reason() is None
+        yield _gauge("ready", "Whether new work is accepted.", float(is_ready))
         yield from _host()
-        if not service.opened:
+        if not service.is_open:
             return
-        build = InfoMetricFamily(f"{PREFIX}_build", "What runs here.")
+        build = InfoMetricFamily(f"{PREFIX}_build", "Version and device of the server.")
         device = service.engine.device.type
         build.add_metric([], {"version": self._version, "device": device})
         yield build
@@ -58,16 +62,16 @@ class StateCollector(Collector):
         status = engine.status()
         gauges = {
             "engine_heartbeat_age_seconds": (
-                "Since the engine's thread last came round.",
+                "Time since the last heartbeat of the engine.",
                 status.heartbeat_age_seconds,
             ),
-            "queued_runs": ("Runs that wait.", status.queued_runs),
+            "queued_runs": ("Runs in the queue.", status.queued_runs),
             "queued_flow_steps": (
-                "Upper bound of the flow-steps of the runs that wait.",
+                "Upper bound of the flow-steps of the runs in the queue.",
                 status.queued_flow_steps,
             ),
             "queued_flow_steps_limit": (
-                "Flow-steps that may wait; beyond it, runs are refused.",
+                "Most flow-steps in the queue; further runs are refused.",
                 engine.max_queued_flow_steps,
             ),
             "admitted_flow_steps": (
@@ -82,7 +86,8 @@ class StateCollector(Collector):
             "active_samples": ("Samples in the pools.", status.active_samples),
             "active_flows": ("Flows in the pools.", status.active_flows),
             "pool_occupancy_ratio": (
-                "Flows in the pools over those that pools take in at once; spawning goes beyond 1.",
+                "Flows in the pools, relative to those up to which pools admit samples; spawning "
+                "can exceed 1.",
                 status.active_flows / status.pool_flows,
             ),
         }
@@ -98,49 +103,52 @@ class StateCollector(Collector):
     def _device(self) -> Iterator[Metric]:
         limit = self._service.engine.memory_limit_bytes
         if limit is not None:
-            yield _gauge("memory_limit_bytes", "What pools may hold, by prediction.", limit)
+            yield _gauge("memory_limit_bytes", "Predicted bytes that pools may have.", limit)
         texts = {
-            "allocated": "Device memory in tensors, when samples last ended.",
-            "reserved": "Device memory held by the allocator, when samples last ended.",
-            "peak": "Most device memory in tensors during any step.",
+            "allocated": "Device memory in tensors when samples last ended.",
+            "reserved": "Device memory of the allocator when samples last ended.",
+            "peak": "Largest device memory in tensors during any step.",
         }
-        held = dict(self._service.instruments.device_memory)
-        for name, value in held.items():
+        for name, value in dict(self._service.instruments.device_memory).items():
             yield _gauge(f"device_memory_{name}_bytes", texts[name], value)
 
     def _store(self) -> Iterator[Metric]:
         service = self._service
-        runs = GaugeMetricFamily(f"{PREFIX}_runs", "Runs that are kept.", labels=["state"])
-        counted = service.archive.catalog.count_by_state()
+        runs = GaugeMetricFamily(f"{PREFIX}_runs", "Stored runs.", labels=["state"])
+        run_counts = service.archive.catalog.count_by_state()
         experiments = GaugeMetricFamily(
-            f"{PREFIX}_experiments", "Experiments that are kept.", labels=["state"]
+            f"{PREFIX}_experiments", "Stored experiments.", labels=["state"]
         )
-        experiments_counted = service.experiments.store.count_by_state()
-        for state in State:
-            runs.add_metric([state], counted.get(state, 0))
-            experiments.add_metric([state], experiments_counted.get(state, 0))
+        experiment_counts = service.experiments.store.count_by_state()
+        for state in RunState:
+            runs.add_metric([state], run_counts.get(state, 0))
+            experiments.add_metric([state], experiment_counts.get(state, 0))
         yield runs
         yield experiments
         models = service.models.newest_first()
         loaded = sum(model.is_loaded for model in models)
-        yield _gauge("models", "Models that are registered.", len(models))
-        yield _gauge("models_loaded", "Models that are loaded.", loaded)
-        yield _gauge("store_bytes", "What ended runs take.", service.archive.ended_bytes)
+        yield _gauge("models", "Registered models.", len(models))
+        yield _gauge("models_loaded", "Loaded models.", loaded)
+        yield _gauge("store_bytes", "Size of ended runs.", service.archive.ended_bytes)
         yield _gauge(
             "store_limit_bytes",
-            "What ended runs may take; beyond it, the oldest go.",
+            "Most bytes of ended runs; the oldest are removed first.",
             service.archive.keep_bytes,
         )
         disk = shutil.disk_usage(service.settings.data_dir)
-        yield _gauge("disk_free_bytes", "Free on the disk of the data directory.", disk.free)
+        yield _gauge("disk_free_bytes", "Free space on the disk of the data directory.", disk.free)
 
 
 def _host() -> Iterator[Metric]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
     resident = psutil.Process().memory_info().rss
-    yield _gauge("host_memory_resident_bytes", "Of this process.", resident)
-    yield _gauge("host_memory_peak_bytes", "Most of this process since its start.", peak)
-    yield _gauge("host_memory_limit_bytes", "Of this machine.", psutil.virtual_memory().total)
+    yield _gauge("host_memory_resident_bytes", "Resident memory of this process.", resident)
+    yield _gauge(
+        "host_memory_peak_bytes", "Largest resident memory of this process since its start.", peak
+    )
+    yield _gauge(
+        "host_memory_limit_bytes", "Memory of this machine.", psutil.virtual_memory().total
+    )
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -1,4 +1,4 @@
-"""Counters and histograms of one application, in a registry of its own."""
+"""``Instruments``: counters and histograms of one application, in a registry of its own."""
 
 from __future__ import annotations
 
@@ -8,81 +8,77 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from energy_flow.choices import ENDED_STATES
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.trace.records import KINDS, REASONS
-from service.runs.active_run import LiveRun
-from service.store.catalog import ENDED
+from service.runs.active_run import ActiveRun
 
 PREFIX = "energy_flow"
 
 STEP_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
-"""Seconds of one step of a pool: from a handful of flows to a full pool of a large model."""
+"""Seconds of one step of a pool, from a few flows to a full pool of a large model."""
 TIME_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
-"""Seconds of a request or a run: from one small sample to a data set."""
+"""Seconds of a request or a run, from one small sample to a dataset."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 OTHER = "other"
 
 
 class Instruments(Collector):
-    """What is counted when it happens; any thread may call any method.
+    """Counters and histograms of events; any thread may call any method.
 
-    Labels are of few values: templates of routes, never paths, and no names that callers choose.
+    Labels have few values: templates of routes, never paths, and no names that callers choose.
 
     Attributes:
-        registry: holds these and whatever else is registered there.
-        device_memory: bytes when samples last ended, ``allocated`` and ``reserved``, and the
-            ``peak`` of all steps; nothing on a CPU.
+        registry: Registry of these and further metrics.
+        device_memory: Bytes ``allocated`` and ``reserved`` when samples last ended, and the
+            ``peak`` of all steps; empty on a CPU.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = self._counter(
-            "http_requests", "Requests that were answered.", "method", "route", "status"
+            "http_requests", "Answered requests.", "method", "route", "status"
         )
         self._request_seconds = self._histogram(
             "http_request_duration_seconds",
-            "From a request's arrival to the end of its answer.",
+            "Time from the arrival of a request to the end of its answer.",
             TIME_BUCKETS,
             "method",
             "route",
         )
-        self._in_progress = self._gauge("http_requests_in_progress", "Requests under way.")
-        self._refusals = self._counter(
-            "http_refusals", "Requests that were refused or failed.", "reason"
-        )
-        self._runs = self._counter("runs_ended", "Runs that have ended.", "state")
+        self._in_progress = self._gauge("http_requests_in_progress", "Requests in progress.")
+        self._refusals = self._counter("http_refusals", "Refused and failed requests.", "reason")
+        self._runs = self._counter("runs_ended", "Ended runs.", "state")
         self._queue_seconds = self._histogram(
-            "run_queue_seconds", "From a run's submission to its first step.", TIME_BUCKETS
+            "run_queue_seconds",
+            "Time from the submission of a run to its first step.",
+            TIME_BUCKETS,
         )
         self._compute_seconds = self._histogram(
-            "run_compute_seconds", "From a run's first step to its last.", TIME_BUCKETS
+            "run_compute_seconds", "Time from the first step of a run to its last.", TIME_BUCKETS
         )
         self._total_seconds = self._histogram(
             "run_total_seconds",
-            "From a run's submission until its results were in their place.",
+            "Time from the submission of a run until its results are stored or returned.",
             TIME_BUCKETS,
         )
         self._step_seconds = self._histogram(
             "step_duration_seconds", "One step of a pool of flows.", STEP_BUCKETS
         )
-        self._samples = self._counter("samples", "Samples that were simulated.")
+        self._samples = self._counter("samples", "Simulated samples.")
         self._flows = self._counter("flows_started", "Flows that embeddings started.")
         self._spawned = self._counter("flows_spawned", "Flows that other flows spawned.")
-        self._suppressed = self._counter("spawns_suppressed", "Spawns for which was no room.")
-        self._reflected = self._counter("reflections", "Flows reflected by a wall.")
-        self._terminated = self._counter("flows_terminated", "Flows that ended.", "reason")
-        self._events = self._counter(
-            "trace_events", "Events of traced kinds or not, recorded or not.", "kind"
-        )
+        self._suppressed = self._counter("spawns_suppressed", "Spawns that did not fit.")
+        self._reflected = self._counter("reflections", "Reflections of flows by walls.")
+        self._terminated = self._counter("flows_terminated", "Ended flows.", "reason")
+        self._events = self._counter("trace_events", "Events, recorded or not.", "kind")
         self._records = self._counter("trace_records", "Trace records that were kept.", "kind")
-        self._lost = self._counter(
-            "trace_records_lost", "Trace records for which was no room.", "kind"
-        )
+        self._lost = self._counter("trace_records_lost", "Trace records that did not fit.", "kind")
         self.device_memory: dict[str, int] = {}
-        # All that there can be, so that a rate is zero before it is anything else.
-        for state in ENDED:
+        # All possible labels, so that rates start at zero.
+        for state in ENDED_STATES:
             self._runs.labels(state)
         for reason in REASONS:
             self._terminated.labels(reason)
@@ -91,25 +87,31 @@ class Instruments(Collector):
                 counter.labels(kind)
 
     def collect(self) -> Iterator[Metric]:
-        """Everything in the registry, without the moments at which each series began: they would
-        double what is scraped, and tell little of a server that counts from its start."""
+        """Yield all metrics, without the creation times of their series.
+
+        The creation times would double the size of a scrape, and all series start with the server.
+        """
         for metric in self.registry.collect():
-            metric.samples = [one for one in metric.samples if not one.name.endswith("_created")]
+            metric.samples = [
+                sample for sample in metric.samples if not sample.name.endswith("_created")
+            ]
             yield metric
 
     def request_began(self) -> None:
-        """A request came in."""
+        """Count a request that has arrived."""
         self._in_progress.inc()
 
     def request_ended(
         self, method: str, route: str, status: int | None, reason: str | None, seconds: float
     ) -> None:
-        """A request was answered, or its client went away before.
+        """Count a request that was answered, or whose client disconnected.
 
         Args:
-            route: its template.
-            status: none where nothing was answered.
-            reason: of a refusal.
+            method: HTTP method.
+            route: Template of the route.
+            status: HTTP status; ``None`` if nothing was answered.
+            reason: Reason of a refusal.
+            seconds: Time since the arrival.
         """
         method = method if method in METHODS else OTHER
         self._in_progress.dec()
@@ -119,11 +121,19 @@ class Instruments(Collector):
             self._refusals.labels(reason).inc()
 
     def stepped(self, seconds: float) -> None:
-        """A pool took a step."""
+        """Count a step of a pool.
+
+        Args:
+            seconds: Time that it took.
+        """
         self._step_seconds.observe(seconds)
 
     def chunk_ended(self, result: SimulationResult) -> None:
-        """Samples of a run have ended."""
+        """Count samples of a run that have ended.
+
+        Args:
+            result: Their results.
+        """
         metrics = result.metrics.to_dict()
         self._samples.inc(len(result.samples))
         self._flows.inc(metrics["initial"])
@@ -141,23 +151,27 @@ class Instruments(Collector):
             for kind, count in counts.items():
                 counter.labels(kind).inc(count)
         memory = result.memory
-        # None on a CPU, where nothing is told rather than zero.
+        # None on a CPU: then there is no such metric, rather than zero.
         for name, value in (
             ("allocated", memory.allocated_bytes),
             ("reserved", memory.reserved_bytes),
             ("peak", memory.peak_bytes),
         ):
             if value is not None:
-                most = self.device_memory.get(name, 0) if name == "peak" else 0
-                self.device_memory[name] = max(value, most)
+                peak = self.device_memory.get(name, 0) if name == "peak" else 0
+                self.device_memory[name] = max(value, peak)
 
-    def run_ended(self, live: LiveRun) -> None:
-        """A run has ended and is in its place."""
-        if live.state not in ENDED:
-            # It waits for the next start of the server.
+    def run_ended(self, run: ActiveRun) -> None:
+        """Count a run that has ended and whose results are stored or returned.
+
+        Args:
+            run: The run.
+        """
+        if run.state not in ENDED_STATES:
+            # It continues at the next start of the server.
             return
-        self._runs.labels(live.state).inc()
-        timing = live.timing()
+        self._runs.labels(run.state).inc()
+        timing = run.timing()
         self._queue_seconds.observe(timing["queue_ms"] / 1e3)
         self._compute_seconds.observe(timing["compute_ms"] / 1e3)
         self._total_seconds.observe(timing["total_ms"] / 1e3)

@@ -1,4 +1,4 @@
-"""Log lines as JSON: one object a line, for machines that collect them."""
+"""``JsonLines``: log lines as JSON objects."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ import orjson
 from energy_flow.telemetry import logs
 
 EXTRAS: Final = ("run_id", "request_id")
-"""What a line may be about, besides its message."""
+"""Ids that a line may have."""
 
 
 class JsonLines(logging.Formatter):
-    """``time``, ``level``, ``logger``, ``message``; ``run_id`` and ``request_id`` where there is
-    one, and ``exception`` with its traceback."""
+    """A formatter that writes a JSON object a line.
+
+    A line has ``time``, ``level``, ``logger`` and ``message``, and where they apply ``run_id``,
+    ``request_id``, ``exception`` and ``stack``.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
-        told: dict[str, Any] = {
+        """Return the line of a record."""
+        line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
-        about = {name: getattr(record, name, None) for name in EXTRAS}
-        about["run_id"] = about["run_id"] or logs.run_id.get()
-        told |= {name: value for name, value in about.items() if value is not None}
+        ids = {name: getattr(record, name, None) for name in EXTRAS}
+        ids["run_id"] = ids["run_id"] or logs.run_id.get()
+        line |= {name: value for name, value in ids.items() if value is not None}
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
+            line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
-            told["stack"] = self.formatStack(record.stack_info)
-        return orjson.dumps(told, default=str).decode()
+            line["stack"] = self.formatStack(record.stack_info)
+        return orjson.dumps(line, default=str).decode()

@@ -1,7 +1,7 @@
-"""``LogWriter``: lines of the log, written on a thread of their own.
+"""``LogWriter``: writes log lines in a thread of its own.
 
-Writing one is a system call that waits for a terminal or a pipe. At the end of a run the engine,
-the writer and the event loop each have a line to tell, and would wait for each other's.
+Writing is a system call that waits for a terminal or a pipe. At the end of a run the engine, the
+writer and the event loop log a line each, and would wait for each other.
 """
 
 from __future__ import annotations
@@ -13,27 +13,31 @@ import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TextIO
 
-MOST_LINES: Final = 100_000
-"""How many may wait to be written; whoever has another to tell waits too."""
-GATHERING_SECONDS: Final = 0.02
-"""How long the first of some lines waits for others, which are then written in one go."""
+MAX_LINES: Final = 100_000
+"""Most lines that wait to be written; a thread that logs another line waits."""
+BATCH_SECONDS: Final = 0.02
+"""How long a line waits for others that are written with it."""
 
 
 class LogWriter(logging.Handler):
-    """Formats a line where it is logged, and leaves it to its thread from entering to leaving.
+    """A handler that formats lines in the logging thread and writes them in its own.
 
-    After leaving, all that was logged is written, and whatever follows is written at once.
+    It is a context manager. On exit all lines are written; later lines are written at once.
+
+    Args:
+        stream: Where lines are written; by default, what ``sys.stderr`` is at that time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
+        self._stream = stream
         self._lines: SimpleQueue[str | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="log-writer")
 
     def __enter__(self) -> Self:
-        """Starts the thread."""
+        """Start the thread."""
         self._thread.start()
         return self
 
@@ -43,14 +47,14 @@ class LogWriter(logging.Handler):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Waits until everything is written."""
+        """Wait until all lines are written."""
         self._lines.put(None)
         self._thread.join()
-        # What others have told while it ended.
+        # Lines that were logged while the thread ended.
         self._write([])
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes a record."""
+        """Format a record and queue its line."""
         try:
             line = self.format(record) + "\n"
         except Exception:
@@ -59,29 +63,30 @@ class LogWriter(logging.Handler):
         self._lines.put(line)
         if not self._thread.is_alive():
             self._write([])
-        while self._lines.qsize() > MOST_LINES and self._thread.is_alive():
-            time.sleep(GATHERING_SECONDS)
+        while self._lines.qsize() > MAX_LINES and self._thread.is_alive():
+            time.sleep(BATCH_SECONDS)
 
     def _work(self) -> None:
         while (line := self._lines.get()) is not None:
-            time.sleep(GATHERING_SECONDS)
+            time.sleep(BATCH_SECONDS)
             if not self._write([line]):
                 return
 
     def _write(self, lines: list[str]) -> bool:
-        """Writes these lines and those that wait; says whether more are to come."""
-        more = True
-        while more:
+        """Write these lines and those in the queue; return whether more can follow."""
+        is_open = True
+        while is_open:
             try:
                 line = self._lines.get_nowait()
             except Empty:
                 break
-            more = line is not None
+            is_open = line is not None
             if line is not None:
                 lines.append(line)
-        # A full disk, a reader that went away, a closed stream: nobody is there to be told, and
-        # whoever logs must not suffer from it.
+        # With a full disk or a closed stream there is no place to report the error, and it must not
+        # stop the thread that logs.
         with suppress(OSError, ValueError):
-            sys.stderr.write("".join(lines))
-            sys.stderr.flush()
-        return more
+            stream = self._stream or sys.stderr
+            stream.write("".join(lines))
+            stream.flush()
+        return is_open

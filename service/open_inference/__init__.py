@@ -1,1 +1,1 @@
-"""The Open Inference Protocol (v2): what travels, and how it becomes a run and an answer."""
+"""The Open Inference Protocol (v2): requests, answers, metadata and statistics."""

@@ -1,4 +1,4 @@
-"""The answer to an inference: outputs, the trace as columns, and the rest as parameters."""
+"""Answers to inferences: outputs, the trace as columns, and all else as parameters."""
 
 from __future__ import annotations
 
@@ -9,78 +9,96 @@ import orjson
 from numpy.typing import NDArray
 
 from service.json_encoding import array_pieces, to_json
-from service.open_inference.compression import compressed
-from service.open_inference.inference import VERSION
-from service.open_inference.request import HEADER_LENGTH, Inference
-from service.open_inference.tensors import datatype_of, to_wire
+from service.media_types import JSON, OCTET_STREAM
+from service.open_inference.compression import compress
+from service.open_inference.inference_request import HEADER_LENGTH, InferenceRequest
+from service.open_inference.served_models import VERSION
+from service.open_inference.tensors import datatype_of, encode_tensor
 from service.requests.safetensors_body import TRACE_PREFIX
-from service.requests.validate import JSON, Order
-from service.runs.active_run import LiveRun
+from service.requests.simulation_request import SimulationRequest
+from service.runs.active_run import ActiveRun
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceAnswer:
-    """Bytes and headers."""
+    """The answer to an inference.
+
+    Attributes:
+        body: Its bytes.
+        headers: Its headers.
+    """
 
     body: bytes
     headers: dict[str, str]
 
 
-def inference_answer(
-    live: LiveRun, order: Order, inference: Inference, model: str, encoding: str | None
+def make_answer(
+    run: ActiveRun,
+    simulation: SimulationRequest,
+    inference: InferenceRequest,
+    model_name: str,
+    encoding: str | None,
 ) -> InferenceAnswer:
-    """The answer to an inference that succeeded; may take long."""
-    arrays = _arrays(live, [name for name, _ in inference.outputs])
+    """Return the answer to an inference that succeeded; this may take long.
+
+    Args:
+        run: The finished run, with its results.
+        simulation: Its request.
+        inference: The request as it was sent.
+        model_name: Name of the model in the protocol.
+        encoding: How to compress the answer; not at all if ``None``.
+    """
+    arrays = _collect_arrays(run, [output.name for output in inference.outputs])
     tensors: list[dict[str, Any]] = []
     tail: list[memoryview] = []
-    for name, binary in inference.outputs:
-        array = arrays[name]
+    for output in inference.outputs:
+        array = arrays[output.name]
         tensor: dict[str, Any] = {
-            "name": name,
+            "name": output.name,
             "datatype": datatype_of(array),
             "shape": list(array.shape),
         }
-        if binary:
-            data = to_wire(array)
+        if output.is_binary:
+            data = encode_tensor(array)
             tensor["parameters"] = {"binary_data_size": data.nbytes}
             tail.append(data)
         else:
             tensor["data"] = orjson.Fragment(b"".join(array_pieces(array.reshape(-1))))
         tensors.append(tensor)
-    document: dict[str, Any] = {"model_name": model, "model_version": VERSION}
+    document: dict[str, Any] = {"model_name": model_name, "model_version": VERSION}
     if inference.id is not None:
         document["id"] = inference.id
-    document["parameters"] = _parameters(live, order)
+    document["parameters"] = _describe_run(run, simulation)
     document["outputs"] = tensors
     head = to_json(document)
     headers = {"Content-Type": JSON}
-    if any(binary for _, binary in inference.outputs):
-        headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
+    if any(output.is_binary for output in inference.outputs):
+        headers = {"Content-Type": OCTET_STREAM, HEADER_LENGTH: str(len(head))}
     body = b"".join((head, *tail))
     if encoding is not None:
-        body = compressed(body, encoding)
+        body = compress(body, encoding)
         headers["Content-Encoding"] = encoding
     headers["Vary"] = "Accept-Encoding"
     return InferenceAnswer(body, headers)
 
 
-def _arrays(live: LiveRun, names: list[str]) -> dict[str, NDArray[Any]]:
-    assert live.gathered is not None
-    arrays = live.gathered.joined_outputs()
+def _collect_arrays(run: ActiveRun, names: list[str]) -> dict[str, NDArray[Any]]:
+    assert run.results is not None
+    arrays = run.results.joined_outputs()
     if any(name.startswith(TRACE_PREFIX) for name in names):
-        records = live.gathered.joined_records()
+        records = run.results.joined_records()
         arrays |= {TRACE_PREFIX + name: column for name, column in records.items()}
     return arrays
 
 
-def _parameters(live: LiveRun, order: Order) -> dict[str, Any]:
-    """Texts, numbers and truth values, as the protocol allows; what has more to it is JSON text."""
-    summary, timing = live.summary, live.timing()
+def _describe_run(run: ActiveRun, simulation: SimulationRequest) -> dict[str, Any]:
+    """Return the response parameters: strings, numbers and booleans, else JSON in a string."""
+    summary, timing = run.summary, run.timing()
     memory = summary.memory or {}
     device, host = memory.get("device", {}), memory.get("host", {})
-    told = {
-        "run_id": live.run_id,
-        "seed": order.seed,
+    parameters = {
+        "run_id": run.run_id,
+        "seed": simulation.seed,
         "queue_ms": timing["queue_ms"],
         "compute_ms": timing["compute_ms"],
         "total_ms": timing["total_ms"],
@@ -91,9 +109,9 @@ def _parameters(live: LiveRun, order: Order) -> dict[str, Any]:
         "predicted_bytes": memory.get("predicted_bytes"),
         "metrics": to_json(summary.metrics).decode(),
         "trace": to_json(summary.trace).decode(),
-        "trace_truncated": live.gathered is not None
-        and live.gathered.record_count > live.gathered.inline > 0,
+        "trace_truncated": run.results is not None
+        and run.results.record_count > run.results.inline > 0,
         "warnings": to_json(summary.warnings).decode(),
     }
-    # What cannot be known here, such as a device's peak on a CPU, is left out.
-    return {name: value for name, value in told.items() if value is not None}
+    # Unknown figures, such as the device's peak on a CPU, are left out.
+    return {name: value for name, value in parameters.items() if value is not None}

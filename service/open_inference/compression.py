@@ -1,45 +1,52 @@
-"""Bodies that come compressed, within the limit that holds for those that do not."""
+"""Compressed bodies and answers (``Content-Encoding``)."""
 
 from __future__ import annotations
 
 import zlib
+from typing import Final
 
 from service.problems import Problem
 
-# zlib's names for the two formats; "deflate" in HTTP is the zlib format.
+# zlib's numbers for the two formats; "deflate" in HTTP is the zlib format.
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-ACCEPTED = ", ".join(_WINDOW_BITS)
+ACCEPTED: Final = ", ".join(_WINDOW_BITS)
+"""Names of the encodings, as a header has them."""
 
-# Random floats give up 7 %, whatever one spends on them.
-LEVEL = 1
+LEVEL: Final = 1
+"""Level of compression. Random floats shrink by 7 % at every level."""
 
 
-def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
-    """A body as it was before it was compressed.
+def decompress(body: bytes, encoding: str, limit: int) -> bytes:
+    """Return a body without its encoding.
+
+    Args:
+        body: The body as sent.
+        encoding: Name of the encoding; empty for none.
+        limit: Most bytes that it may have. The limit is checked before so many are allocated.
 
     Raises:
-        Problem: 501, the encoding is not known; 400, the body is damaged or cut off; 413, it is
-            beyond the limit, which is found out before it has been filled.
+        Problem: 400, the body is damaged or incomplete; 413, it is beyond the limit; 501, the
+            encoding is not known.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return body
     if encoding not in _WINDOW_BITS:
-        said = f"Content-Encoding {encoding!r} is not known; known are {ACCEPTED}"
-        raise Problem(501, said, headers={"Accept-Encoding": ACCEPTED})
+        message = f"Content-Encoding {encoding!r} is not known; known are {ACCEPTED}"
+        raise Problem(501, message, headers={"Accept-Encoding": ACCEPTED})
     pieces: list[bytes] = []
     left = limit
     while True:
         stream = zlib.decompressobj(_WINDOW_BITS[encoding])
         try:
-            # One byte more than there may be, to tell full from too full.
+            # One byte more than allowed, to distinguish full from too large.
             piece = stream.decompress(body, left + 1)
         except zlib.error as error:
             raise Problem(400, f"the body is not {encoding}: {error}") from None
         left -= len(piece)
         if left < 0:
-            said = f"the body may have {limit:,} bytes, and has more once it is decompressed"
-            raise Problem(413, said)
+            message = f"the body may have {limit:,} bytes and has more after decompression"
+            raise Problem(413, message)
         pieces.append(piece)
         if not stream.eof:
             raise Problem(400, f"the {encoding} body ends too early")
@@ -50,16 +57,24 @@ def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
             raise Problem(400, f"{len(body):,} bytes follow the {encoding} body")
 
 
-def chosen_encoding(accept: str) -> str | None:
-    """How an answer is to be compressed: only where one of ours is all that is accepted.
+def choose_encoding(accept: str) -> str | None:
+    """Return how to compress an answer, if ``Accept-Encoding`` names one known encoding alone.
 
-    Many clients list what they can read without wishing for it, and the numbers hardly shrink.
+    Many clients list what they can read without needing it, and the numbers hardly shrink.
+
+    Args:
+        accept: The header's value.
     """
-    wanted = accept.strip().lower()
-    return wanted if wanted in _WINDOW_BITS else None
+    encoding = accept.strip().lower()
+    return encoding if encoding in _WINDOW_BITS else None
 
 
-def compressed(body: bytes, encoding: str) -> bytes:
-    """A body in one of the known encodings."""
+def compress(body: bytes, encoding: str) -> bytes:
+    """Return a body in an encoding.
+
+    Args:
+        body: The body.
+        encoding: ``gzip`` or ``deflate``.
+    """
     stream = zlib.compressobj(LEVEL, zlib.DEFLATED, _WINDOW_BITS[encoding])
     return stream.compress(body) + stream.flush()

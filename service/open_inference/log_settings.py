@@ -1,19 +1,20 @@
-"""What is logged, as the protocol's logging extension shows it and sets it."""
+"""The settings of the log, as the protocol's logging extension has them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from energy_flow.choices import unknown_name
 from energy_flow.errors import Fault
 
-MOST_VERBOSE = 10
-"""Levels from 1 on are one and the same."""
+MAX_VERBOSE: Final = 10
+"""Largest verbose level; all levels from 1 on have the same effect."""
 
-LOGGERS = ("energy_flow", "service")
+LOGGERS: Final = ("energy_flow", "service")
 
-# Off, so is everything above it in this list.
+# A switch that is off silences those above it in this list.
 _SWITCHES = {
     "log_info": logging.INFO,
     "log_warning": logging.WARNING,
@@ -22,8 +23,8 @@ _SWITCHES = {
 _FIXED = {"log_file": "", "log_format": "default"}
 
 
-def log_settings() -> dict[str, Any]:
-    """As they are now, for the whole process."""
+def read_log_settings() -> dict[str, Any]:
+    """Return the settings of this process."""
     level = min(logging.getLogger(name).getEffectiveLevel() for name in LOGGERS)
     return {
         "log_file": "",
@@ -33,36 +34,45 @@ def log_settings() -> dict[str, Any]:
     }
 
 
-def set_logging(changes: Mapping[str, Any]) -> list[Fault]:
-    """Changes settings, all of them or, if there are faults, none."""
-    wanted = {**log_settings(), **changes}
+def change_log_settings(changes: Mapping[str, Any]) -> list[Fault]:
+    """Change settings of this process, unless one of the changes has a fault.
+
+    Args:
+        changes: New values by name.
+
+    Returns:
+        All faults.
+    """
+    known = read_log_settings()
+    settings = {**known, **changes}
     faults = [
-        Fault((name,), f"is not known; known are {', '.join(log_settings())}", value)
+        Fault((name,), f"is not known; {unknown_name(name, known)}", value)
         for name, value in changes.items()
-        if name not in log_settings()
+        if name not in known
     ]
     for name, value in _FIXED.items():
-        if wanted[name] != value:
-            faults.append(Fault((name,), "cannot be changed while the server runs", wanted[name]))
+        if settings[name] != value:
+            message = "cannot be changed while the server runs"
+            faults.append(Fault((name,), message, settings[name]))
     faults += [
-        Fault((name,), "must be true or false", wanted[name])
+        Fault((name,), "must be true or false", settings[name])
         for name in _SWITCHES
-        if not isinstance(wanted[name], bool)
+        if not isinstance(settings[name], bool)
     ]
-    verbose = wanted["log_verbose_level"]
-    # JSON has one sort of number: 1.0 is an integer there.
-    if isinstance(verbose, bool) or verbose not in range(MOST_VERBOSE + 1):
-        said = f"must be an integer from 0 to {MOST_VERBOSE}"
-        faults.append(Fault(("log_verbose_level",), said, verbose))
+    verbose = settings["log_verbose_level"]
+    # JSON has one kind of number: 1.0 is an integer too.
+    if isinstance(verbose, bool) or verbose not in range(MAX_VERBOSE + 1):
+        message = f"must be an integer from 0 to {MAX_VERBOSE}"
+        faults.append(Fault(("log_verbose_level",), message, verbose))
     if not faults and changes:
-        level = logging.DEBUG if verbose else _level(wanted)
+        level = logging.DEBUG if verbose else _find_level(settings)
         for logger in LOGGERS:
             logging.getLogger(logger).setLevel(level)
     return faults
 
 
-def _level(wanted: Mapping[str, Any]) -> int:
+def _find_level(settings: Mapping[str, Any]) -> int:
     for name, threshold in _SWITCHES.items():
-        if wanted[name]:
+        if settings[name]:
             return threshold
     return logging.CRITICAL

@@ -1,12 +1,12 @@
-"""What the server and its models say of themselves."""
+"""Metadata of the server and its models."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from energy_flow.config.flow_config import FlowConfig
-from service.models.registry import SERVED_DEFAULT, Model
-from service.open_inference.inference import VERSION, served_name
+from service.models.model import SERVED_DEFAULT, Model
+from service.open_inference.served_models import VERSION, served_name
 from service.open_inference.tensors import input_tensors, output_tensors
 
 PLATFORM: Final = "energy_flow"
@@ -28,16 +28,20 @@ TRACE_SETTING: Final = {
     "trace_file": "",
     "trace_mode": "triton",
 }
-"""Requests are not traced; the simulation's own trace comes with each answer."""
+"""Requests are not traced; the trace of the simulation is an output."""
 
 
-def server_metadata(version: str) -> dict[str, Any]:
-    """Name, version and extensions."""
+def describe_server(version: str) -> dict[str, Any]:
+    """Return the name, version and extensions of the server.
+
+    Args:
+        version: Version of the package.
+    """
     return {"name": SERVED_DEFAULT, "version": version, "extensions": list(EXTENSIONS)}
 
 
-def model_metadata(model: Model) -> dict[str, Any]:
-    """A model's inputs and outputs."""
+def describe_model(model: Model) -> dict[str, Any]:
+    """Return the inputs and outputs of a model."""
     return {
         "name": served_name(model),
         "versions": [VERSION],
@@ -47,45 +51,47 @@ def model_metadata(model: Model) -> dict[str, Any]:
     }
 
 
-def model_config(model: Model) -> dict[str, Any]:
-    """A model's config. Its batches are axes of its tensors, so that there is no batching of any
-    other sort."""
+def describe_config(model: Model) -> dict[str, Any]:
+    """Return the config of a model.
+
+    A batch is an axis of the tensors, so ``max_batch_size`` is 0: no other batching.
+    """
     return {
         "name": served_name(model),
         "platform": PLATFORM,
         "backend": PLATFORM,
         "version_policy": {"latest": {"num_versions": 1}},
         "max_batch_size": 0,
-        "input": [_tensor(one) for one in input_tensors(model.config)],
-        "output": [_tensor(one) for one in output_tensors(model.config)],
-        "parameters": _config_parameters(model.config, model.trained),
+        "input": [_describe_tensor(tensor) for tensor in input_tensors(model.config)],
+        "output": [_describe_tensor(tensor) for tensor in output_tensors(model.config)],
+        "parameters": _describe_parameters(model.config, model.trained),
     }
 
 
-def index_entry(model: Model) -> dict[str, str]:
-    """A model in the repository's index."""
-    ready = model.is_loaded
+def describe_entry(model: Model) -> dict[str, str]:
+    """Return the entry of a model in the index of the repository."""
+    is_ready = model.is_loaded
     return {
         "name": served_name(model),
         "version": VERSION,
-        "state": "READY" if ready else "UNAVAILABLE",
-        "reason": "" if ready else "unloaded",
+        "state": "READY" if is_ready else "UNAVAILABLE",
+        "reason": "" if is_ready else "unloaded",
     }
 
 
-def _tensor(view: dict[str, Any]) -> dict[str, Any]:
+def _describe_tensor(tensor: dict[str, Any]) -> dict[str, Any]:
     return {
-        "name": view["name"],
-        "data_type": f"TYPE_{view['datatype']}",
-        "dims": view["shape"],
+        "name": tensor["name"],
+        "data_type": f"TYPE_{tensor['datatype']}",
+        "dims": tensor["shape"],
     }
 
 
-def _config_parameters(config: FlowConfig, trained: bool) -> dict[str, dict[str, str]]:
-    told = {
+def _describe_parameters(config: FlowConfig, trained: bool) -> dict[str, dict[str, str]]:
+    parameters = {
         "trained": str(trained).lower(),
         "coord_version": str(config.coord_version),
         "lattice_depth": str(config.lattice_depth),
         "max_steps": str(config.max_steps),
     }
-    return {name: {"string_value": value} for name, value in told.items()}
+    return {name: {"string_value": value} for name, value in parameters.items()}

@@ -1,22 +1,22 @@
-"""What travels in JSON: checked here, and shown in the OpenAPI document."""
+"""Schemas of the protocol's JSON: requests are checked against them, OpenAPI shows them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from service.open_inference.log_settings import MOST_VERBOSE
+from service.open_inference.log_settings import MAX_VERBOSE
 from service.open_inference.tensors import (
     EMBEDDINGS,
     INPUT_DATATYPES,
     OUTPUTS,
     TRACE_OUTPUTS,
 )
-from service.schemas import MAX_SEED
+from service.schemas.bodies import MAX_SEED
 
-# Beyond it a length is no length.
-MAX_LENGTH = 2**53
+MAX_LENGTH: Final = 2**53
+"""Largest length; beyond it, JSON readers lose digits."""
 
 _NUMBER: dict[str, Any] = {"type": "number"}
 _NUMBERS: dict[str, Any] = {"type": "array", "items": _NUMBER}
@@ -24,14 +24,14 @@ _NUMBERS: dict[str, Any] = {"type": "array", "items": _NUMBER}
 Length = Annotated[int, Field(ge=0, le=MAX_LENGTH)]
 
 
-class _Sent(BaseModel):
-    """Members that are not known are the business of whoever sent them."""
+class _Request(BaseModel):
+    """A part of a request; unknown members are ignored, as the protocol demands."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
-class InputParameters(_Sent):
-    """Of an input."""
+class InputParameters(_Request):
+    """Parameters of an input."""
 
     binary_data_size: Length | None = Field(
         None, description="its bytes after the JSON, in place of data"
@@ -39,15 +39,19 @@ class InputParameters(_Sent):
     shared_memory_region: str | None = Field(None, description="not offered: 501")
 
 
-class InferInput(_Sent):
-    """An input tensor: its numbers are here, or follow the JSON as bytes."""
+class InferInput(_Request):
+    """An input tensor; its numbers are in ``data``, or follow the JSON as bytes."""
 
-    name: str = Field(json_schema_extra={"enum": [EMBEDDINGS]})
+    name: str = Field(
+        description="name of the input tensor", json_schema_extra={"enum": [EMBEDDINGS]}
+    )
     shape: list[Length] = Field(
         description="[rows, dimension]", json_schema_extra={"minItems": 2, "maxItems": 2}
     )
-    datatype: str = Field(json_schema_extra={"enum": list(INPUT_DATATYPES)})
-    parameters: InputParameters | None = None
+    datatype: str = Field(
+        description="type of its numbers", json_schema_extra={"enum": list(INPUT_DATATYPES)}
+    )
+    parameters: InputParameters | None = Field(None, description="how the numbers are sent")
     data: Any = Field(
         None,
         description="flat in row-major order, or nested as the shape is",
@@ -55,23 +59,26 @@ class InferInput(_Sent):
     )
 
 
-class OutputParameters(_Sent):
-    """Of an output."""
+class OutputParameters(_Request):
+    """Parameters of a requested output."""
 
     binary_data: bool | None = Field(None, description="bytes after the JSON, in place of data")
     classification: int | None = Field(None, description="not offered: 501")
     shared_memory_region: str | None = Field(None, description="not offered: 501")
 
 
-class InferOutput(_Sent):
-    """An output that is asked for."""
+class InferOutput(_Request):
+    """A requested output."""
 
-    name: str = Field(json_schema_extra={"enum": [*OUTPUTS, *TRACE_OUTPUTS]})
-    parameters: OutputParameters | None = None
+    name: str = Field(
+        description="name of the output tensor",
+        json_schema_extra={"enum": [*OUTPUTS, *TRACE_OUTPUTS]},
+    )
+    parameters: OutputParameters | None = Field(None, description="how the numbers are returned")
 
 
 class InferParameters(BaseModel):
-    """Of a request. A parameter that is not known is refused: it might be one misspelt."""
+    """Parameters of a request; unknown ones are refused, because they may be misspelt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -80,79 +87,68 @@ class InferParameters(BaseModel):
         None, ge=0, le=MAX_LENGTH, description="records kept for each sample; 0: none"
     )
     options: str | None = Field(
-        None, description="run-time fields of the config: a JSON object as a text"
+        None, description="run-time fields of the config: a JSON object in a string"
     )
     timeout: int | None = Field(
-        None, ge=0, le=10**12, description="µs, queueing included; 0: as long as it takes"
+        None, ge=0, le=10**12, description="µs, with the time in the queue; 0: no limit"
     )
-    store: bool | None = Field(
-        None, description="keep the run (the default); otherwise the answer is all there is"
-    )
+    store: bool | None = Field(None, description="keep the run (default); false: only answer")
     binary_data_output: bool | None = Field(
-        None, description="outputs as bytes, where they do not say it themselves"
+        None, description="send outputs as bytes unless their own parameters differ"
     )
-    sequence_id: int | str | None = Field(None, description="without effect")
-    sequence_start: bool | None = Field(None, description="without effect")
-    sequence_end: bool | None = Field(None, description="without effect")
-    priority: int | None = Field(None, description="without effect: first come, first served")
-    headers: Any = Field(None, description="without effect")
+    sequence_id: int | str | None = Field(None, description="has no effect")
+    sequence_start: bool | None = Field(None, description="has no effect")
+    sequence_end: bool | None = Field(None, description="has no effect")
+    priority: int | None = Field(None, description="has no effect: first come, first served")
+    headers: Any = Field(None, description="has no effect")
 
 
-class _InferTensors(_Sent):
-    id: str | None = None
-    inputs: list[InferInput] = Field(min_length=1)
-    outputs: list[InferOutput] | None = Field(
-        None, description="default: all but the trace, whose columns come when they are named"
-    )
-
-
-class InferFields(_InferTensors):
-    """A request whose parameters are still to be checked, so that all faults are told at once."""
-
-    parameters: dict[str, Any] | None = None
-
-
-class InferRequest(_InferTensors):
+class InferRequest(_Request):
     """Embeddings to simulate."""
 
-    parameters: InferParameters | None = None
+    id: str | None = Field(None, description="id that the answer repeats")
+    parameters: InferParameters | None = Field(None, description="parameters of the run")
+    inputs: list[InferInput] = Field(min_length=1, description="the one input, embeddings")
+    outputs: list[InferOutput] | None = Field(
+        None, description="default: all but the trace, whose columns must be named"
+    )
 
 
-class _Told(BaseModel):
+class _Answer(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
 class ErrorAnswer(BaseModel):
-    """Why a request was refused."""
+    """Why a request is refused."""
 
     error: str
 
 
-class TensorView(_Told):
-    """A tensor of a model; -1 where its length varies."""
+class TensorView(_Answer):
+    """A tensor of a model; a length of -1 varies."""
 
     name: str
     datatype: str
     shape: list[int]
 
 
-class Health(_Told):
-    """Yes; a no is a refusal."""
+class Health(_Answer):
+    """A positive answer; a negative one is a refusal."""
 
     live: bool | None = None
     ready: bool | None = None
 
 
-class ServerMetadata(_Told):
-    """What the server is."""
+class ServerMetadata(_Answer):
+    """Metadata of the server."""
 
     name: str
     version: str
     extensions: list[str]
 
 
-class ModelMetadata(_Told):
-    """What a model takes and gives."""
+class ModelMetadata(_Answer):
+    """Metadata of a model."""
 
     name: str
     versions: list[str]
@@ -161,8 +157,8 @@ class ModelMetadata(_Told):
     outputs: list[TensorView]
 
 
-class AnswerTensor(_Told):
-    """An output, with its numbers unless they follow as bytes."""
+class AnswerTensor(_Answer):
+    """An output; its numbers are in ``data``, or follow the JSON as bytes."""
 
     name: str
     datatype: str
@@ -171,8 +167,8 @@ class AnswerTensor(_Told):
     parameters: dict[str, Any] | None = None
 
 
-class InferAnswer(_Told):
-    """What an inference gives."""
+class InferAnswer(_Answer):
+    """The answer to an inference."""
 
     model_name: str
     model_version: str
@@ -181,8 +177,8 @@ class InferAnswer(_Told):
     outputs: list[AnswerTensor]
 
 
-class IndexEntry(_Told):
-    """A model of the repository."""
+class IndexEntry(_Answer):
+    """A model in the index of the repository."""
 
     name: str
     version: str
@@ -190,26 +186,97 @@ class IndexEntry(_Told):
     reason: str
 
 
-class StatisticsAnswer(_Told):
+class IndexAnswer(RootModel[list[IndexEntry]]):
+    """The models of the repository."""
+
+
+class Duration(_Answer):
+    """The number and the total time of some events."""
+
+    count: int
+    ns: int
+
+
+class InferStatistics(_Answer):
+    """Times of a model's requests, as a whole and by stage."""
+
+    success: Duration
+    fail: Duration
+    queue: Duration
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+    cache_hit: Duration
+    cache_miss: Duration
+
+
+class MemoryUsage(_Answer):
+    """Memory of a model's weights."""
+
+    type: str
+    id: int
+    byte_size: int
+
+
+class ModelStatistics(_Answer):
+    """Counts and times of a model since the start of the server."""
+
+    name: str
+    version: str
+    last_inference: int = Field(description="milliseconds since the epoch")
+    inference_count: int = Field(description="samples")
+    execution_count: int = Field(description="requests")
+    inference_stats: InferStatistics
+    response_stats: dict[str, Any]
+    batch_stats: list[Any]
+    memory_usage: list[MemoryUsage]
+
+
+class StatisticsAnswer(_Answer):
     """Counts and times of models."""
 
-    model_stats: list[dict[str, Any]]
+    model_stats: list[ModelStatistics]
 
 
-class IndexQuestion(_Sent):
-    """Which models are asked for."""
+class ConfigTensor(_Answer):
+    """A tensor in the config of a model."""
+
+    name: str
+    data_type: str
+    dims: list[int]
+
+
+class ModelConfig(_Answer):
+    """The config of a model, as Triton has it."""
+
+    name: str
+    platform: str
+    backend: str
+    version_policy: dict[str, Any]
+    max_batch_size: int
+    input: list[ConfigTensor]
+    output: list[ConfigTensor]
+    parameters: dict[str, dict[str, str]]
+
+
+class EmptyAnswer(_Answer):
+    """The answer to a successful action."""
+
+
+class IndexQuery(_Request):
+    """Which models to list."""
 
     ready: bool | None = Field(None, description="only those that are ready")
 
 
-class RepositoryAction(_Sent):
-    """How to load or unload."""
+class RepositoryAction(_Request):
+    """How to load or unload a model."""
 
-    parameters: dict[str, Any] | None = None
+    parameters: dict[str, Any] | None = Field(None, description="not offered: 501")
 
 
-class TraceSetting(_Told):
-    """What is traced of requests; read only."""
+class TraceSetting(_Answer):
+    """Settings of the tracing of requests; read only."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -223,8 +290,8 @@ class TraceSetting(_Told):
     trace_mode: Literal["triton"] | None = None
 
 
-class LogSettings(_Told):
-    """What is logged."""
+class LogSettings(_Answer):
+    """Settings of the log."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -232,5 +299,5 @@ class LogSettings(_Told):
     log_info: bool | None = None
     log_warning: bool | None = None
     log_error: bool | None = None
-    log_verbose_level: int | None = Field(None, ge=0, le=MOST_VERBOSE)
+    log_verbose_level: int | None = Field(None, ge=0, le=MAX_VERBOSE)
     log_format: Literal["default"] | None = None

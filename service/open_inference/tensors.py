@@ -1,4 +1,4 @@
-"""Tensors as the protocol has them: names of datatypes, bytes on the wire, lists in JSON.
+"""Tensors in the protocol: datatypes, shapes, and bytes.
 
 Binary tensors are little-endian, row-major and without padding.
 """
@@ -12,7 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.choices import Output, names_of
 from energy_flow.config.flow_config import FlowConfig
+from energy_flow.simulation.tally.outputs import output_shape
 from energy_flow.trace.records import COLUMN_DTYPES
 from service.requests.safetensors_body import TRACE_PREFIX
 
@@ -20,7 +22,7 @@ EMBEDDINGS: Final = "embeddings"
 
 INPUT_DATATYPES: Final = ("FP32", "FP16", "BF16", "FP64")
 BINARY_ONLY: Final = frozenset({"FP16", "BF16"})
-"""JSON has no form of these."""
+"""Datatypes that JSON cannot hold."""
 
 ITEM_BYTES: Final[Mapping[str, int]] = {
     "BOOL": 1,
@@ -45,25 +47,22 @@ _DATATYPES: Final[Mapping[str, str]] = {
     "int64": "INT64",
     "float32": "FP32",
 }
-_WIRE: Final[Mapping[str, str]] = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
+_BYTE_ORDERED: Final[Mapping[str, str]] = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8"}
 
-OUTPUTS: Final = ("surface", "hits", "planes", "embedding")
+OUTPUTS: Final = names_of(Output)
 TRACE_OUTPUTS: Final = tuple(TRACE_PREFIX + name for name in COLUMN_DTYPES)
 
 
 def input_tensors(config: FlowConfig) -> list[dict[str, Any]]:
-    """The inputs of a model, as its metadata has them."""
+    """Return the inputs of a model as its metadata has them."""
     return [{"name": EMBEDDINGS, "datatype": "FP32", "shape": [-1, config.embedding_dim]}]
 
 
 def output_tensors(config: FlowConfig) -> list[dict[str, Any]]:
-    """The outputs of a model, as its metadata has them."""
-    height, width = config.lattice_height, config.lattice_width
+    """Return the outputs of a model as its metadata has them."""
     shapes = {
-        "surface": ("FP32", [-1, height, width]),
-        "hits": ("INT32", [-1, 2, height, width]),
-        "planes": ("FP32", [-1, 2, height, width]),
-        "embedding": ("FP32", [-1, config.embedding_dim]),
+        output.value: (_DATATYPES[output.dtype], [-1, *output_shape(output, config)])
+        for output in Output
     }
     shapes |= {
         TRACE_PREFIX + name: (_DATATYPES[dtype.name], [-1]) for name, dtype in COLUMN_DTYPES.items()
@@ -75,26 +74,32 @@ def output_tensors(config: FlowConfig) -> list[dict[str, Any]]:
 
 
 def datatype_of(array: NDArray[Any]) -> str:
-    """The protocol's name of an output's type."""
+    """Return the protocol's name of an output's dtype."""
     return _DATATYPES[array.dtype.name]
 
 
-def wire_bytes(datatype: str, shape: list[int]) -> int | None:
-    """Bytes of a binary tensor; ``None`` where they do not follow from its shape."""
+def count_bytes(datatype: str, shape: list[int]) -> int | None:
+    """Return the bytes of a binary tensor; ``None`` if its datatype has no fixed size."""
     size = ITEM_BYTES.get(datatype)
     return None if size is None else size * prod(shape)
 
 
-def from_wire(data: memoryview, datatype: str, shape: list[int]) -> NDArray[Any]:
-    """A float tensor from its bytes, of which there are as many as there must be."""
+def decode_tensor(data: memoryview, datatype: str, shape: list[int]) -> NDArray[Any]:
+    """Return a tensor of floats, as a view of its bytes if numpy has the datatype.
+
+    Args:
+        data: Its bytes, of the right number.
+        datatype: One of :data:`INPUT_DATATYPES`.
+        shape: Its shape.
+    """
     if datatype == "BF16":
-        # The upper half of a float32.
-        wide = np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16
-        return wide.view(np.float32).reshape(shape)
-    return np.frombuffer(data, dtype=_WIRE[datatype]).reshape(shape)
+        # BF16 is the upper half of FP32.
+        bits = np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16
+        return bits.view(np.float32).reshape(shape)
+    return np.frombuffer(data, dtype=_BYTE_ORDERED[datatype]).reshape(shape)
 
 
-def to_wire(array: NDArray[Any]) -> memoryview:
-    """The bytes of an output; a view of it where its memory is as the wire wants it."""
+def encode_tensor(array: NDArray[Any]) -> memoryview:
+    """Return the bytes of an output, without a copy if its memory has their order."""
     ordered = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return ordered.reshape(-1).view(np.uint8).data

@@ -1,1 +1,1 @@
-"""Pictures of runs, drawn with matplotlib."""
+"""Pictures of runs, drawn with Matplotlib."""

@@ -1,4 +1,4 @@
-"""Heat maps as PNG, drawn by matplotlib's objects; no window system, no global state."""
+"""Heat maps of surfaces as PNG, drawn without a window system or Matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from numpy.typing import NDArray
 PANEL_INCHES = 4.8
 DOTS_PER_INCH = 110
 
-# matplotlib keeps fonts in caches that are not made for several threads.
+# Matplotlib's font caches are not thread-safe.
 _drawing = threading.Lock()
 
 
 def heat_map(panels: Mapping[str, NDArray[Any]], title: str) -> bytes:
-    """One picture with a panel for each surface [H, W], on a common scale.
+    """Draw a panel for each surface, on a common colour scale.
 
-    The origin is the corner of x = −1, y = −1. Takes up to a second the first time, when
-    matplotlib is loaded.
+    The origin is the corner of x = -1, y = -1. The first call imports Matplotlib, which can take a
+    second.
+
+    Args:
+        panels: Surfaces [H, W] by their titles; at least one.
+        title: Title of the picture.
+
+    Returns:
+        A PNG file.
     """
     with _drawing:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -1,4 +1,4 @@
-"""A picture of one sample: its surface, and the paths of its flows from above and from the side."""
+"""A picture of one sample: its surface, and the paths of its flows seen along z and along y."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ Columns = Mapping[str, NDArray[Any]]
 
 
 def draw_paths(path: Columns, surface: NDArray[Any] | None, title: str, to: Path) -> None:
-    """Writes a PNG: the surface [H, W], if there is one, and the box with every flow's path.
+    """Draw a surface and the path of every flow, and write them as PNG.
 
     Args:
-        path: columns ``flow``, ``step``, ``x``, ``y``, ``z`` and ``energy`` of a replay.
+        path: Columns ``flow``, ``step``, ``x``, ``y``, ``z`` and ``energy`` of a replay, each [n].
+        surface: Surface [H, W], if there is one.
+        title: Title of the picture.
+        to: File to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -35,7 +38,7 @@ def draw_paths(path: Columns, surface: NDArray[Any] | None, title: str, to: Path
     axes = list(figure.subplots(1, panels))
     if surface is not None:
         axis = axes.pop(0)
-        # Cells lie on the grid from -1 to 1, so the outer ones reach half a cell beyond.
+        # Cell centres are on the grid from -1 to 1; the outer cells reach half a cell further.
         across, up = (1 + 1 / (side - 1) for side in (surface.shape[1], surface.shape[0]))
         image = axis.imshow(
             surface,
@@ -48,7 +51,7 @@ def draw_paths(path: Columns, surface: NDArray[Any] | None, title: str, to: Path
         figure.colorbar(image, ax=axis, shrink=0.8)
     lines: Any = None
     for axis, (right, above) in zip(axes, (("x", "y"), ("x", "z")), strict=True):
-        lines = _lines(axis, path, right, above)
+        lines = _draw_lines(axis, path, right, above)
         axis.set(title=f"paths, {right} and {above}", xlabel=right, ylabel=above)
         axis.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), aspect="equal")
     axes[-1].axhline(0.0, color="0.5", linewidth=0.6, linestyle=":")
@@ -57,8 +60,8 @@ def draw_paths(path: Columns, surface: NDArray[Any] | None, title: str, to: Path
     figure.savefig(to, format="png")
 
 
-def _lines(axis: Any, path: Columns, across: str, up: str) -> Any:
-    """A line for each move of each flow, coloured by the energy after it."""
+def _draw_lines(axis: Any, path: Columns, across: str, up: str) -> Any:
+    """Draw a line for each move of each flow, coloured by the energy after the move."""
     from matplotlib.collections import LineCollection
 
     order = np.lexsort((path["step"], path["flow"]))

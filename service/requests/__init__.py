@@ -1,1 +1,1 @@
-"""Requests to simulate: decoded and validated."""
+"""Requests to simulate: parsed and validated."""

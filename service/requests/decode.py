@@ -1,165 +1,169 @@
-"""Requests to simulate, from JSON, ``.npy`` or ``.safetensors`` to drafts."""
+"""Requests to simulate, parsed from JSON, ``.npy`` or ``.safetensors``."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 import orjson
 from numpy.typing import NDArray
 
+from energy_flow.choices import unknown_name
 from energy_flow.errors import Fault
+from service.media_types import JSON, NPY, OCTET_STREAM
 from service.problems import Problem
-from service.requests.embeddings import PIECE_BYTES, read_json, read_npy, read_request
-from service.requests.safetensors_body import REQUEST, SAFETENSORS, header_bytes, read_tensors
-from service.requests.validate import JSON, Draft, validate
-from service.schemas import RunFields, SimulateFields
+from service.requests.embeddings import EMBEDDINGS, make_array
+from service.requests.json_body import PIECE_BYTES, parse_object, parse_object_with_array
+from service.requests.members import check_members
+from service.requests.npy_body import read_npy
+from service.requests.parsed_request import ParsedRequest
+from service.requests.safetensors_body import REQUEST, read_header_length, read_tensors
+from service.schemas.simulate import RunFields, SimulateFields
 
-NPY = "application/x-npy"
-MEDIA_TYPES = (JSON, NPY, SAFETENSORS)
+MEDIA_TYPES: Final = (JSON, NPY, OCTET_STREAM)
+"""Media types of bodies that can be parsed."""
 
-_QUERY_TEXTS = frozenset({"model"})
-_QUERY_LISTS = frozenset({"outputs"})
-_QUERY_NUMBER_LISTS = frozenset({"sample_keys"})
+_TEXT_PARAMETERS = frozenset({"model"})
+_LIST_PARAMETERS = frozenset({"outputs"})
+_NUMBER_LIST_PARAMETERS = frozenset({"sample_keys"})
 _TENSORS = ("embeddings", REQUEST)
 
 
-async def read_draft(
+async def parse_request(
     body: bytes,
     media_type: str,
     query: Mapping[str, list[str]],
     kind: type[SimulateFields] = SimulateFields,
-) -> Draft:
-    """Reads a body and the query beside it; much JSON in a thread.
+) -> ParsedRequest:
+    """Return a request; a large body is parsed in a thread.
 
     Args:
-        kind: of the request.
+        body: The body.
+        media_type: Its media type.
+        query: All values of each query parameter.
+        kind: Model of the request's members.
 
     Raises:
-        Problem: 400 or 415.
+        Problem: 400, the body is malformed; 415, its media type is not known; 422, a faulty member
+            has no default.
     """
     if media_type == NPY:
-        # Its numbers are there; only its header is read.
-        return _draft_of_npy(body, query, kind)
-    if media_type == SAFETENSORS:
-        return await _draft_of_safetensors(body, query, kind)
+        return _parse_npy(body, query, kind)
+    if media_type == OCTET_STREAM:
+        return await _parse_safetensors(body, query, kind)
     if media_type != JSON:
         known = ", ".join(MEDIA_TYPES)
-        said = f"Content-Type is {media_type or 'missing'}; known are {known}"
-        raise Problem(415, said, headers={"Accept-Post": known})
+        message = f"Content-Type is {media_type or 'missing'}; known are {known}"
+        raise Problem(415, message, headers={"Accept-Post": known})
     if len(body) <= PIECE_BYTES:
-        return _draft_of_json(body, query, kind)
-    return await asyncio.to_thread(_draft_of_json, body, query, kind)
+        return _parse_json(body, query, kind)
+    return await asyncio.to_thread(_parse_json, body, query, kind)
 
 
-def _draft_of_json(
+def _parse_json(
     body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]
-) -> Draft:
-    document, numbers, faults = read_request(body)
-    faults += [_unknown_query(name, texts) for name, texts in query.items()]
-    return _draft(document, numbers, faults, kind)
+) -> ParsedRequest:
+    members = parse_object_with_array(body, EMBEDDINGS)
+    numbers: NDArray[Any] | None = None
+    faults: list[Fault] = []
+    rows = members.pop("embeddings", None)
+    if rows is not None:
+        numbers, faults = make_array(rows)
+    faults += [_unknown_parameter(name, values) for name, values in query.items()]
+    return _make_request(members, numbers, faults, kind)
 
 
-def _draft_of_npy(body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]) -> Draft:
+def _parse_npy(
+    body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]
+) -> ParsedRequest:
     numbers = read_npy(body)
     known = {*SimulateFields.model_fields, "sample_keys"}
-    document: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     faults: list[Fault] = []
-    for name, texts in query.items():
+    for name, values in query.items():
         if name not in known:
-            faults.append(_unknown_query(name, texts))
-        elif len(texts) > 1 and name not in _QUERY_LISTS | _QUERY_NUMBER_LISTS:
-            faults.append(Fault((name,), "may be given once", texts))
+            faults.append(_unknown_parameter(name, values, known))
+        elif len(values) > 1 and name not in _LIST_PARAMETERS | _NUMBER_LIST_PARAMETERS:
+            faults.append(Fault((name,), "may be given once", values))
         else:
-            document[name] = _value_of_query(name, texts)
-    return _draft(document, numbers, faults, kind)
+            members[name] = _parse_parameter(name, values)
+    return _make_request(members, numbers, faults, kind)
 
 
-async def _draft_of_safetensors(
+async def _parse_safetensors(
     body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]
-) -> Draft:
-    if header_bytes(body) <= PIECE_BYTES:
+) -> ParsedRequest:
+    if read_header_length(body) <= PIECE_BYTES:
         tensors = read_tensors(body)
     else:
         tensors = await asyncio.to_thread(read_tensors, body)
-    if REQUEST not in tensors or tensors[REQUEST].nbytes <= PIECE_BYTES:
-        return _draft_of_tensors(tensors, query, kind)
-    return await asyncio.to_thread(_draft_of_tensors, tensors, query, kind)
-
-
-def _draft_of_tensors(
-    tensors: Mapping[str, NDArray[Any]],
-    query: Mapping[str, list[str]],
-    kind: type[SimulateFields],
-) -> Draft:
-    document = read_json(tensors[REQUEST].tobytes()) if REQUEST in tensors else {}
-    if not isinstance(document, dict):
-        raise Problem(400, f"the tensor {REQUEST!r} must hold a JSON object")
-    faults = [_unknown_query(name, texts) for name, texts in query.items()]
+    members: dict[str, Any] = {}
+    if REQUEST in tensors:
+        members = await parse_object(tensors[REQUEST].tobytes())
+    faults = [_unknown_parameter(name, values) for name, values in query.items()]
     faults += [
-        Fault((name,), f"is not known; known are {', '.join(_TENSORS)}", list(tensor.shape))
+        Fault((name,), f"is not known; {unknown_name(name, _TENSORS)}", list(tensor.shape))
         for name, tensor in tensors.items()
         if name not in _TENSORS
     ]
     numbers = tensors.get("embeddings")
     if numbers is not None and numbers.dtype.kind != "f":
-        said = "must be float16, float32 or float64"
-        faults.append(Fault(("embeddings",), said, str(numbers.dtype)))
+        message = "must be float16, float32 or float64"
+        faults.append(Fault(("embeddings",), message, str(numbers.dtype)))
         numbers = None
-    return _draft(document, numbers, faults, kind)
+    return _make_request(members, numbers, faults, kind)
 
 
-def _value_of_query(name: str, texts: list[str]) -> Any:
-    """A query parameter as the JSON value that it stands for; a text where it is none."""
-    if name in _QUERY_TEXTS:
-        return texts[0]
-    parts = [part for text in texts for part in text.split(",") if part]
-    if name in _QUERY_LISTS:
+def _parse_parameter(name: str, values: list[str]) -> Any:
+    """Return a query parameter as the JSON value that it stands for, else as a string."""
+    if name in _TEXT_PARAMETERS:
+        return values[0]
+    parts = [part for value in values for part in value.split(",") if part]
+    if name in _LIST_PARAMETERS:
         return parts
-    if name in _QUERY_NUMBER_LISTS:
-        return [_json_or_text(part) for part in parts]
-    return _json_or_text(texts[0])
+    if name in _NUMBER_LIST_PARAMETERS:
+        return [_parse_json_or_text(part) for part in parts]
+    return _parse_json_or_text(values[0])
 
 
-def _json_or_text(text: str) -> Any:
+def _parse_json_or_text(text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
 
 
-def _draft(
-    document: dict[str, Any],
+def _make_request(
+    members: dict[str, Any],
     numbers: NDArray[Any] | None,
     faults: list[Fault],
     kind: type[SimulateFields],
-) -> Draft:
-    sample_keys = document.pop("sample_keys", None)
-    # A member that says null is one that says nothing.
-    given = {name: value for name, value in document.items() if value is not None}
-    fields, field_faults = validate(kind, given)
+) -> ParsedRequest:
+    sample_keys = members.pop("sample_keys", None)
+    fields, member_faults = check_members(kind, members)
     has_numbers = numbers is not None or any(fault.loc[0] == "embeddings" for fault in faults)
-    faults += _source_faults(given, fields, has_numbers=has_numbers)
-    return Draft(fields, numbers, sample_keys, (*field_faults, *faults))
+    faults += _find_source_faults(members, fields, has_numbers=has_numbers)
+    return ParsedRequest(fields, numbers, sample_keys, (*member_faults, *faults))
 
 
-def _source_faults(
-    given: Mapping[str, Any], fields: SimulateFields, *, has_numbers: bool
+def _find_source_faults(
+    members: Mapping[str, Any], fields: SimulateFields, *, has_numbers: bool
 ) -> list[Fault]:
-    """What is wrong with where the embeddings come from."""
-    if not isinstance(fields, RunFields) or "dataset" not in given:
+    """Return what is wrong with where the embeddings come from."""
+    dataset, rows = members.get("dataset"), members.get("rows")
+    if not isinstance(fields, RunFields) or dataset is None:
         faults = [] if has_numbers else [Fault(("embeddings",), "is required", None)]
-        if isinstance(fields, RunFields) and "rows" in given:
-            faults.append(
-                Fault(("rows",), "are those of a dataset, and none is named", fields.rows)
-            )
+        if isinstance(fields, RunFields) and rows is not None:
+            message = "are rows of a dataset; name one in dataset, or leave rows out"
+            faults.append(Fault(("rows",), message, fields.rows))
         return faults
     if has_numbers:
-        said = "is given together with embeddings; give one or the other"
-        return [Fault(("dataset",), said, given["dataset"])]
+        message = "is given together with embeddings; give one or the other"
+        return [Fault(("dataset",), message, dataset)]
     return []
 
 
-def _unknown_query(name: str, texts: list[str]) -> Fault:
-    return Fault((name,), "is not a query parameter here", texts[0])
+def _unknown_parameter(name: str, values: list[str], known: Collection[str] = ()) -> Fault:
+    hint = f"; {unknown_name(name, sorted(known))}" if known else ""
+    return Fault((name,), f"is not a query parameter here{hint}", values[0])

@@ -1,7 +1,7 @@
 """Requests and answers as ``.safetensors``: arrays as their bytes, with JSON beside them.
 
-A library that reads such a file from memory gives its tensors and not its metadata, so the JSON is
-a tensor too: its UTF-8 text, uint8.
+A library that reads such a file from memory returns its tensors, but not its metadata. The JSON is
+therefore a tensor too: its UTF-8 text, uint8.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from energy_flow.choices import unknown_name
 from service.problems import Problem
 from service.safetensors_header import TensorEntry, ended_in_header, parse_header
 
-SAFETENSORS: Final = "application/octet-stream"
-"""The media type of such files, as elsewhere in this service."""
-
 REQUEST: Final = "request"
-"""The tensor with a request's members, but those that are tensors."""
+"""Name of the tensor with those members of a request that are no tensors."""
 ANSWER: Final = "answer"
-"""The tensor with an answer's members, but those that are tensors."""
+"""Name of the tensor with those members of an answer that are no tensors."""
 TRACE_PREFIX: Final = "trace_"
-"""Of the names of a trace's columns."""
+"""Prefix of the names of a trace's columns."""
 
 _DTYPES: Final[Mapping[str, str]] = {
     "U8": "u1",
@@ -42,45 +40,48 @@ _DTYPES: Final[Mapping[str, str]] = {
 }
 
 
-def header_bytes(body: bytes) -> int:
-    """How long such a body's header says that it is; parsing it takes accordingly."""
+def read_header_length(body: bytes) -> int:
+    """Return the stated length of the header in bytes; parsing takes time in proportion."""
     return int.from_bytes(body[:8], "little")
 
 
 def read_tensors(body: bytes) -> dict[str, NDArray[Any]]:
-    """The tensors by name, as views of the body.
+    """Return the tensors by name, as views of the body.
+
+    Args:
+        body: The file.
 
     Raises:
-        Problem: 400, this is no such body or not all of it, or it has a type that numpy has not.
+        Problem: 400, the body is not such a file, is incomplete, or has a dtype that numpy lacks.
     """
     header = parse_header(body, len(body))
     if header is None:
         raise ended_in_header()
-    return {entry.name: _array(body, header.bytes, entry) for entry in header.tensors}
+    return {entry.name: _make_array(body, header.bytes, entry) for entry in header.tensors}
 
 
-def write_tensors(arrays: Mapping[str, NDArray[Any]], text: Mapping[str, bytes]) -> bytes:
-    """Such a body.
+def write_tensors(arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, bytes]) -> bytes:
+    """Return the file of some tensors.
 
     Args:
-        text: JSON by the name of its tensor.
+        arrays: Arrays by the name of their tensor.
+        texts: JSON texts by the name of their tensor.
     """
-    told = {name: np.frombuffer(json, dtype=np.uint8) for name, json in text.items()}
-    held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return save({**told, **held})
+    encoded = {name: np.frombuffer(text, dtype=np.uint8) for name, text in texts.items()}
+    ordered = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return save({**encoded, **ordered})
 
 
-def _array(body: bytes, offset: int, entry: TensorEntry) -> NDArray[Any]:
+def _make_array(body: bytes, offset: int, entry: TensorEntry) -> NDArray[Any]:
     if entry.dtype not in _DTYPES:
-        known = ", ".join(_DTYPES)
-        said = f"the tensor {entry.name!r} has the type {entry.dtype!r}; known are {known}"
-        raise Problem(400, said)
+        message = f"the tensor {entry.name!r} has the dtype {entry.dtype!r}"
+        raise Problem(400, f"{message}; {unknown_name(entry.dtype, _DTYPES)}")
     dtype, count = np.dtype(_DTYPES[entry.dtype]), prod(entry.shape)
     if entry.end - entry.start != count * dtype.itemsize:
         raise Problem(
             400,
-            f"the tensor {entry.name!r} has {entry.end - entry.start:,} bytes, and its shape and "
-            f"type make {count * dtype.itemsize:,}",
+            f"the tensor {entry.name!r} has {entry.end - entry.start:,} bytes, but its shape and "
+            f"dtype need {count * dtype.itemsize:,}",
         )
     flat = np.frombuffer(body, dtype=dtype, count=count, offset=offset + entry.start)
     return flat.reshape(entry.shape)

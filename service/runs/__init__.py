@@ -1,1 +1,1 @@
-"""Runs: submitted, recorded, replayed and compared."""
+"""Runs: active ones, how they are recorded, replays and comparisons."""

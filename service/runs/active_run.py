@@ -1,42 +1,45 @@
-"""A run between its submission and its end, as the engine's thread tells of it."""
+"""A run between its submission and its end, as the engine's thread reports it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.choices import EventName, RunState
 from energy_flow.engine import RunListener
 from energy_flow.errors import EnergyFlowError
 from energy_flow.simulation.tally.result import SimulationResult
-from energy_flow.telemetry.counters import StepMetrics
-from energy_flow.trace.records import COLUMN_DTYPES
+from energy_flow.telemetry.ledger import StepMetrics
 from service.events import EventLog
 from service.problems import Problem
+from service.runs.buffered_results import BufferedResults
 from service.store.run_folder import WholeRun
-from service.store.run_summary import RunSummary, chunk_record
+from service.store.run_summary import RunSummary, describe_chunk
 from service.store.tables import RunRow
 
-# Of many short steps not every one is worth a word about progress.
+if TYPE_CHECKING:
+    from service.runs.recorder import RunRecorder
+
+# Seconds between two progress events while no further sample ends.
 PROGRESS_SECONDS = 0.25
 
-# A run that answers its caller within this time is stored at its end, in one go, which costs less.
-# Longer ones are in the list of runs while they go on.
-LATE_SECONDS = 5.0
+# A run that answers its caller within this time is stored at its end, which costs less. A longer
+# one is stored before, so that it is in the list of runs.
+MAX_UNLISTED_SECONDS = 5.0
 
 
-class Keeping(StrEnum):
-    """What becomes of a run's results.
+class Persistence(StrEnum):
+    """What happens to a run's results.
 
-    ``ANSWER`` goes to a waiting caller only; ``ANSWER_AND_STORE`` is kept as well, but not before
-    there is something to keep or ``LATE_SECONDS`` have passed; ``STORE`` was kept before it was
-    queued.
+    ``ANSWER``: they are returned to the waiting caller only. ``ANSWER_AND_STORE``: they are also
+    stored, from the end of the run or after ``MAX_UNLISTED_SECONDS``. ``STORE``: the run was stored
+    before it was queued.
     """
 
     ANSWER = "answer"
@@ -44,88 +47,16 @@ class Keeping(StrEnum):
     STORE = "store"
 
 
-class Recorder(Protocol):
-    """Takes note of what happens to runs; called on the engine's thread, returns at once."""
-
-    def begin(self, live: LiveRun) -> None:
-        """It goes on, and is to be seen by others."""
-
-    def keeps_up(self) -> bool:
-        """Whether it can take more."""
-        ...
-
-    def take(self, live: LiveRun, first_sample: int, result: SimulationResult) -> None:
-        """Some samples have ended."""
-
-    def end(self, live: LiveRun) -> None:
-        """The engine is done with it."""
-
-
-@dataclass
-class Gathered:
-    """The results of a run in memory, for a caller who waits for them.
-
-    Trace records beyond ``inline`` are counted, not gathered.
-    """
-
-    inline: int
-    outputs: list[dict[str, NDArray[Any]]] = field(default_factory=list)
-    records: list[dict[str, NDArray[Any]]] = field(default_factory=list)
-    samples: list[dict[str, Any]] = field(default_factory=list)
-    record_count: int = 0
-
-    @property
-    def held_records(self) -> int:
-        """How many trace records there are to come with an answer."""
-        return min(self.record_count, self.inline)
-
-    @property
-    def array_numbers(self) -> int:
-        """How many numbers the outputs and the records have."""
-        outputs = sum(array.size for chunk in self.outputs for array in chunk.values())
-        return outputs + len(COLUMN_DTYPES) * self.held_records
-
-    @property
-    def sample_numbers(self) -> int:
-        """How many numbers there are about the samples, roughly."""
-        return 40 * len(self.samples)
-
-    def joined_outputs(self) -> dict[str, NDArray[Any]]:
-        """The outputs of all chunks."""
-        if len(self.outputs) == 1:
-            return dict(self.outputs[0])
-        return {
-            name: np.concatenate([chunk[name] for chunk in self.outputs])
-            for name in self.outputs[0]
-        }
-
-    def joined_records(self) -> dict[str, NDArray[Any]]:
-        """The records of all chunks, up to ``inline``."""
-        return {
-            name: np.concatenate([part[name] for part in self.records]) for name in COLUMN_DTYPES
-        }
-
-    def add(
-        self,
-        outputs: Mapping[str, NDArray[Any]],
-        columns: Mapping[str, NDArray[Any]],
-        samples: list[dict[str, Any]],
-    ) -> None:
-        """Takes in the next chunk."""
-        self.outputs.append(dict(outputs))
-        self.samples += samples
-        room = max(self.inline - self.record_count, 0)
-        self.record_count += len(columns["seq"])
-        self.records.append({name: column[:room] for name, column in columns.items()})
-
-
 @dataclass(slots=True)
-class Unsaved:
-    """A run that has no row yet.
+class PendingRun:
+    """What is needed to store a run that has no row yet.
 
     Attributes:
-        has_folder: whether it has files already.
-        whole: all of its results, where they came at once before it had any.
+        row: Its future row.
+        embeddings: Embeddings [samples, dim]; ``None`` if they are rows of a dataset.
+        sample_keys: Keys [samples] that the caller gave, if any.
+        has_folder: Whether its folder has been created.
+        whole: All of its results, if they arrived before it had a folder.
     """
 
     row: RunRow
@@ -135,18 +66,35 @@ class Unsaved:
     whole: WholeRun | None = None
 
 
-class LiveRun(RunListener):
-    """State, progress and events of one run; the engine's listener.
+class ActiveRun(RunListener):
+    """The state, progress and events of one run; the engine's listener.
 
-    The engine's thread calls the listener's methods (``started`` to ``ended``), and none waits.
+    The engine's thread calls the methods from ``started`` to ``ended``; they return at once.
 
     Attributes:
-        state: ``queued``, ``running``, and in the end how it ended.
-        summary: what it amounts to so far; belongs to the recorder.
-        error: what the engine ended it with.
-        storage_error: why it could not be kept.
-        withdrawn: nobody wants it any more.
-        problem: what a waiting caller is told instead of results.
+        run_id: Id of the run.
+        samples: Number of samples.
+        persistence: What happens to its results.
+        results: Results for a waiting caller, until they are released.
+        pending: What is needed to store it, while it has no row and is to get one.
+        state: ``queued``, ``running``, or the state in which it ended.
+        summary: Summary of its chunks so far; only the recorder changes it.
+        events: Its events.
+        error: The error with which the engine or the server ended it.
+        storage_error: The error because of which it could not be stored.
+        problem: What a waiting caller gets instead of results.
+        abandoned: Whether its caller has disconnected.
+        samples_done: Samples that have ended.
+        step: Newest step of its flows.
+
+    Args:
+        run_id: Id of the run.
+        samples: Number of samples.
+        loop: Event loop on which callers wait.
+        recorder: Recorder of what happens to it.
+        persistence: What happens to its results.
+        results: Empty results to fill for a waiting caller.
+        pending: What is needed to store it, if it is to be stored later.
     """
 
     def __init__(
@@ -154,23 +102,23 @@ class LiveRun(RunListener):
         run_id: str,
         samples: int,
         loop: asyncio.AbstractEventLoop,
-        recorder: Recorder,
-        keeping: Keeping,
-        gathered: Gathered | None = None,
-        unsaved: Unsaved | None = None,
+        recorder: RunRecorder,
+        persistence: Persistence,
+        results: BufferedResults | None = None,
+        pending: PendingRun | None = None,
     ) -> None:
         self.run_id = run_id
         self.samples = samples
-        self.keeping = keeping
-        self.gathered = gathered
-        self.unsaved = unsaved
-        self.state = "queued"
+        self.persistence = persistence
+        self.results = results
+        self.pending = pending
+        self.state = RunState.QUEUED
         self.summary = RunSummary()
         self.events = EventLog(loop)
-        self.error: EnergyFlowError | None = None
+        self.error: EnergyFlowError | Problem | None = None
         self.storage_error: BaseException | None = None
         self.problem: Problem | None = None
-        self.withdrawn = False
+        self.abandoned = False
         self.samples_done = 0
         self.step: int | None = None
         self.submitted_at = time.perf_counter()
@@ -179,95 +127,130 @@ class LiveRun(RunListener):
         self.ended_at: float | None = None
         self._recorder = recorder
         self._loop = loop
-        self._told_progress = 0.0
-        self._began_late = False
-        self._settled = asyncio.Event()
-        self._tell_state(None)
+        self._progress_at = 0.0
+        self._was_stored_late = False
+        self._finalized = asyncio.Event()
+        self._add_state_event(None)
 
     def started(self, entering_seconds: float) -> None:
-        """The engine begins with it; the mapping of its first rows is behind it."""
+        """Record that the engine has started the run.
+
+        Args:
+            entering_seconds: Seconds that the first samples took to enter the pool.
+        """
         self.started_at = time.perf_counter() - entering_seconds
         self.started_time = time.time() - entering_seconds
-        self.state = "running"
-        self._tell_state(None)
-        if self.keeping is Keeping.STORE:
+        self.state = RunState.RUNNING
+        self._add_state_event(None)
+        if self.persistence is Persistence.STORE:
             self._recorder.begin(self)
 
     def stepped(self, metrics: StepMetrics, done_samples: int) -> None:
-        """One step of its flows is done."""
-        self.step = metrics.step
-        self.events.append("step", metrics.to_dict)
-        now = time.perf_counter()
-        if done_samples != self.samples_done or now - self._told_progress > PROGRESS_SECONDS:
-            self.samples_done = done_samples
-            self._told_progress = now
-            self._begin_late(now)
-            self.events.append("progress", self.progress())
+        """Record a step of the run's flows.
 
-    def _begin_late(self, now: float) -> None:
-        late = self.started_at is not None and now - self.started_at > LATE_SECONDS
-        if late and self.keeping is Keeping.ANSWER_AND_STORE and not self._began_late:
-            self._began_late = True
+        Args:
+            metrics: Metrics of the step.
+            done_samples: Samples that have ended so far.
+        """
+        self.step = metrics.step
+        self.events.append(EventName.STEP, metrics.to_dict)
+        now = time.perf_counter()
+        if done_samples != self.samples_done or now - self._progress_at > PROGRESS_SECONDS:
+            self.samples_done = done_samples
+            self._progress_at = now
+            self._store_long_run(now)
+            self.events.append(EventName.PROGRESS, self.progress())
+
+    def _store_long_run(self, now: float) -> None:
+        is_late = self.started_at is not None and now - self.started_at > MAX_UNLISTED_SECONDS
+        if (
+            is_late
+            and self.persistence is Persistence.ANSWER_AND_STORE
+            and not self._was_stored_late
+        ):
+            self._was_stored_late = True
             self._recorder.begin(self)
 
     def accepts(self) -> bool:
-        """Whether another chunk may be started."""
+        """Return whether another chunk may be started."""
         return self._recorder.keeps_up()
 
     def chunk(self, first_sample: int, result: SimulationResult) -> None:
-        """Some samples have ended."""
-        self.samples_done = max(self.samples_done, first_sample + len(result.samples))
-        self._recorder.take(self, first_sample, result)
+        """Record a chunk of ended samples.
 
-    def ended(self, error: EnergyFlowError | None) -> None:
-        """The engine is done with it."""
+        Args:
+            first_sample: Row of its first sample.
+            result: Its results.
+        """
+        self.samples_done = max(self.samples_done, first_sample + len(result.samples))
+        self._recorder.append(self, first_sample, result)
+
+    def ended(self, error: EnergyFlowError | Problem | None) -> None:
+        """Record that the engine has ended the run, or that it cannot start.
+
+        Args:
+            error: Why it ended before its last sample, if it did.
+        """
         self.ended_at = time.perf_counter()
         self.error = error
         self._recorder.end(self)
 
-    def sum_up(self, first_sample: int, result: SimulationResult) -> dict[str, Any]:
-        """Takes in a chunk, and gathers it where somebody waits; returns what to note about it."""
-        record = chunk_record(first_sample, result)
+    def add_chunk(self, first_sample: int, result: SimulationResult) -> dict[str, Any]:
+        """Add a chunk to the summary, and to the results of a waiting caller.
+
+        Args:
+            first_sample: Row of its first sample.
+            result: Its results.
+
+        Returns:
+            JSON data about the chunk.
+        """
+        record = describe_chunk(first_sample, result)
         self.summary.add(record)
-        if self.gathered is not None:
-            self.gathered.add(result.outputs, result.trace.columns, record["samples"])
+        if self.results is not None:
+            self.results.add(result.outputs, result.trace.columns, record["samples"])
         return record
 
-    def settle(self, state: str, problem: Problem | None) -> None:
-        """The run has ended in a state, and all that is kept of it is in its place."""
+    def finalize(self, state: RunState, problem: Problem | None) -> None:
+        """Set the state in which the run ended, once everything of it is stored.
+
+        Args:
+            state: The state.
+            problem: What a waiting caller gets instead of results.
+        """
         self.state = state
         self.problem = problem
         self.samples_done = self.summary.samples_done
-        self.unsaved = None
-        self.events.append("progress", self.progress())
-        self._tell_state(problem)
+        self.pending = None
+        self.events.append(EventName.PROGRESS, self.progress())
+        self._add_state_event(problem)
         self.events.close()
         try:
-            self._loop.call_soon_threadsafe(self._settled.set)
-        except RuntimeError:  # the loop is closed, and nobody waits any more
+            self._loop.call_soon_threadsafe(self._finalized.set)
+        except RuntimeError:  # The loop is closed, so nothing waits.
             return
 
     def release(self) -> None:
-        """Lets go of the results; state, progress and events stay."""
-        self.gathered = None
+        """Free the results; state, progress and events are kept."""
+        self.results = None
         self.summary = RunSummary()
 
     @property
-    def settled(self) -> bool:
-        """Whether it has ended, and all that is kept of it is in its place."""
-        return self._settled.is_set()
+    def is_finalized(self) -> bool:
+        """Whether the run has ended and everything of it is stored."""
+        return self._finalized.is_set()
 
     @property
     def final_event_id(self) -> int:
-        """Id that the last event of :meth:`settle` is going to have."""
+        """Id that the last event of :meth:`finalize` will have."""
         return self.events.last_id + 2
 
     async def wait(self) -> None:
-        """Until the run is settled."""
-        await self._settled.wait()
+        """Wait until the run is finalized."""
+        await self._finalized.wait()
 
     def progress(self) -> dict[str, Any]:
-        """How far it is."""
+        """Return the progress as JSON data."""
         return {
             "samples": self.samples,
             "samples_done": self.samples_done,
@@ -276,7 +259,7 @@ class LiveRun(RunListener):
         }
 
     def timing(self) -> dict[str, Any]:
-        """Where its time went, so far."""
+        """Return the times so far as JSON data."""
         now = time.perf_counter()
         started = self.started_at
         ended = self.ended_at or now
@@ -289,8 +272,8 @@ class LiveRun(RunListener):
             "flow_steps_per_second": flow_steps / compute if compute > 0 else None,
         }
 
-    def _tell_state(self, problem: Problem | None) -> None:
-        told: dict[str, Any] = {"run_id": self.run_id, "state": self.state}
+    def _add_state_event(self, problem: Problem | None) -> None:
+        payload: dict[str, Any] = {"run_id": self.run_id, "state": self.state}
         if problem is not None:
-            told["error"] = problem.to_dict()
-        self.events.append("state", told)
+            payload["error"] = problem.to_dict()
+        self.events.append(EventName.STATE, payload)

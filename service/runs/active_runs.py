@@ -1,4 +1,4 @@
-"""Runs on their way: submitted, waited for, followed and cancelled."""
+"""All runs that have not ended: submitted, awaited, followed and cancelled."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from energy_flow.choices import RunKind
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.engine import EmbeddingSource, Engine, RunRequest
+from energy_flow.engine import Engine
 from energy_flow.errors import (
     DeadlineExceeded,
     EnergyFlowError,
@@ -25,38 +22,39 @@ from energy_flow.errors import (
     QueueFull,
     RunCancelled,
 )
-from service.models.registry import Model, ModelRegistry
+from service.models.model import Model
+from service.models.registry import ModelRegistry
 from service.problems import Problem, unavailable
-from service.requests.validate import Order, dataset_named
-from service.runs.active_run import Gathered, Keeping, LiveRun, Unsaved
-from service.runs.recorder import ArchiveRecorder, RunObserver
+from service.requests.simulation_request import SimulationRequest
+from service.runs.active_run import ActiveRun, PendingRun, Persistence
+from service.runs.buffered_results import BufferedResults
+from service.runs.recorder import RunObserver, RunRecorder
+from service.runs.run_job import RunJob, make_job, make_row
+from service.runs.run_storage import RunStorage
 from service.store.archive import RunArchive
-from service.store.safety import SafetyThread
+from service.store.fsync_thread import FsyncThread
+from service.store.idempotency import IdempotencyKey
 from service.store.tables import RunRow
 from service.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
-# Runs whose events can be read again after their end, until a restart.
-MOST_ENDED_LOGS = 64
+# Ended runs whose events can still be read, until a restart.
+MAX_ENDED_RUNS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What the engine needs of a run, besides its id."""
+class ActiveRuns:
+    """All runs that have not ended. Its methods belong to the event loop.
 
-    model: Model
-    config: FlowConfig
-    embeddings: NDArray[np.float32] | EmbeddingSource
-    seed: int
-    sample_keys: Sequence[int]
-    outputs: tuple[str, ...]
-    deadline: float | None
-    chunk_samples: int | None = None
-
-
-class Runs:
-    """All runs that have not ended. Its methods belong to the event loop."""
+    Args:
+        engine: Engine that carries them out.
+        archive: Archive that stores them.
+        models: Models that they use.
+        writer: Thread that writes their results.
+        fsync_thread: Thread that waits for the disk after their end.
+        loop: The event loop.
+        observer: Counts what happens to them.
+    """
 
     def __init__(
         self,
@@ -64,7 +62,7 @@ class Runs:
         archive: RunArchive,
         models: ModelRegistry,
         writer: Writer,
-        safety: SafetyThread,
+        fsync_thread: FsyncThread,
         loop: asyncio.AbstractEventLoop,
         observer: RunObserver,
     ) -> None:
@@ -73,207 +71,237 @@ class Runs:
         self._models = models
         self._loop = loop
         self._lock = threading.Lock()
-        self._live: dict[str, LiveRun] = {}
-        self._ended: OrderedDict[str, LiveRun] = OrderedDict()
-        self._recorder = ArchiveRecorder(
-            archive, writer, safety, engine.cancel, self.forget, observer
-        )
+        self._active: dict[str, ActiveRun] = {}
+        self._ended: OrderedDict[str, ActiveRun] = OrderedDict()
+        storage = RunStorage(archive, fsync_thread, observer)
+        self._recorder = RunRecorder(storage, writer, engine.cancel, self.forget, observer)
 
     async def simulate(
-        self, order: Order, model: Model, client_gone: Callable[[], Coroutine[Any, Any, None]]
-    ) -> LiveRun:
-        """Runs now and waits for the end.
+        self,
+        request: SimulationRequest,
+        model: Model,
+        wait_for_disconnect: Callable[[], Coroutine[Any, Any, None]],
+    ) -> ActiveRun:
+        """Run now and wait for the end.
 
         Args:
-            client_gone: waits until the client hangs up.
+            request: The request.
+            model: Its model.
+            wait_for_disconnect: Waits until the caller disconnects.
 
         Returns:
-            the run with its results, to be released once they are told.
+            The run with its results; release it after use.
 
         Raises:
-            EnergyFlowError: the engine refuses the run.
-            Problem: it did not succeed; 499, the client hung up.
+            EnergyFlowError: The engine refuses the run.
+            Problem: The run did not succeed, or 499: the caller disconnected.
         """
         run_id = uuid.uuid4().hex
-        live = self._begin(
+        is_stored = request.fields.store
+        run = self._begin(
             run_id,
-            order.samples,
-            Keeping.ANSWER_AND_STORE if order.fields.store else Keeping.ANSWER,
-            Gathered(order.fields.trace.inline),
-            Unsaved(self._row(run_id, "simulate", order, model), order.array, order.sample_keys)
-            if order.fields.store
+            request.samples,
+            Persistence.ANSWER_AND_STORE if is_stored else Persistence.ANSWER,
+            BufferedResults(request.fields.trace.inline),
+            PendingRun(
+                make_row(run_id, RunKind.SIMULATE, request, model),
+                request.array,
+                request.sample_keys,
+            )
+            if is_stored
             else None,
         )
-        await self._submit(live, _work(order, model, order.embeddings))
-        settled = asyncio.create_task(live.wait())
-        gone = asyncio.create_task(client_gone())
+        await self._submit(run, make_job(request, model, request.embeddings))
+        ended = asyncio.create_task(run.wait())
+        disconnected = asyncio.create_task(wait_for_disconnect())
         try:
-            await asyncio.wait({settled, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # Also when the server gives up this request.
-            if not settled.done():
-                live.withdrawn = True
+            # Also when the server cancels this request.
+            if not ended.done():
+                run.abandoned = True
                 self._engine.cancel(run_id)
-            settled.cancel()
-            gone.cancel()
-        if live.withdrawn:
-            raise Problem(499, "the client hung up")
-        if live.problem is not None:
-            live.release()
-            raise _told(live)
-        return live
+            ended.cancel()
+            disconnected.cancel()
+        if run.abandoned:
+            raise Problem(499, "the client disconnected")
+        if run.problem is not None:
+            run.release()
+            raise _caller_problem(run)
+        return run
 
     async def queue(
-        self, order: Order, model: Model, idempotency: tuple[str, str] | None
+        self, request: SimulationRequest, model: Model, idempotency: IdempotencyKey | None
     ) -> tuple[RunRow, bool]:
-        """Keeps a run that will be carried out in its turn.
+        """Store a run and queue it.
 
         Args:
-            idempotency: the caller's key and a digest of the request.
+            request: The request.
+            model: Its model.
+            idempotency: Idempotency key of the request.
 
         Returns:
-            the run, and whether an earlier request with the same key had made it.
+            The run, and whether an earlier request with the same key created it.
 
         Raises:
-            Problem: 422, the key was used for another request.
-            EnergyFlowError: the engine refuses the run.
-            OSError: it could not be kept.
+            Problem: 404, its dataset or model was removed; 422, the key was used for another
+                request.
+            EnergyFlowError: The engine refuses the run.
+            OSError: The run could not be stored.
         """
-        known = await self._with_key(idempotency)
-        if known is not None:
-            return known, True
+        created = await self._find_created(idempotency)
+        if created is not None:
+            return created, True
         run_id = uuid.uuid4().hex
-        row = self._row(run_id, "run", order, model)
+        row = make_row(run_id, RunKind.RUN, request, model)
         if idempotency is not None:
-            row.idempotency_key, row.idempotency_digest = idempotency
-        if not await asyncio.to_thread(self._admit, row, order):
-            known = await self._with_key(idempotency)
-            if known is None:
-                raise unavailable("the run with this Idempotency-Key is being removed")
-            return known, True
-        live = self._begin(run_id, order.samples, Keeping.STORE)
+            idempotency.write_to(row)
+        if not await asyncio.to_thread(self._admit, row, request):
+            created = await self._find_created(idempotency)
+            if created is None:
+                raise unavailable("the run with this Idempotency-Key is being removed; try again")
+            return created, True
+        run = self._begin(run_id, request.samples, Persistence.STORE)
         try:
-            inputs = order.dataset or self._archive.folder(run_id).inputs(order.samples)
-            await self._submit(live, _work(order, model, inputs))
+            inputs = request.dataset or self._archive.folder(run_id).inputs(request.samples)
+            await self._submit(run, make_job(request, model, inputs))
         except BaseException:
             await asyncio.to_thread(self._archive.discard, run_id)
             raise
         return row, False
 
-    def _admit(self, row: RunRow, order: Order) -> bool:
-        keeping = self._models.keeping(row.model)
-        return self._archive.admit(row, order.array, order.sample_keys, keeping)
-
     async def resume(self, rows: Sequence[RunRow]) -> None:
-        """Submits the runs that waited when the server stopped, in their order."""
-        waiting = [(row, self._begin(row.run_id, row.samples, Keeping.STORE)) for row in rows]
-        for row, live in waiting:
-            while live.ended_at is None:
+        """Submit the runs that were queued when the server stopped.
+
+        Args:
+            rows: Their rows, in the order of arrival.
+        """
+        queued = [(row, self._begin(row.run_id, row.samples, Persistence.STORE)) for row in rows]
+        for row, run in queued:
+            while run.ended_at is None:
                 try:
-                    await self._submit(live, await self._work_again(row), forget=False)
+                    await self._submit(run, await self._rebuild_job(row), forget=False)
                     break
                 except QueueFull as error:
                     await asyncio.sleep(min(error.retry_after_seconds, 5.0))
                 except EngineUnavailable:
                     return
-                except EnergyFlowError as error:
-                    live.ended(error)
+                except (EnergyFlowError, Problem) as error:
+                    run.ended(error)
                 except Exception:
-                    log.exception("run %s cannot go on", row.run_id)
-                    live.ended(EnergyFlowError("the run could not go on after a restart"))
+                    log.exception("run %s could not be resumed after a restart", row.run_id)
+                    message = "the run could not be resumed; the log of the server has the details"
+                    run.ended(Problem(500, message))
 
-    async def carry_on(self, live: LiveRun, work: Work) -> None:
-        """Submits a run that its caller has kept, from the first sample that is not done.
+    async def submit_existing(self, run: ActiveRun, job: RunJob) -> None:
+        """Submit a run that its owner has stored, from the first sample that is not done.
+
+        Args:
+            run: The run.
+            job: What the engine needs of it.
 
         Raises:
-            EnergyFlowError: the engine refuses the run.
+            EnergyFlowError: The engine refuses the run.
         """
-        self.know(live)
-        await self._submit(live, work)
+        self.register(run)
+        await self._submit(run, job)
 
-    def know(self, live: LiveRun) -> None:
-        """From now on a run of somebody else's can be found, until it is forgotten."""
+    def register(self, run: ActiveRun) -> None:
+        """Make a run of another owner findable until it is forgotten."""
         with self._lock:
-            self._live[live.run_id] = live
+            self._active[run.run_id] = run
 
-    def find(self, run_id: str) -> LiveRun | None:
-        """The run, if it has not ended or has ended not long ago."""
+    def forget(self, run: ActiveRun) -> None:
+        """Remove a finalized run; its events are kept for late readers."""
         with self._lock:
-            return self._live.get(run_id) or self._ended.get(run_id)
+            self._active.pop(run.run_id, None)
+            if run.persistence is Persistence.STORE or run.abandoned:
+                run.release()
+            if run.persistence is Persistence.ANSWER:
+                return
+            self._ended[run.run_id] = run
+            while len(self._ended) > MAX_ENDED_RUNS:
+                self._ended.popitem(last=False)
 
-    def cancel(self, live: LiveRun) -> bool:
-        """Ends a run within a step; False when it has ended already."""
-        if live.ended_at is not None:
+    def find(self, run_id: str) -> ActiveRun | None:
+        """Return a run that has not ended, or one of the last that have."""
+        with self._lock:
+            return self._active.get(run_id) or self._ended.get(run_id)
+
+    def cancel(self, run: ActiveRun) -> bool:
+        """End a run within a step.
+
+        Returns:
+            False if it has ended already.
+        """
+        if run.ended_at is not None:
             return False
-        if not self._engine.cancel(live.run_id) and live.ended_at is None:
-            # It waits to be submitted again after a restart.
-            live.ended(RunCancelled(f"run {live.run_id} was cancelled"))
+        if not self._engine.cancel(run.run_id) and run.ended_at is None:
+            # After a restart it has not been submitted again yet.
+            run.ended(RunCancelled(f"run {run.run_id} was cancelled"))
         return True
 
-    def pause(self, live: LiveRun) -> None:
-        """Lets a run end the chunks that it has started, and start no other."""
-        self._engine.pause(live.run_id)
+    def pause(self, run: ActiveRun) -> None:
+        """Let a run end the chunks that it has started, and start no other."""
+        self._engine.pause(run.run_id)
 
     def stop(self) -> None:
-        """From now on, what the engine gives up was not cancelled by anyone."""
-        self._recorder.stopping = True
+        """Count runs that the engine ends from now on as interrupted, not as cancelled."""
+        self._recorder.is_stopping = True
 
     def close(self) -> None:
-        """Ends every stream of events."""
+        """Close the events of all runs."""
         with self._lock:
-            for live in self._live.values():
-                live.events.close()
+            for run in self._active.values():
+                run.events.close()
 
     def _begin(
         self,
         run_id: str,
         samples: int,
-        keeping: Keeping,
-        gathered: Gathered | None = None,
-        unsaved: Unsaved | None = None,
-    ) -> LiveRun:
-        live = LiveRun(run_id, samples, self._loop, self._recorder, keeping, gathered, unsaved)
-        with self._lock:
-            self._live[run_id] = live
-        return live
+        persistence: Persistence,
+        results: BufferedResults | None = None,
+        pending: PendingRun | None = None,
+    ) -> ActiveRun:
+        run = ActiveRun(run_id, samples, self._loop, self._recorder, persistence, results, pending)
+        self.register(run)
+        return run
 
-    async def _submit(self, live: LiveRun, work: Work, *, forget: bool = True) -> None:
-        request = RunRequest(
-            run_id=live.run_id,
-            model=work.model.digest,
-            config=work.config,
-            embeddings=work.embeddings,
-            seed=work.seed,
-            sample_keys=work.sample_keys,
-            outputs=work.outputs,
-            deadline=work.deadline,
-            streams=live.keeping is Keeping.STORE,
-            first_sample=live.samples_done,
-            chunk_samples=work.chunk_samples,
-        )
+    async def _submit(self, run: ActiveRun, job: RunJob, *, forget: bool = True) -> None:
+        request = job.make_request(run)
         try:
             while True:
                 try:
-                    self._engine.submit(request, live)
+                    self._engine.submit(request, run)
                     break
                 except ModelNotLoaded:
                     # Unloaded since the request was checked.
-                    await self._models.ready(work.model.name, work.model.digest)
+                    await self._models.reload(job.model)
         except BaseException:
             if forget:
                 with self._lock:
-                    self._live.pop(live.run_id, None)
+                    self._active.pop(run.run_id, None)
             raise
 
-    async def _work_again(self, row: RunRow) -> Work:
-        model = await self._models.ready(row.model, row.model_digest)
+    def _admit(self, row: RunRow, request: SimulationRequest) -> bool:
+        references = self._models.prevent_removal(row.model)
+        return self._archive.admit(row, request.array, request.sample_keys, references)
+
+    async def _find_created(self, idempotency: IdempotencyKey | None) -> RunRow | None:
+        if idempotency is None:
+            return None
+        return await asyncio.to_thread(self._archive.catalog.find_created, idempotency)
+
+    async def _rebuild_job(self, row: RunRow) -> RunJob:
+        config = FlowConfig.from_dict(row.config)
+        model = await self._models.ready_for_run(row.model, row.model_digest, config)
         timeout_ms = row.request["timeout_ms"]
         left = None if timeout_ms is None else row.created_at + timeout_ms / 1e3 - time.time()
         if left is not None and left <= 0:
             raise DeadlineExceeded("the deadline passed while the server was stopped")
-        return Work(
+        return RunJob(
             model=model,
-            config=FlowConfig.from_dict(row.config),
+            config=config,
             embeddings=await asyncio.to_thread(self._archive.inputs, row),
             seed=row.seed,
             sample_keys=await asyncio.to_thread(self._archive.sample_keys, row),
@@ -281,73 +309,12 @@ class Runs:
             deadline=None if left is None else time.monotonic() + left,
         )
 
-    async def _with_key(self, idempotency: tuple[str, str] | None) -> RunRow | None:
-        if idempotency is None:
-            return None
-        key, digest = idempotency
-        row = await asyncio.to_thread(self._archive.catalog.with_key, key)
-        if row is not None and row.idempotency_digest != digest:
-            raise Problem(422, "this Idempotency-Key was used for another request")
-        return row
 
-    def _row(self, run_id: str, kind: str, order: Order, model: Model) -> RunRow:
-        return RunRow(
-            run_id=run_id,
-            kind=kind,
-            state="queued",
-            created_at=time.time(),
-            model=model.name,
-            model_digest=model.digest,
-            trained=model.trained,
-            seed=order.seed,
-            samples=order.samples,
-            dataset=dataset_named(order),
-            dataset_digest=None if order.dataset is None else order.dataset.digest,
-            dataset_from=None if order.dataset is None else order.dataset.first,
-            samples_done=0,
-            config=order.config.to_dict(),
-            request={
-                "options": order.options,
-                "outputs": list(order.fields.outputs),
-                "timeout_ms": order.fields.timeout_ms,
-            },
-            warnings=[],
-            bytes=0,
-            safe=kind == "run",
-            last_event_id=0,
-        )
-
-    def forget(self, live: LiveRun) -> None:
-        """The run has ended: only its events stay, for those who read them late."""
-        with self._lock:
-            self._live.pop(live.run_id, None)
-            if live.keeping is Keeping.STORE or live.withdrawn:
-                live.release()
-            if live.keeping is Keeping.ANSWER:
-                return
-            self._ended[live.run_id] = live
-            while len(self._ended) > MOST_ENDED_LOGS:
-                self._ended.popitem(last=False)
-
-
-def _work(order: Order, model: Model, embeddings: NDArray[np.float32] | EmbeddingSource) -> Work:
-    timeout_ms = order.fields.timeout_ms
-    return Work(
-        model=model,
-        config=order.config,
-        embeddings=embeddings,
-        seed=order.seed,
-        sample_keys=order.keys,
-        outputs=tuple(order.fields.outputs),
-        deadline=None if timeout_ms is None else time.monotonic() + timeout_ms / 1e3,
-    )
-
-
-def _told(live: LiveRun) -> Problem:
-    """What the waiting caller is told; where the run was kept, with its id."""
-    assert live.problem is not None
-    refused = isinstance(live.error, DeadlineExceeded | EngineUnavailable)
-    if live.keeping is Keeping.ANSWER or live.storage_error is not None or refused:
-        return live.problem
-    extra: dict[str, Any] = {"run_id": live.run_id}
-    return live.problem.with_extra(**extra)
+def _caller_problem(run: ActiveRun) -> Problem:
+    """Return the problem for the waiting caller, with the run's id if the run was stored."""
+    assert run.problem is not None
+    is_refused = isinstance(run.error, DeadlineExceeded | EngineUnavailable)
+    if run.persistence is Persistence.ANSWER or run.storage_error is not None or is_refused:
+        return run.problem
+    extra: dict[str, Any] = {"run_id": run.run_id}
+    return run.problem.with_extra(**extra)

@@ -1,4 +1,4 @@
-"""Two kept runs side by side: metrics, surfaces, and where each sample's traces part."""
+"""The comparison of two stored runs: metrics, surfaces, and the first difference of each trace."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.config.flow_config import FlowConfig, Keep
-from energy_flow.simulation.replay import first_difference
-from energy_flow.trace.formats import columns_of, read_batches
+from energy_flow.choices import TraceKeep
+from energy_flow.config.flow_config import FlowConfig
+from energy_flow.trace.batches import columns_of
+from energy_flow.trace.difference import first_difference
+from energy_flow.trace.reader import read_batches
 from service.json_encoding import large_to_json
 from service.problems import Problem
 from service.store.run_folder import RunFolder
@@ -21,47 +23,55 @@ from service.store.tables import RunRow
 Columns = Mapping[str, NDArray[Any]]
 
 # Surfaces that are in memory at once.
-ROWS = 64
+SURFACES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two runs, which has ended."""
+    """One of the two runs, which has ended.
+
+    Attributes:
+        row: Its row.
+        folder: Its folder.
+    """
 
     row: RunRow
     folder: RunFolder
 
     @property
     def config(self) -> FlowConfig:
-        """Of the run."""
+        """Config of the run."""
         return FlowConfig.from_dict(self.row.config)
 
     def surface(self) -> NDArray[Any] | None:
-        """Its surfaces [B, H, W], not read yet; none where the run was not asked for them."""
+        """Return the surfaces [samples, H, W], mapped into memory; ``None`` if it has none."""
         if "surface" not in self.row.request["outputs"] or not self.row.samples_done:
             return None
         return self.folder.output("surface")
 
 
-def comparison_answer(a: Side, b: Side) -> bytes:
-    """The answer to a request to compare two runs, serialised; may take long.
+def render_comparison(a: Side, b: Side) -> bytes:
+    """Compare two runs, and return the answer as JSON; this can take seconds.
+
+    Args:
+        a: The first run.
+        b: The second run.
 
     Raises:
         Problem: 409, their surfaces have different shapes.
-        FileNotFoundError: one of them is gone.
+        FileNotFoundError: One of them was removed.
     """
     shapes = [(one.config.lattice_height, one.config.lattice_width) for one in (a, b)]
     if shapes[0] != shapes[1]:
         raise Problem(
             409,
-            f"the runs cannot be compared: the surface of {a.row.run_id} is "
-            f"{shapes[0][0]} x {shapes[0][1]}, that of {b.row.run_id} {shapes[1][0]} x "
-            f"{shapes[1][1]}",
+            f"runs with surfaces of different shapes cannot be compared: {a.row.run_id} has "
+            f"{shapes[0][0]} x {shapes[0][1]}, {b.row.run_id} has {shapes[1][0]} x {shapes[1][1]}",
             extra={"a": list(shapes[0]), "b": list(shapes[1])},
         )
     count = min(a.row.samples_done, b.row.samples_done)
     surfaces = _surface_differences(a, b, count)
-    parted = _first_differences(a, b, count)
+    differences = _first_differences(a, b, count)
     samples = [
         {
             "sample": sample,
@@ -69,7 +79,7 @@ def comparison_answer(a: Side, b: Side) -> bytes:
             "surface_mean_abs_difference": surfaces[1][sample] if surfaces is not None else None,
             "first_difference": difference,
         }
-        for sample, difference in enumerate(parted)
+        for sample, difference in enumerate(differences)
     ]
     return large_to_json(
         {
@@ -86,14 +96,14 @@ def _metrics(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, dict[str, 
 
 
 def _surface_differences(a: Side, b: Side, count: int) -> tuple[list[float], list[float]] | None:
-    """The largest and the mean of each sample."""
+    """Return the largest and the mean difference of each sample's surface."""
     one, two = a.surface(), b.surface()
     if one is None or two is None:
         return None
     most: list[float] = []
     mean: list[float] = []
-    for start in range(0, count, ROWS):
-        rows = slice(start, min(start + ROWS, count))
+    for start in range(0, count, SURFACES_AT_ONCE):
+        rows = slice(start, min(start + SURFACES_AT_ONCE, count))
         gap = np.abs(one[rows].astype(np.float64) - two[rows])
         most += gap.max((1, 2)).tolist()
         mean += gap.mean((1, 2)).tolist()
@@ -101,12 +111,11 @@ def _surface_differences(a: Side, b: Side, count: int) -> tuple[list[float], lis
 
 
 def _first_differences(a: Side, b: Side, count: int) -> Iterator[dict[str, Any] | None]:
-    """Of each sample, the first record at which its traces part."""
-
+    """Yield for each sample the first record in which its traces differ, if any."""
     if not a.config.ring_records or not b.config.ring_records:
         yield from [None] * count
         return
-    cuts = (_cut_short(a), _cut_short(b))
+    cuts = (_truncated_samples(a), _truncated_samples(b))
     traces = (_traces(a.folder, count), _traces(b.folder, count))
     for sample, columns in enumerate(zip(*traces, strict=True)):
         ends = [
@@ -119,11 +128,11 @@ def _first_differences(a: Side, b: Side, count: int) -> Iterator[dict[str, Any] 
         yield (None if found is None else {"seq": found.seq, "a": found.first, "b": found.second})
 
 
-def _cut_short(side: Side) -> list[bool] | None:
-    """Of a run that kept the earliest records: of which samples it lost the later ones."""
-    if side.config.trace.keep is not Keep.EARLIEST:
+def _truncated_samples(side: Side) -> list[bool] | None:
+    """Return for a run that keeps the earliest records which samples lost later ones."""
+    if side.config.trace.keep is not TraceKeep.EARLIEST:
         return None
-    return [lost for chunk in side.folder.chunks() for lost in chunk["trace_overflow"]]
+    return [lost for chunk in side.folder.read_chunks() for lost in chunk["trace_overflow"]]
 
 
 def _until(columns: Columns, last: int | None) -> Columns:
@@ -134,14 +143,13 @@ def _until(columns: Columns, last: int | None) -> Columns:
 
 
 def _traces(folder: RunFolder, count: int) -> Iterator[Columns]:
-    """The records of each sample, read in order."""
-
+    """Yield the records of each sample, in order."""
     following, held = 0, columns_of(())
     empty = held
     for batch in read_batches(folder.trace_parts()):
         read = columns_of((batch,))
         held = {name: np.concatenate((held[name], read[name])) for name in held}
-        # The last sample of the batch may go on in the next.
+        # The last sample of the batch may continue in the next one.
         last = int(held["sample"][-1])
         bounds = np.searchsorted(held["sample"], np.arange(following, last + 1))
         for start, stop in pairwise(bounds.tolist()):

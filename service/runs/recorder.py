@@ -1,225 +1,162 @@
-"""What happens to runs, written down by the writer's thread in the order in which it happened."""
+"""The recorder: passes what happens to runs to the writer's thread, in order.
+
+Runs and trials are recorded alike; a :class:`Storage` defines how each of them is stored.
+"""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Protocol
 
-from energy_flow.errors import DeadlineExceeded, EngineUnavailable, RunCancelled
+from energy_flow.choices import RunState
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.logs import lines_of
 from service.problems import Problem, is_disk_full, problem_of
-from service.runs.active_run import Keeping, LiveRun
-from service.store.archive import RunArchive
-from service.store.run_folder import WholeRun
-from service.store.safety import SafetyThread
+from service.runs.active_run import ActiveRun
 from service.store.writer import Writer
 
 log = logging.getLogger(__name__)
 
+Ending = tuple[RunState, Problem | None]
+"""The state of a run after the engine has ended it, and what a waiting caller gets, if an error."""
+
+
+class Storage(Protocol):
+    """How runs of one kind are stored; its methods are called on the writer's thread."""
+
+    def begin(self, run: ActiveRun) -> None:
+        """Store that a run is running.
+
+        Raises:
+            Exception: It could not be stored.
+        """
+
+    def append(self, run: ActiveRun, first_sample: int, result: SimulationResult) -> None:
+        """Store the next chunk of a run.
+
+        Args:
+            run: The run.
+            first_sample: Row of the chunk's first sample.
+            result: Its results.
+
+        Raises:
+            Exception: It could not be stored.
+        """
+
+    def end(self, run: ActiveRun, *, is_stopping: bool) -> Ending:
+        """Store how a run ended.
+
+        Args:
+            run: The run, with its ``error`` or ``storage_error`` if there is one.
+            is_stopping: Whether the server is stopping.
+
+        Raises:
+            Exception: It could not be stored.
+        """
+        ...
+
+    def end_unstored(self, run: ActiveRun, problem: Problem) -> Ending:
+        """Return how a run ended whose end could not be stored.
+
+        Args:
+            run: The run.
+            problem: Why :meth:`end` failed.
+        """
+        ...
+
 
 class RunObserver(Protocol):
-    """Counts what happens to runs; called on the writer's thread."""
+    """Counts what happens to runs; its methods are called on the writer's thread."""
 
     def chunk_ended(self, result: SimulationResult) -> None:
-        """Samples of a run have ended."""
+        """Count a chunk of samples."""
 
-    def run_ended(self, live: LiveRun) -> None:
-        """A run has ended and is in its place."""
+    def run_ended(self, run: ActiveRun, /) -> None:
+        """Count a finalized run."""
 
 
-class ArchiveRecorder:
-    """Hands each event of a run to the writer's thread, which keeps it in the archive.
+class RunRecorder:
+    """Passes each event of a run to the writer's thread, which stores it.
+
+    Attributes:
+        is_stopping: Whether the server is stopping, so that runs end without having been
+            cancelled.
 
     Args:
-        cancel: ends a run in the engine; called when it cannot be kept.
-        settled: called on the writer's thread when a run has ended and is in its place.
-        observer: counts.
+        storage: How the runs are stored.
+        writer: The writer's thread.
+        cancel: Ends a run in the engine; called when it could not be stored.
+        on_finalized: Called on the writer's thread with each finalized run.
+        observer: Counts what happens.
     """
 
     def __init__(
         self,
-        archive: RunArchive,
+        storage: Storage,
         writer: Writer,
-        safety: SafetyThread,
         cancel: Callable[[str], object],
-        settled: Callable[[LiveRun], None],
+        on_finalized: Callable[[ActiveRun], None],
         observer: RunObserver,
     ) -> None:
-        self._archive = archive
+        self.is_stopping = False
+        self._storage = storage
         self._writer = writer
-        self._safety = safety
         self._cancel = cancel
-        self._settled = settled
+        self._on_finalized = on_finalized
         self._observer = observer
-        self.stopping = False
 
-    def begin(self, live: LiveRun) -> None:
-        """It goes on, and is to be seen by others."""
-        self._writer.put(lambda: self._guard(live, lambda: self._begin(live)))
+    def begin(self, run: ActiveRun) -> None:
+        """Record that a run is running."""
+        self._writer.put(lambda: self._store(run, lambda: self._storage.begin(run)))
 
     def keeps_up(self) -> bool:
-        """Whether it can take more."""
+        """Return whether the writer's thread has room for another chunk."""
         return self._writer.keeps_up
 
-    def take(self, live: LiveRun, first_sample: int, result: SimulationResult) -> None:
-        """Some samples have ended."""
+    def append(self, run: ActiveRun, first_sample: int, result: SimulationResult) -> None:
+        """Record a chunk of a run.
+
+        Args:
+            run: The run.
+            first_sample: Row of the chunk's first sample.
+            result: Its results.
+        """
         size = sum(output.nbytes for output in result.outputs.values()) + result.trace.nbytes
-        self._writer.put(
-            lambda: self._guard(live, lambda: self._take(live, first_sample, result)), size
-        )
 
-    def end(self, live: LiveRun) -> None:
-        """The engine is done with it."""
-        self._writer.put(lambda: self._end_in_its_name(live))
+        def append() -> None:
+            # Of a run that ended early, chunks in the middle can be missing; the first are stored.
+            if first_sample == run.summary.samples_done:
+                self._storage.append(run, first_sample, result)
 
-    def _guard(self, live: LiveRun, write: Callable[[], None]) -> None:
-        """Writes, unless that has already failed for this run; a failure ends it."""
-        if live.storage_error is not None or live.withdrawn:
+        self._writer.put(lambda: self._store(run, append), size)
+
+    def end(self, run: ActiveRun) -> None:
+        """Record that the engine has ended a run."""
+        self._writer.put(lambda: self._end(run))
+
+    def _store(self, run: ActiveRun, write: Callable[[], None]) -> None:
+        """Write, unless that has failed for this run before; a failure ends the run."""
+        if run.storage_error is not None or run.abandoned:
             return
-        try:
-            with lines_of(live.run_id):
-                write()
-        except Exception as error:
-            if not is_disk_full(error):
-                told = {"run_id": live.run_id}
-                log.exception("run %s could not be kept", live.run_id, extra=told)
-            live.storage_error = error
-            self._cancel(live.run_id)
-
-    def _begin(self, live: LiveRun) -> None:
-        unsaved = live.unsaved
-        if unsaved is None:
-            self._archive.catalog.change(live.run_id, state="running", started_at=time.time())
-            return
-        self._make_folder(live)
-        unsaved.row.state = "running"
-        unsaved.row.started_at = live.started_time
-        self._archive.catalog.add(unsaved.row)
-        live.unsaved = None
-
-    def _make_folder(self, live: LiveRun) -> None:
-        unsaved = live.unsaved
-        if unsaved is not None and not unsaved.has_folder:
-            folder = self._archive.folder(live.run_id)
-            folder.create(unsaved.embeddings, unsaved.sample_keys, safe=False)
-            unsaved.has_folder = True
-
-    def _take(self, live: LiveRun, first_sample: int, result: SimulationResult) -> None:
-        if first_sample != live.summary.samples_done:
-            # Of a run that broke off, samples in the middle may be missing; the first are kept.
-            return
-        record = live.sum_up(first_sample, result)
-        self._observer.chunk_ended(result)
-        if live.keeping is Keeping.ANSWER:
-            return
-        unsaved = live.unsaved
-        if unsaved is not None and not unsaved.has_folder and len(result.samples) == live.samples:
-            unsaved.whole = WholeRun(
-                unsaved.embeddings, unsaved.sample_keys, result.outputs, result.trace, record
-            )
-            return
-        self._make_folder(live)
-        self._archive.folder(live.run_id).append(
-            first_sample, live.samples, result.outputs, result.trace, record
-        )
-
-    def _end_in_its_name(self, live: LiveRun) -> None:
-        with lines_of(live.run_id):
-            self._end(live)
-
-    def _end(self, live: LiveRun) -> None:
-        state, problem = self._outcome(live)
-        try:
-            if live.keeping is not Keeping.ANSWER:
-                state, problem = self._keep(live, state, problem)
-        except Exception as error:
-            log.exception("the end of run %s could not be kept", live.run_id)
-            state, problem = "failed", problem_of(error)
-        live.settle(state, problem)
-        self._observer.run_ended(live)
-        log.info("run %s: %s", live.run_id, state)
-        self._settled(live)
-
-    def _outcome(self, live: LiveRun) -> tuple[str, Problem | None]:
-        """How the run ended, and what a caller who waits for it is told instead of results."""
-        if live.storage_error is not None:
-            return "failed", problem_of(live.storage_error)
-        match live.error:
-            case None:
-                return "succeeded", None
-            case RunCancelled() if self.stopping or live.withdrawn:
-                return self._stopped(live)
-            case EngineUnavailable():
-                return self._stopped(live)
-            case RunCancelled():
-                return "cancelled", problem_of(live.error)
-            case error:
-                return "failed", problem_of(error)
-
-    def _stopped(self, live: LiveRun) -> tuple[str, Problem]:
-        if live.keeping is Keeping.STORE and live.started_at is None:
-            return "queued", Problem(503, "the server stops; the run goes on after its restart")
-        return "failed", Problem(503, "interrupted by the server's stop")
-
-    def _keep(
-        self, live: LiveRun, state: str, problem: Problem | None
-    ) -> tuple[str, Problem | None]:
-        """Writes the end down, and removes what a refused request left."""
-        if state == "queued":
-            return state, problem
-        for_caller = live.keeping is Keeping.ANSWER_AND_STORE
-        if for_caller and (live.started_at is None or _is_refusal(live)):
-            self._remove(live)
-            return state, problem
-        if live.storage_error is None:
+        with lines_of(run.run_id):
             try:
-                unsaved = live.unsaved
-                whole = None if unsaved is None else unsaved.whole
-                if whole is None:
-                    self._make_folder(live)
-                self._archive.end(
-                    live.run_id,
-                    live.summary,
-                    unsaved=None if unsaved is None else unsaved.row,
-                    whole=whole,
-                    safe=not for_caller,
-                    state=state,
-                    started_at=live.started_time,
-                    error=None if problem is None else problem.to_dict(),
-                    timing=live.timing(),
-                    last_event_id=live.final_event_id,
-                )
+                write()
             except Exception as error:
                 if not is_disk_full(error):
-                    log.exception("run %s could not be kept", live.run_id)
-                live.storage_error = error
-                state, problem = "failed", problem_of(error)
-        if live.storage_error is not None:
-            assert problem is not None
-            if for_caller:
-                self._remove(live)
-            else:
-                self._archive.empty(live.run_id, problem.to_dict(), live.final_event_id)
-            return state, problem
-        if for_caller:
-            self._safety.put(live.run_id)
-        return state, problem
+                    log.exception("run %s could not be stored", run.run_id)
+                run.storage_error = error
+                self._cancel(run.run_id)
 
-    def _remove(self, live: LiveRun) -> None:
-        """Leaves nothing of a run, whether it has a row or not."""
-        # The files first: on a full disk, removing the row needs the room that they had.
-        self._archive.folder(live.run_id).remove()
-        if live.unsaved is None:
-            self._archive.discard(live.run_id)
-
-
-def _is_refusal(live: LiveRun) -> bool:
-    """Whether the waiting caller was refused, after which nothing may be left of the request."""
-    return (
-        live.withdrawn
-        or live.storage_error is not None
-        or isinstance(live.error, DeadlineExceeded | EngineUnavailable)
-    )
+    def _end(self, run: ActiveRun) -> None:
+        with lines_of(run.run_id):
+            try:
+                state, problem = self._storage.end(run, is_stopping=self.is_stopping)
+            except Exception as error:
+                if not is_disk_full(error):
+                    log.exception("the end of run %s could not be stored", run.run_id)
+                state, problem = self._storage.end_unstored(run, problem_of(error))
+            run.finalize(state, problem)
+            self._observer.run_ended(run)
+            log.info("run %s: %s", run.run_id, state)
+        self._on_finalized(run)

@@ -1,4 +1,4 @@
-"""Replays: one sample of a kept run simulated again, between the steps of the runs under way."""
+"""Replays: one sample of a stored run is simulated again, between the steps of active runs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.choices import RunState
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine import Engine, ReplayOutcome, ReplayRequest
 from energy_flow.errors import Fault, ModelNotLoaded
-from energy_flow.simulation.replay import (
-    Difference,
-    Replay,
-    first_difference,
-    reason_name,
-)
-from energy_flow.trace.formats import TraceFilter, columns_of, read_batches
+from energy_flow.simulation.replay import Replay, reason_name
+from energy_flow.simulation.tally.result import SimulationResult
+from energy_flow.trace.batches import columns_of
+from energy_flow.trace.difference import Difference, first_difference
+from energy_flow.trace.reader import TraceFilter, read_batches
 from service.json_encoding import large_to_json
-from service.models.registry import Model, ModelRegistry
-from service.problems import Problem, invalid, not_found
+from service.models.model import Model
+from service.models.registry import ModelRegistry
+from service.problems import invalid, not_found
 from service.store.archive import RunArchive
 from service.store.tables import RunRow
 
@@ -38,13 +38,14 @@ class _Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What a run has kept of one sample.
+class StoredSample:
+    """What is stored of one sample of a run.
 
     Attributes:
-        inputs: its embedding. key: its sample key.
-        columns: its trace records.
-        counts: its counters; none where the run ended before it did.
+        inputs: Its embedding [dim].
+        key: Its sample key.
+        columns: Its trace records as columns by name.
+        counts: Its counters; ``None`` if the run ended before the sample.
     """
 
     inputs: NDArray[np.float32]
@@ -54,7 +55,13 @@ class Stored:
 
 
 class Replays:
-    """Simulates samples of kept runs again, one replay at a time. Belongs to the event loop."""
+    """Simulates samples of stored runs again, one replay at a time. Belongs to the event loop.
+
+    Args:
+        engine: Engine that simulates.
+        archive: Archive of the runs.
+        models: Models of the runs.
+    """
 
     def __init__(self, engine: Engine, archive: RunArchive, models: ModelRegistry) -> None:
         self._engine = engine
@@ -63,52 +70,36 @@ class Replays:
         self._turn = asyncio.Semaphore(1)
 
     async def replay(self, row: RunRow, sample: int, flow: int | None) -> bytes:
-        """The answer to a request for a replay, serialised.
+        """Replay a sample, and return the answer as JSON.
 
         Args:
-            row: of a run that has ended.
-            flow: whose kin alone is told; all flows, if none.
+            row: Row of a run that has ended.
+            sample: Row of the sample in the run.
+            flow: Flow whose lineage is returned; ``None`` for all flows.
 
         Raises:
-            Problem: 404, the run is gone; 409, its model is gone, or not the same; 422, it has no
-                such sample or flow.
-            EnergyFlowError: as the run.
+            Problem: 404, the run was removed; 409, its model was removed or is another one now;
+                422, it has no such sample or flow.
+            EnergyFlowError: The simulation failed.
         """
         if not 0 <= sample < row.samples:
-            said = f"must be a sample of the run, 0 to {row.samples - 1}"
-            raise invalid([Fault(("sample",), said, sample)])
-        model = await self._model(row)
+            message = f"must be a sample of the run, 0 to {row.samples - 1}"
+            raise invalid([Fault(("sample",), message, sample)])
+        config = FlowConfig.from_dict(row.config)
+        model = await self._models.ready_for_run(row.model, row.model_digest, config)
         async with self._turn:
             try:
-                stored = await asyncio.to_thread(self._stored, row, sample)
+                stored = await asyncio.to_thread(self._read, row, sample)
             except FileNotFoundError:
                 raise not_found(f"run {row.run_id!r}") from None
-            outcome = await self._simulated(row, model, stored, sample)
-            return await asyncio.to_thread(_answer, row, sample, flow, stored, outcome)
+            outcome = await self._simulate(row, model, config, stored, sample)
+            return await asyncio.to_thread(_render, row, sample, flow, stored, outcome)
 
-    async def _model(self, row: RunRow) -> Model:
-        try:
-            model = await self._models.ready(row.model)
-        except Problem as problem:
-            if problem.status != 404:
-                raise
-            said = f"the model {row.model!r} that the run used is not there any more"
-            raise Problem(409, said, extra={"model": row.model}) from None
-        if model.digest != row.model_digest:
-            raise Problem(
-                409,
-                f"the model {row.model!r} has other weights than when the run used it; a replay "
-                "needs the same",
-                extra={"digest": model.digest, "run_digest": row.model_digest},
-            )
-        return model
-
-    async def _simulated(
-        self, row: RunRow, model: Model, stored: Stored, sample: int
+    async def _simulate(
+        self, row: RunRow, model: Model, config: FlowConfig, stored: StoredSample, sample: int
     ) -> ReplayOutcome:
-        config = FlowConfig.from_dict(row.config)
-        if row.state != "succeeded":
-            # The sample may have been broken off, and its ring have lost less than at its end.
+        if row.state != RunState.SUCCEEDED:
+            # The sample may have ended early, when its ring had lost fewer records.
             config = config.replace({"trace.keep": "lossless"})
         request = ReplayRequest(model.digest, config, stored.inputs, row.seed, stored.key, sample)
         while True:
@@ -116,13 +107,13 @@ class Replays:
                 return await asyncio.wrap_future(self._engine.replay(request))
             except ModelNotLoaded:
                 # Unloaded since the request was checked.
-                await self._models.ready(model.name, model.digest)
+                await self._models.reload(model)
 
-    def _stored(self, row: RunRow, sample: int) -> Stored:
+    def _read(self, row: RunRow, sample: int) -> StoredSample:
         folder = self._archive.folder(row.run_id)
         keep = TraceFilter(samples=frozenset({sample}))
-        counts = folder.samples(sample, 1)
-        return Stored(
+        counts = folder.read_samples(sample, 1)
+        return StoredSample(
             inputs=self._archive.inputs(row).read(sample, sample + 1)[0],
             key=self._archive.sample_keys(row)[sample],
             columns=columns_of(read_batches(folder.trace_parts(sample), keep)),
@@ -130,18 +121,18 @@ class Replays:
         )
 
 
-def _answer(
-    row: RunRow, sample: int, flow: int | None, stored: Stored, outcome: ReplayOutcome
+def _render(
+    row: RunRow, sample: int, flow: int | None, stored: StoredSample, outcome: ReplayOutcome
 ) -> bytes:
     result = outcome.result
-    difference = _difference(row, stored, result)
+    difference = _find_difference(row, stored, result)
     counts = result.samples[0].to_dict()
-    known = stored.counts if row.state == "succeeded" else None
+    known = stored.counts if row.state == RunState.SUCCEEDED else None
     agrees = difference is None and (
         known is None or all(known[name] == counts[name] for name in _COUNTS)
     )
     whole = outcome.paths()
-    told = whole if flow is None else whole.lineage(flow)
+    shown = whole if flow is None else whole.lineage(flow)
     return large_to_json(
         {
             "run_id": row.run_id,
@@ -155,25 +146,25 @@ def _answer(
                 "stored": difference.first,
                 "replayed": difference.second,
             },
-            "flows": _lives(told),
-            "path": dict(told.path),
+            "flows": _render_lives(shown),
+            "path": dict(shown.path),
         }
     )
 
 
-def _lives(told: Replay) -> dict[str, Any]:
-
-    lives: dict[str, Any] = dict(told.lives)
-    lives["reason"] = [reason_name(code) for code in told.lives["reason"].tolist()]
+def _render_lives(replay: Replay) -> dict[str, Any]:
+    lives: dict[str, Any] = dict(replay.lives)
+    lives["reason"] = [reason_name(code) for code in replay.lives["reason"].tolist()]
     names = ("flow", "parent", "born_step", "end_step", "reason", "plane", "generation")
     return {name: lives[name] for name in names}
 
 
-def _difference(row: RunRow, stored: Stored, result: Any) -> Difference | None:
-
+def _find_difference(
+    row: RunRow, stored: StoredSample, result: SimulationResult
+) -> Difference | None:
     replayed: Mapping[str, NDArray[Any]] = result.trace.columns
-    if row.state != "succeeded":
-        # Of a run that was broken off, what it has kept is a part of what it would have done.
+    if row.state != RunState.SUCCEEDED:
+        # An interrupted run has a part of the records that the replay makes.
         held = stored.columns["seq"]
         within = np.isin(replayed["seq"], held)
         replayed = {name: column[within] for name, column in replayed.items()}

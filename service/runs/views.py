@@ -1,53 +1,66 @@
-"""What callers are told about simulations and runs, as JSON data."""
+"""Runs, models and datasets as callers see them, as JSON data."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
+from energy_flow.choices import RunState
 from energy_flow.engine import Engine
-from service.models.registry import Model
-from service.requests.validate import Order
-from service.runs.active_run import LiveRun
+from service.models.model import Model
+from service.requests.simulation_request import SimulationRequest
+from service.runs.active_run import ActiveRun
+from service.store.catalog import UNFINISHED
 from service.store.datasets import Dataset
 from service.store.tables import RunRow
 
 
-def estimate_answer(engine: Engine, order: Order, model: Model) -> dict[str, Any]:
-    """What a simulation would cost."""
-    estimate = engine.estimate(order.config, order.samples)
+def render_estimate(engine: Engine, request: SimulationRequest, model: Model) -> dict[str, Any]:
+    """Return what a simulation would cost.
+
+    Args:
+        engine: Engine that would carry it out.
+        request: The request.
+        model: Its model.
+    """
+    estimate = engine.estimate(request.config, request.samples)
     return {
-        "model": model_of(order, model),
-        "samples": order.samples,
+        "model": render_model_of(request, model),
+        "samples": request.samples,
         "flows": estimate.flows,
         "predicted_bytes": estimate.predicted_bytes,
         "flow_steps_bound": estimate.flow_steps_bound,
         "queue_wait_ms": estimate.queue_wait_seconds * 1e3,
-        "warnings": list(order.config.warnings()),
+        "warnings": list(request.config.warnings()),
     }
 
 
-def run_answer(row: RunRow, live: LiveRun | None) -> dict[str, Any]:
-    """A run as a resource; while it goes on, as it is at this moment."""
-    state, progress = (
-        row.state,
-        {
-            "samples": row.samples,
-            "samples_done": row.samples_done,
-            "step": None,
-            "fraction": row.samples_done / row.samples,
-        },
-    )
-    if live is not None and row.state in ("queued", "running"):
-        progress = live.progress()
-        # How a run ended is told once its results are in their place.
-        state = "running" if live.state == "running" else row.state
+def render_run(row: RunRow, active: ActiveRun | None) -> dict[str, Any]:
+    """Return a run as a resource.
+
+    Args:
+        row: Row of the run.
+        active: The run itself, if it has not ended or is one of the last that have.
+    """
+    state = row.state
+    progress = {
+        "samples": row.samples,
+        "samples_done": row.samples_done,
+        "step": None,
+        "fraction": row.samples_done / row.samples,
+    }
+    if active is not None and row.state in UNFINISHED:
+        progress = active.progress()
+        # The final state is shown once the results are stored.
+        state = RunState.RUNNING if active.state is RunState.RUNNING else row.state
     url = run_url(row.run_id)
     return {
         "run_id": row.run_id,
         "kind": row.kind,
         "state": state,
-        "model": model_view(row.model, row.trained, row.config["coord_version"], row.model_digest),
+        "model": render_model_reference(
+            row.model, row.trained, row.config["coord_version"], row.model_digest
+        ),
         "dataset": None
         if row.dataset is None
         else {
@@ -59,9 +72,9 @@ def run_answer(row: RunRow, live: LiveRun | None) -> dict[str, Any]:
         "outputs": row.request["outputs"],
         "options": row.request["options"],
         "config": row.config,
-        "created_at": timestamp(row.created_at),
-        "started_at": timestamp(row.started_at),
-        "ended_at": timestamp(row.ended_at),
+        "created_at": format_timestamp(row.created_at),
+        "started_at": format_timestamp(row.started_at),
+        "ended_at": format_timestamp(row.ended_at),
         "progress": progress,
         "metrics": row.metrics,
         "trace": None if row.trace is None else {**row.trace, "url": f"{url}/trace"},
@@ -76,20 +89,22 @@ def run_answer(row: RunRow, live: LiveRun | None) -> dict[str, Any]:
     }
 
 
-def model_answer(model: Model) -> dict[str, Any]:
-    """A model as a resource."""
+def render_model(model: Model) -> dict[str, Any]:
+    """Return a model as a resource."""
     return {
-        **model_view(model.name, model.trained, model.config.coord_version, model.digest),
+        **render_model_reference(
+            model.name, model.trained, model.config.coord_version, model.digest
+        ),
         "loaded": model.is_loaded,
         "config": model.config.to_dict(),
-        "created_at": timestamp(model.created_at),
+        "created_at": format_timestamp(model.created_at),
         "warnings": list(model.config.warnings()),
         "url": f"/v1/models/{model.name}",
     }
 
 
-def dataset_answer(dataset: Dataset) -> dict[str, Any]:
-    """A dataset as a resource."""
+def render_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Return a dataset as a resource."""
     return {
         "name": dataset.name,
         "digest": dataset.content.digest,
@@ -97,28 +112,43 @@ def dataset_answer(dataset: Dataset) -> dict[str, Any]:
         "dim": dataset.content.dim,
         "targets_dim": dataset.content.targets_dim,
         "bytes": dataset.content.bytes,
-        "created_at": timestamp(dataset.created_at),
+        "created_at": format_timestamp(dataset.created_at),
         "url": f"/v1/datasets/{dataset.name}",
     }
 
 
-def model_view(name: str, trained: bool, coord_version: int, digest: str) -> dict[str, Any]:
-    """The model of a run, in short."""
+def render_model_reference(
+    name: str, trained: bool, coord_version: int, digest: str
+) -> dict[str, Any]:
+    """Return a reference to the model of a run.
+
+    Args:
+        name: Name of the model.
+        trained: Whether its weights come from training.
+        coord_version: Version of its coordinates.
+        digest: Digest of its weights.
+    """
     return {"name": name, "trained": trained, "coord_version": coord_version, "digest": digest}
 
 
-def model_of(order: Order, model: Model) -> dict[str, Any]:
-    """The model of a request, in short."""
-    return model_view(model.name, model.trained, order.config.coord_version, model.digest)
+def render_model_of(request: SimulationRequest, model: Model) -> dict[str, Any]:
+    """Return a reference to the model of a request."""
+    return render_model_reference(
+        model.name, model.trained, request.config.coord_version, model.digest
+    )
 
 
 def run_url(run_id: str) -> str:
-    """Where a run is."""
+    """Return the URL of a run."""
     return f"/v1/runs/{run_id}"
 
 
-def timestamp(seconds: float | None) -> str | None:
-    """A moment as RFC 3339 has it, in UTC."""
+def format_timestamp(seconds: float | None) -> str | None:
+    """Return a time in the form of RFC 3339, in UTC.
+
+    Args:
+        seconds: Seconds since the epoch.
+    """
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,1 +1,1 @@
-"""What is kept: an index in a database, and the files of runs, models and datasets beside it."""
+"""The stores: an index in a database, and the files of runs and datasets beside it."""

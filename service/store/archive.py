@@ -1,7 +1,7 @@
-"""Runs as they are kept: rows in the index and folders beside it, changed together.
+"""Stored runs: rows in the index and folders beside it, changed together.
 
-A row is the truth. A folder without one is a leftover, and is removed at the next start. All
-methods block, and none is for the event loop.
+The row decides whether a run exists. A folder without one is removed at the next start. All methods
+block; call none from the event loop.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.choices import ENDED_STATES, RunKind, RunState
 from energy_flow.engine import EmbeddingSource
 from service.problems import Problem
-from service.store.catalog import ENDED, RunCatalog
+from service.store.catalog import RunCatalog
 from service.store.datasets import DatasetRegistry
 from service.store.run_folder import RunFolder, WholeRun
 from service.store.run_summary import RunSummary
@@ -30,12 +31,14 @@ log = logging.getLogger(__name__)
 
 
 class RunArchive:
-    """All runs that are kept.
+    """All stored runs.
 
     Args:
-        datasets: whose rows runs may refer to.
-        folder: where the runs' folders lie.
-        keep_bytes: what ended runs may take; the oldest go first, the newest always stays.
+        catalog: Their rows.
+        datasets: The datasets that runs can refer to.
+        folder: Folder of the runs' folders.
+        keep_bytes: Bytes that ended runs may take. The oldest are removed first; the newest is
+            always kept.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class RunArchive:
         folder.mkdir(parents=True, exist_ok=True)
 
     def folder(self, run_id: str) -> RunFolder:
-        """The folder of a run, whether it is there or not."""
+        """Return the folder of a run, which need not exist."""
         return RunFolder(self._folder / run_id)
 
     def admit(
@@ -58,22 +61,29 @@ class RunArchive:
         row: RunRow,
         inputs: NDArray[np.float32] | None,
         sample_keys: NDArray[np.int64] | None,
-        keeping: AbstractContextManager[None],
+        references: AbstractContextManager[None],
     ) -> bool:
-        """Keeps a new run, durably; False when its idempotency key is taken.
+        """Store a new run durably.
 
         Args:
-            inputs: its embeddings, unless they are a dataset's.
-            keeping: entered while its row is added, so that what it refers to is still there.
+            row: Its row.
+            inputs: Embeddings [samples, dim]; ``None`` if they are rows of a dataset.
+            sample_keys: Keys [samples] that the caller gave, if any.
+            references: Context in which nothing that the row refers to is removed, besides its
+                dataset.
+
+        Returns:
+            False if an earlier request has its idempotency key.
 
         Raises:
-            Problem: 404, its dataset is gone.
-            OSError, sqlalchemy.exc.SQLAlchemyError: it could not be written; nothing is left of it.
+            Problem: 404, its dataset was removed.
+            OSError: The folder could not be written; nothing is left of it.
+            sqlalchemy.exc.SQLAlchemyError: The row could not be written; nothing is left of it.
         """
         folder = self.folder(row.run_id)
         folder.create(inputs, sample_keys)
         try:
-            with keeping, self._dataset_of(row):
+            with references, self._prevent_dataset_removal(row):
                 added = self.catalog.add(row)
         except BaseException:
             folder.remove()
@@ -83,10 +93,13 @@ class RunArchive:
         return added
 
     def inputs(self, row: RunRow) -> EmbeddingSource:
-        """The embeddings of a run, read when they are needed.
+        """Return the embeddings of a run, which are read when they are needed.
+
+        Args:
+            row: Row of the run.
 
         Raises:
-            Problem: 404, they are a dataset's, which is gone.
+            Problem: 404, they are rows of a dataset that was removed.
         """
         if row.dataset_digest is None:
             return self.folder(row.run_id).inputs(row.samples)
@@ -94,7 +107,11 @@ class RunArchive:
         return self._datasets.rows(row.dataset_digest).part(first, first + row.samples)
 
     def sample_keys(self, row: RunRow) -> Sequence[int]:
-        """The sample keys of a run: given ones, or else the rows' indices."""
+        """Return the sample keys of a run: those of the request, or the indices of its rows.
+
+        Args:
+            row: Row of the run.
+        """
         keys = self.folder(row.run_id).sample_keys()
         if keys is not None:
             given: list[int] = keys.tolist()
@@ -107,26 +124,34 @@ class RunArchive:
         run_id: str,
         summary: RunSummary,
         *,
-        unsaved: RunRow | None = None,
+        new_row: RunRow | None = None,
         whole: WholeRun | None = None,
-        safe: bool = True,
+        durable: bool = True,
         is_trial: bool = False,
         **columns: Any,
     ) -> None:
-        """Ends a run with what it has.
+        """End a run with the samples that it has.
 
         Args:
-            unsaved: its row, where it has none yet.
-            whole: all of it, where it has no folder yet.
-            safe: wait until all of it is safely on the disk; else :meth:`make_safe` has to follow.
-            is_trial: it stays as long as its experiment, and is not counted among what may go.
-            columns: of its row, ``state`` among them.
+            run_id: Id of the run.
+            summary: Summary of its chunks.
+            new_row: Its row, if it is not in the index yet.
+            whole: All results, if it has no folder yet.
+            durable: Whether to wait until all files are on the disk. Without it :meth:`fsync` must
+                follow.
+            is_trial: Whether it is kept as long as its experiment, and not counted among the runs
+                that can be removed.
+            columns: Values of its row, ``state`` among them.
+
+        Raises:
+            OSError: The folder could not be written.
+            sqlalchemy.exc.SQLAlchemyError: The row could not be written.
         """
         folder = self.folder(run_id)
         if whole is None:
-            size = folder.seal(summary.samples_done, summary.documents, safe=safe)
+            size = folder.seal(summary.samples_done, summary.documents, durable=durable)
         else:
-            size = whole.write(folder, summary.documents, safe=safe)
+            size = folder.write(whole, summary.documents, durable=durable)
         if not is_trial:
             self._make_room(size)
         columns = {
@@ -136,34 +161,46 @@ class RunArchive:
             "trace": summary.trace,
             "warnings": summary.warnings,
             "bytes": size,
-            "safe": safe,
+            "safe": durable,
             **columns,
         }
-        if unsaved is None:
+        if new_row is None:
             self.catalog.change(run_id, **columns)
         else:
             for name, value in columns.items():
-                setattr(unsaved, name, value)
-            self.catalog.add(unsaved)
+                setattr(new_row, name, value)
+            self.catalog.add(new_row)
         if not is_trial:
-            self._change_bytes(size)
+            self._add_ended_bytes(size)
 
-    def make_safe(self, run_ids: Sequence[str], *, sync: bool = True) -> None:
-        """Waits until ended runs are safely on the disk, and notes it.
+    def fsync(self, run_ids: Sequence[str], *, is_synced: bool = False) -> None:
+        """Wait until the files of ended runs are on the disk, and record it in their rows.
 
         Args:
-            sync: False where the whole disk has just been asked for.
+            run_ids: Ids of the runs.
+            is_synced: Whether the whole disk has just been synced.
         """
-        for run_id in run_ids if sync else ():
-            # One that has been removed meanwhile needs nothing.
+        for run_id in () if is_synced else run_ids:
+            # The run may have been removed meanwhile.
             with contextlib.suppress(FileNotFoundError):
-                self.folder(run_id).make_safe()
-        self.catalog.note_safe(run_ids)
+                self.folder(run_id).fsync()
+        self.catalog.mark_safe(run_ids)
 
-    def empty(
-        self, run_id: str, error: Mapping[str, Any], last_event_id: int = 0, state: str = "failed"
+    def end_without_files(
+        self,
+        run_id: str,
+        error: Mapping[str, Any],
+        last_event_id: int = 0,
+        state: str = RunState.FAILED,
     ) -> None:
-        """Ends a run that could not be stored: its files go, what remains is the reason."""
+        """End a run that could not be stored: remove its files and keep the reason.
+
+        Args:
+            run_id: Id of the run.
+            error: The reason, as a problem document.
+            last_event_id: Id of its last event.
+            state: State in which it ends.
+        """
         self.folder(run_id).remove()
         self.catalog.change(
             run_id,
@@ -176,86 +213,93 @@ class RunArchive:
         )
 
     def discard(self, run_id: str, *states: str) -> bool:
-        """Removes a run, if it is in one of the states (any, when none is named)."""
+        """Remove a run that is no trial.
+
+        Args:
+            run_id: Id of the run.
+            states: States in which it may be removed; any state if none is named.
+
+        Returns:
+            Whether it was removed.
+        """
         removed = self.catalog.remove(run_id, *states)
         if removed is None:
             return False
         size, dataset_digest = removed
         self.folder(run_id).remove()
-        self._change_bytes(-size)
+        self._add_ended_bytes(-size)
         if dataset_digest is not None:
             self._datasets.release(dataset_digest)
         return True
 
     @property
     def ended_bytes(self) -> int:
-        """What ended runs take."""
+        """Bytes of all ended runs, without trials."""
         return self._ended_bytes
 
-    def _make_room(self, size: int) -> None:
-        """Removes the oldest ended runs until one more of that size is within ``keep_bytes``.
-
-        That one is kept even if it alone is too big: its caller is about to read it.
-        """
-        while self._ended_bytes and self._ended_bytes + size > self.keep_bytes:
-            oldest = self.catalog.oldest_ended()
-            if oldest is None:
-                return
-            if self.discard(oldest.run_id, *ENDED):
-                log.info("removed run %s to make room", oldest.run_id)
-
-    def recover(self, interrupted: Callable[[], Problem]) -> list[RunRow]:
-        """After a start: ends what a crash interrupted, and removes what it left behind.
+    def recover(self, make_problem: Callable[[], Problem]) -> list[RunRow]:
+        """End the runs that a crash interrupted, and remove leftovers; called at a start.
 
         Args:
-            interrupted: the reason that is told.
+            make_problem: Returns the reason why an interrupted run ended.
 
         Returns:
-            the runs that still wait to run, oldest first.
+            The runs that are still queued, oldest first.
         """
-        self._ended_bytes = self.catalog.ended_bytes()
-        waiting: list[RunRow] = []
-        for row in self.catalog.unfinished():
-            if row.state == "queued" and row.kind == "run":
-                waiting.append(row)
+        self._ended_bytes = self.catalog.sum_ended_bytes()
+        queued: list[RunRow] = []
+        for row in self.catalog.list_unfinished():
+            if row.state == RunState.QUEUED and row.kind == RunKind.RUN:
+                queued.append(row)
                 continue
             try:
-                self._end_interrupted(row, interrupted().to_dict())
+                self._end_interrupted(row, make_problem().to_dict())
             except Exception:
                 log.exception("run %s could not be recovered", row.run_id)
-                self.empty(row.run_id, interrupted().to_dict())
-        for row in self.catalog.unsafe():
+                self.end_without_files(row.run_id, make_problem().to_dict())
+        for row in self.catalog.list_unsafe():
             if self.folder(row.run_id).size() == row.bytes:
-                self.make_safe([row.run_id])
+                self.fsync([row.run_id])
             else:
-                log.warning("run %s was damaged by a power cut and is removed", row.run_id)
+                log.warning("run %s is incomplete after a power cut and is removed", row.run_id)
                 self.discard(row.run_id)
-        known = self.catalog.ids()
+        known = self.catalog.list_ids()
         for entry in self._folder.iterdir():
             if entry.name not in known:
                 log.info("removing leftover %s", entry.name)
                 RunFolder(entry).remove()
         self._make_room(0)
-        return waiting
+        return queued
+
+    def _make_room(self, size: int) -> None:
+        """Remove the oldest ended runs until ``size`` more bytes are within ``keep_bytes``.
+
+        A run that alone is too large is kept: its caller is about to read it.
+        """
+        while self._ended_bytes and self._ended_bytes + size > self.keep_bytes:
+            oldest = self.catalog.find_oldest_ended()
+            if oldest is None:
+                return
+            if self.discard(oldest.run_id, *ENDED_STATES):
+                log.info("removed run %s to make room", oldest.run_id)
 
     def _end_interrupted(self, row: RunRow, error: Mapping[str, Any]) -> None:
         summary = RunSummary()
-        for record in self.folder(row.run_id).sound_chunks():
-            summary.add(record)
+        for chunk in self.folder(row.run_id).read_intact_chunks():
+            summary.add(chunk)
         self.end(
             row.run_id,
             summary,
-            state="failed",
+            state=RunState.FAILED,
             error=error,
             last_event_id=row.last_event_id + 1,
         )
 
-    def _dataset_of(self, row: RunRow) -> AbstractContextManager[None]:
-        """While the block lasts, the dataset that a run refers to stays."""
+    def _prevent_dataset_removal(self, row: RunRow) -> AbstractContextManager[None]:
         if row.dataset_digest is None:
             return contextlib.nullcontext()
-        return self._datasets.keeping(row.dataset_digest)
+        return self._datasets.prevent_removal(row.dataset_digest)
 
-    def _change_bytes(self, difference: int) -> None:
+    def _add_ended_bytes(self, difference: int) -> None:
         with self._lock:
             self._ended_bytes += difference

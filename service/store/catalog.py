@@ -1,53 +1,73 @@
-"""Runs in the index: added, found, listed, changed, removed."""
+"""The rows of runs in the index."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from energy_flow.choices import ENDED_STATES, RunState
 from service.store.database import Database
+from service.store.idempotency import IdempotencyKey, find_created, has_created
 from service.store.tables import RunRow
 
-ENDED = ("succeeded", "failed", "cancelled")
-UNFINISHED = ("queued", "running")
+UNFINISHED = (RunState.QUEUED, RunState.RUNNING)
+"""States of a run that has not ended; only a trial can be paused."""
 
-_OF_ITS_OWN = RunRow.experiment_id.is_(None)
-"""What is done with runs is not done with trials: their experiment sees to them."""
+_IS_NO_TRIAL = RunRow.experiment_id.is_(None)
+"""Trials are changed and removed with their experiment."""
 
 _RUNS = RunRow.metadata.tables[RunRow.__tablename__]
-# The position is the database's to give.
+# The database chooses the position.
 _ADDED = tuple(column.key for column in _RUNS.columns if column.key != "position")
 
 
 class RunCatalog:
-    """The table of runs. Rows that it returns are detached: changing one changes nothing."""
+    """The table of runs.
+
+    Rows that it returns are detached: changing one changes nothing in the index.
+
+    Args:
+        database: The index.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def add(self, row: RunRow) -> bool:
-        """Adds a run; False when its idempotency key is taken."""
+        """Add a run.
+
+        Args:
+            row: The new row.
+
+        Returns:
+            False if an earlier request has its idempotency key.
+        """
         try:
-            # A session's unit of work would be a good part of what a short run costs to keep.
+            # A unit of work of the ORM would be a large part of the cost of a short run.
             values = {name: getattr(row, name) for name in _ADDED}
             with self._database.connection(durable=row.safe) as connection:
                 connection.execute(_RUNS.insert(), values)
         except IntegrityError:
-            if row.idempotency_key is None or self.with_key(row.idempotency_key) is None:
+            if not has_created(self._database, row):
                 raise
             return False
         return True
 
     def get(self, run_id: str) -> RunRow | None:
-        """The run of that id."""
-        return self._one(RunRow.run_id == run_id)
+        """Return the run of that id, if there is one."""
+        with self._database.session() as session:
+            return session.scalars(select(RunRow).where(RunRow.run_id == run_id)).one_or_none()
 
-    def with_key(self, idempotency_key: str) -> RunRow | None:
-        """The run that was made with that key."""
-        return self._one(RunRow.idempotency_key == idempotency_key)
+    def find_created(self, idempotency: IdempotencyKey | None) -> RunRow | None:
+        """Return the run that an earlier request with the same key created, if any.
+
+        Raises:
+            Problem: 422, the key was used for another request.
+        """
+        return find_created(self._database, RunRow, idempotency)
 
     def page(
         self,
@@ -58,7 +78,15 @@ class RunCatalog:
         kinds: Sequence[str] | None = None,
         experiment_id: str | None = None,
     ) -> list[RunRow]:
-        """Runs, newest first, from those that arrived before a position."""
+        """Return runs, newest first.
+
+        Args:
+            limit: Most rows to return.
+            before: Return only runs that arrived before this position.
+            state: Return only runs in this state.
+            kinds: Return only runs of these kinds.
+            experiment_id: Return only trials of this experiment.
+        """
         query = select(RunRow).order_by(RunRow.position.desc()).limit(limit)
         if before is not None:
             query = query.where(RunRow.position < before)
@@ -71,23 +99,28 @@ class RunCatalog:
             return list(session.scalars(query))
 
     def change(self, run_id: str, *, durable: bool = False, **values: Any) -> None:
-        """Sets columns of a run.
+        """Set columns of a run.
 
         Args:
-            durable: it survives a power cut.
+            run_id: Id of the run.
+            durable: Whether to wait until the change is on the disk.
+            values: New values by column.
         """
         with self._database.session(durable=durable) as session:
             session.execute(update(RunRow).where(RunRow.run_id == run_id).values(**values))
 
     def remove(self, run_id: str, *states: str) -> tuple[int, str | None] | None:
-        """Removes a run, if it is in one of the states (any, when none is named) and no
-        trial.
+        """Remove a run that is no trial.
+
+        Args:
+            run_id: Id of the run.
+            states: States in which it may be removed; any state if none is named.
 
         Returns:
-            the bytes that it had, and the digest of the dataset that it needed, if it did;
-            ``None`` when there was none to remove.
+            Its bytes and the digest of its dataset, if it has one; ``None`` if nothing was
+            removed.
         """
-        statement = delete(RunRow).where(RunRow.run_id == run_id, _OF_ITS_OWN)
+        statement = delete(RunRow).where(RunRow.run_id == run_id, _IS_NO_TRIAL)
         if states:
             statement = statement.where(RunRow.state.in_(states))
         with self._database.session() as session:
@@ -95,45 +128,45 @@ class RunCatalog:
             found = removed.one_or_none()
             return None if found is None else (found.bytes, found.dataset_digest)
 
-    def unfinished(self) -> list[RunRow]:
-        """Runs that have not ended, oldest first; no trials."""
+    def list_unfinished(self) -> list[RunRow]:
+        """Return the runs that have not ended, oldest first, without trials."""
         query = (
             select(RunRow)
-            .where(RunRow.state.in_(UNFINISHED), _OF_ITS_OWN)
+            .where(RunRow.state.in_(UNFINISHED), _IS_NO_TRIAL)
             .order_by(RunRow.position.asc())
         )
         with self._database.session() as session:
             return list(session.scalars(query))
 
-    def ids(self) -> set[str]:
-        """Ids of all runs."""
+    def list_ids(self) -> set[str]:
+        """Return the ids of all runs."""
         with self._database.session() as session:
             return set(session.scalars(select(RunRow.run_id)))
 
-    def ended_bytes(self) -> int:
-        """Bytes that ended runs take; without trials."""
+    def sum_ended_bytes(self) -> int:
+        """Return the bytes of all ended runs, without trials."""
         query = select(func.coalesce(func.sum(RunRow.bytes), 0)).where(
-            RunRow.state.in_(ENDED), _OF_ITS_OWN
+            RunRow.state.in_(ENDED_STATES), _IS_NO_TRIAL
         )
         with self._database.session() as session:
             return int(session.scalar(query) or 0)
 
-    def note_safe(self, run_ids: Sequence[str]) -> None:
-        """Notes that a power cut cannot hurt these runs any more."""
+    def mark_safe(self, run_ids: Sequence[str]) -> None:
+        """Record that the files of some runs are on the disk."""
         with self._database.session() as session:
             session.execute(update(RunRow).where(RunRow.run_id.in_(run_ids)).values(safe=True))
 
-    def unsafe(self) -> list[RunRow]:
-        """Ended runs whose files may not be safely on the disk."""
-        query = select(RunRow).where(RunRow.safe.is_(False), RunRow.state.in_(ENDED))
+    def list_unsafe(self) -> list[RunRow]:
+        """Return the ended runs whose files may not be on the disk."""
+        query = select(RunRow).where(RunRow.safe.is_(False), RunRow.state.in_(ENDED_STATES))
         with self._database.session() as session:
             return list(session.scalars(query))
 
-    def oldest_ended(self) -> RunRow | None:
-        """The run that ended first; no trial."""
+    def find_oldest_ended(self) -> RunRow | None:
+        """Return the run that ended first, if any has ended; no trial."""
         query = (
             select(RunRow)
-            .where(RunRow.state.in_(ENDED), _OF_ITS_OWN)
+            .where(RunRow.state.in_(ENDED_STATES), _IS_NO_TRIAL)
             .order_by(RunRow.ended_at.asc(), RunRow.position.asc())
             .limit(1)
         )
@@ -141,16 +174,12 @@ class RunCatalog:
             return session.scalars(query).first()
 
     def count_by_state(self) -> dict[str, int]:
-        """How many runs are in each state that any is in."""
+        """Return the number of runs by state, without states of no run."""
         query = select(RunRow.state, func.count()).group_by(RunRow.state)
         with self._database.session() as session:
             return {state: int(count) for state, count in session.execute(query)}
 
     def count(self) -> int:
-        """How many runs there are."""
+        """Return the number of runs."""
         with self._database.session() as session:
             return int(session.scalar(select(func.count()).select_from(RunRow)) or 0)
-
-    def _one(self, condition: ColumnElement[bool]) -> RunRow | None:
-        with self._database.session() as session:
-            return session.scalars(select(RunRow).where(condition)).one_or_none()

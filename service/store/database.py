@@ -1,4 +1,4 @@
-"""The database: opened, brought up to date, and its sessions."""
+"""The database of the index: connections, migrations and transactions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import Session
 
+from service.json_encoding import to_json
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Database:
-    """Transactions on an index that has been brought up to date.
+    """The index, migrated to the newest version.
 
-    Every method may be called from any thread but the event loop's.
+    Methods block; call them from any thread but the event loop's.
+
+    Args:
+        url: URL of the database, as SQLAlchemy takes it.
     """
 
     def __init__(self, url: str) -> None:
@@ -29,11 +34,14 @@ class Database:
 
     @contextmanager
     def session(self, *, durable: bool = False) -> Iterator[Session]:
-        """One transaction: committed at the end, or rolled back when an exception leaves.
+        """Open a transaction that is committed at the end, or rolled back after an exception.
 
         Args:
-            durable: it survives a power cut, which costs a write to the disk. Without it SQLite may
-                forget the last moments, though never half of a transaction.
+            durable: Whether to wait until the transaction is on the disk. Without it SQLite can
+                lose the last transactions in a power cut, though never a part of one.
+
+        Yields:
+            A session of the ORM.
         """
         engine = self._durable if durable else self._engine
         with Session(engine, expire_on_commit=False) as session, session.begin():
@@ -41,18 +49,25 @@ class Database:
 
     @contextmanager
     def connection(self, *, durable: bool = False) -> Iterator[Connection]:
-        """One transaction of plain statements, likewise."""
+        """Open a transaction for plain statements, as :meth:`session` does.
+
+        Args:
+            durable: Whether to wait until the transaction is on the disk.
+
+        Yields:
+            A connection.
+        """
         with (self._durable if durable else self._engine).begin() as connection:
             yield connection
 
     def close(self) -> None:
-        """Closes the pools of connections."""
+        """Close all connections."""
         self._engine.dispose()
         self._durable.dispose()
 
 
 def migrate(engine: Engine) -> None:
-    """Brings the tables to the newest version; does nothing where they are."""
+    """Migrate the tables to the newest version."""
     from alembic import command
     from alembic.config import Config
 
@@ -63,18 +78,17 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def _to_json(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-
-
 def _open(url: str, synchronous: str) -> Engine:
     engine = create_engine(
-        url, json_serializer=_to_json, json_deserializer=orjson.loads, pool_pre_ping=True
+        url,
+        json_serializer=lambda value: to_json(value).decode(),
+        json_deserializer=orjson.loads,
+        pool_pre_ping=True,
     )
     pragmas = (
-        "journal_mode = WAL",  # readers never wait for the writer
+        "journal_mode = WAL",  # Readers never wait for the writer.
         f"synchronous = {synchronous}",
-        # Another writer is soon done, unless the disk is very busy; to wait is better than to fail.
+        # Milliseconds to wait for another writer before an error.
         "busy_timeout = 60000",
     )
 

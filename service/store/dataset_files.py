@@ -1,7 +1,7 @@
-"""The canonical file of a dataset: ``.safetensors`` with float32 ``inputs`` and maybe ``targets``.
+"""The file of a dataset: ``.safetensors`` with float32 ``inputs`` and optional ``targets``.
 
-The header has a fixed length and a fixed form, so that the same numbers always make the same file,
-byte for byte, whatever they came in; the file's SHA-256 is the dataset's digest.
+The header has a fixed length and form, so that the same numbers make the same file, byte for byte,
+whatever format they arrive in. The SHA-256 of the file is the dataset's digest.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ _PIECE_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class DatasetContent:
-    """Numbers of a dataset, whatever it is called.
+    """The numbers of a dataset.
 
     Attributes:
-        digest: SHA-256 of the canonical file, in hexadecimal.
-        rows, dim: shape of the inputs. targets_dim: numbers in a row of targets; none without them.
-        bytes: of the canonical file.
+        digest: SHA-256 of the file, in hexadecimal.
+        rows: Number of rows.
+        dim: Numbers in a row of inputs.
+        targets_dim: Numbers in a row of targets; ``None`` if there are no targets.
+        bytes: Size of the file.
     """
 
     digest: str
@@ -47,9 +49,11 @@ class DatasetRows:
     """Consecutive rows of a dataset's inputs, read from its file when they are needed.
 
     Attributes:
-        digest: of the whole dataset.
-        first: the first row's index in the dataset; :meth:`read` counts from there.
-        rows: how many they are. dim: numbers in each.
+        path: File of the dataset.
+        digest: Digest of the whole dataset.
+        first: Index of the first row in the dataset; :meth:`read` counts from there.
+        rows: Number of rows.
+        dim: Numbers in a row.
     """
 
     path: Path
@@ -59,14 +63,18 @@ class DatasetRows:
     dim: int
 
     def part(self, start: int, stop: int) -> DatasetRows:
-        """Those from ``start`` up to ``stop``."""
+        """Return the rows from ``start`` up to ``stop``."""
         return replace(self, first=self.first + start, rows=stop - start)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows from ``start`` up to ``stop``, [stop − start, dim].
+        """Return some rows, float32 [stop - start, dim].
+
+        Args:
+            start: First row.
+            stop: Row behind the last one.
 
         Raises:
-            FileNotFoundError: the dataset is gone.
+            FileNotFoundError: The dataset was removed.
         """
         offset = HEADER_BYTES + (self.first + start) * self.dim * FLOAT32_BYTES
         shape = (stop - start, self.dim)
@@ -74,33 +82,36 @@ class DatasetRows:
 
 
 class DatasetWriter:
-    """Writes a canonical file, some rows at a time, as they come. To be closed in any case.
+    """A writer of the file of one dataset, some rows at a time.
+
+    Its owner must call :meth:`close`.
 
     Args:
-        folder: where the file will be.
-        most_bytes: of the file.
+        folder: Folder that will hold the file.
+        max_bytes: Most bytes of the file.
 
     Raises:
-        OSError: there is no room.
+        OSError: The file cannot be created.
     """
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._files: dict[str, UnfinishedFile] = {}
         self._spools: list[UnfinishedFile] = []
         self._shapes: dict[str, tuple[int, int]] = {}
         self._bytes = HEADER_BYTES
 
     def add(self, name: str, rows: NDArray[np.float32]) -> None:
-        """Adds rows to ``inputs`` or ``targets``.
+        """Add rows.
 
         Args:
-            rows: [n, dim], of one dim for each name.
+            name: ``inputs`` or ``targets``.
+            rows: Numbers [n, dim], with the same dim at each call for a name.
 
         Raises:
-            Problem: 413, the file would be larger than it may.
-            OSError: it could not be written.
+            Problem: 413, the file would be too large.
+            OSError: The rows could not be written.
         """
         self._bytes += rows.nbytes
         self._check_size(self._bytes)
@@ -113,28 +124,31 @@ class DatasetWriter:
         self._files[name].file.write(np.ascontiguousarray(rows, np.dtype("<f4")).data)
 
     def expect(self, numbers: int) -> None:
-        """Checks that so many numbers in all are not too many, before they come.
+        """Check the size of the file before its rows arrive.
+
+        Args:
+            numbers: Numbers of all inputs and targets.
 
         Raises:
-            Problem: 413.
+            Problem: 413, the file would be too large.
         """
         self._check_size(HEADER_BYTES + numbers * FLOAT32_BYTES)
 
     def spool(self) -> UnfinishedFile:
-        """A further file beside, for a reader's own use; it is removed with the rest.
+        """Return a temporary file, which :meth:`close` removes.
 
         Raises:
-            OSError: there is no room.
+            OSError: The file cannot be created.
         """
         spool = UnfinishedFile(self._folder)
         self._spools.append(spool)
         return spool
 
     def seal(self) -> DatasetContent:
-        """Ends the writing; the file is safely on the disk, and still has no name.
+        """Complete the file and wait until it is on the disk, still without a name.
 
         Raises:
-            OSError: it could not be written.
+            OSError: The file could not be written.
         """
         rows, dim = self._shapes["inputs"]
         targets_dim = self._shapes["targets"][1] if "targets" in self._shapes else None
@@ -145,32 +159,36 @@ class DatasetWriter:
             shutil.copyfileobj(targets, file, _PIECE_BYTES)
         file.seek(0)
         file.write(_header(rows, dim, targets_dim))
-        # Now, while nobody waits for it.
-        self._files["inputs"].make_safe()
+        # Here no lock is held.
+        self._files["inputs"].fsync()
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return DatasetContent(digest, rows, dim, targets_dim, self._bytes)
 
     def place(self, path: Path) -> None:
-        """Gives the sealed file its name.
+        """Give the sealed file its name.
+
+        Args:
+            path: New path, in the same folder.
 
         Raises:
-            OSError: it could not be written.
+            OSError: The file could not be written.
         """
         self._files["inputs"].place(path)
 
     def close(self) -> None:
-        """Removes what has no name."""
+        """Remove all files without a name."""
         with contextlib.ExitStack() as files:
             for file in (*self._files.values(), *self._spools):
                 files.callback(file.close)
 
     def _check_size(self, needed: int) -> None:
-        if needed > self._most_bytes:
+        if needed > self._max_bytes:
             raise Problem(
                 413,
-                f"the dataset takes {needed:,} bytes as float32, and may take {self._most_bytes:,}",
-                extra={"needed_bytes": needed, "limit_bytes": self._most_bytes},
+                f"the dataset takes {needed:,} bytes as float32; the limit is "
+                f"{self._max_bytes:,} bytes",
+                extra={"needed_bytes": needed, "limit_bytes": self._max_bytes},
             )
 
 

@@ -1,7 +1,7 @@
 """Datasets: their names in the index, and the files of their numbers beside it.
 
-Rows are the truth: a file stays as long as a name, a run or an experiment refers to its digest, and
-one that nothing refers to is a leftover. All methods block, and none is for the event loop.
+The rows decide what exists: a file is kept as long as a name, a run or an experiment refers to its
+digest. All methods block; call none from the event loop.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sqlalchemy import Row, Select, delete, func, select
 
 from energy_flow.errors import Fault
 from service.problems import Problem
-from service.store.atomic_files import sync
+from service.store.atomic_files import fsync
 from service.store.database import Database
 from service.store.dataset_files import DatasetContent, DatasetRows, DatasetWriter
-from service.store.references import check_dataset_unused, unreferenced
+from service.store.references import check_dataset_unused, is_unreferenced
 from service.store.tables import DatasetContentRow, DatasetRow
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset by its name.
+    """A named dataset.
 
     Attributes:
-        created_at: seconds since the epoch, UTC.
-        position: counts up by age.
+        name: Its name.
+        content: Its numbers.
+        created_at: Seconds since the epoch, UTC.
+        position: Number in the order of arrival.
     """
 
     name: str
@@ -46,26 +48,27 @@ class DatasetRegistry:
     """All datasets.
 
     Args:
-        folder: where their files lie.
-        most_bytes: of one dataset, as it is kept.
+        database: The index.
+        folder: Folder of their files.
+        max_bytes: Most bytes of the file of one dataset.
     """
 
-    def __init__(self, database: Database, folder: Path, most_bytes: int) -> None:
+    def __init__(self, database: Database, folder: Path, max_bytes: int) -> None:
         self._database = database
         self._folder = folder
-        self._most_bytes = most_bytes
-        # Held while a row that refers to some content is added, and while content is removed.
+        self._max_bytes = max_bytes
+        # Held while a row that refers to content is added, and while content is removed.
         self._changing = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
     def recover(self) -> None:
-        """After a start: removes what nothing refers to, and uploads that were broken off."""
+        """Remove unused content and interrupted uploads; called at a start."""
         with self._changing:
             with self._database.session() as session:
                 unused = list(
-                    session.scalars(select(DatasetContentRow.digest).where(unreferenced()))
+                    session.scalars(select(DatasetContentRow.digest).where(is_unreferenced()))
                 )
-                session.execute(delete(DatasetContentRow).where(unreferenced()))
+                session.execute(delete(DatasetContentRow).where(is_unreferenced()))
                 known = set(session.scalars(select(DatasetContentRow.digest)))
             if unused:
                 log.info("removed %d datasets that nothing refers to", len(unused))
@@ -76,7 +79,7 @@ class DatasetRegistry:
                     entry.unlink()
 
     def find(self, name: str) -> Dataset:
-        """The dataset of that name.
+        """Return the dataset of that name.
 
         Raises:
             Problem: 404.
@@ -84,12 +87,17 @@ class DatasetRegistry:
         with self._database.session() as session:
             found = session.execute(_named().where(DatasetRow.name == name)).one_or_none()
         if found is None:
-            said = f"there is no dataset {name!r}"
-            raise Problem(404, said, faults=[Fault(("dataset",), said, name)])
+            message = f"there is no dataset {name!r}"
+            raise Problem(404, message, faults=[Fault(("dataset",), message, name)])
         return _dataset(found)
 
     def page(self, limit: int, before: int | None) -> list[Dataset]:
-        """Datasets, newest first, from those older than a position."""
+        """Return datasets, newest first.
+
+        Args:
+            limit: Most datasets to return.
+            before: Return only datasets that are older than the one of this position.
+        """
         query = _named().order_by(DatasetRow.position.desc()).limit(limit)
         if before is not None:
             query = query.where(DatasetRow.position < before)
@@ -97,18 +105,18 @@ class DatasetRegistry:
             return [_dataset(found) for found in session.execute(query)]
 
     def totals(self) -> tuple[int, int]:
-        """How many names there are, and the bytes of all that is kept."""
+        """Return the number of datasets and the bytes of all files."""
         names = select(func.count()).select_from(DatasetRow)
         size = select(func.coalesce(func.sum(DatasetContentRow.bytes), 0))
         with self._database.session() as session:
             return int(session.scalar(names) or 0), int(session.scalar(size) or 0)
 
     def path(self, digest: str) -> Path:
-        """Where the canonical file of some content lies."""
+        """Return the path of the file with a digest."""
         return self._folder / f"{digest}.safetensors"
 
     def rows_of(self, name: str) -> DatasetRows:
-        """All rows of the inputs of the dataset of that name.
+        """Return all inputs of the dataset of that name.
 
         Raises:
             Problem: 404.
@@ -117,10 +125,10 @@ class DatasetRegistry:
         return DatasetRows(self.path(content.digest), content.digest, 0, content.rows, content.dim)
 
     def rows(self, digest: str) -> DatasetRows:
-        """All rows of the inputs; what refers to the digest keeps them there.
+        """Return all inputs of the dataset with a digest.
 
         Raises:
-            Problem: 404, there is no such content.
+            Problem: 404, no dataset has the digest.
         """
         with self._database.session() as session:
             content = session.get(DatasetContentRow, digest)
@@ -129,22 +137,27 @@ class DatasetRegistry:
         return DatasetRows(self.path(digest), digest, 0, content.rows, content.dim)
 
     def writer(self) -> DatasetWriter:
-        """For the file of a new dataset.
+        """Return a writer for the file of a new dataset.
 
         Raises:
-            OSError: there is no room.
+            OSError: The file cannot be created.
         """
-        return DatasetWriter(self._folder, self._most_bytes)
+        return DatasetWriter(self._folder, self._max_bytes)
 
     def add(self, name: str, writer: DatasetWriter) -> tuple[Dataset, bool]:
-        """Names what was written, durably.
+        """Store a written dataset durably under a name.
+
+        Args:
+            name: Its name.
+            writer: Writer that has all its rows.
 
         Returns:
-            the dataset, and whether the name is new.
+            The dataset, and whether the name is new.
 
         Raises:
-            Problem: 409, the name is used for other content.
-            OSError, sqlalchemy.exc.SQLAlchemyError: it could not be kept; nothing is left of it.
+            Problem: 409, a dataset with other content has the name.
+            OSError: The file could not be written; nothing is left of it.
+            sqlalchemy.exc.SQLAlchemyError: The rows could not be written; nothing is left.
         """
         content = writer.seal()
         with self._changing:
@@ -155,13 +168,13 @@ class DatasetRegistry:
             if dataset is not None and dataset.content != content:
                 raise Problem(
                     409,
-                    f"the dataset {name!r} has other content; take another name, or delete it "
-                    "first",
+                    f"dataset {name!r} already exists with other content; choose another name, or "
+                    "delete it first",
                     extra={"digest": dataset.content.digest, "sent_digest": content.digest},
                 )
-            # Also where it is known: if its file was lost or damaged, this is the remedy.
+            # Also if the content is known: its file may be lost or damaged.
             writer.place(self.path(content.digest))
-            sync(self._folder)
+            fsync(self._folder)
             if dataset is not None:
                 return dataset, False
             try:
@@ -177,10 +190,13 @@ class DatasetRegistry:
             return Dataset(name, content, row.created_at, row.position), True
 
     def delete(self, name: str) -> None:
-        """Forgets a name, and removes its content unless something else refers to it.
+        """Remove a dataset, and its content unless something else refers to it.
+
+        Args:
+            name: Its name.
 
         Raises:
-            Problem: 404; 409, an unfinished run or an experiment needs it.
+            Problem: 404; 409, an unfinished run or an experiment uses it.
         """
         dataset = self.find(name)
         with self._changing:
@@ -190,26 +206,33 @@ class DatasetRegistry:
             self._remove_unused(dataset.content.digest)
 
     @contextmanager
-    def keeping(self, digest: str) -> Iterator[None]:
-        """While the block lasts no content is removed, so that it can add a row that refers to it.
+    def prevent_removal(self, digest: str) -> Iterator[None]:
+        """Prevent the removal of content while a block adds a row that refers to it.
+
+        Args:
+            digest: Digest of the content.
 
         Raises:
-            Problem: 404, the content is gone.
+            Problem: 404, the content was removed before.
         """
         with self._changing:
             with self._database.session() as session:
                 if session.get(DatasetContentRow, digest) is None:
-                    raise Problem(404, "the dataset was deleted meanwhile")
+                    raise Problem(404, "the dataset was deleted during this request")
             yield
 
     def release(self, digest: str) -> None:
-        """A row that referred to some content is gone: removes it if that was the last one."""
+        """Remove content if nothing refers to it any more.
+
+        Args:
+            digest: Digest of the content.
+        """
         with self._changing:
             self._remove_unused(digest)
 
     def _remove_unused(self, digest: str) -> None:
         removal = delete(DatasetContentRow).where(
-            DatasetContentRow.digest == digest, unreferenced()
+            DatasetContentRow.digest == digest, is_unreferenced()
         )
         with self._database.session(durable=True) as session:
             removed = session.scalar(removal.returning(DatasetContentRow.digest))
@@ -225,10 +248,10 @@ def _named() -> Select[DatasetRow, DatasetContentRow]:
 
 def _dataset(found: Row[DatasetRow, DatasetContentRow]) -> Dataset:
     row, content = found
-    told = DatasetContent(
+    numbers = DatasetContent(
         content.digest, content.rows, content.dim, content.targets_dim, content.bytes
     )
-    return Dataset(row.name, told, row.created_at, row.position)
+    return Dataset(row.name, numbers, row.created_at, row.position)
 
 
 def _content_row(content: DatasetContent) -> DatasetContentRow:

@@ -1,7 +1,7 @@
-"""What a run amounts to, put together from its chunks.
+"""The sums, means and maxima of a run, computed from its chunks.
 
-A chunk is told as plain JSON data, so that the same code sums up a run that ends and one that a
-crash interrupted, of which only the lines in its folder are left.
+A chunk is plain JSON data, so that the same code summarises a run that ends and one that a crash
+interrupted, of which only the lines in its folder are left.
 """
 
 from __future__ import annotations
@@ -15,25 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.simulation.tally.result import SimulationResult
-from energy_flow.telemetry.counters import Counters, RunMetrics
+from energy_flow.telemetry.counters import Count, Counters, EventCounts, RunMetrics
 
-# Of a run that streams many samples, the first steps are kept step by step; a longer list adds
-# nothing but memory. Means, maxima and counts go on over all of them.
-MOST_STEPS = 10_000
+# Steps that are listed one by one. Means, maxima and counts include all steps.
+MAX_LISTED_STEPS = 10_000
 
 _COUNTERS = ("totals", "recorded", "dropped")
 
 
-def chunk_record(first_sample: int, result: SimulationResult) -> dict[str, Any]:
-    """A chunk as JSON data, all but its outputs and trace records."""
-    each = [sample.counters for sample in result.samples]
+def describe_chunk(first_sample: int, result: SimulationResult) -> dict[str, Any]:
+    """Return a chunk as JSON data, without its outputs and trace records.
+
+    Args:
+        first_sample: Row of the chunk's first sample in the run.
+        result: Results of the chunk.
+    """
+    each = [sample.counters.events for sample in result.samples]
     return {
         "first_sample": first_sample,
         "samples": [sample.to_dict() for sample in result.samples],
-        "initial": [counters.initial for counters in each],
-        "counts": np.array([counters.counts for counters in each], dtype=np.int64),
-        "sums": np.array([counters.sums for counters in each], dtype=np.float64),
-        "trace_overflow": [counters.trace_overflow for counters in each],
+        "initial": [events.initial for events in each],
+        "counts": np.array([events.counts for events in each], dtype=np.int64),
+        "sums": np.array([events.sums for events in each], dtype=np.float64),
+        "trace_overflow": [events.trace_overflow for events in each],
         "memory": result.memory.to_dict(),
         "profile": result.profile.to_dict(),
         "step_metrics": [step.to_dict() for step in result.steps],
@@ -43,7 +47,15 @@ def chunk_record(first_sample: int, result: SimulationResult) -> dict[str, Any]:
 
 
 class RunSummary:
-    """Sums, means and maxima over the chunks of a run."""
+    """The sums, means and maxima over the chunks of a run.
+
+    Attributes:
+        samples_done: Samples of all chunks.
+        warnings: Each warning once.
+        trace: Numbers of trace records by counter and kind; ``None`` before the first chunk.
+        memory: Telemetry of memory; ``None`` before the first chunk.
+        profile: Telemetry of time; ``None`` before the first chunk.
+    """
 
     def __init__(self) -> None:
         self.samples_done = 0
@@ -51,12 +63,16 @@ class RunSummary:
         self.trace: dict[str, Any] | None = None
         self.memory: dict[str, Any] | None = None
         self.profile: dict[str, Any] | None = None
-        self._parts: list[Counters] = []
+        self._parts: list[EventCounts] = []
         self._sums: list[NDArray[np.float64]] = []
         self._metrics: dict[str, Any] | None = None
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Takes in the next chunk."""
+        """Add the next chunk.
+
+        Args:
+            record: The chunk as :func:`describe_chunk` returns it.
+        """
         samples = record["samples"]
         self._metrics = None
         self.samples_done += len(samples)
@@ -66,7 +82,7 @@ class RunSummary:
         counts = np.asarray(record["counts"], dtype=np.int64).sum(0)
         steps = max(sample["steps"] for sample in samples)
         overflow = any(record["trace_overflow"])
-        self._parts.append(Counters(sum(record["initial"]), counts, sums[0], steps, overflow))
+        self._parts.append(EventCounts(sum(record["initial"]), counts, sums[0], steps, overflow))
         added = {**record["profile"], "step_metrics": record["step_metrics"]}
         if self.memory is None or self.profile is None or self.trace is None:
             self.memory, self.profile, self.trace = record["memory"], added, record["trace"]
@@ -80,30 +96,30 @@ class RunSummary:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """The run's metrics; nothing of no chunks.
+        """Metrics of the run; ``None`` before the first chunk.
 
-        The same numbers however the run was cut into chunks, but for the step times.
+        Except for step times, they do not depend on how the run was cut into chunks.
         """
         if not self._parts or self.profile is None:
             return None
         if self._metrics is None:
-            total = Counters.total(self._parts)
+            total = EventCounts.total(self._parts)
             total = replace(
                 total, sums=np.array([fsum(column) for column in np.concatenate(self._sums).T])
             )
-            times = self.profile
-            told = RunMetrics(total, times["mean"]["step_ms"], times["max"]["step_ms"])
-            self._metrics = told.to_dict()
+            mean, largest = self.profile["mean"], self.profile["max"]
+            metrics = RunMetrics(Counters.of(total), mean["step_ms"], largest["step_ms"])
+            self._metrics = metrics.to_dict()
         return self._metrics
 
     @property
     def flow_steps(self) -> int:
-        """Moves of one flow by one step, so far."""
-        return sum(part.flow_steps for part in self._parts)
+        """Number of steps of single flows."""
+        return sum(int(part.counts[Count.MOVED]) for part in self._parts)
 
     @property
     def documents(self) -> dict[str, Any]:
-        """Telemetry that is kept as files."""
+        """Telemetry by the name of the file that keeps it."""
         named = {"memory": self.memory, "profile": self.profile}
         return {name: document for name, document in named.items() if document is not None}
 
@@ -114,7 +130,7 @@ def _merge_memory(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str
     host = dict(right["host"])
     host["peak_rss_bytes"] = _largest(left["host"]["peak_rss_bytes"], host["peak_rss_bytes"])
     first = left["steps"][-1]["step"] + 1 if left["steps"] else 0
-    room = MOST_STEPS - len(left["steps"])
+    room = MAX_LISTED_STEPS - len(left["steps"])
     added = [{**step, "step": first + number} for number, step in enumerate(right["steps"][:room])]
     return {
         **right,
@@ -129,7 +145,7 @@ def _merge_memory(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str
 
 def _merge_profile(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
     steps = (left["steps"], right["steps"])
-    room = max(MOST_STEPS - left["steps"], 0)
+    room = max(MAX_LISTED_STEPS - left["steps"], 0)
     return {
         "steps": sum(steps),
         "mean": {

@@ -1,4 +1,4 @@
-"""What a run's telemetry says of each step, as counters beside its trace."""
+"""A run's telemetry of each step as counters beside its trace."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from service.store.run_folder import RunFolder
 
 
 def step_counters(folder: RunFolder) -> tuple[StepCounter, ...]:
-    """Active flows after each step, and memory; nothing of a run that has no telemetry.
+    """Return the active flows and the memory after each step of a run.
 
-    The parts of a large run take their steps one after the other. Here their step t falls
-    together: flows add up, and of memory the largest is told.
+    The chunks of a large run take their steps one after the other. Step t of a run is step t of
+    all its chunks here: their flows are added, and the largest memory counts.
+
+    Args:
+        folder: Folder of the run.
+
+    Returns:
+        Counters by step; none for a run without telemetry.
     """
     try:
         memory = orjson.loads(folder.document("memory"))["steps"]
@@ -27,16 +33,16 @@ def step_counters(folder: RunFolder) -> tuple[StepCounter, ...]:
     for step, sample in zip(steps, memory, strict=False):
         number = step["step"]
         active[number] = active.get(number, 0) + step["active"]
-        _raise(host, number, sample["host_rss_bytes"])
-        _raise(device, number, sample["device_allocated_bytes"])
-    told = (
+        _set_largest(host, number, sample["host_rss_bytes"])
+        _set_largest(device, number, sample["device_allocated_bytes"])
+    counters = (
         StepCounter("active flows", "count", active),
         StepCounter("host memory", "bytes", host),
         StepCounter("device memory", "bytes", device),
     )
-    return tuple(counter for counter in told if counter.values)
+    return tuple(counter for counter in counters if counter.values)
 
 
-def _raise(values: dict[int, int], step: int, value: Any) -> None:
+def _set_largest(values: dict[int, int], step: int, value: Any) -> None:
     if value is not None:
         values[step] = max(values.get(step, 0), value)

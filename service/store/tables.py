@@ -1,4 +1,4 @@
-"""Tables of the index, as SQLAlchemy maps them; Alembic's migrations make them."""
+"""The tables of the index as SQLAlchemy maps them; Alembic's migrations create them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,39 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 _Json = JSON(none_as_null=True)
 
-# SQLite counts up only in an INTEGER primary key; AUTOINCREMENT keeps it from reusing a number.
+# SQLite numbers rows only in an INTEGER primary key; AUTOINCREMENT never reuses a number.
 _Position = BigInteger().with_variant(Integer, "sqlite")
 
 
 class Table(DeclarativeBase):
-    """What all tables share."""
+    """The base of all tables."""
 
 
-class RunRow(Table):
+class KeyedRow:
+    """Columns of a row that a request with an ``Idempotency-Key`` can create.
+
+    Attributes:
+        idempotency_key: The caller's key.
+        idempotency_digest: SHA-256 of the request.
+    """
+
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    idempotency_digest: Mapped[str | None] = mapped_column(String(64))
+
+
+class RunRow(KeyedRow, Table):
     """A run. Times are seconds since the epoch, UTC.
 
-    ``position`` orders runs by their arrival. ``request`` is what is needed to run it (again):
-    options, outputs, trace and timeout; its embeddings lie in its folder, or are ``samples`` rows
-    of a dataset from ``dataset_from`` on. ``safe`` says that a power cut cannot hurt its files any
-    more.
+    Attributes:
+        position: Number in the order of arrival.
+        request: What is needed to run it, besides its embeddings: options, outputs and timeout.
+        samples: Number of samples; the embeddings are in the run's folder, or are as many rows of
+            a dataset.
+        dataset_from: First row of the dataset.
+        bytes: Size of the run's folder.
+        safe: Whether its files are on the disk, so that a power cut cannot damage them.
+        last_event_id: Id of its last event, once it has ended.
+        trial: Number of the trial in its experiment, if it is one.
     """
 
     __tablename__ = "runs"
@@ -73,19 +91,24 @@ class RunRow(Table):
     bytes: Mapped[int] = mapped_column(BigInteger)
     safe: Mapped[bool] = mapped_column(Boolean)
     last_event_id: Mapped[int] = mapped_column(BigInteger)
-    idempotency_key: Mapped[str | None] = mapped_column(String(255))
-    idempotency_digest: Mapped[str | None] = mapped_column(String(64))
     experiment_id: Mapped[str | None] = mapped_column(String(64))
     trial: Mapped[int | None] = mapped_column(Integer)
 
 
-class ExperimentRow(Table):
-    """An experiment. Its trials are runs, which have its id and their number in it.
+class ExperimentRow(KeyedRow, Table):
+    """An experiment. Its trials are runs with its id.
 
-    ``request`` is what was asked for; ``samples`` are those of each trial, ``dataset_from`` the
-    first row. ``cancelling`` says that it was cancelled, before all of it has ended. Once it has,
-    ``counts`` says how many trials are in each state, and ``samples_done`` and ``flow_steps`` are
-    those of all trials. ``last_event_id`` is beyond any that was told.
+    Attributes:
+        position: Number in the order of arrival.
+        cancelling: Whether it was cancelled, also before all of its trials have ended.
+        dataset_from: First row of the dataset.
+        samples: Number of samples of each trial.
+        trials: Number of trials.
+        request: What the caller asked for.
+        counts: Number of trials in each state, once the experiment has ended.
+        samples_done: Samples of all trials, once the experiment has ended.
+        flow_steps: Flow-steps of all trials, once the experiment has ended.
+        last_event_id: An id that no event so far exceeds.
     """
 
     __tablename__ = "experiments"
@@ -121,12 +144,16 @@ class ExperimentRow(Table):
     warnings: Mapped[list[str]] = mapped_column(_Json)
     error: Mapped[dict[str, Any] | None] = mapped_column(_Json)
     last_event_id: Mapped[int] = mapped_column(BigInteger)
-    idempotency_key: Mapped[str | None] = mapped_column(String(255))
-    idempotency_digest: Mapped[str | None] = mapped_column(String(64))
 
 
-class ModelRow(Table):
-    """A model whose checkpoint lies in the data directory."""
+class ModelRow(KeyedRow, Table):
+    """A model whose checkpoint is in the data directory.
+
+    Attributes:
+        position: Number in the order of arrival.
+        digest: SHA-256 of the weights.
+        bytes: Size of the checkpoint.
+    """
 
     __tablename__ = "models"
     __table_args__ = (
@@ -141,14 +168,19 @@ class ModelRow(Table):
     digest: Mapped[str] = mapped_column(String(64))
     config: Mapped[dict[str, Any]] = mapped_column(_Json)
     bytes: Mapped[int] = mapped_column(BigInteger)
-    idempotency_key: Mapped[str | None] = mapped_column(String(255))
-    idempotency_digest: Mapped[str | None] = mapped_column(String(64))
 
 
 class DatasetContentRow(Table):
-    """Numbers that lie in the data directory as the file of their digest.
+    """The numbers of a dataset, which are in the data directory as the file of their digest.
 
-    They stay as long as a dataset's name, a run or an experiment refers to the digest.
+    They are kept as long as a dataset, a run or an experiment refers to the digest.
+
+    Attributes:
+        digest: SHA-256 of the file.
+        rows: Number of rows.
+        dim: Numbers in a row of inputs.
+        targets_dim: Numbers in a row of targets, if there are targets.
+        bytes: Size of the file.
     """
 
     __tablename__ = "dataset_contents"
@@ -161,7 +193,7 @@ class DatasetContentRow(Table):
 
 
 class DatasetRow(Table):
-    """A dataset's name; several may share their content."""
+    """The name of a dataset; several names can refer to the same content."""
 
     __tablename__ = "datasets"
     __table_args__ = ({"sqlite_autoincrement": True},)

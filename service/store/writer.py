@@ -1,4 +1,4 @@
-"""The thread that writes what the engine hands over, in order."""
+"""The thread that writes results to the disk, in order."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING_BYTES = 256 * 2**20
+MAX_WAITING_BYTES = 256 * 2**20
 
 
 class Writer:
-    """Runs jobs one after the other on a thread of its own.
+    """A thread that runs jobs one after the other.
 
     Args:
-        most_waiting_bytes: what jobs may hold while they wait, before :attr:`keeps_up` says no.
+        max_waiting_bytes: Bytes that waiting jobs may hold before :attr:`keeps_up` is false.
     """
 
-    def __init__(self, most_waiting_bytes: int = MOST_WAITING_BYTES) -> None:
-        self._limit = most_waiting_bytes
+    def __init__(self, max_waiting_bytes: int = MAX_WAITING_BYTES) -> None:
+        self._limit = max_waiting_bytes
         self._jobs: deque[tuple[Callable[[], None], int]] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
@@ -29,22 +29,27 @@ class Writer:
 
     @property
     def keeps_up(self) -> bool:
-        """Whether more may be made; not while the disk is slower than the device."""
+        """Whether the waiting jobs hold few enough bytes for more jobs to be made."""
         return self._waiting_bytes < self._limit
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Start the thread."""
         self._thread.start()
 
     def put(self, job: Callable[[], None], size: int = 0) -> None:
-        """Adds a job that holds ``size`` bytes, and returns at once."""
+        """Add a job and return at once.
+
+        Args:
+            job: Function to call.
+            size: Bytes that the job holds.
+        """
         with self._changed:
             self._jobs.append((job, size))
             self._waiting_bytes += size
             self._changed.notify()
 
     def stop(self) -> None:
-        """Waits until all jobs are done, and ends the thread."""
+        """Wait until all jobs are done, and end the thread."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -61,8 +66,8 @@ class Writer:
             try:
                 job()
             except Exception:
-                log.exception("a writing job failed")
-            # The job may hold arrays; they must be gone before their bytes are.
+                log.exception("a write to the disk failed")
+            # Free the arrays of the job before their bytes are subtracted.
             del job
             with self._changed:
                 self._waiting_bytes -= size

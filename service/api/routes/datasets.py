@@ -5,124 +5,105 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 
+from energy_flow.choices import DatasetFormat
 from energy_flow.errors import Fault
-from service.api import cursors
-from service.api.dependencies import (
-    MOST_ITEMS,
-    ServiceDep,
-    choose_format,
-    content_length,
-    media_type,
-)
-from service.api.openapi import REFUSALS, file_body
-from service.api.uploads import receive
-from service.datasets.formats.upload import MEDIA_TYPES, DatasetFormat, DatasetUpload
+from service.api.answers import REFUSALS, describe_answers
+from service.api.bodies import read_content_length, read_media_type
+from service.api.content_negotiation import choose_format, format_parameter
+from service.api.dependencies import ServiceDep
+from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
+from service.api.request_bodies import describe_file_body
+from service.api.uploads import receive_upload
+from service.datasets.formats.upload import MEDIA_TYPES, DatasetUpload
 from service.json_encoding import JsonAnswer
+from service.media_types import JSON, OCTET_STREAM
 from service.problems import Problem
-from service.requests.validate import JSON
-from service.runs.views import dataset_answer
-from service.schemas import MODEL_NAME_PATTERN, DatasetPage, DatasetView
+from service.runs.views import render_dataset
+from service.schemas.bodies import ModelName
+from service.schemas.dataset import DatasetPage, DatasetView
+from service.schemas.json_schema import BINARY
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
-BYTES = "application/octet-stream"
-ANSWERS = {"json": JSON, "safetensors": BYTES}
+ANSWERS = {"json": JSON, "safetensors": OCTET_STREAM}
 
 
 @router.put(
     "/{name}",
     status_code=201,
-    response_model=DatasetView,
-    responses={**REFUSALS, 200: {"model": DatasetView, "description": "the same was there"}},
-    openapi_extra=file_body(*MEDIA_TYPES, BYTES),
+    responses=describe_answers(DatasetView, statuses=(200, 201)),
+    openapi_extra=describe_file_body(*MEDIA_TYPES, OCTET_STREAM),
 )
 async def put_dataset(
-    name: Annotated[str, Path(pattern=MODEL_NAME_PATTERN)],
+    name: ModelName,
     request: Request,
     service: ServiceDep,
     file_format: Annotated[
         DatasetFormat | None, Query(alias="format", description="else by Content-Type")
     ] = None,
 ) -> Response:
-    """Keeps embeddings, and maybe targets, under a name; 200 when they were there already.
+    """Store embeddings, and targets if there are some, under a name; 200 if they are stored.
 
-    ``.npy`` holds one array [rows, dim]; the other formats a tensor, column or member
-    ``embeddings`` (or ``inputs``), and ``targets`` where there are some.
+    ``.npy`` has one array [rows, dim]; the other formats have a tensor, column or member
+    ``embeddings`` (or ``inputs``), and ``targets`` if there are some.
     """
 
     def open_upload() -> DatasetUpload:
-        chosen = file_format or _by_type(request)
-        return DatasetUpload(service.datasets, name, chosen, content_length(request))
+        chosen = file_format or _read_format(request)
+        return DatasetUpload(service.datasets, name, chosen, read_content_length(request))
 
-    dataset, created = await receive(request, service, open_upload)
-    answer = dataset_answer(dataset)
-    headers = {"Location": answer["url"]} if created else {}
-    return JsonAnswer(answer, status_code=201 if created else 200, headers=headers)
+    dataset, is_new = await receive_upload(request, service, open_upload)
+    answer = render_dataset(dataset)
+    headers = {"Location": answer["url"]} if is_new else {}
+    return JsonAnswer(answer, status_code=201 if is_new else 200, headers=headers)
 
 
-@router.get("", response_model=DatasetPage, responses=REFUSALS)
+@router.get("", responses=describe_answers(DatasetPage))
 async def list_datasets(
-    service: ServiceDep,
-    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
-    cursor: str | None = None,
+    service: ServiceDep, limit: Limit = DEFAULT_ITEMS, cursor: str | None = None
 ) -> Response:
-    """Datasets, newest first."""
-    before = None if cursor is None else cursors.decode(cursor, 1)[0]
+    """Return a page of datasets, newest first."""
+    before = parse_cursor(cursor)
     datasets = await asyncio.to_thread(service.datasets.page, limit + 1, before)
-    page = datasets[:limit]
-    following = cursors.encode(page[-1].position) if len(datasets) > limit else None
-    items = [dataset_answer(dataset) for dataset in page]
-    return JsonAnswer({"items": items, "next_cursor": following})
+    return JsonAnswer(make_page(datasets, limit, render_dataset, lambda last, _: last.position))
 
 
-@router.get(
-    "/{name}",
-    response_model=DatasetView,
-    responses={**REFUSALS, 200: {"content": {BYTES: {"schema": {"format": "binary"}}}}},
-)
+@router.get("/{name}", responses=describe_answers(DatasetView, content={OCTET_STREAM: BINARY}))
 async def describe_dataset(
     name: str,
     request: Request,
     service: ServiceDep,
-    answer_format: Annotated[
-        str | None,
-        Query(
-            alias="format",
-            description="json or safetensors; else by Accept",
-            json_schema_extra={"enum": list(ANSWERS)},
-        ),
-    ] = None,
+    answer_format: Annotated[str | None, format_parameter(ANSWERS)] = None,
 ) -> Response:
-    """A dataset as JSON, or its numbers with ``Accept: application/octet-stream``."""
-    accept = request.headers.get("accept", "")
-    chosen = choose_format(answer_format, accept, ANSWERS, "a dataset")
+    """Return a dataset as JSON, or its numbers with ``Accept: application/octet-stream``."""
+    chosen = choose_format(request, answer_format, ANSWERS, "a dataset")
     dataset = await asyncio.to_thread(service.datasets.find, name)
     if chosen == "json":
-        return JsonAnswer(dataset_answer(dataset))
+        return JsonAnswer(render_dataset(dataset))
     path = service.datasets.path(dataset.content.digest)
-    return FileResponse(path, media_type=BYTES, filename=f"{name}.safetensors")
+    return FileResponse(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
 
 
 @router.delete("/{name}", status_code=204, responses=REFUSALS)
 async def delete_dataset(name: str, service: ServiceDep) -> Response:
-    """Forgets a dataset; what runs have taken from it stays as long as they do."""
+    """Remove a name; the numbers stay as long as runs that use them."""
     await asyncio.to_thread(service.datasets.delete, name)
     return Response(status_code=204)
 
 
-def _by_type(request: Request) -> DatasetFormat:
-    """The format by Content-Type.
+def _read_format(request: Request) -> DatasetFormat:
+    """Return the format of the body by its media type.
 
     Raises:
-        Problem: 415.
+        Problem: 415, no format has the media type.
     """
-    given = media_type(request)
+    given = read_media_type(request)
     if given not in MEDIA_TYPES:
         known = ", ".join(MEDIA_TYPES)
-        said = f"Content-Type is {given or 'missing'}; known are {known}, or say ?format="
+        message = f"Content-Type is {given or 'missing'}; known are {known}, or send ?format="
         faults = [Fault(("Content-Type",), f"known are {known}", given)]
-        raise Problem(415, said, faults=faults, headers={"Accept": known})
+        raise Problem(415, message, faults=faults, headers={"Accept": known})
     return MEDIA_TYPES[given]

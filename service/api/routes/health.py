@@ -1,27 +1,35 @@
-"""Probes: whether the process lives, and whether it takes work."""
+"""Probes of orchestrators."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from service.api.answers import REFUSALS
 from service.api.dependencies import ServiceDep
 from service.json_encoding import JsonAnswer
+from service.media_types import JSON
 from service.problems import unavailable
+from service.schemas.json_schema import refer_to
+from service.schemas.system import HealthAnswer
 
 router = APIRouter(tags=["health"])
 
+_ALIVE: Final = {"description": "Yes", "content": {JSON: {"schema": refer_to(HealthAnswer)}}}
 
-@router.get("/livez", response_model=dict[str, str])
+
+@router.get("/livez", responses={200: _ALIVE})
 async def livez() -> Response:
-    """Whether the event loop goes round; never waits for the engine."""
+    """Return whether the event loop works; never wait for the engine."""
     return JsonAnswer({"status": "alive"})
 
 
-@router.get("/readyz", response_model=dict[str, str])
+@router.get("/readyz", responses={200: _ALIVE, 503: REFUSALS[503]})
 async def readyz(service: ServiceDep) -> Response:
-    """Whether new work is taken: 503 while starting or draining, or when the engine is stuck."""
-    reason = service.accepting()
+    """Return whether new work is accepted; 503 while the server starts, drains or is stuck."""
+    reason = service.rejection_reason()
     if reason is not None:
         return unavailable(reason).response()
     return JsonAnswer({"status": "ready"})

@@ -1,4 +1,4 @@
-"""GET /metrics: what Prometheus reads."""
+"""GET /metrics: the metrics that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from fastapi import APIRouter, Request
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import PlainTextResponse, Response
 
+from service.api.answers import REFUSALS
 from service.api.dependencies import ServiceDep
-from service.api.openapi import REFUSALS
 
 router = APIRouter(tags=["monitoring"])
 
 
 @router.get("/metrics", response_class=PlainTextResponse, responses={401: REFUSALS[401]})
 async def read_metrics(request: Request, service: ServiceDep) -> Response:
-    """Counters, histograms and gauges, in Prometheus' or OpenMetrics' text format by Accept."""
+    """Return all metrics in the text format of Prometheus or, by Accept, of OpenMetrics."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     text = await asyncio.to_thread(encode, service.instruments)
     return Response(text, headers={"Content-Type": content_type})

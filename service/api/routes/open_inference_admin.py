@@ -3,105 +3,105 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from energy_flow.errors import Fault
-from service.api.dependencies import ServiceDep, read_body
+from service.api.bodies import read_body
+from service.api.dependencies import ServiceDep
 from service.json_encoding import JsonAnswer
-from service.open_inference.documentation import REFUSALS, body
-from service.open_inference.inference import find_served
-from service.open_inference.log_settings import log_settings, set_logging
-from service.open_inference.metadata import TRACE_SETTING, index_entry
+from service.open_inference import log_settings
+from service.open_inference.metadata import TRACE_SETTING, describe_entry
+from service.open_inference.openapi import REFUSALS, describe_answer, describe_optional_body
 from service.open_inference.schemas import (
-    IndexEntry,
-    IndexQuestion,
+    EmptyAnswer,
+    IndexAnswer,
+    IndexQuery,
     LogSettings,
     RepositoryAction,
     TraceSetting,
 )
+from service.open_inference.served_models import find_served_model
 from service.problems import Problem, invalid
-from service.requests.embeddings import PIECE_BYTES, read_json
-
-Question = TypeVar("Question", bound=BaseModel)
+from service.requests.json_body import parse_object
+from service.requests.members import parse_members
 
 router = APIRouter(prefix="/v2", tags=["open inference"], responses=REFUSALS)
 
 
 @router.post(
     "/repository/index",
-    response_model=list[IndexEntry],
-    openapi_extra=body("IndexQuestion", required=False),
+    responses=describe_answer(IndexAnswer),
+    openapi_extra=describe_optional_body(IndexQuery),
 )
 async def list_repository(request: Request, service: ServiceDep) -> Response:
-    """All models, or those that are ready; the default model first."""
-    question = await _sent(request, IndexQuestion)
+    """Return all models, or those that are ready; the default model is the first."""
+    query = parse_members(IndexQuery, await _read_members(request))
     models = service.models.newest_first()[::-1]
-    return JsonAnswer([index_entry(one) for one in models if not question.ready or one.is_loaded])
+    entries = [describe_entry(model) for model in models if not query.ready or model.is_loaded]
+    return JsonAnswer(entries)
 
 
 @router.post(
     "/repository/models/{name}/load",
-    response_model=dict[str, Any],
-    openapi_extra=body("RepositoryAction", required=False),
+    responses=describe_answer(EmptyAnswer),
+    openapi_extra=describe_optional_body(RepositoryAction),
 )
 async def load_served_model(name: str, request: Request, service: ServiceDep) -> Response:
-    """Loads a model; nothing happens to one that is loaded."""
-    action = await _sent(request, RepositoryAction)
-    model = find_served(service.models, name)
-    given = {key: value for key, value in (action.parameters or {}).items() if value is not None}
+    """Load a model, unless it is loaded."""
+    action = parse_members(RepositoryAction, await _read_members(request))
+    model = find_served_model(service.models, name)
+    given = [key for key, value in (action.parameters or {}).items() if value is not None]
     if given:
-        said = f"a model is loaded as it is; {', '.join(given)} cannot be given. POST /v1/models"
-        raise Problem(501, f"{said} makes another")
+        message = f"a model is loaded unchanged, without the parameters {', '.join(given)}"
+        raise Problem(501, f"{message}; POST /v1/models makes another model")
     await service.models.ready(model.name)
     return JsonAnswer({})
 
 
 @router.post(
     "/repository/models/{name}/unload",
-    response_model=dict[str, Any],
-    openapi_extra=body("RepositoryAction", required=False),
+    responses=describe_answer(EmptyAnswer),
+    openapi_extra=describe_optional_body(RepositoryAction),
 )
 async def unload_served_model(name: str, request: Request, service: ServiceDep) -> Response:
-    """Frees what a model takes; runs that use it go on to their end."""
-    await _sent(request, RepositoryAction)
-    await asyncio.to_thread(service.models.unload, find_served(service.models, name).name)
+    """Free the memory of a model; runs that use it continue."""
+    parse_members(RepositoryAction, await _read_members(request))
+    await asyncio.to_thread(service.models.unload, find_served_model(service.models, name).name)
     return JsonAnswer({})
 
 
-@router.get("/trace/setting", response_model=TraceSetting)
-@router.get("/models/{name}/trace/setting", response_model=TraceSetting)
+@router.get("/trace/setting", responses=describe_answer(TraceSetting))
+@router.get("/models/{name}/trace/setting", responses=describe_answer(TraceSetting))
 async def read_trace_setting(service: ServiceDep, name: str | None = None) -> Response:
-    """Requests are not traced; the simulation's trace comes among the outputs."""
+    """Return that requests are not traced; the trace of the simulation is an output."""
     if name is not None:
-        find_served(service.models, name)
+        find_served_model(service.models, name)
     return JsonAnswer(TRACE_SETTING)
 
 
 @router.post(
     "/trace/setting",
-    response_model=TraceSetting,
-    openapi_extra=body("TraceSetting", required=False),
+    responses=describe_answer(TraceSetting),
+    openapi_extra=describe_optional_body(TraceSetting),
 )
 @router.post(
     "/models/{name}/trace/setting",
-    response_model=TraceSetting,
-    openapi_extra=body("TraceSetting", required=False),
+    responses=describe_answer(TraceSetting),
+    openapi_extra=describe_optional_body(TraceSetting),
 )
 async def set_trace_setting(
     request: Request, service: ServiceDep, name: str | None = None
 ) -> Response:
-    """Read only: what is not a change is answered, anything else is refused."""
+    """Refuse every change, because the settings are read only."""
     if name is not None:
-        find_served(service.models, name)
-    document = await _document(request)
+        find_served_model(service.models, name)
     faults = [
         Fault((member,), "trace settings are read only", value)
-        for member, value in document.items()
-        # null clears a setting, which leaves the one there is.
+        for member, value in (await _read_members(request)).items()
+        # null resets a setting to its default, which it has.
         if value is not None and TRACE_SETTING.get(member) not in (value, [value])
     ]
     if faults:
@@ -109,23 +109,25 @@ async def set_trace_setting(
     return JsonAnswer(TRACE_SETTING)
 
 
-@router.get("/logging", response_model=LogSettings)
+@router.get("/logging", responses=describe_answer(LogSettings))
 async def read_log_settings() -> Response:
-    """What is logged."""
-    return JsonAnswer(log_settings())
+    """Return the settings of the log."""
+    return JsonAnswer(log_settings.read_log_settings())
 
 
 @router.post(
-    "/logging", response_model=LogSettings, openapi_extra=body("LogSettings", required=False)
+    "/logging",
+    responses=describe_answer(LogSettings),
+    openapi_extra=describe_optional_body(LogSettings),
 )
 async def change_log_settings(request: Request) -> Response:
-    """Logs more or less, until the server stops."""
-    document = await _document(request)
-    given = {name: value for name, value in document.items() if value is not None}
-    faults = set_logging(given)
+    """Change settings of the log until the server stops."""
+    members = await _read_members(request)
+    changes = {name: value for name, value in members.items() if value is not None}
+    faults = log_settings.change_log_settings(changes)
     if faults:
         raise invalid(faults)
-    return JsonAnswer(log_settings())
+    return JsonAnswer(log_settings.read_log_settings())
 
 
 @router.get("/{kind}sharedmemory/status", include_in_schema=False)
@@ -134,29 +136,11 @@ async def change_log_settings(request: Request) -> Response:
 @router.post("/{kind}sharedmemory/region/{region}/register", include_in_schema=False)
 @router.post("/{kind}sharedmemory/region/{region}/unregister", include_in_schema=False)
 async def refuse_shared_memory(kind: str) -> Response:
-    """Not offered, neither the system's nor CUDA's."""
+    """Refuse shared memory of the system and of CUDA."""
     raise Problem(501, f"{kind or 'shared'} shared memory is not offered; send tensors as bytes")
 
 
-async def _sent(request: Request, kind: type[Question]) -> Question:
-    """A small body; an empty one says nothing."""
-    try:
-        return kind.model_validate(await _document(request))
-    except ValidationError as error:
-        raise invalid(
-            Fault(tuple(entry["loc"]), str(entry["msg"]), entry.get("input"))
-            for entry in error.errors()
-        ) from None
-
-
-async def _document(request: Request) -> dict[str, Any]:
-    sent = await read_body(request)
-    if not sent.strip():
-        return {}
-    if len(sent) <= PIECE_BYTES:
-        document = read_json(sent)
-    else:
-        document = await asyncio.to_thread(read_json, sent)
-    if not isinstance(document, dict):
-        raise Problem(400, "the body must be a JSON object")
-    return document
+async def _read_members(request: Request) -> dict[str, Any]:
+    """Return the members of a JSON body; an empty body has none."""
+    body = await read_body(request)
+    return await parse_object(body) if body.strip() else {}

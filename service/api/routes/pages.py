@@ -1,4 +1,4 @@
-"""The pages: a bundle of files that lies in the package, built from ``web/``."""
+"""The pages: a bundle of files in the package, built from ``web/``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from service.problems import not_found
 
 router = APIRouter(include_in_schema=False)
 
-ASSETS: Final = "/assets/"
-"""Where the files with a digest in their name are; they never change."""
+ASSETS: Final = "assets/"
+"""Folder of the files with a digest in their name; they never change."""
 
 _FOREVER = "public, max-age=31536000, immutable"
-_ASK_FIRST = "no-cache"
+_REVALIDATE = "no-cache"
 
 _MEDIA_TYPES: Final = {
     "css": "text/css; charset=utf-8",
@@ -28,7 +28,7 @@ _MEDIA_TYPES: Final = {
     "svg": "image/svg+xml",
 }
 
-# Everything comes from this server, and nobody may put the pages into a frame. Pictures for
+# Everything is loaded from this server, and the pages cannot be put into a frame. Pictures for
 # downloads are made in the browser (blob:).
 _POLICY = "; ".join(
     (
@@ -52,9 +52,9 @@ _HEADERS: Final = {
 
 
 def is_page(path: str) -> bool:
-    """Whether a path is one of the pages' files, which hold nothing of anybody's.
+    """Return whether a path is one of the pages' files.
 
-    They need no API key: they are what asks for it.
+    They need no API key: they have no data, and ask the user for the key.
     """
     return path in {"/", "/docs"} or path.removeprefix("/") in _bundle()
 
@@ -62,39 +62,39 @@ def is_page(path: str) -> bool:
 @router.get("/")
 @router.head("/")
 async def read_start(request: Request) -> Response:
-    """The page that all others begin as."""
-    return _answer(request, "index.html")
+    """Return the start page."""
+    return _answer_file(request, "index.html")
 
 
 @router.get("/docs")
 @router.head("/docs")
 async def read_reference(request: Request) -> Response:
-    """The API's reference."""
-    return _answer(request, "docs.html")
+    """Return the reference of the API."""
+    return _answer_file(request, "docs.html")
 
 
 @router.get("/assets/{name}")
 @router.head("/assets/{name}")
 async def read_asset(request: Request, name: str) -> Response:
-    """A script, a style or data of the pages."""
-    return _answer(request, f"assets/{name}")
+    """Return a script, a style sheet or data of the pages."""
+    return _answer_file(request, ASSETS + name)
 
 
 @router.get("/{name}.svg")
 @router.head("/{name}.svg")
 async def read_icon(request: Request, name: str) -> Response:
-    """The pages' icon."""
-    return _answer(request, f"{name}.svg")
+    """Return the icon of the pages."""
+    return _answer_file(request, f"{name}.svg")
 
 
-def _answer(request: Request, name: str) -> Response:
+def _answer_file(request: Request, name: str) -> Response:
     found = _bundle().get(name)
     if found is None:
         raise not_found(f"page {name!r}")
     content, etag = found
     headers = {
         **_HEADERS,
-        "Cache-Control": _FOREVER if name.startswith("assets/") else _ASK_FIRST,
+        "Cache-Control": _FOREVER if name.startswith(ASSETS) else _REVALIDATE,
         "ETag": etag,
     }
     if etag in request.headers.get("if-none-match", ""):
@@ -105,10 +105,10 @@ def _answer(request: Request, name: str) -> Response:
 
 @cache
 def _bundle() -> dict[str, tuple[bytes, str]]:
-    """Every file of the bundle by its name, with its ETag; a few megabytes in all."""
+    """Return every file of the bundle and its ETag by name; together a few megabytes."""
     folder = files("service") / "web" / "dist"
     found = {}
-    for prefix, place in (("", folder), ("assets/", folder / "assets")):
+    for prefix, place in (("", folder), (ASSETS, folder / ASSETS)):
         for entry in place.iterdir():
             if entry.is_file():
                 content = entry.read_bytes()

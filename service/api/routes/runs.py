@@ -4,159 +4,161 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from energy_flow.choices import ENDED_STATES, RunKind, RunState
 from energy_flow.errors import Fault
-from service.api import cursors
-from service.api.dependencies import MOST_ITEMS, ServiceDep, idempotency, read_body
+from service.api.answers import REFUSALS, describe_answers
+from service.api.bodies import read_body
+from service.api.dependencies import ServiceDep, read_idempotency_key
 from service.api.find_run import find_ended_run, find_run
-from service.api.openapi import REFUSALS, run_body
-from service.api.simulate_request import take_order
+from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
+from service.api.request_bodies import describe_embeddings_body
+from service.api.simulate_request import parse_and_validate
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
 from service.problems import Problem, conflict, invalid, not_found
-from service.runs.active_run import Keeping
-from service.runs.views import run_answer, run_url
-from service.schemas import RunFields, RunKind, RunPage, RunState, RunView
-from service.store.catalog import ENDED, UNFINISHED
+from service.runs.active_run import Persistence
+from service.runs.views import render_run, run_url
+from service.schemas.metrics import SamplePage
+from service.schemas.run import RunPage, RunView
+from service.schemas.simulate import RunFields, RunRequest
+from service.schemas.telemetry import MemoryAnswer, ProfileAnswer
+from service.store.catalog import UNFINISHED
 from service.store.tables import RunRow
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
-
-# What a caller waits for a cancelled run to end; it goes on within a step.
-CANCEL_SECONDS = 5.0
 
 
 @router.post(
     "",
     status_code=202,
-    response_model=RunView,
-    responses=REFUSALS,
-    openapi_extra=run_body(),
+    responses=describe_answers(RunView, statuses=(202,)),
+    openapi_extra=describe_embeddings_body(RunRequest),
 )
 async def queue_run(request: Request, service: ServiceDep) -> Response:
-    """Queues a run and answers at once; with Idempotency-Key, once however often it is sent.
+    """Queue a run of embeddings, or of rows of a dataset, and answer at once.
 
-    It takes embeddings, or rows of a dataset: ``{"dataset": name, "rows": [from, to]}``.
+    A repetition with the same Idempotency-Key queues nothing.
     """
     body = await read_body(request)
-    key = idempotency(request, body)
-    order, model = await take_order(service, request, body, kind=RunFields)
+    key = read_idempotency_key(request, body)
+    simulation, model = await parse_and_validate(service, request, body, kind=RunFields)
     del body
-    if not order.fields.store:
-        said = "must be true: a queued run is read from the store; POST /v1/simulate can do without"
-        raise invalid([Fault(("store",), said, False)])
-    row, replayed = await service.runs.queue(order, model, key)
+    if not simulation.fields.store:
+        message = "must be true, because a queued run is read from the store; or POST /v1/simulate"
+        raise invalid([Fault(("store",), message, False)])
+    row, is_repetition = await service.runs.queue(simulation, model, key)
     request.state.run_id = row.run_id
     headers = {"Location": run_url(row.run_id)}
-    if replayed:
+    if is_repetition:
         headers["Idempotency-Replayed"] = "true"
-    live = service.runs.find(row.run_id)
-    return JsonAnswer(run_answer(row, live), status_code=202, headers=headers)
+    run = service.runs.find(row.run_id)
+    return JsonAnswer(render_run(row, run), status_code=202, headers=headers)
 
 
-@router.get("", response_model=RunPage, responses=REFUSALS)
+@router.get("", responses=describe_answers(RunPage))
 async def list_runs(
     service: ServiceDep,
-    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
+    limit: Limit = DEFAULT_ITEMS,
     cursor: str | None = None,
     state: RunState | None = None,
     kind: Annotated[list[RunKind] | None, Query(description="one or several")] = None,
     experiment: Annotated[str | None, Query(description="id or name")] = None,
 ) -> Response:
-    """Runs, newest first."""
-    before = None if cursor is None else cursors.decode(cursor, 1)[0]
-    of = None if experiment is None else await service.experiments.find(experiment)
+    """Return a page of runs, newest first."""
+    before = parse_cursor(cursor)
+    owner = None if experiment is None else await service.experiments.find(experiment)
     rows = await asyncio.to_thread(
         service.archive.catalog.page,
         limit + 1,
         before,
         state=state,
         kinds=kind,
-        experiment_id=None if of is None else of.experiment_id,
+        experiment_id=None if owner is None else owner.experiment_id,
     )
-    page = rows[:limit]
-    following = cursors.encode(page[-1].position) if len(rows) > limit else None
-    items = [run_answer(row, service.runs.find(row.run_id)) for row in page]
-    return JsonAnswer({"items": items, "next_cursor": following})
+    page = make_page(
+        rows,
+        limit,
+        lambda row: render_run(row, service.runs.find(row.run_id)),
+        lambda last, _: last.position,
+    )
+    return JsonAnswer(page)
 
 
-@router.get("/{run_id}", response_model=RunView, responses=REFUSALS)
+@router.get("/{run_id}", responses=describe_answers(RunView))
 async def describe_run(run_id: str, service: ServiceDep) -> Response:
-    """State, progress, and once it has ended, metrics."""
+    """Return the state and progress of a run, and its metrics once it has ended."""
     row = await find_run(service, run_id)
-    return JsonAnswer(run_answer(row, service.runs.find(run_id)))
+    return JsonAnswer(render_run(row, service.runs.find(run_id)))
 
 
 @router.delete("/{run_id}", status_code=204, responses=REFUSALS)
 async def delete_run(run_id: str, service: ServiceDep) -> Response:
-    """Removes a run that has ended, with all its files."""
-    if not await asyncio.to_thread(service.archive.discard, run_id, *ENDED):
+    """Remove a run that has ended, with all its files."""
+    if not await asyncio.to_thread(service.archive.discard, run_id, *ENDED_STATES):
         row = await find_run(service, run_id)
         _refuse_trial(row, "delete")
-        raise conflict("delete a run", row.state, ENDED)
+        raise conflict("delete a run", row.state, ENDED_STATES)
     return Response(status_code=204)
 
 
-@router.post("/{run_id}/cancel", response_model=RunView, responses=REFUSALS)
+@router.post("/{run_id}/cancel", responses=describe_answers(RunView, statuses=(200, 202)))
 async def cancel_run(run_id: str, service: ServiceDep) -> Response:
-    """Ends a run within a step; it keeps what it had. 202 where that takes longer than usual."""
-    live = service.runs.find(run_id)
-    if live is not None and live.keeping is Keeping.ANSWER:
+    """End a run within a step, and keep its results so far; 202 if that takes longer."""
+    run = service.runs.find(run_id)
+    if run is not None and run.persistence is Persistence.ANSWER:
         raise not_found(f"run {run_id!r}")
-    if live is None or live.keeping is Keeping.STORE:
+    if run is None or run.persistence is Persistence.STORE:
         _refuse_trial(await find_run(service, run_id), "cancel")
-    cancelling = live is not None and service.runs.cancel(live)
-    if live is not None:
+    is_cancelled = run is not None and service.runs.cancel(run)
+    if run is not None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(live.wait(), CANCEL_SECONDS)
+            await asyncio.wait_for(run.wait(), service.limits.max_wait_seconds)
     row = await find_run(service, run_id)
-    if not cancelling:
+    if not is_cancelled:
         raise conflict("cancel a run", row.state, UNFINISHED)
-    status = 200 if row.state in ENDED else 202
-    return JsonAnswer(run_answer(row, live), status_code=status)
+    status = 200 if row.state in ENDED_STATES else 202
+    return JsonAnswer(render_run(row, run), status_code=status)
 
 
-@router.get("/{run_id}/memory", response_model=dict[str, Any], responses=REFUSALS)
+@router.get("/{run_id}/memory", responses=describe_answers(MemoryAnswer))
 async def read_memory(run_id: str, service: ServiceDep) -> Response:
-    """Memory telemetry: device and host, predicted and measured, step by step."""
-    return await _document(service, run_id, "memory")
+    """Return the memory of device and host, predicted and measured, step by step."""
+    return await _read_document(service, run_id, "memory")
 
 
-@router.get("/{run_id}/profile", response_model=dict[str, Any], responses=REFUSALS)
+@router.get("/{run_id}/profile", responses=describe_answers(ProfileAnswer))
 async def read_profile(run_id: str, service: ServiceDep) -> Response:
-    """How long each phase of each step took, and the metrics of each step."""
-    return await _document(service, run_id, "profile")
+    """Return the time of each phase of each step, and the metrics of each step."""
+    return await _read_document(service, run_id, "profile")
 
 
-@router.get("/{run_id}/samples", response_model=dict[str, Any], responses=REFUSALS)
+@router.get("/{run_id}/samples", responses=describe_answers(SamplePage))
 async def list_samples(
-    run_id: str,
-    service: ServiceDep,
-    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
-    cursor: str | None = None,
+    run_id: str, service: ServiceDep, limit: Limit = DEFAULT_ITEMS, cursor: str | None = None
 ) -> Response:
-    """The counts of each sample that has ended, in the order of the rows."""
+    """Return a page of the counters of samples that have ended, in the order of the rows."""
     await find_run(service, run_id)
-    first = 0 if cursor is None else cursors.decode(cursor, 1)[0]
+    first = parse_cursor(cursor) or 0
     folder = service.archive.folder(run_id)
-    samples = await asyncio.to_thread(folder.samples, first, limit + 1)
-    following = cursors.encode(first + limit) if len(samples) > limit else None
-    return JsonAnswer({"items": samples[:limit], "next_cursor": following})
+    samples = await asyncio.to_thread(folder.read_samples, first, limit + 1)
+    page = make_page(samples, limit, lambda sample: sample, lambda *_: first + limit)
+    return JsonAnswer(page)
 
 
 def _refuse_trial(row: RunRow, action: str) -> None:
-    """Raises 409 for what is done with an experiment as a whole."""
+    """Raise 409 if the run is a trial, which only its experiment may change."""
     if row.experiment_id is not None:
         url = f"/v1/experiments/{row.experiment_id}"
-        said = f"the run is trial {row.trial} of the experiment {url}; {action} that"
-        raise Problem(409, said, extra={"state": row.state, "experiment": url})
+        message = f"the run is trial {row.trial} of the experiment {url}; {action} the experiment"
+        raise Problem(409, message, extra={"state": row.state, "experiment": url})
 
 
-async def _document(service: Service, run_id: str, name: str) -> Response:
+async def _read_document(service: Service, run_id: str, name: str) -> Response:
     await find_ended_run(service, run_id)
     try:
         data = await asyncio.to_thread(service.archive.folder(run_id).document, name)

@@ -1,4 +1,4 @@
-"""POST /v1/simulate: embeddings in, everything out."""
+"""POST /v1/simulate: simulates and answers with all results."""
 
 from __future__ import annotations
 
@@ -10,52 +10,64 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from service.api.dependencies import ServiceDep, client_gone, read_body
-from service.api.openapi import REFUSALS, simulate_body, simulate_content
-from service.api.simulate_request import check_answer_size, check_room, take_order
-from service.api.simulate_response import chosen_form
+from service.api.answers import describe_answers
+from service.api.bodies import read_body, wait_for_disconnect
+from service.api.dependencies import ServiceDep
+from service.api.request_bodies import describe_embeddings_body, describe_file
+from service.api.simulate_request import check_answer_size, check_memory, parse_and_validate
+from service.api.simulate_response import choose_form
 from service.json_encoding import JsonAnswer
-from service.runs.views import estimate_answer
-from service.schemas import EstimateAnswer, SimulateAnswer
+from service.media_types import OCTET_STREAM
+from service.requests.safetensors_body import ANSWER
+from service.runs.views import render_estimate
+from service.schemas.simulate import EstimateAnswer, SimulateAnswer, SimulateRequest
 
 router = APIRouter(prefix="/v1", tags=["simulate"])
+
+_TENSORS = (
+    "outputs by name, columns of the trace as trace_seq, trace_step and so on, and the other "
+    f"members as JSON in the tensor {ANSWER}, uint8"
+)
 
 
 @router.post(
     "/simulate",
-    response_model=SimulateAnswer | EstimateAnswer,
-    responses={**REFUSALS, **simulate_content()},
-    openapi_extra=simulate_body(),
+    responses=describe_answers(
+        SimulateAnswer,
+        EstimateAnswer,
+        content={OCTET_STREAM: describe_file(_TENSORS)},
+    ),
+    openapi_extra=describe_embeddings_body(SimulateRequest),
 )
 async def simulate(
     request: Request,
     service: ServiceDep,
     dry_run: Annotated[
-        bool, Query(description="check everything and tell the cost; run nothing")
+        bool, Query(description="check everything and return the cost; run nothing")
     ] = False,
 ) -> Response:
-    """Runs now and answers with everything, as JSON or, by ``Accept``, as ``.safetensors``.
+    """Simulate now and return all results as JSON or, by ``Accept``, as ``.safetensors``.
 
-    A client that hangs up ends its run within a step.
+    If the client disconnects, the run ends within a step.
     """
     received = time.perf_counter()
     body = await read_body(request)
-    order, model = await take_order(service, request, body, "dry_run")
+    simulation, model = await parse_and_validate(service, request, body, "dry_run")
     del body
-    check_answer_size(order)
+    check_answer_size(simulation)
     if dry_run:
-        check_room(service.engine, order)
-        return JsonAnswer(estimate_answer(service.engine, order, model))
-    form = chosen_form(request.headers.get("accept", ""))
-    live = await service.runs.simulate(order, model, partial(client_gone, request))
-    request.state.run_id = live.run_id
+        check_memory(service.engine, simulation)
+        return JsonAnswer(render_estimate(service.engine, simulation, model))
+    form = choose_form(request)
+    run = await service.runs.simulate(simulation, model, partial(wait_for_disconnect, request))
+    request.state.run_id = run.run_id
     total_ms = (time.perf_counter() - received) * 1e3
-    assert live.gathered is not None
+    assert run.results is not None
     try:
-        if form.is_quick(live.gathered):
-            answer = form.serialise(live, order, model, total_ms)
+        if form.is_quick(run.results):
+            answer = form.encode(run, simulation, model, total_ms)
         else:
-            answer = await asyncio.to_thread(form.serialise, live, order, model, total_ms)
+            answer = await asyncio.to_thread(form.encode, run, simulation, model, total_ms)
     finally:
-        live.release()
+        run.release()
     return Response(answer, media_type=form.media_type)

@@ -1,4 +1,4 @@
-"""What the server is made of, and how it is."""
+"""GET /v1/system: versions, limits and load of the server."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ import platform
 import shutil
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Final
 
 import psutil
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from service.api.answers import describe_answers
 from service.api.dependencies import ServiceDep
-from service.api.openapi import REFUSALS
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
-from service.schemas import SystemView
+from service.schemas.system import SystemView
 
 router = APIRouter(prefix="/v1", tags=["system"])
 
-PACKAGES = ("energy-flow", "torch", "numpy", "fastapi", "uvicorn", "sqlalchemy", "pyarrow")
+PACKAGES: Final = ("energy-flow", "torch", "numpy", "fastapi", "uvicorn", "sqlalchemy", "pyarrow")
+"""Distributions whose versions are reported."""
 
 
-@router.get("/system", response_model=SystemView, responses=REFUSALS)
+@router.get("/system", responses=describe_answers(SystemView))
 async def describe_system(service: ServiceDep) -> Response:
-    """Versions, device, memory, queue, engine, store and limits."""
+    """Return versions, device, memory, engine, store and limits."""
     return JsonAnswer(await asyncio.to_thread(_describe, service))
 
 
@@ -36,11 +37,11 @@ def _describe(service: Service) -> dict[str, Any]:
     disk = shutil.disk_usage(settings.data_dir)
     return {
         "state": service.state,
-        "ready": service.accepting() is None,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "ready": service.rejection_reason() is None,
+        "versions": {"python": platform.python_version(), **_find_versions()},
         "device": str(service.engine.device),
         "engine": asdict(service.engine.status()),
-        "memory": _memory(service),
+        "memory": _describe_memory(service),
         "store": {
             "runs": catalog.count(),
             "ended_runs_bytes": service.archive.ended_bytes,
@@ -59,17 +60,17 @@ def _describe(service: Service) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def _find_versions() -> dict[str, str]:
     found = {}
     for package in PACKAGES:
         try:
             found[package.replace("-", "_")] = version(package)
-        except PackageNotFoundError:  # run from a checkout that is not installed
+        except PackageNotFoundError:  # The service runs from a checkout that is not installed.
             continue
     return found
 
 
-def _memory(service: Service) -> dict[str, Any]:
+def _describe_memory(service: Service) -> dict[str, Any]:
     host = psutil.virtual_memory()
     return {
         "limit_bytes": service.engine.memory_limit_bytes,

@@ -1,4 +1,4 @@
-"""A run's event trace: filtered, in any of its formats, streamed."""
+"""The event trace of a run."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api.dependencies import ServiceDep
-from service.api.openapi import REFUSALS
-from service.api.trace_response import TraceQueryDep, trace_of
+from service.api.trace_query import TraceQueryDep
+from service.api.trace_response import TRACE_ANSWERS, answer_trace
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 
-@router.get("/{run_id}/trace", response_class=Response, responses=REFUSALS)
+@router.get("/{run_id}/trace", response_class=Response, responses=TRACE_ANSWERS)
 async def read_trace(
     run_id: str, request: Request, service: ServiceDep, query: TraceQueryDep
 ) -> Response:
-    """Records sorted by (sample, seq); of a run that goes on, of the samples that have ended.
+    """Return records sorted by (sample, seq); of an active run, those of its ended samples.
 
-    ``Next-Cursor`` goes on after these records, also when more come later; ``Trace-Complete`` says
-    whether none will. Of a run that has ended, all of it as Parquet is the stored file: with a
-    strong ETag, and in ranges, so that a download can be resumed.
+    ``Next-Cursor`` continues after these records, also with records that are stored later;
+    ``Trace-Complete`` is true if none will be. The whole trace of an ended run as Parquet is the
+    stored file: it has a strong ETag and can be read in ranges, to resume a download.
     """
-    return await trace_of(run_id, request, service, query)
+    return await answer_trace(run_id, request, service, query)

@@ -1,1 +1,1 @@
-"""How commands run simulations: in this process or on a server."""
+"""How commands reach what they work on: an engine in this process, or a server."""

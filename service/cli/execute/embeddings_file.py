@@ -1,4 +1,4 @@
-"""Reads embeddings from ``.npy``, ``.safetensors`` and ``.jsonl`` files."""
+"""Reading of embeddings from ``.npy``, ``.safetensors`` and ``.jsonl`` files."""
 
 from __future__ import annotations
 
@@ -10,27 +10,33 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from energy_flow.choices import unknown_name
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, require_file
 
-# Tensors that are taken without being named, in this order.
+# The first of these tensors is read where ``--tensor`` is not given.
 USUAL_TENSORS = ("embeddings", "inputs")
-# Members of a JSON object that hold its embedding, in this order.
+# The first of these members of a JSON object is its embedding.
 USUAL_MEMBERS = ("embedding", "input", "vector")
 
 
 @dataclass(frozen=True, slots=True)
 class RowRange:
-    """Rows from ``start`` to before ``stop``; ``None`` is the end of the file."""
+    """Consecutive rows.
+
+    Attributes:
+        start: first row, counted from 0.
+        stop: row after the last one; ``None`` stands for the end.
+    """
 
     start: int = 0
     stop: int | None = None
 
     @classmethod
     def parse(cls, text: str | None) -> RowRange:
-        """Reads ``A:B``, ``A:``, ``:B`` or ``A``, counted from 0.
+        """Return the rows that ``A:B``, ``A:``, ``:B`` or ``A`` stands for.
 
         Raises:
-            CommandFailed: it is none of these.
+            CommandFailed: the text has another form.
         """
         if text is None:
             return cls()
@@ -41,21 +47,27 @@ class RowRange:
         if colon == ":":
             return cls(int(start or 0), int(stop) if stop else None)
         if not start:
-            raise CommandFailed(f"--rows takes A:B, counted from 0, not {text!r}", EXIT_USAGE)
+            raise CommandFailed(
+                f"--rows must be A:B with rows counted from 0, not {text!r}", EXIT_USAGE
+            )
         return cls(int(start), int(start) + 1)
 
     def within(self, rows: int, what: object) -> slice:
-        """The range as a slice of something with so many rows.
+        """Return the rows as a slice.
+
+        Args:
+            rows: how many rows there are.
+            what: what has them, for messages.
 
         Raises:
-            CommandFailed: it does not have these rows.
+            CommandFailed: some of the rows do not exist.
         """
         stop = rows if self.stop is None else self.stop
         if rows == 0:
-            raise CommandFailed(f"{what} has no rows")
+            raise CommandFailed(f"{what} has no rows; at least one is needed")
         if not 0 <= self.start < stop <= rows:
-            asked = f"{self.start}:{'' if self.stop is None else self.stop}"
-            raise CommandFailed(f"{what} has the rows 0:{rows}, and {asked} is not among them")
+            wanted = f"{self.start}:{'' if self.stop is None else self.stop}"
+            raise CommandFailed(f"{what} has the rows 0:{rows}; --rows {wanted} is not within them")
         return slice(self.start, stop)
 
 
@@ -65,7 +77,7 @@ class FileRows:
 
     Attributes:
         embeddings: [rows, dimension].
-        first: index in the file of the first of them.
+        first: index in the file of the first row.
     """
 
     embeddings: NDArray[Any]
@@ -73,21 +85,22 @@ class FileRows:
 
     @property
     def sample_keys(self) -> list[int]:
-        """A key for each row: its index in the file, so that any part gives the same results."""
+        """The index in the file for each row, so that any part gives the same results."""
         return list(range(self.first, self.first + len(self.embeddings)))
 
 
 def read_rows(path: Path, rows: RowRange, tensor: str | None = None) -> FileRows:
-    """Reads some rows of a file of embeddings.
+    """Read rows of a file of embeddings.
 
     Args:
+        path: the file; its suffix decides the format.
+        rows: which rows.
         tensor: which tensor of a ``.safetensors`` file.
 
     Raises:
-        CommandFailed: there is no such file, it is not what its name says, or lacks these rows.
+        CommandFailed: the file does not exist, has another format, or lacks some of the rows.
     """
-    if not path.is_file():
-        raise CommandFailed(f"there is no file {path}")
+    require_file(path)
     match path.suffix.lower():
         case ".npy":
             embeddings = _read_npy(path, rows)
@@ -97,10 +110,10 @@ def read_rows(path: Path, rows: RowRange, tensor: str | None = None) -> FileRows
             embeddings = _read_jsonl(path, rows)
         case _:
             raise CommandFailed(
-                f"{path}: embeddings are read from .npy, .safetensors and .jsonl files"
+                f"{path}: embeddings must be in a .npy, .safetensors or .jsonl file"
             )
     if embeddings.dtype.kind not in "fiu":
-        raise CommandFailed(f"{path} holds {embeddings.dtype}, not numbers")
+        raise CommandFailed(f"{path} must hold real numbers, not {embeddings.dtype}")
     return FileRows(embeddings, rows.start)
 
 
@@ -110,12 +123,12 @@ def _read_npy(path: Path, rows: RowRange) -> NDArray[Any]:
     except (ValueError, EOFError, OSError) as error:
         raise CommandFailed(f"{path} is not a .npy file of numbers: {error}") from None
     if not isinstance(array, np.ndarray) or array.ndim != 2:
-        raise CommandFailed(f"{path} must hold rows, [rows, dimension]; {_shape_of(array)}")
+        raise CommandFailed(f"{path} must hold one array [rows, dimension], not {_describe(array)}")
     return np.array(array[rows.within(len(array), path)])
 
 
-def _shape_of(array: object) -> str:
-    return f"it holds {list(array.shape)}" if isinstance(array, np.ndarray) else "it holds none"
+def _describe(array: object) -> str:
+    return f"the shape {list(array.shape)}" if isinstance(array, np.ndarray) else "several"
 
 
 def _read_safetensors(path: Path, rows: RowRange, tensor: str | None) -> NDArray[Any]:
@@ -136,22 +149,25 @@ def _read_safetensors(path: Path, rows: RowRange, tensor: str | None) -> NDArray
     except (SafetensorError, OSError) as error:
         raise CommandFailed(f"{path} is not a .safetensors file: {error}") from None
     except (TypeError, ValueError, AttributeError) as error:
-        # numpy lacks some types that the format has, bfloat16 among them.
-        raise CommandFailed(f"{path}: the tensor cannot be read as numbers: {error}") from None
+        # NumPy lacks some types of the format, such as bfloat16.
+        raise CommandFailed(
+            f"{path}: the tensor cannot be read as numbers: {error}; store it as float32"
+        ) from None
 
 
 def _choose_tensor(path: Path, names: list[str], wanted: str | None) -> str:
-    known = ", ".join(names) or "none"
     if wanted is not None:
         if wanted not in names:
-            raise CommandFailed(f"{path} has no tensor {wanted!r}; it has {known}")
+            raise CommandFailed(f"{path} has no tensor {wanted!r}; {unknown_name(wanted, names)}")
         return wanted
     if len(names) == 1:
         return names[0]
     for name in USUAL_TENSORS:
         if name in names:
             return name
-    raise CommandFailed(f"{path} has the tensors {known}; choose one with --tensor")
+    raise CommandFailed(
+        f"{path} has the tensors {', '.join(names) or 'none'}; choose one with --tensor"
+    )
 
 
 def _read_jsonl(path: Path, rows: RowRange) -> NDArray[Any]:
@@ -164,7 +180,7 @@ def _read_jsonl(path: Path, rows: RowRange) -> NDArray[Any]:
                     continue
                 # Lines outside the range are counted and not parsed.
                 if count >= rows.start and (rows.stop is None or count < rows.stop):
-                    selected.append(_row_of(path, number, line, selected))
+                    selected.append(_parse_row(path, number, line, selected))
                 count += 1
     except OSError as error:
         raise CommandFailed(f"{path} cannot be read: {error.strerror}") from None
@@ -172,20 +188,21 @@ def _read_jsonl(path: Path, rows: RowRange) -> NDArray[Any]:
     return np.array(selected, dtype=np.float64)
 
 
-def _row_of(path: Path, number: int, line: bytes, before: list[list[float]]) -> list[float]:
+def _parse_row(path: Path, number: int, line: bytes, before: list[list[float]]) -> list[float]:
     try:
         data = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise CommandFailed(f"{path}, line {number}: not JSON: {error}") from None
+        raise CommandFailed(f"{path}, line {number} is not JSON: {error}") from None
     if isinstance(data, dict):
         data = next((data[name] for name in USUAL_MEMBERS if name in data), None)
         if data is None:
             members = ", ".join(USUAL_MEMBERS)
-            raise CommandFailed(f"{path}, line {number}: the object has none of {members}")
+            raise CommandFailed(f"{path}, line {number}: the object needs one of {members}")
     if not isinstance(data, list) or not all(type(value) in (int, float) for value in data):
-        raise CommandFailed(f"{path}, line {number}: an embedding is a list of numbers")
+        raise CommandFailed(f"{path}, line {number}: an embedding must be a list of numbers")
     if before and len(data) != len(before[0]):
         raise CommandFailed(
-            f"{path}, line {number}: {len(data)} numbers, where rows before have {len(before[0])}"
+            f"{path}, line {number} has {len(data)} numbers and the rows before have "
+            f"{len(before[0])}; all need the same dimension"
         )
     return data

@@ -1,4 +1,4 @@
-"""A simulation that was asked for on the command line."""
+"""A simulation as the command line requests it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from service.cli.execute.embeddings_file import RowRange
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """How to simulate, wherever that happens.
+    """How to simulate, in this process or on a server.
 
     Attributes:
-        fields: of the config, by dotted names.
+        fields: fields of the config by dotted name.
+        seed: of the noise; that of the config if not given.
+        outputs: names of :class:`energy_flow.choices.Output`.
     """
 
     fields: Mapping[str, Any]
@@ -26,11 +28,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class FileJob(Job):
-    """Rows of a file.
+    """Samples from a file.
 
     Attributes:
-        embeddings: [rows, dimension].
-        sample_keys: one a row.
+        embeddings: [samples, dimension].
+        sample_keys: one for each sample.
     """
 
     embeddings: NDArray[Any]
@@ -39,7 +41,12 @@ class FileJob(Job):
 
 @dataclass(frozen=True, slots=True)
 class DatasetJob(Job):
-    """Rows of a dataset that the server has."""
+    """Samples from a dataset of a server.
+
+    Attributes:
+        dataset: name of the dataset.
+        rows: which of its rows.
+    """
 
     dataset: str
     rows: RowRange

@@ -1,62 +1,66 @@
-"""Simulates in this process; needs torch, which comes with ``energy-flow[server]``."""
+"""Run a simulation in this process, on an engine of its own; needs ``energy-flow[sim]``."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import SimpleQueue
+from typing import Any
 
-import numpy as np
-
+from energy_flow.choices import Output, Preset
+from energy_flow.config.flow_config import FlowConfig
+from energy_flow.config.presets import preset as preset_config
+from energy_flow.engine import Engine, LoadedModel, RunListener, RunRequest
+from energy_flow.errors import CheckpointError, EnergyFlowError
+from energy_flow.runtime.device import resolve_device
+from energy_flow.runtime.malloc import configure_malloc
+from energy_flow.simulation.inputs import check_embeddings, check_keys, check_outputs, check_seed
+from energy_flow.simulation.tally.result import SimulationResult
+from energy_flow.telemetry.ledger import StepMetrics
+from energy_flow.telemetry.memory import memory_limit
+from energy_flow.trace.formats.parquet import write_parquet
 from service.cli.execute.job import FileJob
 from service.cli.execute.outcome import Outcome
-from service.cli.input.failures import EXIT_USAGE, CommandFailed, needing_server_extra
+from service.cli.input.failures import EXIT_USAGE, CommandFailed
 from service.cli.input.terminal import activity
+from service.settings_table import SettingsTable
 
-if TYPE_CHECKING:
-    from energy_flow.simulation.flow_processor import FlowProcessor
-    from energy_flow.simulation.tally.result import SimulationResult
-    from energy_flow.telemetry.counters import StepMetrics
-
-# Of flow state and trace at once: enough rows to keep a device busy, little enough for a laptop.
-PART_BYTES = 2**30
+RUN_ID = "local"
 
 
 def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device: str) -> Outcome:
-    """Makes or loads the model and runs the job.
+    """Make or load the model and simulate the samples of the job.
 
     Args:
-        preset: config of an untrained model.
+        job: what to simulate.
+        preset: config of an untrained model; ``debug`` if there is no checkpoint either.
         checkpoint: file of a model.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
-        CommandFailed: whatever the simulation refuses, in one line.
+        CommandFailed: the simulation is refused or fails.
     """
     if preset is not None and checkpoint is not None:
         raise CommandFailed(
-            "--preset makes an untrained model and --model loads one; give one of them", EXIT_USAGE
+            "--preset makes an untrained model and --model loads one; give only one of them",
+            EXIT_USAGE,
         )
-    with needing_server_extra("simulating here, without --url,"):
-        from energy_flow.runtime.malloc import keep_freed
-        from energy_flow.trace.formats import write_parquet
-
-    keep_freed()
-    with _failures_in_one_line():
-        processor, options = _model(job, preset, checkpoint, device)
-        started = time.perf_counter()
-        result = _in_parts(processor, options, job)
-        total_ms = (time.perf_counter() - started) * 1e3
+    configure_malloc()
+    with _failures_in_one_line(), _running_engine(device) as engine:
+        model, config = _load(engine, job, preset, checkpoint)
+        results = _simulate(engine, _request(job, model, config))
+    result = SimulationResult.concatenate(results.parts)
     metrics = result.metrics.to_dict()
     report: dict[str, Any] = {
         "run_id": None,
         "url": None,
         "model": {
-            "name": checkpoint or preset or "debug",
-            "trained": processor.trained,
-            "coord_version": processor.config.coord_version,
+            "name": checkpoint or preset or Preset.DEBUG.value,
+            "trained": model.trained,
+            "coord_version": config.coord_version,
+            "digest": model.digest,
         },
         "seed": result.seed,
         "sample_keys": job.sample_keys,
@@ -67,12 +71,7 @@ def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device
             "dropped": dict(result.trace.dropped),
         },
         "memory": result.memory.to_dict(),
-        "timing": {
-            "queue_ms": 0.0,
-            "compute_ms": result.compute_ms,
-            "total_ms": total_ms,
-            "flow_steps_per_second": _rate(metrics["flow_steps"], result.compute_ms),
-        },
+        "timing": results.timing(metrics["flow_steps"]),
         "samples": [sample.to_dict() for sample in result.samples],
         "warnings": list(result.warnings),
     }
@@ -80,103 +79,148 @@ def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device
     def write_picture(path: Path) -> None:
         from service.plots.heat_map import heat_map
 
-        surface = result.outputs["surface"][0]
-        path.write_bytes(heat_map({"surface": surface}, f"surface, row {job.sample_keys[0]}"))
+        surface = result.outputs[Output.SURFACE][0]
+        path.write_bytes(heat_map({"surface": surface}, f"surface, sample {job.sample_keys[0]}"))
 
     return Outcome(
         result.outputs, report, lambda path: write_parquet(result.trace, path), write_picture
     )
 
 
-def _in_parts(processor: FlowProcessor, options: dict[str, Any], job: FileJob) -> SimulationResult:
-    """Runs the rows a part at a time, so that a long file does not need more memory."""
-    from energy_flow.simulation.footprint import footprint
-    from energy_flow.simulation.tally.result import SimulationResult
+class _Results(RunListener):
+    """The results of a run, chunk by chunk, and its progress for another thread.
 
-    config = processor.config.with_options(options)
-    of_one = footprint(config, 1)
-    rows = len(job.embeddings)
-    part_rows = max(1, PART_BYTES // (of_one.state + of_one.trace))
-    parts: list[SimulationResult] = []
-    with activity(f"{rows:,} rows on {processor.device}") as shown:
-        for first in range(0, rows, part_rows):
-            part = slice(first, min(first + part_rows, rows))
+    Attributes:
+        parts: results of the samples that have ended, in order.
+        error: why the run failed, once it has ended.
+    """
 
-            def on_step(metrics: StepMetrics, part: slice = part) -> None:
-                shown.advance(
-                    part.start if metrics.active else part.stop,
-                    rows,
-                    f"rows {part.start}:{part.stop} of {rows:,}, step {metrics.step + 1} "
-                    f"of at most {config.step_limit}, {metrics.active:,} flows active",
-                )
+    def __init__(self) -> None:
+        self.parts: list[SimulationResult] = []
+        self.error: EnergyFlowError | None = None
+        self._steps: SimpleQueue[tuple[int, StepMetrics] | None] = SimpleQueue()
+        self._submitted_at = time.perf_counter()
+        self._started_at = self._ended_at = self._submitted_at
 
-            result = processor.simulate(
-                job.embeddings[part],
-                options=options,
-                seed=job.seed,
-                sample_keys=job.sample_keys[part],
-                outputs=job.outputs,
-                on_step=on_step,
-            )
-            parts.append(_renumbered(result, first))
-    return SimulationResult.concatenate(parts)
+    def started(self, entering_seconds: float) -> None:
+        """Record when the first samples entered the pool."""
+        self._started_at = time.perf_counter() - entering_seconds
+
+    def stepped(self, metrics: StepMetrics, done_samples: int) -> None:
+        """Pass the step on to the other thread."""
+        self._steps.put((done_samples, metrics))
+
+    def chunk(self, first_sample: int, result: SimulationResult) -> None:
+        """Keep the results."""
+        self.parts.append(result)
+
+    def ended(self, error: EnergyFlowError | None) -> None:
+        """Record the end."""
+        self._ended_at = time.perf_counter()
+        self.error = error
+        self._steps.put(None)
+
+    def steps(self) -> Iterator[tuple[int, StepMetrics]]:
+        """Yield each step, with the number of samples that ended before it, until the run ends."""
+        return iter(self._steps.get, None)
+
+    def timing(self, flow_steps: int) -> dict[str, Any]:
+        """Return the times of the run as JSON data."""
+        compute = self._ended_at - self._started_at
+        return {
+            "queue_ms": (self._started_at - self._submitted_at) * 1e3,
+            "compute_ms": compute * 1e3,
+            "total_ms": (self._ended_at - self._submitted_at) * 1e3,
+            "flow_steps_per_second": flow_steps / compute if compute > 0 else None,
+        }
 
 
-def _renumbered(result: SimulationResult, first: int) -> SimulationResult:
-    """A part's result with its samples numbered as rows of the whole."""
-    if first == 0:
-        return result
-    columns = dict(result.trace.columns)
-    columns["sample"] = columns["sample"] + np.int32(first)
-    samples = (replace(sample, sample=sample.sample + first) for sample in result.samples)
-    return replace(result, trace=replace(result.trace, columns=columns), samples=tuple(samples))
-
-
-def _model(
-    job: FileJob, preset: str | None, checkpoint: str | None, device: str
-) -> tuple[FlowProcessor, dict[str, Any]]:
-    """The model, and those of the job's fields that are options of the run."""
-    from energy_flow.config import presets
-    from energy_flow.errors import CheckpointError
-    from energy_flow.runtime.device import resolve_device
-    from energy_flow.simulation import checkpoint as checkpoints
-    from energy_flow.simulation.flow_processor import FlowProcessor
-
+@contextmanager
+def _running_engine(device: str) -> Iterator[Engine]:
+    """Run an engine until the block ends; after Ctrl-C it stops at the end of its step."""
     place = resolve_device(device)
-    if checkpoint is not None:
-        path = Path(checkpoint)
-        if not path.is_file():
-            raise CommandFailed(f"there is no checkpoint {path}")
-        try:
-            processor, options = checkpoints.load(path, device=place), dict(job.fields)
-        except CheckpointError as error:
-            raise CommandFailed(f"{path}: {error}") from None
-    else:
-        config = presets.preset(preset or "debug").replace(job.fields)
-        _check_dimension(job, config.embedding_dim)
-        processor, options = FlowProcessor(config, device=place), {}
-    _check_dimension(job, processor.config.embedding_dim, fixed=checkpoint is not None)
-    return processor, options
+    engine = Engine(
+        device=place, memory_limit_bytes=memory_limit(place, SettingsTable.memory_limit)
+    )
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.stop()
 
 
-def _check_dimension(job: FileJob, expected: int, *, fixed: bool = False) -> None:
-    """Told before a large model is made, and with what to do about it."""
-    got = job.embeddings.shape[1]
-    if got != expected:
-        cure = "" if fixed else f"; add --set embedding_dim={got}"
+def _load(
+    engine: Engine, job: FileJob, preset: str | None, checkpoint: str | None
+) -> tuple[LoadedModel, FlowConfig]:
+    """Return the model and the config of the run."""
+    if checkpoint is None:
+        config = preset_config(preset or Preset.DEBUG).replace(job.fields)
+        # Before a large model is made.
+        _check_dimension(job, config.embedding_dim, f"--set embedding_dim={_dimension(job)}")
+        return engine.load_model(config), config
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise CommandFailed(f"there is no checkpoint {path}; check --model")
+    try:
+        model = engine.load_model(path)
+    except CheckpointError as error:
+        raise CommandFailed(f"{path}: {error}") from None
+    _check_dimension(job, model.config.embedding_dim, "another --model")
+    return model, model.config.with_options(job.fields)
+
+
+def _dimension(job: FileJob) -> int:
+    return int(job.embeddings.shape[1])
+
+
+def _check_dimension(job: FileJob, expected: int, remedy: str) -> None:
+    if _dimension(job) != expected:
         raise CommandFailed(
-            f"the model expects rows of {expected} numbers and the file has {got}{cure}"
+            f"the model expects embeddings of dimension {expected} and the file has "
+            f"{_dimension(job)}; use {remedy}"
         )
 
 
-def _rate(flow_steps: int, milliseconds: float) -> float | None:
-    return flow_steps / milliseconds * 1e3 if milliseconds > 0 else None
+def _request(job: FileJob, model: LoadedModel, config: FlowConfig) -> RunRequest:
+    embeddings = check_embeddings(job.embeddings, config.embedding_dim)
+    seed = config.seed if job.seed is None or config.deterministic else check_seed(job.seed)
+    return RunRequest(
+        RUN_ID,
+        model.digest,
+        config,
+        embeddings,
+        seed,
+        check_keys(job.sample_keys, len(embeddings)),
+        check_outputs(job.outputs),
+        # Only the samples in the pool must fit into the device's memory.
+        streams=True,
+    )
+
+
+def _simulate(engine: Engine, request: RunRequest) -> _Results:
+    """Run to the end and show the progress.
+
+    Raises:
+        EnergyFlowError: the run failed.
+    """
+    samples, results = len(request.sample_keys), _Results()
+    with activity(f"{samples:,} samples on {engine.device}") as shown:
+        engine.submit(request, results)
+        for done, step in results.steps():
+            shown.advance(
+                done,
+                samples,
+                f"{done:,} of {samples:,} samples, step {step.step + 1} of at most "
+                f"{request.config.step_limit}, {step.active:,} flows active",
+            )
+        if results.error is not None:
+            raise results.error
+        shown.advance(samples, samples, f"{samples:,} of {samples:,} samples done")
+    return results
 
 
 @contextmanager
 def _failures_in_one_line() -> Iterator[None]:
-    from energy_flow.errors import EnergyFlowError
-
     try:
         yield
     except EnergyFlowError as error:

@@ -1,4 +1,4 @@
-"""What ``simulate`` has to show: a summary, one JSON document, or a folder of files."""
+"""The results of ``simulate``: a summary for people, one JSON document, a folder of files."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from service.cli.input.failures import CommandFailed
-from service.cli.input.terminal import format_bytes
+from service.cli.input.terminal import format_bytes, properties_table
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A simulation that has ended, wherever it ran.
+    """A simulation that has ended, in this process or on a server.
 
     Attributes:
         outputs: arrays by name.
-        report: everything else that is known about the run, as plain JSON data: ``run_id``,
-            ``model``, ``seed``, ``sample_keys``, ``metrics``, ``trace``, ``memory``, ``timing``,
-            ``samples``, ``warnings``.
-        write_trace: writes the trace as parquet to a path.
+        report: all other results as plain JSON data: ``run_id``, ``model``, ``seed``,
+            ``sample_keys``, ``metrics``, ``trace``, ``memory``, ``timing``, ``samples``,
+            ``warnings``.
+        write_trace: writes the trace as Parquet to a path.
         write_picture: writes a heat map of the first sample's surface to a path.
     """
 
@@ -37,10 +37,13 @@ class Outcome:
     write_picture: Callable[[Path], object]
 
     def write(self, folder: Path) -> list[Path]:
-        """Writes the outputs, the trace, the report and a picture; all of them or nothing.
+        """Write the outputs, the trace, the report and a picture; all of them or none.
+
+        Args:
+            folder: created if missing.
 
         Returns:
-            The files, in the order that a reader would open them.
+            The files.
 
         Raises:
             CommandFailed: the folder cannot be written.
@@ -48,8 +51,8 @@ class Outcome:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             if folder.exists() and not folder.is_dir():
-                raise CommandFailed(f"{folder} is a file, not a folder")
-            # Beside its final place, so that moving it is one rename within one file system.
+                raise CommandFailed(f"{folder} is a file, not a folder; choose another --out")
+            # In the parent folder, so that each file is moved within one file system.
             part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             try:
                 names = self._write_into(part)
@@ -78,31 +81,31 @@ class Outcome:
 
 
 def summary(report: Mapping[str, Any], outputs: Mapping[str, NDArray[Any]]) -> Table:
-    """The run in a few lines for people."""
+    """Return the results in a few lines for people."""
     metrics, timing = report["metrics"], report["timing"]
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column()
-    model = report["model"]
-    table.add_row("model", f"{model['name']} ({'trained' if model['trained'] else 'untrained'})")
+    rows = [("model", describe_model(report["model"]["name"], report["model"]["trained"]))]
     if report.get("run_id"):
-        table.add_row("run", report["run_id"])
-    for name, array in outputs.items():
-        table.add_row(name, describe_output(name, array))
-    table.add_row("flows", describe_flows(metrics))
-    table.add_row("events", describe_events(report["trace"]))
-    for plane, text in describe_exits(metrics).items():
-        table.add_row(f"exits {plane}", text)
-    table.add_row("path", describe_path(metrics))
-    table.add_row("memory", describe_memory(report["memory"]))
-    table.add_row("time", describe_time(timing, metrics))
-    for warning in report["warnings"]:
-        table.add_row("warning", warning)
-    return table
+        rows.append(("run", report["run_id"]))
+    rows += [(name, describe_output(array)) for name, array in outputs.items()]
+    rows += [
+        ("flows", describe_flows(metrics)),
+        ("events", describe_events(report["trace"])),
+        *((f"exits {plane}", text) for plane, text in describe_exits(metrics).items()),
+        ("path", describe_path(metrics)),
+        ("memory", describe_memory(report["memory"])),
+        ("time", describe_time(timing, metrics)),
+        *(("warning", warning) for warning in report["warnings"]),
+    ]
+    return properties_table(rows)
 
 
-def describe_output(name: str, array: NDArray[Any]) -> str:
-    """Shape and range of an output."""
+def describe_model(name: str, is_trained: bool) -> str:
+    """Return the name of a model and whether it is trained."""
+    return f"{name} ({'trained' if is_trained else 'untrained'})"
+
+
+def describe_output(array: NDArray[Any]) -> str:
+    """Return shape, dtype and range of an output."""
     shape = " × ".join(str(length) for length in array.shape)
     if array.size == 0:
         return f"{shape}, {array.dtype}"
@@ -111,7 +114,7 @@ def describe_output(name: str, array: NDArray[Any]) -> str:
 
 
 def describe_flows(metrics: Mapping[str, Any]) -> str:
-    """How many flows there were and what became of them."""
+    """Return how many flows there were and how they ended."""
     text = (
         f"{metrics['created']:,} = {metrics['initial']:,} initial + {metrics['spawned']:,} spawned"
         f"; {metrics['completed']:,} completed, {metrics['stalled']:,} stalled"
@@ -122,14 +125,14 @@ def describe_flows(metrics: Mapping[str, Any]) -> str:
 
 
 def describe_events(trace: Mapping[str, Any]) -> str:
-    """Trace records by kind, and how many were dropped."""
+    """Return the number of trace records by kind, and how many were dropped."""
     dropped = sum(trace["dropped"].values())
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in trace["totals"].items())
     return f"{kinds}; {dropped:,} dropped" if dropped else f"{kinds}; none dropped"
 
 
 def describe_exits(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """By plane: how many flows left by it, what share, and for what reasons."""
+    """Return for each exit plane how many flows left by it, their share and the reasons."""
     completed = metrics["completed"]
     exits = metrics.get("exits") or {}
     described = {}
@@ -143,7 +146,7 @@ def describe_exits(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def describe_path(metrics: Mapping[str, Any]) -> str:
-    """Mean path of the flows."""
+    """Return the mean path of the flows."""
     steps, length = metrics["mean_path_steps"], metrics["mean_path_length"]
     if steps is None or length is None:
         return "none"
@@ -151,7 +154,7 @@ def describe_path(metrics: Mapping[str, Any]) -> str:
 
 
 def describe_memory(memory: Mapping[str, Any]) -> str:
-    """What the run needed of the device and the host."""
+    """Return the memory that the run needed on the device and the host."""
     parts = [
         f"{format_bytes(memory['state_bytes'])} of flow state",
         f"{format_bytes(memory['trace_bytes'])} of trace",
@@ -165,7 +168,7 @@ def describe_memory(memory: Mapping[str, Any]) -> str:
 
 
 def describe_time(timing: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """How long it took and how fast it went."""
+    """Return duration and speed of the run."""
     text = f"{timing['compute_ms'] / 1000:.2f} s for {metrics['flow_steps']:,} flow-steps"
     speed = timing.get("flow_steps_per_second")
     return f"{text}, {speed:,.0f} a second" if speed else text

@@ -1,4 +1,4 @@
-"""Simulates on a server."""
+"""Run a simulation on a server."""
 
 from __future__ import annotations
 
@@ -8,25 +8,37 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from energy_flow.client import Conflict, FlowClient, Retry, Run
+from energy_flow.choices import RunState
+from energy_flow.client import Conflict, FlowClient, Run
 from service.cli.execute.job import DatasetJob, FileJob
 from service.cli.execute.outcome import Outcome
+from service.cli.execute.server_client import open_client, open_for_datasets
 from service.cli.input.failures import CommandFailed
 from service.cli.input.terminal import activity
+
+# What a run reports as it is.
+REPORTED = ("run_id", "model", "seed", "metrics", "trace", "timing", "warnings")
 
 
 def simulate(
     job: FileJob | DatasetJob, *, url: str, model: str | None, api_key: str | None
 ) -> Outcome:
-    """Queues the job, shows how far it is, and fetches what came out.
+    """Submit a run, show its progress and fetch its results.
+
+    Args:
+        job: what to simulate.
+        url: address of the server.
+        model: name of a model on the server; its default model if not given.
+        api_key: its key, if it needs one.
 
     Raises:
-        CommandFailed: the address is none, or the run did not succeed.
-        FlowClientError: the server refuses or cannot be reached.
+        CommandFailed: the address is wrong, or the run did not succeed.
+        FlowClientError: the server refuses the run or cannot be reached.
     """
-    with open_client(url, api_key) as client:
+    names = (job.dataset,) if isinstance(job, DatasetJob) else ()
+    with open_for_datasets(url, api_key, *names) as client:
         source, keys = _source(client, job)
-        with activity(f"{len(keys):,} rows to {client.url}") as shown:
+        with activity(f"{len(keys):,} samples to {client.url}") as shown:
             run = client.submit_run(
                 **source, options=job.fields, seed=job.seed, outputs=job.outputs, model=model
             )
@@ -37,19 +49,16 @@ def simulate(
                 shown.advance(
                     progress.samples_done,
                     progress.samples,
-                    f"{run.state}: {progress.samples_done:,} of {progress.samples:,} rows{step}",
+                    f"{run.state}: {progress.samples_done:,} of {progress.samples:,} samples{step}",
                 )
 
-            with _cancelled_on_interrupt(client, run.run_id):
+            with _cancel_on_interrupt(client, run.run_id):
                 run = client.wait(run.run_id, on_progress)
-        if run.state != "succeeded":
-            raise CommandFailed(why_not_succeeded(run))
+        if run.state != RunState.SUCCEEDED:
+            raise CommandFailed(failure_reason(run))
         outputs = {name: client.outputs(run.run_id, name) for name in job.outputs}
         report: dict[str, Any] = {
-            **{
-                name: run.data[name]
-                for name in ("run_id", "model", "seed", "metrics", "trace", "timing", "warnings")
-            },
+            **{name: run.data[name] for name in REPORTED},
             "url": client.url,
             "sample_keys": keys,
             "memory": asdict(client.memory(run.run_id)),
@@ -68,40 +77,28 @@ def simulate(
 
 
 def _source(client: FlowClient, job: FileJob | DatasetJob) -> tuple[dict[str, Any], list[int]]:
-    """What :meth:`FlowClient.submit_run` is told of the embeddings, and their sample keys."""
+    """Return the arguments of :meth:`FlowClient.submit_run` for the samples, and their keys."""
     if isinstance(job, FileJob):
         source = {"embeddings": job.embeddings, "sample_keys": job.sample_keys}
         return source, job.sample_keys
-    part = job.rows.within(client.datasets.get(job.dataset).rows, f"the dataset {job.dataset}")
+    part = job.rows.within(client.datasets.get(job.dataset).rows, f"dataset {job.dataset}")
     source = {"dataset": job.dataset, "rows": [part.start, part.stop]}
     return source, list(range(part.start, part.stop))
 
 
-def open_client(url: str, api_key: str | None, retry: Retry | None = None) -> FlowClient:
-    """A client for the address.
-
-    Raises:
-        CommandFailed: it is none.
-    """
-    try:
-        return FlowClient(url, api_key=api_key, retry=retry)
-    except ValueError as error:
-        raise CommandFailed(f"--url: {error}") from None
-
-
-def why_not_succeeded(run: Run) -> str:
-    """How a run that has ended came to another end."""
-    if run.state == "failed" and run.problem is not None:
+def failure_reason(run: Run) -> str:
+    """Return why a run that has ended did not succeed."""
+    if run.problem is not None:
         return str(run.problem)
-    return f"run {run.run_id} was not carried to its end: {run.state}"
+    return f"run {run.run_id} was {run.state}"
 
 
 @contextmanager
-def _cancelled_on_interrupt(client: FlowClient, run_id: str) -> Iterator[None]:
-    """Whoever interrupts the command does not want the run to go on without them."""
+def _cancel_on_interrupt(client: FlowClient, run_id: str) -> Iterator[None]:
+    """Cancel the run when the command is interrupted."""
     try:
         yield
     except KeyboardInterrupt:
-        with suppress(Conflict):  # it has just ended
+        with suppress(Conflict):  # The run has just ended.
             client.cancel(run_id)
         raise

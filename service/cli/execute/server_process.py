@@ -1,4 +1,4 @@
-"""Runs the server in this process, from its socket to its last answer."""
+"""Run the server in this process."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import logging
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 
+from energy_flow.choices import LogFormat, ServerState
 from energy_flow.errors import CheckpointError, ConfigError
 from energy_flow.runtime.device import resolve_device
-from energy_flow.runtime.malloc import keep_freed
+from energy_flow.runtime.malloc import configure_malloc
 from energy_flow.simulation.checkpoint import describe
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
-from service.lifespan import State, default_config
+from service.lifespan import default_config
 from service.monitoring.log_lines import JsonLines
 from service.monitoring.log_writer import LogWriter
 from service.serving import FlowServer
@@ -21,7 +23,7 @@ from service.settings import Settings
 
 
 class AnnouncingServer(FlowServer):
-    """Says where it listens, once it is ready for work."""
+    """A server that prints its address to stdout when it is ready."""
 
     def __init__(self, settings: Settings, address: str) -> None:
         super().__init__(settings)
@@ -29,11 +31,15 @@ class AnnouncingServer(FlowServer):
         self._announced = False
 
     async def on_tick(self, counter: int) -> bool:
-        """Looks after the server ten times a second; true ends it."""
-        if not self._announced and self.service.state is State.READY:
+        """Do the regular work of the server; called ten times a second.
+
+        Returns:
+            Whether the server must stop.
+        """
+        if not self._announced and self.service.state is ServerState.READY:
             self._announced = True
-            # What is there now stays; looking for garbage among it, over and over, would hold up
-            # every answer for tenths of a second.
+            # The objects that exist now live as long as the server. Without freeze, every full
+            # collection examines them and delays answers by tenths of a second.
             gc.collect()
             gc.freeze()
             # The only line on stdout, so that a script can read the address.
@@ -43,12 +49,17 @@ class AnnouncingServer(FlowServer):
 
 
 def run(settings: Settings, bound: socket.socket) -> None:
-    """Serves on a bound socket until a signal comes.
+    """Serve on a bound socket until a signal stops the server.
+
+    Args:
+        settings: of the server.
+        bound: the socket.
 
     Raises:
-        CommandFailed: it cannot start.
+        CommandFailed: the server cannot start.
     """
-    # Refused here in one line; later it would be a failure in the log.
+    # Here a fault is reported in one line; later it would be an exception in the log.
+    _create_data_dir(settings.data_dir)
     try:
         default_config(settings)
         resolve_device(settings.device)
@@ -57,11 +68,13 @@ def run(settings: Settings, bound: socket.socket) -> None:
     try:
         if settings.model is not None:
             describe(settings.model)
+    except FileNotFoundError as error:
+        raise CommandFailed(f"{error}; check --model", EXIT_USAGE) from None
     except (CheckpointError, OSError) as error:
         raise CommandFailed(f"{settings.model}: {error}", EXIT_USAGE) from None
-    keep_freed()
-    server = AnnouncingServer(settings, address_of(bound))
-    # uvicorn leaves this way when the application cannot start; what it says follows below.
+    configure_malloc()
+    server = AnnouncingServer(settings, client_url(bound))
+    # uvicorn exits when the application cannot start; the reason is raised below.
     with suppress(SystemExit), LogWriter() as log:
         _set_up_log(log, settings.log_format)
         server.run(sockets=[bound])
@@ -69,21 +82,32 @@ def run(settings: Settings, bound: socket.socket) -> None:
         raise CommandFailed(f"the server could not start: {server.service.failure}")
 
 
-def _set_up_log(handler: logging.Handler, log_format: str) -> None:
-    """One line a message; what libraries tell only from warnings on."""
+def _create_data_dir(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise CommandFailed(f"{folder} is a file, not a folder; choose another --data-dir")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandFailed(
+            f"folder {folder} cannot be created: {error.strerror}; choose another --data-dir"
+        ) from None
+
+
+def _set_up_log(handler: logging.Handler, log_format: LogFormat) -> None:
+    """Write records of this project from level INFO, those of libraries from WARNING."""
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JsonLines() if log_format == "json" else text)
+    handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else text)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("energy_flow", "service"):
         logging.getLogger(name).setLevel(logging.INFO)
-    # Its own handlers came with its config; its words belong among the others.
+    # Its records are written with the others.
     uvicorn = logging.getLogger("uvicorn")
     uvicorn.handlers.clear()
     uvicorn.propagate = True
 
 
-def address_of(bound: socket.socket) -> str:
-    """Where a client on this machine reaches a socket."""
+def client_url(bound: socket.socket) -> str:
+    """Return the URL by which clients on this machine reach a socket."""
     host, port = bound.getsockname()[:2]
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"

@@ -1,23 +1,35 @@
-"""Where a trace comes from: a run on a server, or a Parquet file here."""
+"""Sources of a trace: a run on a server, or a Parquet file in this file system."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from energy_flow.choices import TraceFormat
 from energy_flow.client import FlowClient
-from service.cli.input.failures import EXIT_USAGE, CommandFailed, needing_server_extra
+from energy_flow.client.connection import write_atomically
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, needing_extra
 
 Columns = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which records; ``None`` leaves nothing out."""
+    """Which records to read; ``None`` stands for all.
+
+    Attributes:
+        kind: names of :class:`energy_flow.choices.TraceKind`.
+        sample: indices of samples.
+        flow: ids of flows.
+        step_from: first step.
+        step_to: last step.
+        limit: most records.
+    """
 
     kind: list[str] | None = None
     sample: list[int] | None = None
@@ -28,48 +40,54 @@ class Filters:
 
 
 class TraceSource(Protocol):
-    """A trace that can be read in parts and written in other formats."""
+    """A trace that can be read, converted and drawn."""
 
     def counters(self) -> Mapping[str, Mapping[str, int]] | None:
-        """Records by kind that were made, recorded and dropped; none where nobody counted."""
+        """Return numbers of records by kind: in all, recorded and dropped; none if not known."""
         ...
 
     def columns(self, filters: Filters) -> Columns:
-        """The records that the filters leave; ``kind`` as codes."""
+        """Return the records that match the filters; ``kind`` as codes."""
         ...
 
-    def convert(self, filters: Filters, format: str, to: Path) -> None:
-        """Writes them to a file."""
+    def convert(self, filters: Filters, format: TraceFormat, to: Path) -> None:
+        """Write the records that match the filters to a file."""
 
     def draw(self, sample: int, flow: int | None, to: Path) -> None:
-        """Writes a picture of one sample's surface and paths."""
+        """Write a picture of the surface and the paths of one sample.
+
+        Args:
+            sample: index of the sample.
+            flow: draw this flow with its ancestors and descendants; all flows if not given.
+            to: a PNG file.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTrace:
-    """The trace of a run that a server keeps."""
+    """The trace of a run on a server."""
 
     client: FlowClient
     run_id: str
 
     def counters(self) -> Mapping[str, Mapping[str, int]] | None:
-        """As the run counted them."""
+        """Return the numbers that the run counted."""
         trace: Mapping[str, Any] | None = self.client.run(self.run_id).data.get("trace")
         if trace is None:
             return None
         return {name: trace[name] for name in ("totals", "recorded", "dropped")}
 
     def columns(self, filters: Filters) -> Columns:
-        """Read from the server."""
+        """Fetch the records."""
         return self.client.trace(self.run_id, **asdict(filters)).columns
 
-    def convert(self, filters: Filters, format: str, to: Path) -> None:
-        """The server writes it."""
-        self.client.download_trace(self.run_id, to, format=format, **asdict(filters))
+    def convert(self, filters: Filters, format: TraceFormat, to: Path) -> None:
+        """Download the records in the format."""
+        self.client.download_trace(self.run_id, to, format=format.value, **asdict(filters))
 
     def draw(self, sample: int, flow: int | None, to: Path) -> None:
-        """From a replay of the sample."""
-        with needing_server_extra("a picture"):
+        """Draw the paths of a replay."""
+        with needing_extra("plots", "--picture"):
             from service.plots.paths import draw_paths
 
             replay = self.client.replay(self.run_id, sample, flow=flow)
@@ -78,7 +96,7 @@ class ServerTrace:
                 surface = self.client.outputs(self.run_id, "surface")[sample]
             title = f"sample {sample} of run {self.run_id[:8]}"
             if flow is not None:
-                title += f", flow {flow} and its kin"
+                title += f", flow {flow} with its ancestors and descendants"
             draw_paths(replay.path, surface, title, to)
 
 
@@ -89,40 +107,34 @@ class FileTrace:
     path: Path
 
     def counters(self) -> Mapping[str, Mapping[str, int]] | None:
-        """A file holds records, not counts."""
+        """Return ``None``: a file holds records without counts."""
         return None
 
     def columns(self, filters: Filters) -> Columns:
-        """Read from the file."""
+        """Read the records."""
         with self._reading():
-            from energy_flow.trace.formats import columns_of
+            from energy_flow.trace.batches import columns_of
 
             return columns_of(self._batches(filters))
 
-    def convert(self, filters: Filters, format: str, to: Path) -> None:
-        """Written piece by piece."""
+    def convert(self, filters: Filters, format: TraceFormat, to: Path) -> None:
+        """Write the records piece by piece."""
         with self._reading():
-            from energy_flow.trace.formats import FORMATS
+            from energy_flow.trace.formats import encode_trace
 
-            unfinished = to.with_name(f".{to.name}.part")
-            try:
-                with unfinished.open("wb") as file:
-                    for piece in FORMATS[format].pieces(self._batches(filters)):
-                        file.write(piece)
-                unfinished.replace(to)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            with write_atomically(to) as file:
+                file.writelines(encode_trace(format, self._batches(filters)))
 
     def draw(self, sample: int, flow: int | None, to: Path) -> None:
-        """Refused: a file has no paths."""
+        """Refuse: the records of a file are not paths."""
         raise CommandFailed(
-            "a picture needs a run on a server, which simulates the sample again: a file holds "
-            "events, not paths",
+            "--picture needs the id of a run on a server, which simulates the sample again; "
+            "a file holds events without paths",
             EXIT_USAGE,
         )
 
     def _batches(self, filters: Filters) -> Any:
-        from energy_flow.trace.formats import TraceFilter, read_batches
+        from energy_flow.trace.reader import TraceFilter, read_batches
 
         keep = TraceFilter(
             kinds=None if filters.kind is None else frozenset(filters.kind),
@@ -133,5 +145,10 @@ class FileTrace:
         )
         return read_batches([self.path], keep, filters.limit)
 
-    def _reading(self) -> Any:
-        return needing_server_extra("reading a trace here")
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with needing_extra("sim", "reading a trace file"):
+            try:
+                yield
+            except (ValueError, KeyError) as error:
+                raise CommandFailed(f"{self.path} is not a trace in Parquet: {error}") from None

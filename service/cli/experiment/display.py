@@ -1,4 +1,4 @@
-"""What a watched experiment looks like: bars on a terminal, now and then a line elsewhere."""
+"""How a watched experiment is shown: as bars on a terminal, as lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,71 +12,77 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
-from energy_flow.client.experiments import ExperimentProgress, RunningTrial, TrialCounts
+from energy_flow.client.experiment_events import RunningTrial
+from energy_flow.client.experiments import ExperimentProgress, TrialCounts
 from service.cli.experiment.view import describe_progress, describe_time_left, describe_trials
 from service.cli.input.terminal import print_note
 
-# More bars than this would push the rest off a small terminal.
-MOST_BARS = 8
-LONGEST_SILENCE_SECONDS = 60.0
+# More bars than this do not fit on a small terminal.
+MAX_BARS = 8
+MAX_SILENCE_SECONDS = 60.0
 
 
 @dataclass
-class Sight:
-    """What is known of an experiment now.
+class WatchState:
+    """The latest reported state of a watched experiment.
 
     Attributes:
-        connected: whether the server is there to tell.
-        running: the trials in work by number; ``labels`` says which they are.
+        name: of the experiment.
+        state: of the experiment.
+        trials: numbers of trials by state.
+        progress: of the experiment.
+        is_connected: whether there is a connection to the server.
+        running: the trials that are running, by number.
+        labels: descriptions of trials, by number.
     """
 
     name: str
     state: str
     trials: TrialCounts
     progress: ExperimentProgress
-    connected: bool = True
+    is_connected: bool = True
     running: dict[int, RunningTrial] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
 
     @property
     def time_left(self) -> str:
-        """As the server reckoned; nothing while it is away, because then it stands still."""
-        if not self.connected:
+        """The server's estimate, in words; without a connection there is none."""
+        if not self.is_connected:
             return "waiting for the server"
         return describe_time_left(self.state, self.progress.seconds_left)
 
 
 class Display(Protocol):
-    """Shows an experiment."""
+    """Shows a watched experiment."""
 
-    def show(self, sight: Sight) -> None:
-        """Shows what is known now."""
+    def show(self, watched: WatchState) -> None:
+        """Show the latest state."""
 
-    def say(self, line: str) -> None:
-        """Tells something that stays."""
+    def note(self, line: str) -> None:
+        """Print a line that remains."""
 
 
 class Lines:
-    """Lines on stderr: whenever the state changes, about every tenth, and at least each minute."""
+    """Lines on stderr: after each change of state, each tenth of the work and each minute."""
 
     def __init__(self) -> None:
-        self._told: tuple[str, int] | None = None
-        self._told_at = 0.0
+        self._printed: tuple[str, int] | None = None
+        self._printed_at = 0.0
 
-    def show(self, sight: Sight) -> None:
-        """Prints a line if there is something to say."""
+    def show(self, watched: WatchState) -> None:
+        """Print a line if one is due."""
         now = time.monotonic()
-        news = (sight.state, int(sight.progress.fraction * 10))
-        silent = now - self._told_at > LONGEST_SILENCE_SECONDS
-        if news == self._told and not (silent and sight.connected):
+        reached = (watched.state, int(watched.progress.fraction * 10))
+        is_silent = now - self._printed_at > MAX_SILENCE_SECONDS
+        if reached == self._printed and not (is_silent and watched.is_connected):
             return
-        self._told, self._told_at = news, now
-        trials = f"trials: {describe_trials(sight.trials)}"
-        parts = (describe_progress(sight.progress), trials, sight.time_left)
-        print_note(f"{sight.name} {sight.state}: {'; '.join(part for part in parts if part)}")
+        self._printed, self._printed_at = reached, now
+        trials = f"trials: {describe_trials(watched.trials)}"
+        parts = (describe_progress(watched.progress), trials, watched.time_left)
+        print_note(f"{watched.name} {watched.state}: {'; '.join(part for part in parts if part)}")
 
-    def say(self, line: str) -> None:
-        """Prints the line."""
+    def note(self, line: str) -> None:
+        """Print the line."""
         print_note(line)
 
 
@@ -90,49 +96,49 @@ class CaptionedProgress(Progress):
     caption: str = ""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The line and the bars."""
+        """Yield the line and the bars."""
         yield Text(self.caption, no_wrap=True, overflow="ellipsis")
         yield self.make_tasks_table(self.tasks)
 
 
 class Bars:
-    """A bar for the experiment and one for each trial in work."""
+    """A bar for the experiment and one for each trial that is running."""
 
     def __init__(self, progress: CaptionedProgress) -> None:
         self._progress = progress
         self._whole = progress.add_task("all trials", total=1.0, note="")
         self._trials: dict[int, TaskID] = {}
 
-    def show(self, sight: Sight) -> None:
-        """Moves the bars."""
-        parts = (f"trials: {describe_trials(sight.trials)}", sight.time_left)
-        said = "; ".join(part for part in parts if part)
-        self._progress.caption = f"{sight.name} {sight.state}; {said}"
+    def show(self, watched: WatchState) -> None:
+        """Update the bars."""
+        parts = (f"trials: {describe_trials(watched.trials)}", watched.time_left)
+        caption = "; ".join(part for part in parts if part)
+        self._progress.caption = f"{watched.name} {watched.state}; {caption}"
         self._progress.update(
             self._whole,
-            completed=sight.progress.fraction,
-            note=describe_progress(sight.progress),
+            completed=watched.progress.fraction,
+            note=describe_progress(watched.progress),
         )
-        running = dict(sorted(sight.running.items())[:MOST_BARS])
+        running = dict(sorted(watched.running.items())[:MAX_BARS])
         for number in [number for number in self._trials if number not in running]:
             self._progress.remove_task(self._trials.pop(number))
         for number, trial in running.items():
             note = f"{trial.samples_done:,} of {trial.samples:,}"
             if number not in self._trials:
-                label = sight.labels.get(number, f"trial {number}")
+                label = watched.labels.get(number, f"trial {number}")
                 self._trials[number] = self._progress.add_task(
                     label, total=trial.samples, note=note
                 )
             self._progress.update(self._trials[number], completed=trial.samples_done, note=note)
 
-    def say(self, line: str) -> None:
-        """Prints the line above the bars."""
+    def note(self, line: str) -> None:
+        """Print the line above the bars."""
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def display() -> Iterator[Display]:
-    """Shows an experiment on stderr until the block ends."""
+def open_display() -> Iterator[Display]:
+    """Show an experiment on stderr until the block ends."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Lines()

@@ -1,4 +1,4 @@
-"""Points of a sweep side by side."""
+"""The points of a sweep, and in which of them a metric is best."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from typing import Any
 from rich.table import Table
 
 from energy_flow.client import Experiment, ExperimentResults
-from service.cli.experiment.results import MEAN, STD, chosen_metrics, metrics_of, spread
+from service.cli.experiment.results import (
+    MEAN,
+    STD,
+    choose_metrics,
+    format_spread,
+    metrics_of,
+)
 from service.cli.experiment.view import format_parameter, format_value
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from service.cli.input.terminal import columns_table
 
 HIGHER_IS_BETTER = frozenset(
     {
@@ -28,35 +35,36 @@ EXTREMES = {"max": "highest", "min": "lowest"}
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
-    """A metric, and which end of it is wanted.
+class Objective:
+    """A metric, and whether higher or lower values of it are better.
 
     Attributes:
-        best: ``highest``, ``lowest``, or ``None`` where neither is better by itself.
+        metric: name of the metric.
+        best: ``highest``, ``lowest``, or ``None`` if neither is better.
     """
 
     metric: str
     best: str | None
 
     @classmethod
-    def parse(cls, text: str) -> Aim:
-        """Reads ``NAME``, ``NAME:max`` or ``NAME:min``.
+    def parse(cls, text: str) -> Objective:
+        """Return the objective of ``NAME``, ``NAME:max`` or ``NAME:min``.
 
         Raises:
-            CommandFailed: something else follows the colon.
+            CommandFailed: the text has another form.
         """
         name, colon, end = text.partition(":")
         if colon:
             if end not in EXTREMES:
                 raise CommandFailed(
-                    f"--metric takes NAME, NAME:max or NAME:min, not {text!r}", EXIT_USAGE
+                    f"--metric must be NAME, NAME:max or NAME:min, not {text!r}", EXIT_USAGE
                 )
             return cls(name, EXTREMES[end])
         return cls.usual(name)
 
     @classmethod
-    def usual(cls, name: str) -> Aim:
-        """What is wanted of a metric if nobody says otherwise."""
+    def usual(cls, name: str) -> Objective:
+        """Return the objective of a metric that is given by its name alone."""
         if name in HIGHER_IS_BETTER:
             return cls(name, "highest")
         if name in LOWER_IS_BETTER or "loss" in name:
@@ -66,13 +74,18 @@ class Aim:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A metric over the seeds of a point; ``std`` is ``None`` for one seed."""
+    """A metric over the seeds of a point.
+
+    Attributes:
+        mean: the mean.
+        std: the standard deviation; ``None`` for one seed.
+    """
 
     mean: float
     std: float | None
 
-    def near(self, other: Spread) -> bool:
-        """Whether the means are within one standard deviation, the larger of the two."""
+    def is_near(self, other: Spread) -> bool:
+        """Return whether the means differ by at most the larger standard deviation."""
         widest = max(self.std or 0.0, other.std or 0.0)
         return abs(self.mean - other.mean) <= widest
 
@@ -82,8 +95,9 @@ class Point:
     """A point of a sweep.
 
     Attributes:
-        seeds: trials that succeeded.
-        metrics: by name; those that have a value.
+        parameters: values of the swept fields by name.
+        seeds: number of its trials that succeeded.
+        metrics: metrics that have a value, by name.
     """
 
     parameters: Mapping[str, Any]
@@ -91,18 +105,20 @@ class Point:
     metrics: Mapping[str, Spread]
 
     def describe(self) -> str:
-        """Its parameters in words."""
+        """Return the parameters in one line."""
         named = (f"{name}={format_parameter(value)}" for name, value in self.parameters.items())
-        return ", ".join(named) or "without a sweep"
+        return ", ".join(named) or "the only point"
 
 
 @dataclass(frozen=True, slots=True)
 class Extremes:
-    """Where a metric is highest and lowest, as indices of points.
+    """The points, by index, where a metric is highest, lowest and best.
 
     Attributes:
-        best: one of the two, if either is better and they differ.
-        near_best: points whose mean is within one standard deviation of the best one's.
+        highest: the point with the highest mean.
+        lowest: the point with the lowest mean.
+        best: one of the two; ``None`` if neither is better, or both means are equal.
+        near_best: points whose mean is within one standard deviation of the best mean.
     """
 
     highest: int
@@ -112,7 +128,12 @@ class Extremes:
 
 
 def points_of(results: ExperimentResults, fields: Sequence[str]) -> list[Point]:
-    """The points in a table of results."""
+    """Return the points of a table of results.
+
+    Args:
+        results: with a row for each point.
+        fields: the fields that the sweep varies.
+    """
     metrics = metrics_of(results, fields)
     return [
         Point(
@@ -128,49 +149,55 @@ def points_of(results: ExperimentResults, fields: Sequence[str]) -> list[Point]:
     ]
 
 
-def aims_of(known: Sequence[str], wanted: Iterable[str] | None) -> list[Aim]:
-    """What to compare.
+def choose_objectives(known: Sequence[str], wanted: Iterable[str] | None) -> list[Objective]:
+    """Return the metrics to compare.
+
+    Args:
+        known: the metrics that exist.
+        wanted: values of ``--metric``; the usual metrics if none.
 
     Raises:
-        CommandFailed: a metric is not among those that there are.
+        CommandFailed: a metric does not exist, or a value has another form.
     """
-    named = {aim.metric: aim for aim in map(Aim.parse, wanted or ())}
-    names = chosen_metrics(known, named)
-    return [named.get(name) or Aim.usual(name) for name in names]
+    named = {objective.metric: objective for objective in map(Objective.parse, wanted or ())}
+    names = choose_metrics(known, named)
+    return [named.get(name) or Objective.usual(name) for name in names]
 
 
-def extremes(points: Sequence[Point], aim: Aim) -> Extremes | None:
-    """Where a metric is highest and lowest; nowhere if no point has it."""
+def find_extremes(points: Sequence[Point], objective: Objective) -> Extremes | None:
+    """Return where a metric is highest, lowest and best; ``None`` if no point has it."""
     measured = {
-        index: point.metrics[aim.metric]
+        index: point.metrics[objective.metric]
         for index, point in enumerate(points)
-        if aim.metric in point.metrics
+        if objective.metric in point.metrics
     }
     if not measured:
         return None
     highest = max(measured, key=lambda index: measured[index].mean)
     lowest = min(measured, key=lambda index: measured[index].mean)
     differ = measured[highest].mean != measured[lowest].mean
-    best = {"highest": highest, "lowest": lowest}.get(aim.best or "") if differ else None
+    best = {"highest": highest, "lowest": lowest}.get(objective.best or "") if differ else None
     near = () if best is None else _near(measured, best)
     return Extremes(highest, lowest, best, near)
 
 
 def _near(measured: Mapping[int, Spread], best: int) -> tuple[int, ...]:
     return tuple(
-        index for index, value in measured.items() if index != best and measured[best].near(value)
+        index
+        for index, value in measured.items()
+        if index != best and measured[best].is_near(value)
     )
 
 
 def points_document(
-    experiment: Experiment, points: Sequence[Point], aims: Sequence[Aim]
+    experiment: Experiment, points: Sequence[Point], objectives: Sequence[Objective]
 ) -> dict[str, Any]:
-    """The points of one experiment as plain JSON data."""
-    told = {}
-    for aim in aims:
-        found = extremes(points, aim)
+    """Return the points of an experiment as plain JSON data."""
+    extremes = {}
+    for objective in objectives:
+        found = find_extremes(points, objective)
         if found is not None:
-            told[aim.metric] = {
+            extremes[objective.metric] = {
                 "highest": found.highest,
                 "lowest": found.lowest,
                 "best": found.best,
@@ -179,72 +206,73 @@ def points_document(
     return {
         "experiment": experiment.name,
         "state": experiment.state,
-        "points": [point_document(point, aims) for point in points],
-        "extremes": told,
+        "points": [point_document(point, objectives) for point in points],
+        "extremes": extremes,
     }
 
 
-def points_table(points: Sequence[Point], fields: Sequence[str], aims: Sequence[Aim]) -> Table:
-    """A row a point; the best value of a metric has a star."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in (*fields, "seeds", *(aim.metric for aim in aims)):
-        table.add_column(column, justify="right")
+def points_table(
+    points: Sequence[Point], fields: Sequence[str], objectives: Sequence[Objective]
+) -> Table:
+    """Return a table with a row for each point; the best value of a metric has a star."""
+    metrics = [objective.metric for objective in objectives]
+    table = columns_table((*fields, "seeds", *metrics), left=())
     best = {}
-    for aim in aims:
-        found = extremes(points, aim)
-        best[aim.metric] = found.best if found else None
+    for objective in objectives:
+        found = find_extremes(points, objective)
+        best[objective.metric] = found.best if found else None
     for index, point in enumerate(points):
         cells = [format_parameter(point.parameters[name]) for name in fields]
         cells.append(str(point.seeds))
-        for aim in aims:
-            star = " *" if best[aim.metric] == index else ""
-            cells.append(cell(point, aim.metric) + star)
+        cells += [
+            format_metric(point, metric) + (" *" if best[metric] == index else "")
+            for metric in metrics
+        ]
         table.add_row(*cells)
     return table
 
 
-def describe_extremes(points: Sequence[Point], aim: Aim) -> str | None:
-    """Which point is best in a metric, or where it is highest and lowest."""
-    found = extremes(points, aim)
+def describe_extremes(points: Sequence[Point], objective: Objective) -> str | None:
+    """Return a line with the best point of a metric, or with its highest and lowest."""
+    metric = objective.metric
+    found = find_extremes(points, objective)
     if found is None:
         return None
     if found.best is None:
-        highest, lowest = (
-            points[place].metrics[aim.metric] for place in (found.highest, found.lowest)
-        )
+        highest, lowest = (points[index].metrics[metric] for index in (found.highest, found.lowest))
         if highest.mean == lowest.mean:
-            return f"{aim.metric}: {format_value(highest.mean)} everywhere"
+            return f"{metric}: {format_value(highest.mean)} at all points"
         return (
-            f"{aim.metric}: highest {_place(points, found.highest, aim.metric)}, "
-            f"lowest {_place(points, found.lowest, aim.metric)}"
+            f"{metric}: highest {_describe(points, found.highest, metric)}, "
+            f"lowest {_describe(points, found.lowest, metric)}"
         )
-    text = f"{aim.metric}: best ({aim.best}) {_place(points, found.best, aim.metric)}"
-    if points[found.best].metrics[aim.metric].std is None:
-        return f"{text}; one seed, so its spread is not known"
+    text = f"{metric}: best ({objective.best}) {_describe(points, found.best, metric)}"
+    if points[found.best].metrics[metric].std is None:
+        return f"{text}; one seed, so the spread is not known"
     if found.near_best:
         others = "1 other" if len(found.near_best) == 1 else f"{len(found.near_best)} others"
         return f"{text}; within one standard deviation of {others}"
     return text
 
 
-def _place(points: Sequence[Point], index: int, metric: str) -> str:
-    return f"{cell(points[index], metric)} at {points[index].describe()}"
+def _describe(points: Sequence[Point], index: int, metric: str) -> str:
+    return f"{format_metric(points[index], metric)} at {points[index].describe()}"
 
 
-def cell(point: Point | None, metric: str) -> str:
-    """A metric of a point in words."""
+def format_metric(point: Point | None, metric: str) -> str:
+    """Return a metric of a point with its spread."""
     value = None if point is None else point.metrics.get(metric)
-    return "–" if value is None else spread(value.mean, value.std)
+    return "–" if value is None else format_spread(value.mean, value.std)
 
 
-def point_document(point: Point, aims: Sequence[Aim]) -> dict[str, Any]:
-    """A point as plain JSON data."""
+def point_document(point: Point, objectives: Sequence[Objective]) -> dict[str, Any]:
+    """Return a point as plain JSON data."""
     return {
         "parameters": point.parameters,
         "seeds": point.seeds,
         "metrics": {
-            aim.metric: {"mean": value.mean, "std": value.std}
-            for aim in aims
-            if (value := point.metrics.get(aim.metric)) is not None
+            objective.metric: {"mean": value.mean, "std": value.std}
+            for objective in objectives
+            if (value := point.metrics.get(objective.metric)) is not None
         },
     }

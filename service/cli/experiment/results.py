@@ -1,21 +1,26 @@
-"""Results of an experiment as a table for people, or as a file."""
+"""``energy-flow experiment results``: parameters and metrics as a table, or as a file."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 
 import orjson
+import typer
 from rich.table import Table
 
+from energy_flow.choices import ResultFormat, ResultRows, unknown_name
 from energy_flow.client import ExperimentResults, FlowClient
-from energy_flow.client.connection import replacing
+from energy_flow.client.connection import write_atomically
+from service.cli.execute.server_client import open_for_experiments
 from service.cli.experiment.view import format_parameter, format_value
-from service.cli.input.failures import EXIT_USAGE, CommandFailed
-
-FORMATS = ("csv", "parquet", "json")
-KINDS_OF_ROW = ("trials", "points")
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
+from service.cli.input.file_format import choose_format
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, ExperimentName, Url
+from service.cli.input.terminal import columns_table, print_json, print_note, print_text
 
 USUAL_METRICS = (
     "created",
@@ -31,39 +36,113 @@ USUAL_METRICS = (
     "held_out.top_10",
     "flow_steps_per_second",
 )
-"""What people are shown unless they name others; a file has everything."""
-MOST_METRICS = 7
-MOST_FAILURES_SHOWN = 10
+"""Metrics that are shown unless others are named; a file has all."""
+MAX_METRICS = 7
+MAX_FAILURES_SHOWN = 10
 
 MEAN, STD = ".mean", ".std"
-# Of a trial, what comes before its parameters and what is not a number to compare.
+# Columns of a trial that are neither parameters nor metrics.
 TRIAL_COLUMNS = ("trial", "state", "seed", "run_id")
-WORDS = ("error", "overflow")
+TEXT_COLUMNS = ("error", "overflow")
 
 
-def format_of(out: Path | None, format: str | None) -> str | None:
-    """The format of a file, by name or by the file's suffix; none if people are to read it.
+def results(
+    experiment: ExperimentName,
+    of: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"What the rows stand for: {', '.join(ResultRows)}. Points have the mean and the "
+            "deviation over their seeds.",
+        ),
+    ] = ResultRows.TRIALS.value,
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Metric to show; repeatable.")
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Write all metrics as {', '.join(ResultFormat)}; by default as the suffix of "
+            "--out.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="File to write all metrics to."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print parameters and metrics as a table, or write all of them to a file."""
+    check_choice("--of", of, ResultRows)
+    chosen = choose_format(ResultFormat, format, out, "--out ")
+    if out is None and chosen is ResultFormat.PARQUET:
+        raise CommandFailed("--format parquet is not text; add --out FILE", EXIT_USAGE)
+    with open_for_experiments(url, api_key, experiment) as client:
+        if out is not None and chosen is not None:
+            _write(client, experiment, of, chosen, out)
+            print_note(f"written to {out} as {chosen}")
+            return
+        if chosen is ResultFormat.CSV:
+            sys.stdout.write(_read_csv(client, experiment, of))
+            return
+        table = client.experiments.results(experiment, of=of)
+        if as_json or chosen is ResultFormat.JSON:
+            print_json(_document(table))
+            return
+        fields = client.experiments.get(experiment).fields
+    _print(table, fields, metric)
+
+
+def metrics_of(results: ExperimentResults, fields: Sequence[str]) -> list[str]:
+    """Return the names of the metrics of a table, without ``.mean`` and ``.std``.
+
+    Args:
+        results: the table.
+        fields: the fields that the sweep varies.
+    """
+    if results.of == ResultRows.POINTS:
+        names = [name for name in results.columns if name.endswith(MEAN)]
+        return [name.removesuffix(MEAN) for name in names if name not in fields]
+    others = {*TRIAL_COLUMNS, *fields, *TEXT_COLUMNS}
+    return [name for name in results.columns if name not in others]
+
+
+def choose_metrics(known: Sequence[str], wanted: Iterable[str] | None) -> list[str]:
+    """Return the metrics to show.
+
+    Args:
+        known: the metrics that exist.
+        wanted: the metrics that ``--metric`` names; the usual ones if none.
 
     Raises:
-        CommandFailed: there is none of that name, or it can only be a file.
+        CommandFailed: a metric does not exist.
     """
-    known = ", ".join(FORMATS)
-    if format is not None and format not in FORMATS:
-        raise CommandFailed(f"--format takes {known}, not {format}", EXIT_USAGE)
-    if out is None:
-        if format == "parquet":
-            raise CommandFailed("--format parquet is not text; name a file: -o FILE", EXIT_USAGE)
-        return format
-    chosen = format or out.suffix.removeprefix(".").lower()
-    if chosen not in FORMATS:
-        raise CommandFailed(
-            f"-o {out}: the suffix tells no format; say --format {known}", EXIT_USAGE
-        )
-    return chosen
+    if wanted:
+        for name in wanted:
+            if name not in known:
+                raise CommandFailed(
+                    f"--metric: there is no {name}; {unknown_name(name, known)}", EXIT_USAGE
+                )
+        return list(dict.fromkeys(wanted))
+    usual = [name for name in USUAL_METRICS if name in known]
+    # A training has metrics of its own.
+    return usual or list(known)[:MAX_METRICS]
 
 
-def document(results: ExperimentResults) -> dict[str, Any]:
-    """The results as plain JSON data."""
+def format_spread(mean: Any, std: Any) -> str:
+    """Return a mean with its standard deviation, if it has one."""
+    if mean is None:
+        return "–"
+    if std is None:
+        return format_value(mean)
+    # Two digits are enough for a deviation; large ones need no exponent.
+    return f"{format_value(mean)} ± {format_value(std) if std >= 100 else f'{std:.2g}'}"
+
+
+def _document(results: ExperimentResults) -> dict[str, Any]:
     return {
         "experiment_id": results.experiment_id,
         "name": results.name,
@@ -74,58 +153,41 @@ def document(results: ExperimentResults) -> dict[str, Any]:
     }
 
 
-def write(client: FlowClient, experiment: str, of: str, format: str, out: Path) -> None:
-    """Writes the results to a file, which appears when it is complete.
-
-    Raises:
-        CommandFailed: the file cannot be written.
-    """
+def _write(client: FlowClient, experiment: str, of: str, format: ResultFormat, out: Path) -> None:
     try:
-        if format == "json":
-            told = document(client.experiments.results(experiment, of=of))
-            with replacing(out) as file:
-                file.write(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        if format is ResultFormat.JSON:
+            document = _document(client.experiments.results(experiment, of=of))
+            with write_atomically(out) as file:
+                file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2))
         else:
-            client.experiments.download_results(experiment, out, format=format, of=of)
+            client.experiments.download_results(experiment, out, format=format.value, of=of)
     except OSError as error:
         raise CommandFailed(f"{out} cannot be written: {error.strerror or error}") from None
 
 
-def metrics_of(results: ExperimentResults, fields: Sequence[str]) -> list[str]:
-    """Names of the metrics that a table has, without ``.mean`` and ``.std``.
-
-    Args:
-        fields: that the sweep varies.
-    """
-    if results.of == "points":
-        names = [name for name in results.columns if name.endswith(MEAN)]
-        return [name.removesuffix(MEAN) for name in names if name not in fields]
-    known = {*TRIAL_COLUMNS, *fields, *WORDS}
-    return [name for name in results.columns if name not in known]
+def _read_csv(client: FlowClient, experiment: str, of: str) -> str:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "results.csv"
+        client.experiments.download_results(experiment, path, format=ResultFormat.CSV.value, of=of)
+        return path.read_text(encoding="utf-8")
 
 
-def chosen_metrics(known: Sequence[str], wanted: Iterable[str] | None) -> list[str]:
-    """The metrics to show: those that are wanted, else the usual ones.
-
-    Raises:
-        CommandFailed: one of them is not among those that there are.
-    """
-    if wanted:
-        unknown = [name for name in wanted if name not in known]
-        if unknown:
-            raise CommandFailed(
-                f"--metric: there is no {', '.join(unknown)}; there are {', '.join(known)}",
-                EXIT_USAGE,
-            )
-        return list(dict.fromkeys(wanted))
-    usual = [name for name in USUAL_METRICS if name in known]
-    # A training has metrics of its own.
-    return usual or list(known)[:MOST_METRICS]
+def _print(table: ExperimentResults, fields: Sequence[str], metric: list[str] | None) -> None:
+    known = metrics_of(table, fields)
+    metrics = choose_metrics(known, metric)
+    rows = _trial_rows if table.of == ResultRows.TRIALS else _point_rows
+    print_text(rows(table, fields, metrics))
+    for line in _failures(table):
+        print_text(line)
+    if len(metrics) < len(known):
+        print_note(
+            f"{len(metrics)} of {len(known)} metrics are shown; choose others with --metric NAME, "
+            "or all of them with --format csv"
+        )
 
 
-def trial_rows(results: ExperimentResults, fields: Sequence[str], metrics: Sequence[str]) -> Table:
-    """A row a trial."""
-    table = _table(("trial", "state", "seed", *fields, *metrics))
+def _trial_rows(results: ExperimentResults, fields: Sequence[str], metrics: Sequence[str]) -> Table:
+    table = columns_table(("trial", "state", "seed", *fields, *metrics), left=("state",))
     for row in results.rows:
         cells = [str(row["trial"]), str(row["state"]), str(row["seed"])]
         cells += [format_parameter(row.get(name)) for name in fields]
@@ -134,34 +196,19 @@ def trial_rows(results: ExperimentResults, fields: Sequence[str], metrics: Seque
     return table
 
 
-def failures(results: ExperimentResults) -> list[str]:
-    """Why trials failed, a line for each of the first of them."""
-    failed = [row for row in results.rows if row.get("error")]
-    told = [f"trial {row['trial']} failed: {row['error']}" for row in failed[:MOST_FAILURES_SHOWN]]
-    more = len(failed) - len(told)
-    return [*told, f"and {more} more failed"] if more else told
-
-
-def point_rows(results: ExperimentResults, fields: Sequence[str], metrics: Sequence[str]) -> Table:
-    """A row a point, with mean and standard deviation over its seeds."""
-    table = _table((*fields, "seeds", *metrics))
+def _point_rows(results: ExperimentResults, fields: Sequence[str], metrics: Sequence[str]) -> Table:
+    table = columns_table((*fields, "seeds", *metrics), left=())
     for row in results.rows:
         cells = [format_parameter(row.get(name)) for name in fields]
         cells.append(str(row["seeds"]))
-        cells += [spread(row.get(name + MEAN), row.get(name + STD)) for name in metrics]
+        cells += [format_spread(row.get(name + MEAN), row.get(name + STD)) for name in metrics]
         table.add_row(*cells)
     return table
 
 
-def spread(mean: Any, std: Any) -> str:
-    """A mean with its standard deviation, where there is one."""
-    if mean is None:
-        return "–"
-    return format_value(mean) if std is None else f"{format_value(mean)} ± {std:.2g}"
-
-
-def _table(columns: Sequence[str]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, justify="left" if column == "state" else "right")
-    return table
+def _failures(results: ExperimentResults) -> list[str]:
+    """Return a line for each of the first trials that failed."""
+    failed = [row for row in results.rows if row.get("error")]
+    lines = [f"trial {row['trial']} failed: {row['error']}" for row in failed[:MAX_FAILURES_SHOWN]]
+    more = len(failed) - len(lines)
+    return [*lines, f"{more} more failed"] if more else lines

@@ -1,4 +1,4 @@
-"""Experiments and trials in words and tables, for people."""
+"""Experiments and trials as texts and tables for people."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Any
 
 from rich.table import Table
 
+from energy_flow.choices import ENDED_STATES, RunState
 from energy_flow.client import Experiment, Trial
 from energy_flow.client.experiments import ExperimentProgress, TrialCounts
+from service.cli.execute.outcome import describe_model
 from service.cli.input.options import DEFAULT_URL
+from service.cli.input.terminal import columns_table, properties_table
 
-STATES = ("succeeded", "failed", "cancelled", "running", "paused", "queued")
+STATES = (*ENDED_STATES, RunState.RUNNING, RunState.PAUSED, RunState.QUEUED)
 
 
 def experiment_list(experiments: Iterable[Experiment]) -> Table:
-    """A row an experiment."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("experiment", "kind", "state", "done", "trials", "failed", "created"):
-        table.add_column(column, justify="right" if column in ("done", "failed") else "left")
+    """Return a table with a row for each experiment."""
+    columns = ("experiment", "kind", "state", "done", "trials", "failed", "created")
+    table = columns_table(columns, left=set(columns) - {"done", "failed"})
     for one in experiments:
         table.add_row(
             one.name,
@@ -33,103 +35,102 @@ def experiment_list(experiments: Iterable[Experiment]) -> Table:
 
 
 def experiment_table(experiment: Experiment, failed: Iterable[Trial] = ()) -> Table:
-    """One experiment.
+    """Return the properties of an experiment.
 
     Args:
-        failed: trials whose reasons are told.
+        experiment: the experiment.
+        failed: trials whose failures are listed.
     """
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column()
     model, dataset = experiment.model, experiment.dataset
-    table.add_row("experiment", f"{experiment.name} ({experiment.experiment_id})")
-    table.add_row("kind", experiment.kind)
-    table.add_row("state", experiment.state)
-    table.add_row("model", f"{model.name} ({'trained' if model.trained else 'untrained'})")
-    table.add_row("dataset", f"{dataset.name}, rows {':'.join(str(row) for row in dataset.rows)}")
-    if experiment.fields:
-        table.add_row("sweep", ", ".join(experiment.fields))
-    table.add_row("seeds", ", ".join(str(seed) for seed in experiment.seeds))
-    table.add_row("trials", describe_trials(experiment.trials))
     progress = describe_progress(experiment.progress)
     left = describe_time_left(experiment.state, experiment.progress.seconds_left)
-    table.add_row("progress", ", ".join(text for text in (progress, left) if text))
-    for label, moment in (
-        ("created", experiment.created_at),
-        ("started", experiment.started_at),
-        ("ended", experiment.ended_at),
-    ):
-        if moment is not None:
-            table.add_row(label, moment)
-    for warning in experiment.warnings:
-        table.add_row("warning", warning)
+    rows = [
+        ("experiment", f"{experiment.name} ({experiment.experiment_id})"),
+        ("kind", experiment.kind),
+        ("state", experiment.state),
+        ("model", describe_model(model.name, model.trained)),
+        ("dataset", f"{dataset.name}, rows {':'.join(str(row) for row in dataset.rows)}"),
+    ]
+    if experiment.fields:
+        rows.append(("sweep", ", ".join(experiment.fields)))
+    rows += [
+        ("seeds", ", ".join(str(seed) for seed in experiment.seeds)),
+        ("trials", describe_trials(experiment.trials)),
+        ("progress", ", ".join(text for text in (progress, left) if text)),
+        *_moments(
+            created=experiment.created_at, started=experiment.started_at, ended=experiment.ended_at
+        ),
+        *(("warning", warning) for warning in experiment.warnings),
+    ]
     if experiment.problem is not None:
-        table.add_row("problem", str(experiment.problem))
-    for trial in failed:
-        table.add_row("failed", describe_failure(trial))
-    return table
+        rows.append(("problem", str(experiment.problem)))
+    rows += [("failed", describe_failure(trial)) for trial in failed]
+    return properties_table(rows)
 
 
 def trial_table(trial: Trial) -> Table:
-    """One trial."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column()
-    table.add_row("trial", str(trial.trial))
-    table.add_row("state", trial.state)
-    table.add_row("seed", str(trial.seed))
-    for name, value in trial.parameters.items():
-        table.add_row(name, format_parameter(value))
+    """Return the properties of a trial."""
+    rows = [
+        ("trial", str(trial.trial)),
+        ("state", trial.state),
+        ("seed", str(trial.seed)),
+        *((name, format_parameter(value)) for name, value in trial.parameters.items()),
+    ]
     if trial.run_id is not None:
-        table.add_row("run", trial.run_id)
-    table.add_row("samples", f"{trial.samples_done:,} of {trial.samples:,}")
-    for label, moment in (("started", trial.started_at), ("ended", trial.ended_at)):
-        if moment is not None:
-            table.add_row(label, moment)
-    for name, value in (trial.metrics or {}).items():
-        if isinstance(value, int | float):
-            table.add_row(name, format_value(value))
-    for warning in trial.warnings:
-        table.add_row("warning", warning)
+        rows.append(("run", trial.run_id))
+    rows += [
+        ("samples", f"{trial.samples_done:,} of {trial.samples:,}"),
+        *_moments(started=trial.started_at, ended=trial.ended_at),
+        *(
+            (name, format_value(value))
+            for name, value in (trial.metrics or {}).items()
+            if isinstance(value, int | float)
+        ),
+        *(("warning", warning) for warning in trial.warnings),
+    ]
     if trial.problem is not None:
-        table.add_row("problem", str(trial.problem))
-    return table
+        rows.append(("problem", str(trial.problem)))
+    return properties_table(rows)
+
+
+def _moments(**moments: str | None) -> list[tuple[str, str]]:
+    return [(label, moment) for label, moment in moments.items() if moment is not None]
 
 
 def describe_trials(trials: TrialCounts) -> str:
-    """How many are in which states, of how many."""
+    """Return the number of trials in each state."""
     counts = ((getattr(trials, state), state) for state in STATES)
-    told = ", ".join(f"{count:,} {state}" for count, state in counts if count)
-    return f"{told} of {trials.total:,}"
+    text = ", ".join(f"{count:,} {state}" for count, state in counts if count)
+    return f"{text} of {trials.total:,}"
 
 
 def describe_progress(progress: ExperimentProgress) -> str:
-    """How much is done."""
+    """Return how much is done."""
     done = f"{progress.samples_done:,} of {progress.samples:,} samples"
     return f"{progress.fraction:.0%}, {done}"
 
 
 def describe_time_left(state: str, seconds: float | None) -> str:
-    """What the server reckons; it says nothing where it cannot know."""
-    if state != "running":
+    """Return the server's estimate of the time left, in words; empty unless it is running."""
+    if state != RunState.RUNNING:
         return ""
     return "time left not known" if seconds is None else f"about {format_duration(seconds)} left"
 
 
 def describe_trial(number: int, parameters: Mapping[str, Any], seed: int) -> str:
-    """Which trial it is."""
+    """Return number, parameters and seed of a trial."""
     named = [f"{name}={format_parameter(value)}" for name, value in parameters.items()]
     return f"trial {number} ({', '.join([*named, f'seed {seed}'])})"
 
 
 def describe_failure(trial: Trial) -> str:
-    """Which trial failed, and why."""
+    """Return which trial failed, and why."""
     which = describe_trial(trial.trial, trial.parameters, trial.seed)
-    return f"{which}: {trial.problem or 'no reason was given'}"
+    return f"{which}: {trial.problem or 'the server gave no reason'}"
 
 
 def format_duration(seconds: float) -> str:
-    """A time in its two largest units."""
+    """Return a duration in its two largest units."""
     whole = max(1, round(seconds))
     days, rest = divmod(whole, 86_400)
     hours, rest = divmod(rest, 3_600)
@@ -144,12 +145,12 @@ def format_duration(seconds: float) -> str:
 
 
 def format_parameter(value: Any) -> str:
-    """A value that a sweep gave a field; near ones are told apart."""
+    """Return the value of a swept field, with enough digits to distinguish similar values."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def format_value(value: Any) -> str:
-    """A value of a table, short."""
+    """Return the value of a table in few characters."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -164,6 +165,12 @@ def format_value(value: Any) -> str:
 
 
 def command(action: str, name: str, url: str) -> str:
-    """The command that does something with an experiment."""
+    """Return the command line that does something with an experiment.
+
+    Args:
+        action: the subcommand.
+        name: name of the experiment.
+        url: address of the server.
+    """
     at = "" if url == DEFAULT_URL else f" --url {url}"
     return f"energy-flow experiment {action} {name}{at}"

@@ -1,4 +1,4 @@
-"""Follows an experiment to its end, whatever happens to the connection or the server."""
+"""Watch an experiment to its end, across broken connections and restarts of the server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 
 import typer
 
+from energy_flow.choices import EventName, RunState
 from energy_flow.client import (
     PATIENT,
     Experiment,
@@ -18,45 +19,56 @@ from energy_flow.client import (
     ServerUnreachable,
     Trial,
 )
-from energy_flow.client.experiments import ExperimentProgress, RunningTrial, TrialCounts
-from service.cli.execute.remote_run import open_client
-from service.cli.experiment.display import Display, Sight, display
+from energy_flow.client.experiment_events import RunningTrial
+from energy_flow.client.experiments import ExperimentProgress, TrialCounts
+from service.cli.execute.server_client import open_client, open_for_experiments
+from service.cli.experiment.display import Display, WatchState, open_display
 from service.cli.experiment.view import command, describe_failure, describe_trial, format_duration
 from service.cli.input.failures import EXIT_INTERRUPTED, CommandFailed
 from service.cli.input.terminal import print_note
 
-MOST_FAILURES_TOLD = 20
+MAX_FAILURES_LISTED = 20
 
 
 def follow(name: str, url: str, api_key: str | None) -> Experiment:
-    """Shows an experiment until it has ended, and returns it as the server then tells it.
+    """Show an experiment until it has ended; Ctrl-C stops watching, and the experiment continues.
 
-    Ctrl-C walks away and leaves it alone.
+    Args:
+        name: name or id of the experiment.
+        url: address of the server.
+        api_key: its key, if it needs one.
+
+    Returns:
+        The experiment after its end.
 
     Raises:
-        CommandFailed: the server stayed away for too long.
-        FlowClientError: there is no such experiment, or no server.
+        CommandFailed: the server could not be reached for too long.
+        FlowClientError: the experiment does not exist, or there is no server.
     """
-    with open_client(url, api_key) as client:
-        # Told at once if it is not there; only what is known to be there is waited for.
+    with open_for_experiments(url, api_key, name) as client:
+        # Without long retries, so that a wrong name or address is reported at once.
         experiment = client.experiments.get(name)
-    back = command("watch", experiment.name, url)
+    watch_again = command("watch", experiment.name, url)
     try:
-        with open_client(url, api_key, PATIENT) as client, display() as shown:
-            return Watch(client, experiment, shown).carry_out()
+        with open_client(url, api_key, PATIENT) as client, open_display() as shown:
+            return Watch(client, experiment, shown).run()
     except KeyboardInterrupt:
-        print_note(f"experiment {experiment.name} goes on without you; come back with: {back}")
+        print_note(
+            f"stopped watching; experiment {experiment.name} continues. "
+            f"Watch it again with: {watch_again}"
+        )
         raise typer.Exit(EXIT_INTERRUPTED) from None
     except (ServerUnreachable, ServerUnavailable, ResponseTimeout) as error:
-        raise CommandFailed(f"{error}; watch the experiment again with: {back}") from None
+        raise CommandFailed(f"{error}; watch the experiment again with: {watch_again}") from None
 
 
 class Watch:
     """One watch of one experiment.
 
     Args:
-        client: waits patiently for a server that is away.
-        experiment: as it was just now.
+        client: retries for long.
+        experiment: the latest state that is known.
+        shown: where to show it.
     """
 
     def __init__(self, client: FlowClient, experiment: Experiment, shown: Display) -> None:
@@ -64,98 +76,101 @@ class Watch:
         self._experiments = client.experiments
         self._id = experiment.experiment_id
         self._shown = shown
-        self._sight = Sight(
+        self._watched = WatchState(
             experiment.name, experiment.state, experiment.trials, experiment.progress
         )
-        self._told_failures: set[int] = set()
-        self._told_problem: str | None = None
-        self._lost_at: float | None = None
-        self._tell_problem(experiment.problem)
+        self._noted_failures: set[int] = set()
+        self._noted_problem: str | None = None
+        self._disconnected_at: float | None = None
+        self._note_problem(experiment.problem)
 
-    def carry_out(self) -> Experiment:
-        """Follows the events; how it ended is read from the experiment itself, not from them."""
+    def run(self) -> Experiment:
+        """Follow the events to the end; return the experiment as it is then."""
         self._read_failures()
         for event in self._experiments.watch(self._id, on_connection=self._on_connection):
-            self._take(event)
-            self._shown.show(self._sight)
+            self._apply(event)
+            self._shown.show(self._watched)
+        # The end is read from the experiment, because events may have been missed.
         experiment = self._experiments.wait(self._id)
         self._read_failures()
-        self._see(experiment.state, experiment.trials, experiment.progress)
-        self._sight.running.clear()
-        self._shown.show(self._sight)
+        self._update(experiment.state, experiment.trials, experiment.progress)
+        self._watched.running.clear()
+        self._shown.show(self._watched)
         return experiment
 
-    def _take(self, event: ExperimentEvent) -> None:
-        self._see(event.state, event.trials, event.progress)
+    def _apply(self, event: ExperimentEvent) -> None:
+        self._update(event.state, event.trials, event.progress)
         match event.event:
-            case "state":
-                self._tell_problem(event.problem)
-            case "progress":
-                self._sight.running = {trial.trial: trial for trial in event.running}
-                for number in self._sight.running:
-                    if number not in self._sight.labels:
+            case EventName.STATE:
+                self._note_problem(event.problem)
+            case EventName.PROGRESS:
+                self._watched.running = {trial.trial: trial for trial in event.running}
+                for number in self._watched.running:
+                    if number not in self._watched.labels:
                         self._label(self._experiments.trial(self._id, number))
-            case "trial" if event.trial is not None:
-                self._take_trial(event.trial)
-            case "gap":
-                # What was missed may have been a failure.
+            case EventName.TRIAL if event.trial is not None:
+                self._apply_trial(event.trial)
+            case EventName.GAP:
+                # A missed event may have been a failure.
                 self._read_failures()
 
-    def _see(
+    def _update(
         self,
         state: str | None,
         trials: TrialCounts | None,
         progress: ExperimentProgress | None,
     ) -> None:
-        sight = self._sight
-        sight.state = state or sight.state
-        sight.trials = trials or sight.trials
-        sight.progress = progress or sight.progress
+        watched = self._watched
+        watched.state = state or watched.state
+        watched.trials = trials or watched.trials
+        watched.progress = progress or watched.progress
 
-    def _take_trial(self, trial: Trial) -> None:
+    def _apply_trial(self, trial: Trial) -> None:
         self._label(trial)
-        if trial.state == "running":
-            self._sight.running[trial.trial] = RunningTrial(
+        if trial.state == RunState.RUNNING:
+            self._watched.running[trial.trial] = RunningTrial(
                 trial.trial, trial.samples, trial.samples_done
             )
         else:
-            self._sight.running.pop(trial.trial, None)
-        if trial.state == "failed":
-            self._tell_failure(trial)
+            self._watched.running.pop(trial.trial, None)
+        if trial.state == RunState.FAILED:
+            self._note_failure(trial)
 
     def _label(self, trial: Trial) -> None:
         label = describe_trial(trial.trial, trial.parameters, trial.seed)
-        self._sight.labels[trial.trial] = label
+        self._watched.labels[trial.trial] = label
 
     def _read_failures(self) -> None:
-        for trial in self._experiments.trials(self._id, state="failed"):
-            self._tell_failure(trial)
+        for trial in self._experiments.trials(self._id, state=RunState.FAILED):
+            self._note_failure(trial)
 
-    def _tell_failure(self, trial: Trial) -> None:
-        if trial.trial in self._told_failures:
+    def _note_failure(self, trial: Trial) -> None:
+        if trial.trial in self._noted_failures:
             return
-        self._told_failures.add(trial.trial)
-        if len(self._told_failures) <= MOST_FAILURES_TOLD:
-            self._shown.say(f"failed: {describe_failure(trial)}")
-        elif len(self._told_failures) == MOST_FAILURES_TOLD + 1:
-            self._shown.say("failed: further trials, which are counted but not told one by one")
+        self._noted_failures.add(trial.trial)
+        if len(self._noted_failures) <= MAX_FAILURES_LISTED:
+            self._shown.note(f"failed: {describe_failure(trial)}")
+        elif len(self._noted_failures) == MAX_FAILURES_LISTED + 1:
+            results = command("results", self._watched.name, self._url)
+            self._shown.note(f"failed: more trials; see them with: {results}")
 
-    def _tell_problem(self, problem: ProblemError | None) -> None:
-        told = str(problem) if problem is not None and self._sight.state == "paused" else None
-        if told is not None and told != self._told_problem:
-            again = command("resume", self._sight.name, self._url)
-            self._shown.say(f"paused by the server: {told}; go on with: {again}")
-        self._told_problem = told
+    def _note_problem(self, problem: ProblemError | None) -> None:
+        is_paused = self._watched.state == RunState.PAUSED
+        text = str(problem) if problem is not None and is_paused else None
+        if text is not None and text != self._noted_problem:
+            resume = command("resume", self._watched.name, self._url)
+            self._shown.note(f"paused by the server: {text}; resume with: {resume}")
+        self._noted_problem = text
 
     def _on_connection(self, error: FlowClientError | None) -> None:
         now = time.monotonic()
         if error is None:
-            if self._lost_at is not None:
-                away = format_duration(now - self._lost_at)
-                self._shown.say(f"connected to {self._url} again, after {away}")
-            self._lost_at = None
-        elif self._lost_at is None:
-            self._lost_at = now
-            self._shown.say(f"no connection to {self._url}; waiting for the server to come back")
-        self._sight.connected = error is None
-        self._shown.show(self._sight)
+            if self._disconnected_at is not None:
+                duration = format_duration(now - self._disconnected_at)
+                self._shown.note(f"connected to {self._url} again, after {duration}")
+            self._disconnected_at = None
+        elif self._disconnected_at is None:
+            self._disconnected_at = now
+            self._shown.note(f"no connection to {self._url}; trying to connect again")
+        self._watched.is_connected = error is None
+        self._shown.show(self._watched)

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options and arguments of several commands."""
 
 from __future__ import annotations
 
@@ -10,13 +10,34 @@ from energy_flow.client.connection import DEFAULT_URL
 
 API_KEY_ENV = "ENERGY_FLOW_API_KEY"
 
-Url = Annotated[str, typer.Option("--url", help="Address of the server.")]
+Url = Annotated[str, typer.Option("--url", metavar="URL", help="Address of the server.")]
 ApiKey = Annotated[
-    str | None, typer.Option("--api-key", envvar=API_KEY_ENV, help="The server's API key.")
+    str | None,
+    typer.Option("--api-key", metavar="KEY", envvar=API_KEY_ENV, help="API key of the server."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, nothing else.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one line of JSON to stdout and nothing else there.")
+]
+Limit = Annotated[int, typer.Option(min=1, help="Maximum number of entries to list.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Set a field of the config by its dotted name; repeatable.",
+    ),
+]
 ExperimentName = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help="Name or id of the experiment.")
 ]
 
-__all__ = ["API_KEY_ENV", "DEFAULT_URL", "ApiKey", "AsJson", "ExperimentName", "Url"]
+__all__ = [
+    "API_KEY_ENV",
+    "DEFAULT_URL",
+    "ApiKey",
+    "AsJson",
+    "Assignments",
+    "ExperimentName",
+    "Limit",
+    "Url",
+]

@@ -1,9 +1,9 @@
-"""Where a command's words go: results to stdout, progress and errors to stderr."""
+"""Where a command writes: results to stdout, progress and errors to stderr."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,20 @@ from typing import Any
 import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+# Columns for tables where stdout is not a terminal.
+WIDTH = 200
 
 
 def print_text(text: object = "") -> None:
-    """Prints a result for people; colours only reach a terminal."""
-    # Elsewhere there is no edge to wrap at; a table still needs to be told.
-    width = None if sys.stdout.isatty() else 200
+    """Print a result for people; colours are written to a terminal only."""
+    width = None if sys.stdout.isatty() else WIDTH
     Console(width=width, soft_wrap=True, highlight=False, markup=False).print(text)
 
 
 def print_json(data: Any) -> None:
-    """Prints one line of JSON for scripts."""
+    """Print one line of JSON for scripts."""
     line = orjson.dumps(
         data, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE, default=str
     )
@@ -29,12 +32,35 @@ def print_json(data: Any) -> None:
 
 
 def print_note(text: str) -> None:
-    """Prints something that is not the result, to stderr."""
+    """Print to stderr what is not the result."""
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
 
 
+def properties_table(rows: Iterable[tuple[str, str]]) -> Table:
+    """Return a table of names and values, a row each."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def columns_table(columns: Iterable[str], left: Collection[str] | None = None) -> Table:
+    """Return an empty table with a heading.
+
+    Args:
+        columns: names of the columns.
+        left: the columns whose values are aligned to the left; all if not given.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="left" if left is None or column in left else "right")
+    return table
+
+
 def format_bytes(count: float) -> str:
-    """Bytes in the unit that keeps the number short."""
+    """Return a number of bytes in the unit that keeps it short."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -43,25 +69,30 @@ def format_bytes(count: float) -> str:
 
 
 class Activity:
-    """Tells how far a long command is: a bar on a terminal, now and then a line elsewhere."""
+    """The progress of a long command: a bar on a terminal, about ten lines elsewhere."""
 
     def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
         self._progress = progress
         self._task = task
-        self._told_at = 0
+        self._printed_at = 0
 
     def advance(self, done: int, total: int | None, text: str) -> None:
-        """Reports that ``done`` of ``total`` are done; ``None`` if that is not known."""
+        """Show how much is done.
+
+        Args:
+            done: how many units are done.
+            total: how many there are; ``None`` if that is not known.
+            text: a line about it.
+        """
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total, description=text)
             return
-        # About ten lines for a whole run, however long.
-        if total is None or done >= self._told_at + max(1, total // 10) or done == total:
-            self._told_at = done
+        if total is None or done >= self._printed_at + max(1, total // 10) or done == total:
+            self._printed_at = done
             print_note(text)
 
     def note(self, text: str) -> None:
-        """Prints a line that stays."""
+        """Print a line that remains."""
         if self._progress is None:
             print_note(text)
         else:
@@ -69,20 +100,12 @@ class Activity:
 
 
 @contextmanager
-def upload(file: Path) -> Iterator[Callable[[int, int], None]]:
-    """Shows on stderr how much of a file has been sent; yields what is to be told of it."""
-    with activity(f"sending {file}") as shown:
-
-        def on_progress(sent: int, size: int) -> None:
-            text = f"sent {format_bytes(sent)} of {format_bytes(size)}"
-            shown.advance(sent, size, text if sent < size else f"{text}; the server checks it")
-
-        yield on_progress
-
-
-@contextmanager
 def activity(text: str) -> Iterator[Activity]:
-    """Shows on stderr that something goes on, until the block ends."""
+    """Show progress on stderr until the block ends.
+
+    Args:
+        text: the first line.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         print_note(text)
@@ -96,3 +119,20 @@ def activity(text: str) -> Iterator[Activity]:
     )
     with Progress(*columns, console=console, transient=True) as progress:
         yield Activity(progress, progress.add_task(text, total=None))
+
+
+@contextmanager
+def uploading(file: Path) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr how much of a file has been sent, until the block ends.
+
+    Yields:
+        A function to call with the number of bytes that are sent and the size of the file.
+    """
+    with activity(f"sending {file}") as shown:
+
+        def on_progress(sent: int, size: int) -> None:
+            text = f"sent {format_bytes(sent)} of {format_bytes(size)}"
+            waiting = "" if sent < size else "; waiting for the server to check the file"
+            shown.advance(sent, size, text + waiting)
+
+        yield on_progress

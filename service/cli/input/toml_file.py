@@ -1,4 +1,4 @@
-"""Reads TOML files."""
+"""Reading of TOML files."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, require_file
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """What a file holds.
+    """Return the content of a TOML file.
 
     Raises:
-        CommandFailed: there is no such file, or it is not TOML.
+        CommandFailed: the file does not exist, or is not TOML.
     """
-    if not path.is_file():
-        raise CommandFailed(f"there is no file {path}")
+    require_file(path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -1,1 +1,1 @@
-"""Datasets as they are sent: each format read a piece at a time, checked as it arrives."""
+"""Formats of uploaded datasets: each is read in pieces and checked while it arrives."""

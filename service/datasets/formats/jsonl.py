@@ -1,5 +1,4 @@
-"""Datasets as JSON lines: an object a line with its embedding, and maybe its target; or the bare
-embedding."""
+"""Datasets as JSON lines: an embedding a line, or an object with one and an optional target."""
 
 from __future__ import annotations
 
@@ -8,17 +7,22 @@ from typing import Any
 import numpy as np
 
 from energy_flow.errors import Fault
-from service.datasets.formats.names import Part, choose
-from service.datasets.formats.rows import MOST_COLUMNS, Rows
+from service.datasets.formats.names import Part, choose_names
+from service.datasets.formats.rows import MAX_COLUMNS, Rows
 from service.problems import Problem
-from service.requests.embeddings import PIECE_BYTES, faults_of_rows, read_json
+from service.requests.embeddings import find_row_faults
+from service.requests.json_body import PIECE_BYTES, parse_json
 
-# A parser keeps the interpreter's lock for the whole of a line.
-LONGEST_LINE = 8 * 2**20
+# The parser holds the interpreter's lock for a whole line.
+MAX_LINE_BYTES = 8 * 2**20
 
 
 class JsonLinesReader:
-    """Reads a ``.jsonl`` file; empty lines are passed over."""
+    """A reader of ``.jsonl`` files, which skips empty lines.
+
+    Args:
+        rows: Receives the rows.
+    """
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -27,79 +31,78 @@ class JsonLinesReader:
         self._names: dict[Part, str] | None = None
 
     def feed(self, piece: bytes) -> None:
-        """Takes the next bytes."""
+        """Read the next bytes, as :meth:`DatasetReader.feed`."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
-        if len(self._rest) > LONGEST_LINE:
+        if len(self._rest) > MAX_LINE_BYTES:
             self._line += len(lines) + 1
-            raise self._malformed(f"is longer than {LONGEST_LINE:,} bytes")
-        self._take(lines)
-        self._rows.settle()
+            raise self._malformed(f"is longer than the limit of {MAX_LINE_BYTES:,} bytes")
+        self._read(lines)
+        self._rows.raise_faults()
 
     def finish(self) -> None:
-        """The file has ended."""
-        self._take([self._rest])
-        self._rows.settle()
+        """Check the end of the file, as :meth:`DatasetReader.finish`."""
+        self._read([self._rest])
+        self._rows.raise_faults()
 
-    def _take(self, lines: list[bytes]) -> None:
-        """Takes lines, some at a time; those after a fault are not looked at."""
+    def _read(self, lines: list[bytes]) -> None:
+        """Read lines, some at a time, up to the first part with a fault."""
         held: dict[Part, list[Any]] = {"inputs": [], "targets": []}
         size = 0
         for line in lines:
             self._line += 1
             if line.strip():
-                self._hold(line, held)
+                self._parse(line, held)
                 size += len(line)
             if size > PIECE_BYTES:
-                self._hand_on(held)
+                self._add(held)
                 held, size = {"inputs": [], "targets": []}, 0
-        self._hand_on(held)
+        self._add(held)
 
-    def _hold(self, line: bytes, held: dict[Part, list[Any]]) -> None:
+    def _parse(self, line: bytes, held: dict[Part, list[Any]]) -> None:
         try:
-            document = read_json(line)
+            document = parse_json(line)
         except Problem as problem:
             raise self._malformed(problem.detail.removeprefix("the body ")) from None
         if isinstance(document, list):
             members: dict[Part, Any] = {"inputs": document}
             names: dict[Part, str] = {"inputs": "embeddings"}
         elif isinstance(document, dict):
-            names, faults = choose(document)
+            names, faults = choose_names(document)
             if faults:
                 self._rows.refuse(*(Fault((self._where(), *f.loc), f.msg, f.got) for f in faults))
-                self._rows.settle()
+                self._rows.raise_faults()
             members = {part: document[name] for part, name in names.items()}
         else:
             raise self._malformed("must be an object or a list of numbers")
         if self._names is None:
             self._names = names
         elif names.keys() != self._names.keys():
-            said = "has targets, and the rows before have none"
+            message = "has a target, although the rows before have none"
             if "targets" in self._names:
-                said = "has no targets, and the rows before have some"
-            self._rows.refuse(Fault((self._where(),), said, sorted(names.values())))
-            self._rows.settle()
+                message = "has no target, although the rows before have some"
+            self._rows.refuse(Fault((self._where(),), message, sorted(names.values())))
+            self._rows.raise_faults()
         for part, value in members.items():
             held[part].append(value)
 
-    def _hand_on(self, held: dict[Part, list[Any]]) -> None:
+    def _add(self, held: dict[Part, list[Any]]) -> None:
         for part, values in held.items():
             if not values:
                 continue
             assert self._names is not None
             name = self._names[part]
             width = self._rows.width(part)
-            faults = faults_of_rows(values, name, self._rows.count(part), width)
-            if not faults and not 1 <= len(values[0]) <= MOST_COLUMNS:
-                said = f"must be 1 to {MOST_COLUMNS:,} numbers"
-                faults = [Fault((name, 0), said, len(values[0]))]
+            faults = find_row_faults(values, name, self._rows.count(part), width)
+            if not faults and not 1 <= len(values[0]) <= MAX_COLUMNS:
+                message = f"must have 1 to {MAX_COLUMNS:,} numbers"
+                faults = [Fault((name, 0), message, len(values[0]))]
             if faults:
                 self._rows.refuse(*faults)
             else:
-                self._rows.take(part, name, np.array(values, dtype=np.float64))
+                self._rows.add(part, name, np.array(values, dtype=np.float64))
 
     def _malformed(self, why: str) -> Problem:
-        said = f"{self._where()} {why}"
-        return Problem(400, said, faults=[Fault((self._where(),), why, None)])
+        return Problem(400, f"{self._where()} {why}", faults=[Fault((self._where(),), why, None)])
 
     def _where(self) -> str:
         return f"line {self._line}"

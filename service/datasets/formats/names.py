@@ -1,4 +1,4 @@
-"""What files call the embeddings and the targets; whatever else they hold is passed over."""
+"""Names of the embeddings and the targets in files; other names are ignored."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ NAMES: dict[Part, tuple[str, ...]] = {
 }
 
 
-def choose(present: Iterable[str]) -> tuple[dict[Part, str], list[Fault]]:
-    """Which of the names that a file has hold the inputs and, if any, the targets.
+def choose_names(present: Iterable[str]) -> tuple[dict[Part, str], list[Fault]]:
+    """Choose the names that hold the inputs and the targets.
+
+    Args:
+        present: All names in a file.
 
     Returns:
-        a name for each part, and what is wrong.
+        A name for each part that is there, and the faults.
     """
     present = list(present)
     chosen: dict[Part, str] = {}
@@ -29,9 +32,9 @@ def choose(present: Iterable[str]) -> tuple[dict[Part, str], list[Fault]]:
         if found:
             chosen[part] = found[0]
         if len(found) > 1:
-            said = f"is there several times; which of {', '.join(found)} is meant?"
-            faults.append(Fault((found[0],), said, found))
+            message = f"is there several times, as {', '.join(found)}; keep one of them"
+            faults.append(Fault((found[0],), message, found))
         elif not found and part == "inputs":
-            said = f"is required; it may be called {', '.join(names)}"
-            faults.append(Fault((names[0],), said, sorted(present)[:10]))
+            message = f"is required; its name can be {', '.join(names)}"
+            faults.append(Fault((names[0],), message, sorted(present)[:10]))
     return chosen, faults

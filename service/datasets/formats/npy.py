@@ -1,4 +1,4 @@
-"""Datasets as ``.npy``: one array [rows, dim], which are the inputs."""
+"""Datasets as ``.npy``: one array [rows, dim], the inputs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ import numpy as np
 from energy_flow.errors import Fault
 from service.datasets.formats.rows import RowBytes, Rows
 from service.problems import Problem
-from service.requests.embeddings import NPY_KINDS, read_npy_header
+from service.requests.npy_body import NPY_KINDS, read_npy_header
 from service.safetensors_header import wrong_length
 from service.store.atomic_files import UnfinishedFile
 
-# numpy reads no longer one.
-LONGEST_HEADER = 10_000
+# NumPy refuses longer ones.
+MAX_HEADER_BYTES = 10_000
 
 _PIECE_BYTES = 2**20
 _NAME = "inputs"
 
 
 class NpyReader:
-    """Reads a ``.npy`` file.
+    """A reader of ``.npy`` files.
 
     Args:
-        size: of the file, if that is known; what cannot be is refused before it has arrived.
+        rows: Receives the rows.
+        size: Size of the file in bytes, if known; a wrong one is refused before the numbers
+            arrive.
     """
 
     def __init__(self, rows: Rows, size: int | None) -> None:
@@ -41,7 +43,7 @@ class NpyReader:
         self._columns: UnfinishedFile | None = None
 
     def feed(self, piece: bytes) -> None:
-        """Takes the next bytes."""
+        """Read the next bytes, as :meth:`DatasetReader.feed`."""
         if self._header_bytes is None:
             self._start += piece
             self._header_bytes = _header_bytes(self._start)
@@ -57,19 +59,19 @@ class NpyReader:
             self._matrix.feed(piece)
         elif self._columns is not None:
             self._columns.file.write(piece)
-        self._rows.settle()
+        self._rows.raise_faults()
 
     def finish(self) -> None:
-        """The file has ended."""
+        """Check the end of the file, as :meth:`DatasetReader.finish`."""
         if self._header_bytes is None:
-            # Too short: numpy says of what.
+            # NumPy raises the error that describes an incomplete header.
             read_npy_header(io.BytesIO(self._start))
             raise Problem(400, "the body is not a .npy file: it ends in the header")
         if self._held != self._promised:
             raise wrong_length(self._promised, self._held)
         if self._columns is not None:
-            self._take_columns(self._columns)
-        self._rows.settle()
+            self._add_columns(self._columns)
+        self._rows.raise_faults()
 
     @property
     def _promised(self) -> int:
@@ -78,10 +80,10 @@ class NpyReader:
     def _begin(self, header: bytes) -> None:
         shape, fortran, dtype = read_npy_header(io.BytesIO(header))
         if dtype.str not in NPY_KINDS:
-            said = "must be float16, float32 or float64"
-            self._rows.refuse(Fault((_NAME,), said, str(dtype)))
+            message = "must be float16, float32 or float64"
+            self._rows.refuse(Fault((_NAME,), message, str(dtype)))
         self._rows.check_shape(_NAME, shape)
-        self._rows.settle()
+        self._rows.raise_faults()
         rows, width = self._shape = (shape[0], shape[1])
         self._dtype = dtype
         self._rows.expect(rows * width)
@@ -92,21 +94,24 @@ class NpyReader:
         else:
             self._matrix = RowBytes(self._rows, "inputs", _NAME, dtype, width)
 
-    def _take_columns(self, columns: UnfinishedFile) -> None:
-        """Takes rows of a file that has the columns one after the other."""
+    def _add_columns(self, columns: UnfinishedFile) -> None:
+        """Add the rows of an array in Fortran order."""
         columns.file.flush()
         matrix = np.memmap(columns.path, self._dtype, "r", shape=self._shape, order="F")
         step = max(1, _PIECE_BYTES // (self._shape[1] * self._dtype.itemsize))
         for start in range(0, len(matrix), step):
-            self._rows.take("inputs", _NAME, np.ascontiguousarray(matrix[start : start + step]))
-            self._rows.settle()
+            self._rows.add("inputs", _NAME, np.ascontiguousarray(matrix[start : start + step]))
+            self._rows.raise_faults()
 
 
 def _header_bytes(start: bytes) -> int | None:
-    """Length of the header with all that is before it; none while that is not complete.
+    """Return the length of everything before the numbers; ``None`` while it is incomplete.
+
+    Args:
+        start: First bytes of the file.
 
     Raises:
-        Problem: 400, this is no ``.npy`` file.
+        Problem: 400, the file is not ``.npy``.
     """
     if len(start) < 12:
         return None
@@ -114,8 +119,10 @@ def _header_bytes(start: bytes) -> int | None:
         length = 10 + int.from_bytes(start[8:10], "little")
     else:
         length = 12 + int.from_bytes(start[8:12], "little")
-    if not start.startswith(b"\x93NUMPY") or length > LONGEST_HEADER:
-        # numpy says what is wrong with it.
+    if not start.startswith(b"\x93NUMPY") or length > MAX_HEADER_BYTES:
+        # NumPy raises the error that describes a malformed header.
         read_npy_header(io.BytesIO(start))
-        raise Problem(400, "the body is not a .npy file: its header is too long")
+        raise Problem(
+            400, f"the body is not a .npy file: its header exceeds {MAX_HEADER_BYTES:,} bytes"
+        )
     return length if len(start) >= length else None

@@ -1,4 +1,4 @@
-"""Datasets as ``.parquet``: a column of lists of numbers, and maybe another of targets."""
+"""Datasets as ``.parquet``: a column of lists of numbers, and an optional one of targets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from energy_flow.errors import Fault
-from service.datasets.formats.names import Part, choose
-from service.datasets.formats.rows import MOST_COLUMNS, Rows
+from service.datasets.formats.names import Part, choose_names
+from service.datasets.formats.rows import MAX_COLUMNS, Rows
 from service.problems import Problem
+from service.requests.embeddings import describe_other_length
 from service.store.atomic_files import UnfinishedFile
 
 _MAGIC = b"PAR1"
@@ -22,10 +23,13 @@ _BATCH_BYTES = 4 * 2**20
 
 
 class ParquetReader:
-    """Reads a ``.parquet`` file; other columns are passed over.
+    """A reader of ``.parquet`` files, which ignores other columns.
 
-    Such a file says at its end what is in it. It lies on the disk until then, and is read a batch
-    of rows at a time.
+    The description of such a file is at its end. The file is kept on the disk until then, and read
+    in batches of rows.
+
+    Args:
+        rows: Receives the rows.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -33,7 +37,7 @@ class ParquetReader:
         self._spool: UnfinishedFile | None = None
 
     def feed(self, piece: bytes) -> None:
-        """Takes the next bytes."""
+        """Read the next bytes, as :meth:`DatasetReader.feed`."""
         if self._spool is None:
             if not piece.startswith(_MAGIC[: len(piece)]):
                 raise _refused(f"it does not begin with {_MAGIC.decode()}")
@@ -41,25 +45,25 @@ class ParquetReader:
         self._spool.file.write(piece)
 
     def finish(self) -> None:
-        """The file has ended."""
+        """Check the end of the file, as :meth:`DatasetReader.finish`."""
         if self._spool is None:
             raise _refused("it is empty")
         self._spool.file.flush()
         for batch in self._batches(self._spool.path):
-            self._rows.settle()
+            self._rows.raise_faults()
             for part, name, column in batch:
-                self._take(part, name, column)
-        self._rows.settle()
+                self._add(part, name, column)
+        self._rows.raise_faults()
 
     def _batches(self, path: Path) -> Iterator[list[tuple[Part, str, Any]]]:
-        """The columns, some rows at a time."""
+        """Yield the chosen columns, some rows at a time."""
         try:
-            # Mapped, so that a row group need not be in memory as a whole.
+            # Mapped, so that memory need not hold a whole row group.
             with pq.ParquetFile(path, memory_map=True) as file:
                 names = self._names(file.schema_arrow)
                 self._expect(file, names)
                 rows = max(1, file.metadata.num_rows)
-                width = 8 * sum(self._numbers(file, name) for name in names.values()) // rows
+                width = 8 * sum(self._count_numbers(file, name) for name in names.values()) // rows
                 step = max(1, min(_BATCH_BYTES // max(width, 1), 65_536))
                 for batch in file.iter_batches(step, columns=list(names.values())):
                     yield [(part, name, batch.column(name)) for part, name in names.items()]
@@ -67,27 +71,27 @@ class ParquetReader:
             raise _refused(str(error)) from None
 
     def _names(self, schema: pa.Schema) -> dict[Part, str]:
-        names, faults = choose(schema.names)
+        names, faults = choose_names(schema.names)
         self._rows.refuse(*faults)
         for name in names.values():
             kind = schema.field(schema.get_all_field_indices(name)[0]).type
             if not _is_list(kind) or not pa.types.is_floating(kind.value_type):
-                said = "must be a column of lists of floats"
-                self._rows.refuse(Fault((name,), said, str(kind)))
-        self._rows.settle()
+                message = "must be a column of lists of floats"
+                self._rows.refuse(Fault((name,), message, str(kind)))
+        self._rows.raise_faults()
         return names
 
     def _expect(self, file: pq.ParquetFile, names: dict[Part, str]) -> None:
         rows = file.metadata.num_rows
         for name in names.values():
-            if self._numbers(file, name) > rows * MOST_COLUMNS:
-                said = f"must hold rows of 1 to {MOST_COLUMNS:,} numbers"
-                self._rows.refuse(Fault((name,), said, self._numbers(file, name)))
-        self._rows.settle()
-        self._rows.expect(sum(self._numbers(file, name) for name in names.values()))
+            if self._count_numbers(file, name) > rows * MAX_COLUMNS:
+                message = f"must hold rows of 1 to {MAX_COLUMNS:,} numbers"
+                self._rows.refuse(Fault((name,), message, self._count_numbers(file, name)))
+        self._rows.raise_faults()
+        self._rows.expect(sum(self._count_numbers(file, name) for name in names.values()))
 
-    def _numbers(self, file: pq.ParquetFile, name: str) -> int:
-        """How many numbers a column holds, by what the file says of itself."""
+    def _count_numbers(self, file: pq.ParquetFile, name: str) -> int:
+        """Return how many numbers a column holds by the metadata of the file."""
         groups = (file.metadata.row_group(index) for index in range(file.metadata.num_row_groups))
         columns = (group.column(index) for group in groups for index in range(group.num_columns))
         return sum(
@@ -96,32 +100,32 @@ class ParquetReader:
             if column.path_in_schema.partition(".")[0] == name
         )
 
-    def _take(self, part: Part, name: str, column: Any) -> None:
+    def _add(self, part: Part, name: str, column: Any) -> None:
         first = self._rows.count(part)
         if column.null_count:
-            row = first + _first(column.is_null())
+            row = first + _first_true(column.is_null())
             self._rows.refuse(Fault((name, row), "must be a list of numbers, not null", None))
             return
         lengths = pc.list_value_length(column).to_numpy()
         if not len(lengths):
             return
         width = self._rows.width(part) or int(lengths[0])
-        if not 1 <= width <= MOST_COLUMNS:
-            said = f"must be 1 to {MOST_COLUMNS:,} numbers"
-            self._rows.refuse(Fault((name, first), said, width))
+        if not 1 <= width <= MAX_COLUMNS:
+            message = f"must have 1 to {MAX_COLUMNS:,} numbers"
+            self._rows.refuse(Fault((name, first), message, width))
             return
         ragged = np.flatnonzero(lengths != width)
         if len(ragged):
             length = int(lengths[ragged[0]])
-            said = f"has {length} numbers, but row 0 has {width}"
-            self._rows.refuse(Fault((name, first + int(ragged[0])), said, length))
+            message = describe_other_length(length, width)
+            self._rows.refuse(Fault((name, first + int(ragged[0])), message, length))
             return
         flat = column.flatten()
         if flat.null_count:
-            row, place = divmod(_first(flat.is_null()), width)
+            row, place = divmod(_first_true(flat.is_null()), width)
             self._rows.refuse(Fault((name, first + row, place), "must be a number, not null", None))
             return
-        self._rows.take(part, name, flat.to_numpy(zero_copy_only=False).reshape(-1, width))
+        self._rows.add(part, name, flat.to_numpy(zero_copy_only=False).reshape(-1, width))
 
 
 def _is_list(kind: Any) -> bool:
@@ -130,10 +134,9 @@ def _is_list(kind: Any) -> bool:
     )
 
 
-def _first(marks: Any) -> int:
-    """Index of the first true one."""
+def _first_true(marks: Any) -> int:
     return int(np.flatnonzero(marks.to_numpy(zero_copy_only=False))[0])
 
 
 def _refused(why: str) -> Problem:
-    return Problem(400, f"the body is not a .parquet file, or a damaged one: {why}")
+    return Problem(400, f"the body is not a .parquet file, or is damaged: {why}")

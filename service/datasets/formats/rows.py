@@ -1,4 +1,4 @@
-"""Rows of numbers on their way from a file that is being sent to the one that is kept."""
+"""Rows of numbers between the upload of a dataset and the stored file."""
 
 from __future__ import annotations
 
@@ -10,36 +10,44 @@ from numpy.typing import NDArray
 from energy_flow.errors import Fault
 from service.datasets.formats.names import NAMES, Part
 from service.problems import invalid
-from service.requests.embeddings import first_unfit
+from service.requests.embeddings import find_unfit_number
 from service.store.atomic_files import UnfinishedFile
 from service.store.dataset_files import DatasetWriter
 
-# A row is looked at in one go.
-MOST_COLUMNS = 2**20
+# Memory holds a whole row.
+MAX_COLUMNS = 2**20
 
 
 class DatasetReader(Protocol):
-    """Reads one format. Its methods are called one after the other, and none on the event loop."""
+    """A reader of one format. Its methods block and are called one after the other."""
 
     def feed(self, piece: bytes) -> None:
-        """Takes the next bytes of the file.
+        """Read the next bytes of the file.
+
+        Args:
+            piece: Bytes of any number.
 
         Raises:
-            Problem: 400, it is no such file; 413, it holds too much; 422, with every fault of
-                this piece.
-            OSError: it could not be written.
+            Problem: 400, the file has another format; 413, it is too large; 422, with every fault
+                of this piece.
+            OSError: The rows could not be written.
         """
 
     def finish(self) -> None:
-        """The file has ended.
+        """Read what is left at the end of the file.
 
         Raises:
-            Problem, OSError: as :meth:`feed`.
+            Problem: As :meth:`feed`; also 400, the file is incomplete.
+            OSError: The rows could not be written.
         """
 
 
 class Rows:
-    """Checks rows as they come, and hands them on as float32."""
+    """Rows that are checked and written as float32.
+
+    Args:
+        writer: Writer of the stored file.
+    """
 
     def __init__(self, writer: DatasetWriter) -> None:
         self._writer = writer
@@ -48,29 +56,30 @@ class Rows:
         self._widths: dict[str, int] = {}
 
     def count(self, part: Part) -> int:
-        """How many there are so far."""
+        """Return the number of rows so far."""
         return self._counts.get(part, 0)
 
     def width(self, part: Part) -> int | None:
-        """How many numbers are in each, once there are some."""
+        """Return the numbers in a row; ``None`` before the first one."""
         return self._widths.get(part)
 
     def refuse(self, *faults: Fault) -> None:
-        """Notes what is wrong with them."""
+        """Record faults of the rows; :meth:`raise_faults` raises them."""
         self._faults += faults
 
-    def take(self, part: Part, name: str, numbers: NDArray[Any]) -> None:
-        """Takes the next rows.
+    def add(self, part: Part, name: str, numbers: NDArray[Any]) -> None:
+        """Check and write the next rows.
 
         Args:
-            name: what the file calls them.
-            numbers: [n, width], floats; the width is that of the rows before.
+            part: Which part of the dataset they belong to.
+            name: Their name in the file.
+            numbers: Floats [n, width], of the width of the rows before.
 
         Raises:
-            Problem: 413, there are too many.
-            OSError: they could not be written.
+            Problem: 413, the dataset is too large.
+            OSError: The rows could not be written.
         """
-        unfit = first_unfit(numbers, name, self.count(part))
+        unfit = find_unfit_number(numbers, name, self.count(part))
         self._counts[part] = self.count(part) + len(numbers)
         self._widths[part] = numbers.shape[1]
         if unfit is not None:
@@ -79,37 +88,50 @@ class Rows:
             self._writer.add(part, numbers.astype(np.float32))
 
     def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """Refuses what is no matrix, or has rows that are too long; without rows, it is empty."""
+        """Refuse an array that is no matrix, is empty, or has too long rows.
+
+        Args:
+            name: Name of the array in the file.
+            shape: Its shape.
+        """
         if len(shape) != 2:
             self.refuse(Fault((name,), "must have the shape [rows, numbers]", list(shape)))
-        elif shape[0] < 1 or not 1 <= shape[1] <= MOST_COLUMNS:
-            said = f"must hold at least one row, of 1 to {MOST_COLUMNS:,} numbers"
-            self.refuse(Fault((name,), said, list(shape)))
+        elif shape[0] < 1 or not 1 <= shape[1] <= MAX_COLUMNS:
+            message = f"must hold at least one row, of 1 to {MAX_COLUMNS:,} numbers"
+            self.refuse(Fault((name,), message, list(shape)))
 
     def check_equally_many(self, rows: int, targets: int) -> None:
-        """Refuses targets that are not one for each row of inputs."""
+        """Refuse targets that are not one for each row of inputs.
+
+        Args:
+            rows: Number of rows of inputs.
+            targets: Number of rows of targets.
+        """
         if targets != rows:
-            said = f"must be {rows}, one for each row of the inputs"
-            self.refuse(Fault((NAMES["targets"][0],), said, targets))
+            message = f"must be {rows}, one for each row of the inputs"
+            self.refuse(Fault((NAMES["targets"][0],), message, targets))
 
     def expect(self, numbers: int) -> None:
-        """Checks that there is room for so many numbers in all.
+        """Check the size of the dataset before its rows arrive.
+
+        Args:
+            numbers: Numbers of all inputs and targets.
 
         Raises:
-            Problem: 413.
+            Problem: 413, the dataset is too large.
         """
         self._writer.expect(numbers)
 
     def spool(self) -> UnfinishedFile:
-        """A file for what cannot be read in the order in which it comes; it need not be closed.
+        """Return a temporary file, which is removed with the writer.
 
         Raises:
-            OSError: there is no room.
+            OSError: The file cannot be created.
         """
         return self._writer.spool()
 
     def finish(self) -> None:
-        """The file has ended.
+        """Check that the dataset is complete.
 
         Raises:
             Problem: 422, with every fault.
@@ -118,23 +140,27 @@ class Rows:
             self.refuse(Fault((NAMES["inputs"][0],), "must hold at least one row", 0))
         elif "targets" in self._counts:
             self.check_equally_many(self.count("inputs"), self.count("targets"))
-        self.settle()
+        self.raise_faults()
 
-    def settle(self) -> None:
-        """Tells what was wrong.
+    def raise_faults(self) -> None:
+        """Raise the faults so far, if there are any.
 
         Raises:
-            Problem: 422, with every fault so far.
+            Problem: 422, with every fault.
         """
         if self._faults:
             raise invalid(self._faults)
 
 
 class RowBytes:
-    """Rows as the bytes of a matrix, cut anywhere.
+    """Rows that arrive as the bytes of a matrix, in pieces of any length.
 
     Args:
-        dtype: of the numbers; ``None`` for bfloat16, which numpy does not know.
+        rows: Receives the rows.
+        part: Which part of the dataset they belong to.
+        name: Their name in the file.
+        dtype: Type of the numbers; ``None`` for bfloat16, which NumPy does not have.
+        width: Numbers in a row.
     """
 
     def __init__(
@@ -148,7 +174,12 @@ class RowBytes:
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
-        """Takes the next bytes."""
+        """Add the rows that the next bytes complete.
+
+        Raises:
+            Problem: 413, the dataset is too large.
+            OSError: The rows could not be written.
+        """
         data = self._rest + data
         row_bytes = self._width * (2 if self._dtype is None else self._dtype.itemsize)
         whole = len(data) // row_bytes
@@ -156,9 +187,9 @@ class RowBytes:
         if whole:
             part = memoryview(data)[: whole * row_bytes]
             if self._dtype is None:
-                # The upper half of a float32.
+                # A bfloat16 is the upper half of a float32.
                 wide = np.frombuffer(part, "<u2").astype(np.uint32) << np.uint32(16)
                 numbers: NDArray[Any] = wide.view(np.float32)
             else:
                 numbers = np.frombuffer(part, self._dtype)
-            self._rows.take(self._part, self._name, numbers.reshape(whole, self._width))
+            self._rows.add(self._part, self._name, numbers.reshape(whole, self._width))

@@ -1,4 +1,4 @@
-"""Datasets as ``.safetensors``: a tensor ``embeddings`` or ``inputs``, and maybe ``targets``."""
+"""Datasets as ``.safetensors``: a tensor of embeddings, and an optional one of targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from energy_flow.errors import Fault
-from service.datasets.formats.names import choose
+from service.datasets.formats.names import choose_names
 from service.datasets.formats.rows import RowBytes, Rows
 from service.problems import Problem
 from service.safetensors_header import (
@@ -28,10 +28,12 @@ _DTYPES: dict[str, np.dtype[Any] | None] = {
 
 
 class SafetensorsReader:
-    """Reads a ``.safetensors`` file; tensors by other names are passed over.
+    """A reader of ``.safetensors`` files, which ignores tensors of other names.
 
     Args:
-        size: of the file, if that is known; what cannot be is refused before it has arrived.
+        rows: Receives the rows.
+        size: Size of the file in bytes, if known; a wrong one is refused before the numbers
+            arrive.
     """
 
     def __init__(self, rows: Rows, size: int | None) -> None:
@@ -44,7 +46,7 @@ class SafetensorsReader:
         self._current = 0
 
     def feed(self, piece: bytes) -> None:
-        """Takes the next bytes."""
+        """Read the next bytes, as :meth:`DatasetReader.feed`."""
         if self._header is None:
             self._start += piece
             self._header = parse_header(self._start, self._size)
@@ -63,10 +65,10 @@ class SafetensorsReader:
                 self._current += 1
         if piece:
             raise wrong_length(self._held, self._held + len(piece))
-        self._rows.settle()
+        self._rows.raise_faults()
 
     def finish(self) -> None:
-        """The file has ended."""
+        """Check the end of the file, as :meth:`DatasetReader.finish`."""
         if self._header is None:
             raise ended_in_header()
         if self._held != self._header.promised_bytes:
@@ -74,7 +76,7 @@ class SafetensorsReader:
 
     def _begin(self, header: SafetensorsHeader) -> None:
         named = {tensor.name: tensor for tensor in header.tensors}
-        chosen, faults = choose(named)
+        chosen, faults = choose_names(named)
         self._rows.refuse(*faults)
         numbers = 0
         for part, name in chosen.items():
@@ -85,24 +87,24 @@ class SafetensorsReader:
                 self._matrices[name] = RowBytes(
                     self._rows, part, name, _DTYPES[tensor.dtype], tensor.shape[1]
                 )
-        self._rows.settle()
+        self._rows.raise_faults()
         if "targets" in chosen:
             shapes = [named[name].shape for name in chosen.values()]
             self._rows.check_equally_many(shapes[0][0], shapes[1][0])
-            self._rows.settle()
+            self._rows.raise_faults()
         self._rows.expect(numbers)
 
     def _check(self, tensor: TensorEntry) -> None:
         self._rows.check_shape(tensor.name, tensor.shape)
         if tensor.dtype not in _DTYPES:
-            said = f"must be one of {', '.join(_DTYPES)}"
-            self._rows.refuse(Fault((tensor.name,), said, tensor.dtype))
+            message = f"must be one of {', '.join(_DTYPES)}"
+            self._rows.refuse(Fault((tensor.name,), message, tensor.dtype))
             return
         dtype = _DTYPES[tensor.dtype]
         expected = prod(tensor.shape) * (2 if dtype is None else dtype.itemsize)
         if tensor.end - tensor.start != expected:
             raise Problem(
                 400,
-                f"the tensor {tensor.name!r} has {tensor.end - tensor.start:,} bytes, and its "
-                f"shape and type make {expected:,}",
+                f"the tensor {tensor.name!r} has {tensor.end - tensor.start:,} bytes; its shape "
+                f"and type need {expected:,}",
             )

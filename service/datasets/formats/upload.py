@@ -1,10 +1,10 @@
-"""A dataset that is being sent, from its first byte to its name."""
+"""The upload of a dataset, from its first byte to its name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
+from energy_flow.choices import DatasetFormat
 from service.datasets.formats.jsonl import JsonLinesReader
 from service.datasets.formats.npy import NpyReader
 from service.datasets.formats.parquet import ParquetReader
@@ -12,31 +12,32 @@ from service.datasets.formats.rows import DatasetReader, Rows
 from service.datasets.formats.safetensors import SafetensorsReader
 from service.store.datasets import Dataset, DatasetRegistry
 
-DatasetFormat = Literal["safetensors", "npy", "parquet", "jsonl"]
-
 MEDIA_TYPES: Mapping[str, DatasetFormat] = {
-    "application/x-npy": "npy",
-    "application/vnd.apache.parquet": "parquet",
-    "application/x-ndjson": "jsonl",
+    known.media_type: known for known in DatasetFormat if known.media_type
 }
-"""Types of a body that say which format it has; ``.safetensors`` has none of its own."""
+"""Format by the media type of a body; ``.safetensors`` has no media type of its own."""
 
 _READERS: Mapping[DatasetFormat, Callable[[Rows, int | None], DatasetReader]] = {
-    "safetensors": SafetensorsReader,
-    "npy": NpyReader,
-    "parquet": lambda rows, _: ParquetReader(rows),
-    "jsonl": lambda rows, _: JsonLinesReader(rows),
+    DatasetFormat.SAFETENSORS: SafetensorsReader,
+    DatasetFormat.NPY: NpyReader,
+    DatasetFormat.PARQUET: lambda rows, _: ParquetReader(rows),
+    DatasetFormat.JSONL: lambda rows, _: JsonLinesReader(rows),
 }
 
 
 class DatasetUpload:
-    """Checks a dataset while it arrives, and names it once it is there.
+    """A dataset that is checked while it arrives, and stored once it is complete.
+
+    Its owner must call :meth:`close`.
 
     Args:
-        size: of the file, if that is known.
+        registry: Registry that will have the dataset.
+        name: Name of the dataset.
+        file_format: Format of the file.
+        size: Size of the file in bytes, if known.
 
     Raises:
-        OSError: there is no room.
+        OSError: The file cannot be created.
     """
 
     def __init__(
@@ -49,26 +50,31 @@ class DatasetUpload:
         self._reader = _READERS[file_format](self._rows, size)
 
     def feed(self, piece: bytes) -> None:
-        """Takes the next bytes.
+        """Check and write the next bytes.
+
+        Args:
+            piece: Bytes of the file.
 
         Raises:
-            Problem, OSError: as :meth:`DatasetReader.feed`.
+            Problem: As :meth:`DatasetReader.feed`.
+            OSError: The rows could not be written.
         """
         self._reader.feed(piece)
 
     def finish(self) -> tuple[Dataset, bool]:
-        """The file has ended: it is named, durably.
+        """Check the complete file and store the dataset durably.
 
         Returns:
-            the dataset, and whether its name is new.
+            The dataset, and whether its name is new.
 
         Raises:
-            Problem, OSError: as :meth:`DatasetReader.finish` and :meth:`DatasetRegistry.add`.
+            Problem: As :meth:`DatasetReader.finish` and :meth:`DatasetRegistry.add`.
+            OSError: The file could not be written.
         """
         self._reader.finish()
         self._rows.finish()
         return self._registry.add(self._name, self._writer)
 
     def close(self) -> None:
-        """Removes what was not named."""
+        """Remove all files unless the dataset was stored."""
         self._writer.close()

@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that it is handed; configures no logging."""
+"""Alembic's environment: migrate the given connection, and configure no logging."""
 
 from alembic import context
 

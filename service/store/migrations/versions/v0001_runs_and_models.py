@@ -10,7 +10,7 @@ depends_on: str | None = None
 
 
 def upgrade() -> None:
-    """Makes the tables."""
+    """Create the tables."""
     position = sa.BigInteger().with_variant(sa.Integer, "sqlite")
     op.create_table(
         "runs",
@@ -61,6 +61,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops the tables."""
+    """Drop the tables."""
     op.drop_table("models")
     op.drop_table("runs")

@@ -10,7 +10,7 @@ depends_on: str | None = None
 
 
 def upgrade() -> None:
-    """Makes the tables and the columns."""
+    """Create the tables and the columns."""
     position = sa.BigInteger().with_variant(sa.Integer, "sqlite")
     op.create_table(
         "dataset_contents",
@@ -38,7 +38,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops them."""
+    """Drop them."""
     op.drop_index("ix_runs_dataset_digest", "runs")
     op.drop_column("runs", "dataset_from")
     op.drop_column("runs", "dataset_digest")

@@ -10,7 +10,7 @@ depends_on: str | None = None
 
 
 def upgrade() -> None:
-    """Makes the table, the columns and the indexes of lists."""
+    """Create the table, the columns and the indexes."""
     position = sa.BigInteger().with_variant(sa.Integer, "sqlite")
     op.create_table(
         "experiments",
@@ -59,7 +59,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops them."""
+    """Drop them."""
     with op.batch_alter_table("runs") as runs:
         runs.drop_index("ix_runs_experiment_state")
         runs.drop_index("ix_runs_kind")

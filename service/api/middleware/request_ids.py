@@ -1,0 +1,78 @@
+"""``RequestIds``: an id for each request, the access log, and answers to unexpected exceptions."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problems import problem_of
+
+access_log = logging.getLogger("service.access")
+error_log = logging.getLogger("service.errors")
+
+REQUEST_ID: Final = "x-request-id"
+_VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestIds:
+    """Middleware that gives each request an id, logs it, and answers what no handler caught.
+
+    A valid id in the request is kept. The answer has the id too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = given if _VALID_REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status: int | None = None
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.status == 500:
+                ids = {"request_id": request_id, "run_id": _find_run_id(scope)}
+                error_log.exception(
+                    "%s %s %s", scope["method"], scope["path"], request_id, extra=ids
+                )
+            if status is not None:
+                raise
+            await problem(scope, receive, send_with_id)
+        finally:
+            access_log.info(
+                "%s %s %s %.1f ms %s",
+                scope["method"],
+                scope["path"],
+                status if status is not None else "-",
+                (time.perf_counter() - started) * 1e3,
+                request_id,
+                extra={"request_id": request_id, "run_id": _find_run_id(scope)},
+            )
+
+
+def _find_run_id(scope: Scope) -> str | None:
+    """Return the id of the run that a request created or names."""
+    created = scope["state"].get("run_id")
+    named = scope.get("path_params", {}).get("run_id")
+    return created or (named if isinstance(named, str) else None)

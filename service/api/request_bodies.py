@@ -1,0 +1,79 @@
+"""Bodies that routes parse themselves, as the OpenAPI document describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from service.media_types import JSON, NPY, OCTET_STREAM
+from service.requests.safetensors_body import REQUEST
+from service.schemas.json_schema import BINARY, refer_to
+from service.schemas.simulate import SimulateFields
+
+_NPY_PARAMETERS = {
+    "model": {"type": "string"},
+    "seed": {"type": "integer"},
+    "sample_keys": {"type": "string", "description": "integers, separated by commas"},
+    "options": {"type": "string", "description": "a JSON object"},
+    "outputs": {"type": "string", "description": "names, separated by commas"},
+    "trace": {"type": "string", "description": "a JSON object"},
+    "store": {"type": "boolean"},
+    "timeout_ms": {"type": "integer"},
+}
+
+
+def describe_json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the ``openapi_extra`` of a route with a JSON body.
+
+    Args:
+        model: Model of the body.
+    """
+    return _describe({JSON: {"schema": refer_to(model)}})
+
+
+def describe_file_body(*media_types: str) -> dict[str, Any]:
+    """Return the ``openapi_extra`` of a route that receives a file.
+
+    Args:
+        media_types: Media types of the file.
+    """
+    return _describe(dict.fromkeys(media_types, BINARY))
+
+
+def describe_embeddings_body(model: type[SimulateFields]) -> dict[str, Any]:
+    """Return the ``openapi_extra`` of a route that receives embeddings in any of their forms.
+
+    Args:
+        model: Model of the JSON form.
+    """
+    tensors = f"the tensor embeddings, and the other members as JSON in the tensor {REQUEST}, uint8"
+    content = {
+        JSON: {"schema": refer_to(model)},
+        NPY: describe_file("the embeddings; the other members are query parameters"),
+        OCTET_STREAM: describe_file(tensors),
+    }
+    parameters = [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": f"with a {NPY} body: the member of the JSON body",
+            "schema": schema,
+        }
+        for name, schema in _NPY_PARAMETERS.items()
+    ]
+    return {**_describe(content), "parameters": parameters}
+
+
+def describe_file(description: str) -> dict[str, Any]:
+    """Return the content of a file.
+
+    Args:
+        description: What the file has.
+    """
+    return {"schema": {**BINARY["schema"], "description": description}}
+
+
+def _describe(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}

@@ -1,0 +1,24 @@
+"""GET /openapi.json: the OpenAPI document."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from service.api.openapi import DocumentedApp
+from service.media_types import JSON
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/openapi.json")
+async def read_document(request: Request) -> Response:
+    """Return the document."""
+    app: DocumentedApp = request.app
+    content, etag = await asyncio.to_thread(app.encode_document)
+    headers = {"Cache-Control": "no-cache", "ETag": etag}
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=JSON, headers=headers)

@@ -1,0 +1,85 @@
+"""Clients for commands, with suggestions where a name does not exist on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+
+from energy_flow.choices import closest_name
+from energy_flow.client import FlowClient, FlowClientError, NotFound, Retry
+from service.cli.input.failures import CommandFailed
+
+# Names to read from a server that are compared with one that does not exist.
+MAX_NAMES = 1000
+PAGE_SIZE = 100
+
+
+def open_client(url: str, api_key: str | None, retry: Retry | None = None) -> FlowClient:
+    """Return a client of the server at an address.
+
+    Raises:
+        CommandFailed: the address is not that of a web server.
+    """
+    try:
+        return FlowClient(url, api_key=api_key, retry=retry)
+    except ValueError as error:
+        raise CommandFailed(f"--url: {error}") from None
+
+
+@contextmanager
+def open_for_datasets(url: str, api_key: str | None, *names: object) -> Iterator[FlowClient]:
+    """Open a client; where one of the datasets does not exist, suggest a close name.
+
+    Args:
+        url: address of the server.
+        api_key: its key, if it needs one.
+        *names: the datasets that the command names.
+
+    Raises:
+        CommandFailed: a dataset does not exist, and another has a similar name.
+    """
+    with open_client(url, api_key) as client:
+        try:
+            yield client
+        except NotFound as error:
+            datasets = client.datasets.list(page_size=PAGE_SIZE)
+            _suggest(error, names, (dataset.name for dataset in datasets))
+            raise
+
+
+@contextmanager
+def open_for_experiments(
+    url: str, api_key: str | None, *names: str, retry: Retry | None = None
+) -> Iterator[FlowClient]:
+    """Open a client; where one of the experiments does not exist, suggest a close name.
+
+    Args:
+        url: address of the server.
+        api_key: its key, if it needs one.
+        *names: the experiments that the command names.
+        retry: how the client tries again.
+
+    Raises:
+        CommandFailed: an experiment does not exist, and another has a similar name.
+    """
+    with open_client(url, api_key, retry) as client:
+        try:
+            yield client
+        except NotFound as error:
+            experiments = client.experiments.list(page_size=PAGE_SIZE)
+            _suggest(error, names, (experiment.name for experiment in experiments))
+            raise
+
+
+def _suggest(error: NotFound, names: Iterable[object], existing: Iterable[str]) -> None:
+    """Raise an error that names what was probably meant, if that can be found."""
+    if "did you mean" in str(error):
+        return
+    # If the names cannot be listed, the command fails with the first error.
+    with suppress(FlowClientError):
+        known = list(islice(existing, MAX_NAMES))
+        for name in names:
+            close = None if name in known else closest_name(name, known)
+            if close is not None:
+                raise CommandFailed(f"{error}; did you mean '{close}'?") from None

@@ -1,0 +1,161 @@
+"""How trials are stored, so that they can continue from their chunks.
+
+The line of a chunk is written once its numbers are on the disk. How a trial ends is stored before
+its folder is sealed, so that a crash in between does not change it:
+
+- All chunks are there: it succeeded.
+- Its row has an error although it is running: it failed.
+- Its experiment was cancelled, or fails fast and another trial failed: it was cancelled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from energy_flow.choices import RunState
+from energy_flow.errors import EngineUnavailable, RunCancelled, RunPaused
+from energy_flow.simulation.tally.result import SimulationResult
+from service.experiments.active_trial import ActiveTrial, is_complete
+from service.problems import Problem, is_disk_full, problem_of
+from service.runs.active_run import ActiveRun
+from service.runs.recorder import Ending, RunObserver
+from service.states import transition
+from service.store.archive import RunArchive
+
+log = logging.getLogger(__name__)
+
+
+class TrialStorage:
+    """Stores trials in the archive.
+
+    Args:
+        archive: The archive.
+        observer: Counts chunks.
+    """
+
+    def __init__(self, archive: RunArchive, observer: RunObserver) -> None:
+        self._archive = archive
+        self._observer = observer
+
+    def begin(self, run: ActiveRun) -> None:
+        """Store that a trial is running; as :meth:`Storage.begin`."""
+        row = _trial(run).row
+        if row.state != RunState.RUNNING:
+            row.state = transition(row.state, RunState.RUNNING)
+        row.started_at = row.started_at or run.started_time or time.time()
+        self._archive.catalog.change(
+            run.run_id, state=row.state, started_at=row.started_at, error=None
+        )
+
+    def append(self, run: ActiveRun, first_sample: int, result: SimulationResult) -> None:
+        """Store the next chunk of a trial; as :meth:`Storage.append`."""
+        trial = _trial(run)
+        if trial.incomplete_chunk is not None:
+            return
+        if is_complete(result):
+            self._append(trial, first_sample, result)
+        else:
+            # It is stored only if the trial does not continue.
+            trial.incomplete_chunk = (first_sample, result)
+
+    def end(self, run: ActiveRun, *, is_stopping: bool) -> Ending:
+        """Store how a trial ended or that it is paused; as :meth:`Storage.end`."""
+        trial = _trial(run)
+        error = trial.storage_error or trial.error
+        match error:
+            case None:
+                self._ensure_running(trial)
+                self._seal(trial, RunState.SUCCEEDED, None)
+                return RunState.SUCCEEDED, None
+            case RunPaused() | EngineUnavailable():
+                return RunState(trial.row.state) if is_stopping else self._pause(trial, None), None
+            case _ if is_disk_full(error):
+                return self.end_unstored(trial, problem_of(error))
+            case RunCancelled():
+                state, problem = RunState.CANCELLED, problem_of(error)
+            case _:
+                self._ensure_running(trial)
+                state, problem = RunState.FAILED, problem_of(error)
+        self._end_early(trial, state, trial.failure or problem.to_dict())
+        return state, problem
+
+    def end_unstored(self, run: ActiveRun, problem: Problem) -> Ending:
+        """Pause a trial that could not be stored; as :meth:`Storage.end_unstored`."""
+        # The incomplete chunk is removed first: on a full disk, the row needs its room.
+        with contextlib.suppress(OSError):
+            self._archive.folder(run.run_id).rewind()
+        return self._pause(_trial(run), problem), problem
+
+    def _append(self, trial: ActiveTrial, first_sample: int, result: SimulationResult) -> None:
+        record = trial.describe_chunk(first_sample, result)
+        self._archive.folder(trial.run_id).append(
+            first_sample, trial.samples, result.outputs, result.trace, record, durable=True
+        )
+        trial.count_chunk(record, result)
+        self._observer.chunk_ended(result)
+
+    def _ensure_running(self, trial: ActiveTrial) -> None:
+        """Store that a trial was running which the engine did not have to start."""
+        if trial.row.state != RunState.RUNNING:
+            self.begin(trial)
+
+    def _pause(self, trial: ActiveTrial, reason: Problem | None) -> RunState:
+        """Store that a trial continues later from the chunks that it has."""
+        row, summary = trial.row, trial.summary
+        if row.state == RunState.RUNNING:
+            row.state = transition(row.state, RunState.PAUSED)
+        try:
+            self._archive.catalog.change(
+                trial.run_id,
+                state=row.state,
+                samples_done=summary.samples_done,
+                metrics=summary.metrics,
+                trace=summary.trace,
+                warnings=summary.warnings,
+                timing=trial.timing(),
+                error=None if reason is None else reason.to_dict(),
+            )
+        except Exception:
+            # The next start reads the chunks.
+            log.exception("the pause of run %s could not be stored", trial.run_id)
+        return RunState(row.state)
+
+    def _end_early(self, trial: ActiveTrial, state: RunState, error: Mapping[str, Any]) -> None:
+        """End a trial before its last chunk, with the chunks that it has."""
+        if state is RunState.FAILED:
+            self._archive.catalog.change(trial.run_id, durable=True, error=error)
+        if trial.storage_error is None:
+            try:
+                if trial.incomplete_chunk is not None:
+                    self._append(trial, *trial.incomplete_chunk)
+                self._seal(trial, state, error)
+            except Exception as second:
+                if not is_disk_full(second):
+                    log.exception("run %s could not be stored", trial.run_id)
+                trial.storage_error = second
+        if trial.storage_error is not None:
+            self._archive.end_without_files(trial.run_id, error, trial.final_event_id, state)
+            trial.count_nothing()
+
+    def _seal(self, trial: ActiveTrial, state: RunState, error: Mapping[str, Any] | None) -> None:
+        transition(trial.row.state, state)
+        self._archive.end(
+            trial.run_id,
+            trial.summary,
+            is_trial=True,
+            state=state,
+            started_at=trial.row.started_at or trial.started_time,
+            error=error,
+            timing=trial.timing(),
+            last_event_id=trial.final_event_id,
+        )
+        trial.row.state = state
+
+
+def _trial(run: ActiveRun) -> ActiveTrial:
+    assert isinstance(run, ActiveTrial)
+    return run

@@ -1,0 +1,107 @@
+"""A named model, its names and its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from energy_flow.config.flow_config import MODEL_FIELDS, FlowConfig
+from energy_flow.config.presets import preset
+from energy_flow.errors import ConfigError, Fault
+from service.problems import Problem, invalid
+from service.schemas.model import ModelFields
+
+DEFAULT = "default"
+
+SERVED_DEFAULT = "energy_flow"
+"""Name of the default model in the Open Inference Protocol; no other model can have it."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can be loaded.
+
+    Attributes:
+        name: Its name.
+        config: Its own config.
+        trained: Whether its weights come from training.
+        digest: SHA-256 of its weights, in hexadecimal.
+        created_at: Seconds since the epoch, UTC.
+        checkpoint: Its file; ``None`` for the default model of a preset, whose weights follow from
+            its config.
+        is_loaded: Whether the engine has its networks.
+        position: Number of its row in the index; 0 for the default model.
+    """
+
+    name: str
+    config: FlowConfig
+    trained: bool
+    digest: str
+    created_at: float
+    checkpoint: Path | None
+    is_loaded: bool
+    position: int = 0
+
+    def check_same(self, digest: str, config: FlowConfig) -> None:
+        """Refuse the model if it has other networks than a run that refers to it.
+
+        Args:
+            digest: Digest of the weights that the run uses.
+            config: Config of the run.
+
+        Raises:
+            Problem: 409, naming the model and both digests, or the fields that differ.
+        """
+        if self.digest != digest:
+            raise Problem(
+                409,
+                f"the model {self.name!r} has other weights ({self.digest}) than the run uses "
+                f"({digest}); give the name to a model with these weights",
+                extra={"model": self.name, "digest": self.digest, "run_digest": digest},
+            )
+        own, used = self.config.to_dict(), config.to_dict()
+        fields = sorted(name for name in MODEL_FIELDS if own[name] != used[name])
+        if fields:
+            values = ", ".join(f"{name} {own[name]}, not {used[name]}" for name in fields)
+            raise Problem(
+                409,
+                f"the model {self.name!r} has another shape than the run uses: {values}; give the "
+                "name to the model of the run",
+                extra={"model": self.name, "digest": self.digest, "fields": fields},
+            )
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no model can have.
+
+    Raises:
+        Problem: 422.
+    """
+    if name == SERVED_DEFAULT:
+        message = f"is the name of the model {DEFAULT!r} in /v2; choose another name"
+        raise invalid([Fault(("name",), message, name)])
+
+
+def make_config(fields: ModelFields) -> FlowConfig:
+    """Return the config of a new model.
+
+    Args:
+        fields: Request for the model.
+
+    Raises:
+        ConfigError: The preset or the config is refused, with every fault.
+    """
+    changes: dict[str, Any] = dict(fields.config)
+    if fields.model_seed is not None:
+        if changes.get("model_seed", fields.model_seed) != fields.model_seed:
+            message = "is given twice, here and in the config; leave one out"
+            raise ConfigError(Fault(("model_seed",), message, fields.model_seed))
+        changes["model_seed"] = fields.model_seed
+    base = preset(fields.preset)
+    try:
+        return base.replace(changes)
+    except ConfigError as error:
+        raise ConfigError(
+            *(Fault(("config", *fault.loc), fault.msg, fault.got) for fault in error.faults)
+        ) from None

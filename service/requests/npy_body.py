@@ -1,0 +1,64 @@
+"""Arrays in ``.npy`` bodies."""
+
+from __future__ import annotations
+
+import io
+from math import prod
+from typing import IO, Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_flow.errors import Fault
+from service.problems import Problem, invalid
+
+NPY_KINDS: Final = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
+"""Dtypes that are accepted, as numpy writes them."""
+
+
+def read_npy(body: bytes) -> NDArray[Any]:
+    """Return the array of a ``.npy`` body as a view of the body.
+
+    Args:
+        body: The file. Its header is checked before anything is allocated.
+
+    Raises:
+        Problem: 400, it is not such a file, or its length is not the one of its header; 422, its
+            numbers are not floats.
+    """
+    stream = io.BytesIO(body)
+    shape, is_fortran, dtype = read_npy_header(stream)
+    if dtype.str not in NPY_KINDS:
+        message = "must be float16, float32 or float64"
+        raise invalid([Fault(("embeddings",), message, str(dtype))])
+    count = prod(shape)
+    offset = stream.tell()
+    if count < 0 or len(body) - offset != count * dtype.itemsize:
+        raise Problem(
+            400,
+            f"the .npy header states {count * dtype.itemsize:,} bytes of numbers "
+            f"and the body has {len(body) - offset:,}",
+        )
+    flat = np.frombuffer(body, dtype=dtype, offset=offset)
+    return cast("NDArray[Any]", flat.reshape(shape, order="F" if is_fortran else "C"))
+
+
+def read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape, whether the first axis varies fastest, and the dtype of a ``.npy`` file.
+
+    Args:
+        stream: At the beginning of the file; afterwards at the beginning of the numbers.
+
+    Raises:
+        Problem: 400, it is not such a file.
+    """
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            return np.lib.format.read_array_header_1_0(stream)
+        if version == (2, 0):
+            return np.lib.format.read_array_header_2_0(stream)
+        raise ValueError(f"version {version[0]}.{version[1]} is not known")
+    except Exception as error:
+        # numpy evaluates the header as a Python literal, which can fail in many ways.
+        raise Problem(400, f"the body is not a .npy file: {error}") from None

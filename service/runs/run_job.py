@@ -1,0 +1,121 @@
+"""From a validated request to what the engine and the index need of a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_flow.choices import RunKind, RunState, names_of
+from energy_flow.config.flow_config import FlowConfig
+from energy_flow.engine import EmbeddingSource, RunRequest
+from service.models.model import Model
+from service.requests.simulation_request import SimulationRequest
+from service.runs.active_run import ActiveRun, Persistence
+from service.store.tables import RunRow
+
+
+@dataclass(frozen=True, slots=True)
+class RunJob:
+    """What the engine needs of a run, besides its id.
+
+    Attributes:
+        model: Its model.
+        config: Config of the model with the options of the run.
+        embeddings: Embeddings [samples, dim], or a source of them.
+        seed: Seed of the noise.
+        sample_keys: Keys [samples] of the noise.
+        outputs: Names of the outputs to compute.
+        deadline: Deadline on the clock of ``time.monotonic()``, if there is one.
+        chunk_samples: Most samples of a chunk; by default, as many as suit the device.
+    """
+
+    model: Model
+    config: FlowConfig
+    embeddings: NDArray[np.float32] | EmbeddingSource
+    seed: int
+    sample_keys: Sequence[int]
+    outputs: tuple[str, ...]
+    deadline: float | None
+    chunk_samples: int | None = None
+
+    def make_request(self, run: ActiveRun) -> RunRequest:
+        """Return the request to the engine, from the first sample that is not done.
+
+        Args:
+            run: The run.
+        """
+        return RunRequest(
+            run_id=run.run_id,
+            model=self.model.digest,
+            config=self.config,
+            embeddings=self.embeddings,
+            seed=self.seed,
+            sample_keys=self.sample_keys,
+            outputs=self.outputs,
+            deadline=self.deadline,
+            streams=run.persistence is Persistence.STORE,
+            first_sample=run.samples_done,
+            chunk_samples=self.chunk_samples,
+        )
+
+
+def make_job(
+    request: SimulationRequest, model: Model, embeddings: NDArray[np.float32] | EmbeddingSource
+) -> RunJob:
+    """Return the job of a new run.
+
+    Args:
+        request: The request.
+        model: Its model.
+        embeddings: Embeddings [samples, dim], or a source of them.
+    """
+    timeout_ms = request.fields.timeout_ms
+    return RunJob(
+        model=model,
+        config=request.config,
+        embeddings=embeddings,
+        seed=request.seed,
+        sample_keys=request.keys,
+        outputs=names_of(request.fields.outputs),
+        deadline=None if timeout_ms is None else time.monotonic() + timeout_ms / 1e3,
+    )
+
+
+def make_row(run_id: str, kind: RunKind, request: SimulationRequest, model: Model) -> RunRow:
+    """Return the row of a new run.
+
+    Args:
+        run_id: Its id.
+        kind: Its kind.
+        request: The request.
+        model: Its model.
+    """
+    return RunRow(
+        run_id=run_id,
+        kind=kind,
+        state=RunState.QUEUED,
+        created_at=time.time(),
+        model=model.name,
+        model_digest=model.digest,
+        trained=model.trained,
+        seed=request.seed,
+        samples=request.samples,
+        dataset=request.dataset_name,
+        dataset_digest=None if request.dataset is None else request.dataset.digest,
+        dataset_from=None if request.dataset is None else request.dataset.first,
+        samples_done=0,
+        config=request.config.to_dict(),
+        request={
+            "options": request.options,
+            "outputs": list(names_of(request.fields.outputs)),
+            "timeout_ms": request.fields.timeout_ms,
+        },
+        warnings=[],
+        bytes=0,
+        safe=kind is RunKind.RUN,
+        last_event_id=0,
+    )

@@ -1,0 +1,234 @@
+"""The server's settings, each declared once: name, type, default, description, group, bounds.
+
+:class:`service.settings.Settings` reads and checks them; the options of ``energy-flow serve`` and
+their help are made from them. This module imports the standard library alone, so that the help
+works where the server's packages are not installed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args, get_type_hints
+
+from energy_flow.choices import LogFormat, Preset, names_of
+
+PREFIX: Final = "ENERGY_FLOW_"
+"""Start of the names of the environment variables."""
+
+MEBIBYTE: Final = 2**20
+GIBIBYTE: Final = 2**30
+
+ACCESS: Final = "Address and access"
+STORAGE: Final = "Storage"
+MODEL: Final = "Default model"
+DEVICE: Final = "Device"
+LIMITS: Final = "Limits of requests"
+PROCESS: Final = "Log and shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a setting besides name, type and default.
+
+    Attributes:
+        description: one sentence, for the help and the documentation.
+        group: title of the settings that belong together.
+        note: another sentence, for the help.
+        minimum: least value that is allowed, if there is one.
+        maximum: greatest value that is allowed, if there is one.
+        above: all values that are allowed are greater, if there is such a bound.
+        metavar: what stands for the value in the help; by default its type.
+        is_secret: whether the value must not be printed.
+    """
+
+    description: str
+    group: str
+    note: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    metavar: str | None = None
+    is_secret: bool = False
+
+    def out_of_range_reason(self, value: float) -> str | None:
+        """Return what is wrong with a value that is out of range, or ``None``."""
+        if self.minimum is not None and not value >= self.minimum:
+            return f"must be at least {self.minimum:g}"
+        if self.above is not None and not value > self.above:
+            return f"must be above {self.above:g}"
+        if self.maximum is not None and not value <= self.maximum:
+            return f"must be at most {self.maximum:g}"
+        return None
+
+
+class SettingsTable:
+    """The settings as attributes, with their types and defaults."""
+
+    host: Annotated[str, About("Address to listen on.", ACCESS)] = "127.0.0.1"
+    port: Annotated[
+        int,
+        About("Port to listen on; 0 chooses a free one.", ACCESS, minimum=0, maximum=65535),
+    ] = 8000
+    api_key: Annotated[
+        str | None,
+        About(
+            "Key that requests must carry; without it, every request is answered.",
+            ACCESS,
+            note="Prefer the variable: other users of the machine can read a command's options.",
+            metavar="KEY",
+            is_secret=True,
+        ),
+    ] = None
+    allow_open: Annotated[
+        bool, About("Allow an address that other machines can reach without an API key.", ACCESS)
+    ] = False
+    data_dir: Annotated[
+        Path,
+        About("Folder of runs, models, datasets and experiments; created if missing.", STORAGE),
+    ] = Path(".energy-flow")
+    database_url: Annotated[
+        str | None,
+        About(
+            "SQLAlchemy URL of the index; by default SQLite in the data directory.",
+            STORAGE,
+            metavar="URL",
+        ),
+    ] = None
+    keep_runs_bytes: Annotated[
+        int,
+        About(
+            "Bytes of finished runs to keep; beyond it the oldest are removed.", STORAGE, minimum=0
+        ),
+    ] = 10 * GIBIBYTE
+    preset: Annotated[
+        Preset,
+        About(
+            f"Config of the default model: {', '.join(names_of(Preset))}.", MODEL, metavar="NAME"
+        ),
+    ] = Preset.DEBUG
+    model: Annotated[
+        Path | None, About("Checkpoint of the default model, instead of a preset.", MODEL)
+    ] = None
+    set: Annotated[
+        tuple[str, ...],
+        About(
+            "Change a field of the preset, such as embedding_dim=384; repeatable.",
+            MODEL,
+            note="In the variable, separate several by spaces.",
+            metavar="FIELD=VALUE",
+        ),
+    ] = ()
+    warm_up: Annotated[
+        bool,
+        About(
+            "Prepare the default model before the server is ready.",
+            MODEL,
+            note="Without it, the first run takes some seconds longer.",
+        ),
+    ] = False
+    device: Annotated[str, About("Device: auto, cpu, cuda or cuda:N.", DEVICE)] = "auto"
+    memory_limit: Annotated[
+        float,
+        About("Share of the device's memory that runs may use.", DEVICE, above=0, maximum=1),
+    ] = 0.85
+    max_queued_flow_steps: Annotated[
+        int,
+        About(
+            "Maximum number of queued flow-steps; beyond it, requests are refused (429).",
+            LIMITS,
+            minimum=1,
+        ),
+    ] = 10_000_000_000
+    max_body_bytes: Annotated[
+        int, About("Maximum bytes of a JSON or .npy body.", LIMITS, minimum=1024)
+    ] = 64 * MEBIBYTE
+    max_upload_bytes: Annotated[
+        int, About("Maximum bytes of an uploaded dataset or model.", LIMITS, minimum=1024)
+    ] = 4 * GIBIBYTE
+    max_samples: Annotated[int, About("Maximum number of samples of a run.", LIMITS, minimum=1)] = (
+        1_000_000
+    )
+    log_format: Annotated[
+        LogFormat,
+        About(
+            f"Format of the log: {', '.join(names_of(LogFormat))}.",
+            PROCESS,
+            note="JSON has one object a line, with the id of the run.",
+            metavar="NAME",
+        ),
+    ] = LogFormat.TEXT
+    drain_seconds: Annotated[
+        float,
+        About(
+            "Seconds that running work has to finish after a stop signal.",
+            PROCESS,
+            minimum=0,
+        ),
+    ] = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        name: in Python.
+        type: of its values.
+        default: its value unless another is given.
+        about: everything else.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    about: About
+
+    @property
+    def flag(self) -> str:
+        """The option of ``energy-flow serve``."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def help(self) -> str:
+        """The description, the note and the default."""
+        sentences = (self.about.description, self.about.note, f"(default: {self.default_text})")
+        return " ".join(sentence for sentence in sentences if sentence is not None)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether several values may be given."""
+        return isinstance(self.default, tuple)
+
+    @property
+    def default_text(self) -> str:
+        """The default for people."""
+        value = self.default
+        if value is None or value == ():
+            return "unset"
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if self.name.endswith("_bytes"):
+            unit, name = (GIBIBYTE, "GiB") if value % GIBIBYTE == 0 else (MEBIBYTE, "MiB")
+            return f"{value // unit} {name}"
+        if isinstance(value, int):
+            # A port has no thousands.
+            return f"{value:,}" if value >= 10_000 else str(value)
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _read_table() -> tuple[Setting, ...]:
+    settings = []
+    for name, hint in get_type_hints(SettingsTable, include_extras=True).items():
+        kind, about = get_args(hint)
+        settings.append(Setting(name, kind, getattr(SettingsTable, name), about))
+    return tuple(settings)
+
+
+SETTINGS: Final = _read_table()
+"""Every setting, in the order of the table."""

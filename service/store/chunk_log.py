@@ -1,0 +1,75 @@
+"""``chunks.jsonl``: a line of JSON for each complete chunk of a run's samples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from service.json_encoding import to_json
+
+
+class ChunkLog:
+    """The log of the complete chunks of one run.
+
+    Args:
+        path: Path of the file; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def append(self, line: Mapping[str, Any], *, durable: bool) -> bool:
+        """Append the line of a chunk.
+
+        Args:
+            line: JSON data about the chunk.
+            durable: Whether to wait until the line is on the disk.
+
+        Returns:
+            Whether this created the file.
+
+        Raises:
+            OSError: The line could not be written.
+        """
+        with self._path.open("ab") as file:
+            is_new = file.tell() == 0
+            file.write(to_json(line) + b"\n")
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        return is_new
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines in order, without an incomplete last one."""
+        for line, _ in self._read_with_ends():
+            yield line
+
+    def truncate(self, lines: int) -> None:
+        """Drop all lines behind the first ``lines``."""
+        if self._path.exists():
+            ends = [end for _, end in self._read_with_ends()]
+            os.truncate(self._path, ends[lines - 1] if lines else 0)
+
+    def _read_with_ends(self) -> Iterator[tuple[dict[str, Any], int]]:
+        """Yield each line with the offset in the file at which it ends."""
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            for line in file:
+                # A crash can cut the last line short.
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    record = orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    # A power cut can leave zeros in the last line.
+                    if file.read(1):
+                        raise
+                    return
+                yield record, file.tell()

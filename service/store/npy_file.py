@@ -1,0 +1,148 @@
+"""``.npy`` files whose first axis can be shortened in place.
+
+Their header has a fixed length (NEP 1 allows padding), so that an array can grow by rows and be cut
+to any number of rows without moving its numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.store.atomic_files import UNFINISHED, write_file
+
+NPY_HEADER_BYTES = 128
+
+
+def npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
+    """Return a ``.npy`` header of ``NPY_HEADER_BYTES`` bytes.
+
+    Args:
+        dtype: Type of the numbers.
+        shape: Shape of the array.
+
+    Raises:
+        ValueError: The shape has too many axes for a header of this length.
+    """
+    text = repr({"descr": dtype.str, "fortran_order": False, "shape": shape}).encode()
+    room = NPY_HEADER_BYTES - 10
+    if len(text) >= room:
+        raise ValueError(f"the shape {shape} has too many axes for a header of {room} bytes")
+    return b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + text.ljust(room - 1) + b"\n"
+
+
+def npy_buffers(array: NDArray[Any]) -> tuple[bytes, memoryview]:
+    """Return the header and the numbers of an array as a ``.npy`` file has them.
+
+    Args:
+        array: Array of any shape; it is copied only if it is not contiguous.
+    """
+    return npy_header(array.dtype, array.shape), np.ascontiguousarray(array).data
+
+
+def write_array(path: Path, array: NDArray[Any], *, durable: bool = True) -> None:
+    """Write an array as a ``.npy`` file that appears complete or not at all.
+
+    Args:
+        path: Path of the file.
+        array: Array of any shape.
+        durable: Whether to wait until the content is on the disk.
+
+    Raises:
+        OSError: The file could not be written; nothing is left of it.
+    """
+    write_file(path, lambda file: file.writelines(npy_buffers(array)), durable=durable)
+
+
+class GrowingArray:
+    """An array on the disk that grows by rows as ``NAME.npy.part`` until it gets its name.
+
+    Args:
+        path: Path of the finished file, which ends in ``.npy``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._finished = path
+        self._path = path.with_name(path.name + UNFINISHED)
+
+    @classmethod
+    def find_all(cls, folder: Path) -> list[GrowingArray]:
+        """Return the growing arrays of a folder, sorted by name."""
+        paths = sorted(folder.glob(f"*.npy{UNFINISHED}"))
+        return [cls(path.with_name(path.name.removesuffix(UNFINISHED))) for path in paths]
+
+    def append(self, rows: NDArray[Any], total: int, *, durable: bool) -> None:
+        """Append rows.
+
+        Args:
+            rows: Numbers of shape [rows, ...].
+            total: Rows that the finished array is expected to have.
+            durable: Whether to wait until the rows are on the disk.
+
+        Raises:
+            OSError: The rows could not be written.
+        """
+        with self._path.open("ab") as file:
+            if file.tell() == 0:
+                file.write(npy_header(rows.dtype, (total, *rows.shape[1:])))
+            file.write(np.ascontiguousarray(rows).data)
+            if durable:
+                _fsync(file)
+
+    def count_rows(self) -> int:
+        """Return the number of complete rows in the file."""
+        size = self._path.stat().st_size
+        if size <= NPY_HEADER_BYTES:
+            return 0
+        return (size - NPY_HEADER_BYTES) // _row_bytes(*self._read_header())
+
+    def truncate(self, rows: int) -> None:
+        """Drop all rows behind the first ``rows``; the array can grow again.
+
+        Args:
+            rows: Rows to keep; with 0 the file is removed.
+        """
+        if rows == 0:
+            self._path.unlink()
+            return
+        os.truncate(self._path, NPY_HEADER_BYTES + rows * _row_bytes(*self._read_header()))
+
+    def finish(self, rows: int, *, durable: bool) -> None:
+        """Cut the array to its first rows and give it its name.
+
+        Args:
+            rows: Rows to keep; with 0 the file is removed.
+            durable: Whether to wait until the content is on the disk.
+
+        Raises:
+            OSError: The file could not be written.
+        """
+        if rows == 0:
+            self._path.unlink()
+            return
+        with self._path.open("r+b") as file:
+            shape, dtype = self._read_header()
+            file.truncate(NPY_HEADER_BYTES + rows * _row_bytes(shape, dtype))
+            file.write(npy_header(dtype, (rows, *shape[1:])))
+            if durable:
+                _fsync(file)
+        self._path.rename(self._finished)
+
+    def _read_header(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        with self._path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return shape, dtype
+
+
+def _fsync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _row_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
