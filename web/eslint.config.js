@@ -4,7 +4,7 @@ import { defineConfig, globalIgnores } from "eslint/config";
 import ts from "typescript-eslint";
 
 export default defineConfig(
-  globalIgnores(["node_modules", "eslint.config.js"]),
+  globalIgnores(["node_modules", "src/generated", "*.config.js"]),
   js.configs.recommended,
   ts.configs.strictTypeChecked,
   {
@@ -18,7 +18,7 @@ export default defineConfig(
       "react-hooks/exhaustive-deps": "error",
       "@typescript-eslint/consistent-type-imports": ["error", { fixStyle: "inline-type-imports" }],
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
-      // Indexing is typed as if it always found something, and some of it is checked all the same.
+      // The type of an indexed value does not include undefined, but some code checks for it.
       "@typescript-eslint/no-unnecessary-condition": "off",
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
     },

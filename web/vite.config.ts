@@ -11,7 +11,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 2000,
-    // Apart, so that its name and bytes stay as they are when the pages change.
+    // Separate chunks for libraries: their names and bytes stay the same when the pages change.
     rolldownOptions: {
       input: ["index.html", "docs.html"],
       output: {
@@ -26,7 +26,7 @@ export default defineConfig({
     license: { fileName: "licenses.md" },
   },
   worker: { format: "es" },
-  // Only for `npm run dev`: the pages from here, the data from a server beside it.
+  // For `npm run dev`: the pages come from Vite, the data from a server on port 8000.
   server: {
     proxy: { "/v1": "http://127.0.0.1:8000", "/readyz": "http://127.0.0.1:8000" },
   },
@@ -34,7 +34,7 @@ export default defineConfig({
     environment: "happy-dom",
     include: ["tests/**/*.test.{ts,tsx}"],
     restoreMocks: true,
-    setupFiles: ["tests/patience.ts"],
+    setupFiles: ["tests/timeouts.ts"],
     testTimeout: 120_000,
   },
 });

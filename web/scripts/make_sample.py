@@ -1,4 +1,4 @@
-"""Cuts the sample that the pages carry out of ``examples/data``; run from anywhere, needs numpy.
+"""Make the sample that is part of the pages from ``examples/data``. It needs numpy.
 
 Embeddings are written with the fewest digits that give the same float16 back.
 """
@@ -15,6 +15,7 @@ ROWS = (0, 6, 9, 14, 19, 20, 25, 37)
 
 
 def main() -> None:
+    """Write the rows of the sample with their texts and licence notice to ``sample.json``."""
     raw = (DATA / "wordnet_256.safetensors").read_bytes()
     start = 8 + int.from_bytes(raw[:8], "little")
     begin, end = json.loads(raw[8:start])["inputs"]["data_offsets"]

@@ -20,7 +20,7 @@ export function App() {
   const place = route.parts.join("/");
   const before = useRef(place);
   useEffect(() => {
-    // On another page, reading begins at its top.
+    // A new page is shown from its top.
     if (before.current !== place) {
       before.current = place;
       main.current?.focus({ preventScroll: true });
@@ -108,7 +108,7 @@ function CurrentPage({ route }: { route: Route }) {
   }
   return (
     <>
-      <h1>There is no such page</h1>
+      <h1>Page not found</h1>
       <p>
         <a href="#/">All runs</a>
       </p>
@@ -116,7 +116,7 @@ function CurrentPage({ route }: { route: Route }) {
   );
 }
 
-/** Loaded when it is needed: drawing in 3D takes most of the code. */
+/** The lattice page, loaded when it is opened: most of the code is for drawing in 3D. */
 function Lattice(props: { runId: string | null; route: Route }) {
   const { value: page, failure } = useLoad(() => import("./pages/lattice_page"), []);
   if (page === null) {
@@ -134,15 +134,14 @@ function SiteFoot() {
   if (system === null) {
     return <footer class="site-foot" />;
   }
-  const version = system.versions.energy_flow ?? system.versions["energy-flow"];
   return (
     <footer class="site-foot">
-      Energy Flow {version} on {system.device}
+      Energy Flow {system.versions.energy_flow} on {system.device}
     </footer>
   );
 }
 
-/** Asks for the API key when the server wants one. */
+/** Ask for the API key when the server needs one. */
 function KeyDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
   const answer = useRef<((key: string) => void) | null>(null);
@@ -170,12 +169,12 @@ function KeyDialog() {
     <dialog ref={dialog} aria-labelledby="key-title" onCancel={(event) => event.preventDefault()}>
       <form onSubmit={submit}>
         <h2 id="key-title">API key</h2>
-        <p>{refused ? "The server refused this key." : "This server asks for an API key."}</p>
+        <p>{refused ? "The server refused this key." : "This server needs an API key."}</p>
         <label>
           Key
           <input name="key" type="password" autocomplete="off" required />
         </label>
-        <p class="quiet">It is kept until this tab is closed.</p>
+        <p class="quiet">The key is kept until this tab is closed.</p>
         <button class="button-main" type="submit">
           Use this key
         </button>

@@ -1,4 +1,4 @@
-/** The API's reference: Swagger UI over the server's own document, without a CDN. */
+/** The reference of the API: Swagger UI with the document of this server, without a CDN. */
 import SwaggerUIBundle from "swagger-ui-dist/swagger-ui-es-bundle.js";
 import "swagger-ui-dist/swagger-ui.css";
 import { storedKey } from "./api/key";

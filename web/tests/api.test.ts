@@ -10,23 +10,23 @@ import { npy } from "./npy_files";
 beforeEach(() => sessionStorage.clear());
 
 describe("requests", () => {
-  it("carry the key that a person gave once it is asked for", async () => {
+  it("send the API key after the user has entered it", async () => {
     const server = fakeServer();
     server.on("GET /v1/system", (_url, init) =>
       new Headers(init.headers).get("authorization") === "Bearer right"
         ? json({ device: "cpu" })
         : json({ title: "Not authenticated", detail: "send the API key" }, 401),
     );
-    const asked = vi.fn().mockResolvedValueOnce("wrong").mockResolvedValueOnce("right");
-    onKeyNeeded(asked);
+    const prompt = vi.fn().mockResolvedValueOnce("wrong").mockResolvedValueOnce("right");
+    onKeyNeeded(prompt);
     const both = await Promise.all([getJson("/v1/system"), getJson("/v1/system")]);
     expect(both).toEqual([{ device: "cpu" }, { device: "cpu" }]);
-    expect(asked.mock.calls).toEqual([[false], [true]]);
+    expect(prompt.mock.calls).toEqual([[false], [true]]);
     await getJson("/v1/system");
-    expect(asked).toHaveBeenCalledTimes(2);
+    expect(prompt).toHaveBeenCalledTimes(2);
   });
 
-  it("become problems when refused", async () => {
+  it("throw the problem of a refusal", async () => {
     const server = fakeServer();
     const errors = [{ loc: ["options", "noise_std"], msg: "must be at most 10", got: 11 }];
     server.on("POST /v1/runs", () =>
@@ -38,21 +38,21 @@ describe("requests", () => {
     expect(explain(refused)).toBe("Invalid input: noise_std");
   });
 
-  it("become problems when something else than the server answers", async () => {
+  it("throw a problem when a proxy answers", async () => {
     fakeServer().on("GET /v1/runs", () => new Response("<html>gateway</html>", { status: 502 }));
     const refused = await getJson("/v1/runs").catch((error: unknown) => error);
     expect((refused as Problem).status).toBe(502);
     expect((refused as Problem).detail).toContain("gateway");
   });
 
-  it("leave out of a query what is not there", () => {
+  it("leave empty values out of a query", () => {
     expect(query({ a: 1, b: null, c: undefined, d: "", e: "x y" })).toBe("?a=1&e=x+y");
     expect(query({ kind: ["run", "trial"], none: [] })).toBe("?kind=run&kind=trial");
     expect(query({})).toBe("");
   });
 });
 
-describe("orders", () => {
+describe("requests for runs", () => {
   const rest = {
     model: "default",
     seed: "7",
@@ -60,20 +60,20 @@ describe("orders", () => {
     options: { noise_std: 0 },
   };
 
-  it("go as JSON", async () => {
+  it("are sent as JSON", async () => {
     const server = fakeServer();
     server.on("POST /v1/runs", { run_id: "r" });
-    await submitRun({ ...rest, embeddings: { kind: "rows", rows: [[1]], words: "" } }, "k");
+    await submitRun({ ...rest, embeddings: { kind: "rows", rows: [[1]], summary: "" } }, "k");
     const [{ body, headers }] = server.requests;
     expect(JSON.parse(body as string)).toEqual({ ...rest, seed: 7, embeddings: [[1]] });
     expect(headers.get("idempotency-key")).toBe("k");
   });
 
-  it("go as the bytes of a .npy file with the rest beside them", async () => {
+  it("are sent as the bytes of a .npy file with query parameters", async () => {
     const server = fakeServer();
     server.on("POST /v1/runs", { run_id: "r" });
     const bytes = npy("<f4", [1, 2], new Float32Array([1, 2]));
-    await submitRun({ ...rest, embeddings: { kind: "npy", bytes, count: 1, words: "" } }, "k");
+    await submitRun({ ...rest, embeddings: { kind: "npy", bytes, count: 1, summary: "" } }, "k");
     const [{ url, body, headers }] = server.requests;
     expect(body).toBe(bytes);
     expect(headers.get("content-type")).toBe("application/x-npy");
@@ -87,7 +87,7 @@ describe("orders", () => {
 });
 
 describe("event streams", () => {
-  it("are read however they are cut", () => {
+  it("are parsed from pieces of any length", () => {
     const text =
       'retry: 1000\n\nid: 1\nevent: state\ndata: {"state":"running"}\r\n\r\n: idle\n\nid: 2\nevent: step\ndata: {"step":\ndata: 0}\n\n';
     for (const size of [1, 2, 3, 7, text.length]) {
@@ -103,7 +103,7 @@ describe("event streams", () => {
     }
   });
 
-  it("are taken up again after the last event", async () => {
+  it("reconnect after the last event", async () => {
     const server = fakeServer();
     let answered = 0;
     server.on("GET /v1/runs/r/events", () => {
@@ -141,12 +141,12 @@ describe(".npy files", () => {
     expect([...data]).toEqual([7, -8, 9]);
   });
 
-  it("are refused when they are none, or cut short, or of another type", () => {
+  it("are refused if they are invalid, too short or of another dtype", () => {
     expect(() => readHeader(new TextEncoder().encode("PK, not numpy at all").buffer)).toThrow(
       "not a .npy",
     );
-    const whole = npy("<f4", [4], new Float32Array(4));
-    expect(() => readNpy(whole.slice(0, -4))).toThrow("cut short");
-    expect(() => readNpy(npy("|O", [1], new Uint8Array(1)))).toThrow("not shown");
+    const file = npy("<f4", [4], new Float32Array(4));
+    expect(() => readNpy(file.slice(0, -4))).toThrow("too short");
+    expect(() => readNpy(npy("|O", [1], new Uint8Array(1)))).toThrow("cannot be shown");
   });
 });

@@ -1,7 +1,8 @@
 /** Experiments and trials as a server answers them, for tests. */
 
-import type { Dataset, Experiment, Trial } from "../src/api/experiment_types";
-import type { Metrics, Model, RunState } from "../src/api/types";
+import type { Dataset, Experiment, Metrics, Model, Trial } from "../src/api/types";
+import type { RunState } from "../src/generated/choices";
+import { configWith } from "./config_samples";
 
 const METRICS: Metrics = {
   created: 20,
@@ -11,6 +12,10 @@ const METRICS: Metrics = {
   stalled: 0,
   terminated: { plane: 20, projected: 0, converged: 0, max_steps: 0, stalled: 0 },
   planes: { z0: 8, zdepth: 12 },
+  exits: {
+    z0: { plane: 8, projected: 0, converged: 0, max_steps: 0 },
+    zdepth: { plane: 12, projected: 0, converged: 0, max_steps: 0 },
+  },
   reflected: 1,
   spawns_suppressed: 0,
   steps: 5,
@@ -42,13 +47,15 @@ export const MODEL: Model = {
   coord_version: 2,
   digest: "m".repeat(64),
   created_at: "2026-01-01T00:00:00Z",
-  config: {
+  config: configWith({
     lattice_width: 4,
     lattice_height: 4,
     lattice_depth: 4,
     embedding_dim: 8,
     noise_std: 0.25,
-  },
+  }),
+  warnings: [],
+  url: "/v1/models/default",
 };
 
 export const EXPERIMENT: Experiment = {
@@ -59,14 +66,17 @@ export const EXPERIMENT: Experiment = {
   created_at: "2026-01-01T00:00:00Z",
   started_at: "2026-01-01T00:00:01Z",
   ended_at: null,
-  model: { name: "default", trained: false, coord_version: 2 },
+  model: { name: "default", trained: false, coord_version: 2, digest: "m".repeat(64) },
   dataset: { name: "words", digest: DATASET.digest, rows: [0, 100] },
   options: {},
   outputs: ["surface"],
   sweep: { grid: { noise_std: [0.01, 0.1, 1] } },
   seeds: [0, 1],
+  trace_options: {},
   max_parallel: 1,
   fail_fast: false,
+  chunk_samples: null,
+  train: null,
   last_event_id: 6,
   fields: ["noise_std"],
   trials: { total: 6, queued: 3, running: 1, paused: 0, succeeded: 2, failed: 0, cancelled: 0 },
@@ -76,7 +86,7 @@ export const EXPERIMENT: Experiment = {
   url: "/v1/experiments/e1",
 };
 
-/** A trial of the experiment; one that succeeded has the mean path that is given. */
+/** Return a trial of the experiment; a succeeded one has this mean path. */
 export function trial(number: number, state: RunState, path = 4): Trial {
   const done = state === "succeeded";
   return {
@@ -95,6 +105,8 @@ export function trial(number: number, state: RunState, path = 4): Trial {
     started_at: state === "queued" ? null : "2026-01-01T00:00:01Z",
     ended_at: null,
     url: `/v1/experiments/e1/trials/${number}`,
+    run_url: `/v1/runs/r${number}`,
+    makes_model: null,
   };
 }
 
@@ -102,7 +114,7 @@ export function page<Item>(items: Item[]): { items: Item[]; next_cursor: null } 
   return { items, next_cursor: null };
 }
 
-/** An event as it is written to a stream. */
+/** Return the text of an event in a stream. */
 export function eventText(id: number, name: string, data: unknown): string {
   return `id: ${id}\nevent: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
 }

@@ -1,6 +1,6 @@
 import { cleanup, fireEvent, render, screen, waitFor, within } from "@testing-library/preact";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Experiment, Trial } from "../src/api/experiment_types";
+import type { Experiment, Trial } from "../src/api/types";
 import { SweepPlot } from "../src/experiments/sweep_plot";
 import { DataPage } from "../src/pages/data_page";
 import { ExperimentPage } from "../src/pages/experiment_page";
@@ -10,15 +10,16 @@ import { StepChart } from "../src/parts/step_chart";
 import { readRoute } from "../src/route";
 import { DATASET, eventText, EXPERIMENT, MODEL, page, trial } from "./experiment_samples";
 import { type FakeServer, fakeServer, json } from "./fake_server";
+import { fault } from "./faults";
 
 beforeEach(() => {
   sessionStorage.clear();
-  // The page's own clock would otherwise poll during a test.
+  // A hidden page does not poll.
   vi.spyOn(document, "visibilityState", "get").mockReturnValue("hidden");
 });
 afterEach(cleanup);
 
-const OVER: Experiment = {
+const ENDED: Experiment = {
   ...EXPERIMENT,
   state: "succeeded",
   ended_at: "2026-01-01T00:02:01Z",
@@ -33,7 +34,7 @@ function changes(server: FakeServer): string[] {
 }
 
 describe("the list of experiments", () => {
-  it("offers what may be done in each state", async () => {
+  it("has buttons for the transitions of each state", async () => {
     const server = fakeServer();
     const paused: Experiment = {
       ...EXPERIMENT,
@@ -41,21 +42,21 @@ describe("the list of experiments", () => {
       name: "walls",
       state: "paused",
     };
-    const over: Experiment = { ...OVER, experiment_id: "e3", name: "depth" };
-    server.on("GET /v1/experiments", page([EXPERIMENT, paused, over]));
+    const ended: Experiment = { ...ENDED, experiment_id: "e3", name: "depth" };
+    server.on("GET /v1/experiments", page([EXPERIMENT, paused, ended]));
     server.on("POST /v1/experiments/e1/pause", EXPERIMENT);
     server.on("POST /v1/experiments/e2/resume", paused);
     server.on("POST /v1/experiments/e2/cancel", paused);
     server.on("DELETE /v1/experiments/e3", () => new Response(null, { status: 204 }));
-    const asked = vi.fn(() => true);
-    vi.stubGlobal("confirm", asked);
+    const requested = vi.fn(() => true);
+    vi.stubGlobal("confirm", requested);
     render(<ExperimentsPage route={readRoute("#/experiments")} />);
     fireEvent.click(await screen.findByRole("button", { name: "Pause noise" }));
     fireEvent.click(await screen.findByRole("button", { name: "Resume walls" }));
-    expect(asked).not.toHaveBeenCalled();
+    expect(requested).not.toHaveBeenCalled();
     fireEvent.click(await screen.findByRole("button", { name: "Cancel walls" }));
     fireEvent.click(await screen.findByRole("button", { name: "Delete depth" }));
-    expect(asked).toHaveBeenCalledTimes(2);
+    expect(requested).toHaveBeenCalledTimes(2);
     await waitFor(() =>
       expect(changes(server).sort()).toEqual([
         "DELETE /v1/experiments/e3",
@@ -72,9 +73,9 @@ describe("the list of experiments", () => {
     expect(row.textContent).toContain("1 min");
   });
 
-  it("deletes nothing that a person does not confirm, and tells of refusals", async () => {
+  it("deletes nothing without a confirmation, and shows refusals", async () => {
     const server = fakeServer();
-    server.on("GET /v1/experiments", page([EXPERIMENT, { ...OVER, experiment_id: "e3" }]));
+    server.on("GET /v1/experiments", page([EXPERIMENT, { ...ENDED, experiment_id: "e3" }]));
     server.on("POST /v1/experiments/e1/pause", () =>
       json({ title: "Conflict", detail: "cannot pause in state 'failed'" }, 409),
     );
@@ -88,7 +89,7 @@ describe("the list of experiments", () => {
   });
 });
 
-/** A server whose experiment has these trials; its events are written by the test. */
+/** Return a server with this experiment and its trials. */
 function serve(experiment: Experiment, trials: Trial[]): FakeServer {
   const server = fakeServer();
   server.on("GET /v1/experiments/e1", experiment);
@@ -96,15 +97,15 @@ function serve(experiment: Experiment, trials: Trial[]): FakeServer {
   return server;
 }
 
-/** A stream that stays open, and how to write to it. */
-function openStream(): { response: Response; write: (text: string) => void; cut: () => void } {
+/** Return a stream that stays open, with functions to write to it and to close it. */
+function openStream(): { response: Response; write: (text: string) => void; close: () => void } {
   const encoder = new TextEncoder();
   let controller!: ReadableStreamDefaultController<Uint8Array>;
   const stream = new ReadableStream<Uint8Array>({ start: (made) => void (controller = made) });
   return {
     response: new Response(stream),
     write: (text) => controller.enqueue(encoder.encode(text)),
-    cut: () => controller.close(),
+    close: () => controller.close(),
   };
 }
 
@@ -135,19 +136,19 @@ describe("an experiment's page", () => {
     events.write(eventText(8, "trial", failed));
     expect(await screen.findByText("Failed: no room")).toBeDefined();
     expect((await cells(1))[1].textContent).toContain("failed");
-    // What is loaded at the end counts, not what was told last.
-    server.on("GET /v1/experiments/e1", OVER);
+    // The data that is loaded at the end replaces that of events.
+    server.on("GET /v1/experiments/e1", ENDED);
     events.write(eventText(9, "state", { state: "failed" }));
     expect(await screen.findByRole("button", { name: "Delete noise" })).toBeDefined();
   });
 
-  it("takes a cut connection up again after the last event", async () => {
+  it("reconnects after the last event", async () => {
     const server = serve(EXPERIMENT, begun);
     const streams = [openStream(), openStream()];
     let connections = 0;
     server.on("GET /v1/experiments/e1/events", () => {
       connections += 1;
-      // In between the server is being started.
+      // Meanwhile the server is starting.
       return connections === 2
         ? json({ title: "Starting", status: 503 }, 503)
         : streams[connections === 1 ? 0 : 1].response;
@@ -158,20 +159,22 @@ describe("an experiment's page", () => {
     await waitFor(() =>
       expect(screen.getAllByText(/running/, { selector: ".badge" })).toHaveLength(3),
     );
-    streams[0].cut();
-    expect(await screen.findByText(/The server is not heard/)).toBeDefined();
+    streams[0].close();
+    expect(await screen.findByText(/The connection to the server is lost/)).toBeDefined();
     const now = [trial(0, "succeeded"), trial(1, "running"), trial(2, "succeeded")];
     server.on("GET /v1/experiments/e1/trials", page(now));
     streams[1].write(eventText(42, "trial", now[2]));
-    await waitFor(() => expect(screen.queryByText(/The server is not heard/)).toBeNull());
+    await waitFor(() =>
+      expect(screen.queryByText(/The connection to the server is lost/)).toBeNull(),
+    );
     await waitFor(() =>
       expect(screen.getAllByText(/succeeded/, { selector: ".badge" })).toHaveLength(2),
     );
-    const asked = server.requests.filter(({ url }) => url.pathname.endsWith("/events"));
-    expect(asked.map(({ headers }) => headers.get("last-event-id"))).toEqual(["6", "41", "41"]);
+    const requested = server.requests.filter(({ url }) => url.pathname.endsWith("/events"));
+    expect(requested.map(({ headers }) => headers.get("last-event-id"))).toEqual(["6", "41", "41"]);
   });
 
-  it("loads again what it missed", async () => {
+  it("reloads after a gap", async () => {
     const server = serve(EXPERIMENT, begun);
     const events = openStream();
     server.on("GET /v1/experiments/e1/events", () => events.response);
@@ -190,7 +193,7 @@ describe("an experiment's page", () => {
     const many = Array.from({ length: 120 }, (_, number) =>
       trial(number, number === 70 ? "failed" : "succeeded"),
     );
-    serve(OVER, many);
+    serve(ENDED, many);
     const view = render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1?page=1")} />);
     const links = within(await screen.findByRole("row", { name: /^50 / })).getAllByRole("link");
     expect(links.map((link) => link.getAttribute("href"))).toEqual([
@@ -207,8 +210,8 @@ describe("an experiment's page", () => {
     );
   });
 
-  it("shows the curves of a training where there are any", async () => {
-    const training: Experiment = { ...OVER, kind: "train" };
+  it("shows the curves of a training", async () => {
+    const training: Experiment = { ...ENDED, kind: "train" };
     const server = serve(training, [trial(0, "succeeded"), trial(1, "succeeded")]);
     const view = render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1")} />);
     await screen.findByRole("heading", { name: "Trials" });
@@ -227,7 +230,7 @@ describe("an experiment's page", () => {
     });
     render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1")} />);
     await screen.findByRole("heading", { name: "Curves" });
-    // A curve of one point is none.
+    // A curve needs two points.
     expect(screen.queryByRole("img", { name: /cosine/ })).toBeNull();
     const loss = screen.getByRole("group", { name: "train/loss by step" });
     fireEvent.keyDown(loss, { key: "ArrowRight" });
@@ -282,7 +285,7 @@ describe("a plot of a measure", () => {
     ).toBeDefined();
   });
 
-  it("is linear where that is wanted", () => {
+  it("has a linear axis without log", () => {
     const { container } = render(plot(false));
     const [a, b, c] = [...container.querySelectorAll(".plot-mean")].map((mean) =>
       Number(mean.getAttribute("x")),
@@ -303,7 +306,7 @@ describe("a plot of a measure", () => {
     expect(screen.getByRole("status").textContent).toBe("noise_std 1: mean_path_steps 7 (trial 4)");
   });
 
-  it("tells another field by colour", () => {
+  it("has colours for another field", () => {
     const { container } = render(plot(true, "seed"));
     expect(screen.getByText("seed 0")).toBeDefined();
     expect(screen.getByText("seed 1")).toBeDefined();
@@ -311,7 +314,7 @@ describe("a plot of a measure", () => {
       each.getAttribute("fill"),
     );
     expect(new Set(paints).size).toBe(2);
-    // Each seed by itself along the field.
+    // Each seed is a point of its own.
     expect(container.querySelectorAll(".plot-line")).toHaveLength(2);
   });
 });
@@ -327,7 +330,7 @@ describe("the form for an experiment", () => {
   const fill = (label: string | RegExp, value: string) =>
     fireEvent.input(screen.getByLabelText(label), { target: { value } });
 
-  it("tells how many trials there will be, and sends them", async () => {
+  it("shows the number of trials, and sends the experiment", async () => {
     const server = form();
     server.on("POST /v1/experiments", () => json(EXPERIMENT, 201));
     await screen.findByRole("option", { name: "words (100 × 8)" });
@@ -357,26 +360,28 @@ describe("the form for an experiment", () => {
     expect(headers.get("idempotency-key")).not.toBeNull();
   });
 
-  it("puts complaints beside their fields", async () => {
+  it("shows errors at their fields", async () => {
     const server = form();
     server.on("POST /v1/experiments", () =>
       json(
         {
           title: "Invalid input",
           errors: [
-            { loc: ["name"], msg: "must be a name" },
-            { loc: ["sweep", "random", "noise_std", "low"], msg: "must be a finite number" },
-            { loc: ["options", "spawn", "threshold"], msg: "must be above 0" },
+            fault(["name"], "must be a name"),
+            fault(["sweep", "random", "noise_std", "low"], "must be a finite number"),
+            fault(["options", "spawn", "threshold"], "must be above 0"),
           ],
         },
         422,
       ),
     );
     await screen.findByRole("option", { name: "words (100 × 8)" });
-    fireEvent.click(screen.getByLabelText("Drawn at random"));
+    fireEvent.click(screen.getByLabelText("Random points"));
     fireEvent.click(screen.getByRole("button", { name: "Add a field" }));
     fireEvent.click(screen.getByRole("button", { name: "Start" }));
-    expect(await screen.findByText("3 things are wrong; see the fields.")).toBeDefined();
+    expect(
+      await screen.findByText("3 values are not valid; see the messages at the fields."),
+    ).toBeDefined();
     const beside = (words: string, field: Element, around: string) =>
       expect(screen.getByText(words).closest(around)?.contains(field)).toBe(true);
     beside("must be a name", screen.getByLabelText("name"), ".field");
@@ -387,7 +392,7 @@ describe("the form for an experiment", () => {
     beside("must be above 0", threshold, ".field");
   });
 
-  it("takes a file where there is no dataset yet", async () => {
+  it("uploads a file where there is no dataset", async () => {
     const server = fakeServer();
     server.on("GET /v1/models", page([MODEL]));
     server.on("GET /v1/datasets", page([]));
@@ -432,7 +437,7 @@ describe("datasets and models", () => {
     );
   });
 
-  it("are not sent where they are larger than the server takes", async () => {
+  it("are not uploaded if they are larger than the server accepts", async () => {
     const server = fakeServer();
     server.on("GET /v1/datasets", page([]));
     server.on("GET /v1/models", page([MODEL]));
@@ -445,7 +450,7 @@ describe("datasets and models", () => {
     expect(button.disabled).toBe(true);
   });
 
-  it("are uploaded under a name made of the file's, and refusals are told", async () => {
+  it("are uploaded with a name from that of the file, and refusals are shown", async () => {
     const server = fakeServer();
     server.on("GET /v1/datasets", page([]));
     server.on("GET /v1/models", page([MODEL]));

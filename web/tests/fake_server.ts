@@ -1,4 +1,4 @@
-/** A server in place of `fetch`: answers by method and path, and notes what was asked. */
+/** A server in place of `fetch`: it answers by method and path, and records requests. */
 
 import { vi } from "vitest";
 

@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { randomRows, readFile, readText } from "../src/try/embeddings";
-import { sortFaults } from "../src/try/faults";
-import { inherited, optionsOf } from "../src/try/options";
+import config from "../src/generated/config.json";
+import { drawRows, readFile, readText } from "../src/try/embeddings";
+import { assignFaults } from "../src/try/faults";
+import { buildGroups, collectOptions, getModelValue, OPTIONS } from "../src/try/options";
 import sample from "../src/try/sample.json";
+import { configWith } from "./config_samples";
+import { fault } from "./faults";
 import { npy } from "./npy_files";
 
 describe("embeddings from text", () => {
@@ -31,12 +34,12 @@ describe("embeddings from text", () => {
     expect(readText(text)).toEqual(rows);
   });
 
-  it("are left to the server when their numbers are wrong", () => {
+  it("are not checked; the server does that", () => {
     expect(readText('[[1, "x"], [2]]')).toEqual([[1, "x"], [2]]);
   });
 
   it.each([
-    ["", "nothing here"],
+    ["", "is empty"],
     ["[1, 2", "not JSON"],
     ["[1]\n[2", "Line 2"],
     ["7", "list of rows"],
@@ -46,17 +49,17 @@ describe("embeddings from text", () => {
 });
 
 describe("embeddings from files", () => {
-  it("keep a .npy file as it is", async () => {
+  it("are the bytes of a .npy file", async () => {
     const bytes = npy("<f2", [3, 4], new Uint16Array(12));
     const read = await readFile(new File([bytes], "rows.npy"));
     expect(read).toMatchObject({
       kind: "npy",
       count: 3,
-      words: "3 × 4 numbers (<f2) from rows.npy",
+      summary: "3 × 4 numbers (<f2) from rows.npy",
     });
   });
 
-  it("read lines of JSON", async () => {
+  it("are read from lines of JSON", async () => {
     const read = await readFile(new File(["[1, 2]\n[3, 4]"], "rows.jsonl"));
     expect(read).toMatchObject({
       kind: "rows",
@@ -69,14 +72,14 @@ describe("embeddings from files", () => {
 });
 
 describe("random rows", () => {
-  it("have length 1 and are the same every time", () => {
-    const rows = randomRows(5, 384, 1);
+  it("have length 1 and depend on the seed alone", () => {
+    const rows = drawRows(5, 384, 1);
     expect(rows).toHaveLength(5);
     for (const row of rows) {
       expect(Math.hypot(...row)).toBeCloseTo(1, 5);
     }
-    expect(randomRows(5, 384, 1)).toEqual(rows);
-    expect(randomRows(5, 384, 2)).not.toEqual(rows);
+    expect(drawRows(5, 384, 1)).toEqual(rows);
+    expect(drawRows(5, 384, 2)).not.toEqual(rows);
   });
 });
 
@@ -92,56 +95,113 @@ describe("the bundled sample", () => {
 });
 
 describe("options", () => {
-  it("are sent where something was entered, as what they are", () => {
+  it("follow from the schema of the config", () => {
+    const [general, ring] = buildGroups({
+      run_fields: ["new_field", "limit", "ring", "seed"],
+      schema: {
+        $defs: {
+          Ring: {
+            description: "A group.",
+            properties: {
+              names: { type: "array", items: { $ref: "#/$defs/Name" } },
+              name: { $ref: "#/$defs/Name", description: "one of them" },
+            },
+          },
+          Name: { enum: ["a", "b"], type: "string", description: "names" },
+        },
+        properties: {
+          fixed: { type: "number" },
+          new_field: { type: "number", exclusiveMinimum: 0, maximum: 2 ** 31 - 1 },
+          limit: {
+            anyOf: [{ type: "integer", minimum: 1, maximum: 5 }, { type: "null" }],
+            description: "of something",
+          },
+          ring: { $ref: "#/$defs/Ring" },
+          seed: { type: "integer" },
+        },
+      },
+    });
+    expect(general.options).toEqual([
+      {
+        name: "new_field",
+        label: "new field",
+        help: "above 0",
+        kind: "number",
+        choices: [],
+        isNullable: false,
+      },
+      {
+        name: "limit",
+        label: "limit",
+        help: "of something; 1 to 5",
+        kind: "number",
+        choices: [],
+        isNullable: true,
+      },
+    ]);
+    expect([ring.title, ring.help]).toEqual(["ring", "A group."]);
+    expect(ring.options).toMatchObject([
+      { name: "ring.names", label: "names", kind: "list", choices: ["a", "b"] },
+      { name: "ring.name", kind: "choice", choices: ["a", "b"], help: "one of them" },
+    ]);
+  });
+
+  it("are all run-time fields of the config but the seed", () => {
+    const names = OPTIONS.map(({ name }) => name.split(".")[0]);
+    expect([...new Set([...names, "seed"])].sort()).toEqual([...config.run_fields].sort());
+  });
+
+  it("are sent with the type of their field, where a text was entered", () => {
     expect(
-      optionsOf({
+      collectOptions({
         noise_std: "0.1",
         noise_on_z: "false",
         "spawn.mode": "off",
         max_steps: " ",
         "spawn.threshold": "lots",
+        "trace.kinds": "spawn, reflect",
+        projection_age: "null",
       }),
     ).toEqual({
       noise_std: 0.1,
       noise_on_z: false,
       "spawn.mode": "off",
       "spawn.threshold": "lots",
+      "trace.kinds": ["spawn", "reflect"],
+      projection_age: null,
     });
   });
 
-  it("show what the model has", () => {
-    const config = {
-      lattice_width: 4,
-      lattice_height: 4,
-      lattice_depth: 4,
-      embedding_dim: 8,
-      max_steps: null,
-      spawn: { threshold: 0.3 },
-    };
-    expect(inherited(config, "spawn.threshold")).toBe("0.3");
-    expect(inherited(config, "max_steps")).toBe("");
-    expect(inherited(null, "spawn.threshold")).toBe("");
+  it("show the value of the model", () => {
+    const config = configWith({ max_steps: null, noise_std: 0.125 });
+    expect(getModelValue(config, "noise_std")).toBe("0.125");
+    expect(getModelValue(config, "spawn.threshold")).toBe(String(config.spawn.threshold));
+    expect(getModelValue(config, "trace.kinds")).toBe("spawn, reflect, terminate");
+    expect(getModelValue(config, "max_steps")).toBe("");
+    expect(getModelValue(null, "spawn.threshold")).toBe("");
   });
 });
 
-describe("complaints", () => {
-  it("stand beside their fields", () => {
-    const { fields, rest } = sortFaults(
+describe("faults", () => {
+  it("belong to their fields", () => {
+    const { fields, rest } = assignFaults(
       [
-        { loc: ["options", "spawn", "threshold"], msg: "must be above 0" },
-        { loc: ["options", "noise_std"], msg: "must be a number" },
-        { loc: ["seed"], msg: "must be a whole number" },
-        { loc: ["embeddings", 2, 5], msg: "must be a finite number" },
-        { loc: ["embeddings"], msg: "the model expects rows of 384 numbers" },
-        { loc: ["sample_keys"], msg: "must be a list" },
-        { loc: [], msg: "is wrong" },
+        fault(["options", "spawn", "threshold"], "must be above 0"),
+        fault(["options", "noise_std"], "must be a number"),
+        fault(["options", "trace", "kinds", 1], "is unknown"),
+        fault(["seed"], "must be an integer"),
+        fault(["embeddings", 2, 5], "must be a finite number"),
+        fault(["embeddings"], "the model expects rows of 384 numbers"),
+        fault(["sample_keys"], "must be a list"),
+        fault([], "is wrong"),
       ],
       new Set(["embeddings", "seed"]),
     );
     expect(Object.fromEntries(fields)).toEqual({
       "spawn.threshold": ["must be above 0"],
       noise_std: ["must be a number"],
-      seed: ["must be a whole number"],
+      "trace.kinds": ["is unknown"],
+      seed: ["must be an integer"],
       embeddings: [
         "row 2, number 5: must be a finite number",
         "the model expects rows of 384 numbers",

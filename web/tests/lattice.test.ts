@@ -1,10 +1,18 @@
 import { describe, expect, it } from "vitest";
 import type { Replay } from "../src/api/types";
-import { demoReplay } from "../src/lattice/demo";
+import { createDemoReplay } from "../src/lattice/demo";
 import { fold, unfold } from "../src/lattice/fold";
-import { buildJourney, rowAt } from "../src/lattice/journey";
-import { DIM, HIDDEN, LIT, lineage, NO_FILTER, NORMAL, standings } from "../src/lattice/lineage";
-import { endedBefore } from "../src/lattice/places";
+import { buildFlowPaths, findRow } from "../src/lattice/flow_paths";
+import {
+  DIM,
+  HIDDEN,
+  HIGHLIGHTED,
+  findLineage,
+  NO_FILTER,
+  NORMAL,
+  computeEmphasis,
+} from "../src/lattice/lineage";
+import { countEndedBefore } from "../src/lattice/positions";
 import { Player } from "../src/lattice/player";
 
 /**
@@ -14,6 +22,7 @@ import { Player } from "../src/lattice/player";
 const REPLAY: Replay = {
   run_id: "r",
   sample: 0,
+  flow: null,
   agrees: true,
   difference: null,
   flows: {
@@ -22,7 +31,7 @@ const REPLAY: Replay = {
     born_step: [-1, -1, 0],
     end_step: [1, 2, 2],
     reason: ["plane", "projected", "projected"],
-    plane: [1, "z0", "zdepth"],
+    plane: [1, 0, 1],
     generation: [0, 0, 1],
   },
   path: {
@@ -49,7 +58,7 @@ const REPLAY: Replay = {
 };
 
 describe("walls", () => {
-  it("leave what lies inside as it is, and mirror what does not", () => {
+  it("reflect what is beyond them", () => {
     expect(fold(0.3)).toBe(0.3);
     expect(fold(1.25)).toBeCloseTo(0.75);
     expect(fold(-1.25)).toBeCloseTo(-0.75);
@@ -57,46 +66,46 @@ describe("walls", () => {
     expect(fold(-5.25)).toBeCloseTo(-0.75 + 0);
   });
 
-  it("are told from the length of a displacement", () => {
+  it("are found from the length of a displacement", () => {
     expect(unfold(0.9, 0, 0.8, 0, 0, 0.1, false)).toEqual([0.8, 0]);
     expect(unfold(0.9, 0, 0.8, 0, 0, 0.3, false)).toEqual([1.2, 0]);
     expect(unfold(-0.9, 0.95, -0.9, 0.95, 0, Math.hypot(0.2, 0.1), false)?.[0]).toBeCloseTo(-1.1);
     expect(unfold(0, 0, 0.1, 0, 0, 0.7, false)).toBeNull();
   });
 
-  it("cannot be told where a flow went on beyond a plane, unless only one way is short enough", () => {
+  it("are unknown where a flow moved beyond a plane, unless one target alone is near enough", () => {
     expect(unfold(0, 0, 0.1, 0, 0.2, 0.5, true)).toEqual([0.1, 0]);
     expect(unfold(0.9, 0, 0.9, 0, 0.2, 0.5, true)).toBeNull();
   });
 });
 
-describe("a journey", () => {
-  const journey = buildJourney(REPLAY);
+describe("paths of flows", () => {
+  const paths = buildFlowPaths(REPLAY);
 
-  it("knows each flow's life", () => {
-    expect([...journey.bornStep]).toEqual([-1, -1, 0]);
-    expect([...journey.endStep]).toEqual([1, 2, 2]);
-    expect([...journey.plane]).toEqual([1, 0, 1]);
-    expect([...journey.hasSpawned]).toEqual([0, 1, 0]);
-    expect([...journey.hasReflected]).toEqual([1, 0, 0]);
-    expect(journey.steps).toBe(3);
+  it("have the first and the last step of each flow", () => {
+    expect([...paths.bornStep]).toEqual([-1, -1, 0]);
+    expect([...paths.endStep]).toEqual([1, 2, 2]);
+    expect([...paths.plane]).toEqual([1, 0, 1]);
+    expect([...paths.hasSpawned]).toEqual([0, 1, 0]);
+    expect([...paths.hasReflected]).toEqual([1, 0, 0]);
+    expect(paths.steps).toBe(3);
   });
 
-  it("finds rows by flow and step", () => {
-    expect(rowAt(journey, 2, 0)).toBe(4);
-    expect(rowAt(journey, 2, -1)).toBe(-1);
-    expect(rowAt(journey, 0, 2)).toBe(-1);
-    expect(rowAt(journey, 1, 2)).toBe(8);
-    expect(rowAt(journey, 1, 7)).toBe(-1);
+  it("have rows by flow and step", () => {
+    expect(findRow(paths, 2, 0)).toBe(4);
+    expect(findRow(paths, 2, -1)).toBe(-1);
+    expect(findRow(paths, 0, 2)).toBe(-1);
+    expect(findRow(paths, 1, 2)).toBe(8);
+    expect(findRow(paths, 1, 7)).toBe(-1);
   });
 
-  it("links each row to the one before", () => {
-    expect([...journey.previous]).toEqual([-1, -1, 0, 1, -1, 2, 3, 4, 6, 7]);
+  it("link each row to the previous one", () => {
+    expect([...paths.previous]).toEqual([-1, -1, 0, 1, -1, 2, 3, 4, 6, 7]);
   });
 
-  it("breaks ways at the walls that fold them", () => {
-    expect(journey.aim[4]).toBeCloseTo(1.2);
-    const trails = journey.trails;
+  it("begin a new segment at a reflection", () => {
+    expect(paths.target[4]).toBeCloseTo(1.2);
+    const trails = paths.trails;
     expect(trails).not.toBeNull();
     const row = 2;
     const pieces = [...(trails?.row ?? [])].flatMap((of, piece) => (of === row ? [piece] : []));
@@ -107,38 +116,38 @@ describe("a journey", () => {
     expect(trails?.time[2 * pieces[0] + 1]).toBeCloseTo(1 / 3);
   });
 
-  it("orders flows by their end", () => {
-    expect([0, 1, 2, 3].map((step) => endedBefore(journey, step))).toEqual([0, 0, 1, 3]);
+  it("sort flows by their end", () => {
+    expect([0, 1, 2, 3].map((step) => countEndedBefore(paths, step))).toEqual([0, 0, 1, 3]);
   });
 
-  it("believes records about walls before lengths", () => {
+  it("prefer records of reflections to lengths", () => {
     const records = [{ flow: 1, step: 1, code: 4 }];
-    const told = buildJourney(REPLAY, { records, complete: true });
-    expect(told.aim[2 * 6 + 1]).toBe(-2);
-    expect([...told.hasReflected]).toEqual([0, 1, 0]);
-    expect(told.aim[4]).toBeCloseTo(0.8);
-    const partly = buildJourney(REPLAY, { records, complete: false });
+    const complete = buildFlowPaths(REPLAY, { records, isComplete: true });
+    expect(complete.target[2 * 6 + 1]).toBe(-2);
+    expect([...complete.hasReflected]).toEqual([0, 1, 0]);
+    expect(complete.target[4]).toBeCloseTo(0.8);
+    const partly = buildFlowPaths(REPLAY, { records, isComplete: false });
     expect([...partly.hasReflected]).toEqual([1, 1, 0]);
   });
 
-  it("takes ids that are not counted from nought", () => {
+  it("allow any ids", () => {
     const ids = new Map([
       [0, 10],
       [1, 20],
       [2, 400],
     ]);
     const rename = (values: number[]) => values.map((id) => ids.get(id) ?? id);
-    const renamed = buildJourney({
+    const renamed = buildFlowPaths({
       flows: { ...REPLAY.flows, flow: rename(REPLAY.flows.flow), parent: [-1, -1, 20] },
       path: { ...REPLAY.path, flow: rename(REPLAY.path.flow) },
     });
     expect([...renamed.parent]).toEqual([-1, -1, 1]);
-    expect([...renamed.rowFlow]).toEqual([...journey.rowFlow]);
+    expect([...renamed.rowFlow]).toEqual([...paths.rowFlow]);
   });
 });
 
 describe("lineage", () => {
-  const journey = buildJourney({
+  const paths = buildFlowPaths({
     flows: {
       ...REPLAY.flows,
       flow: [0, 1, 2, 3, 4],
@@ -150,23 +159,29 @@ describe("lineage", () => {
     path: REPLAY.path,
   });
 
-  it("is ancestors and descendants, not siblings' families", () => {
-    expect([...lineage(journey, 1)]).toEqual([0, 1, 1, 1, 0]);
-    expect([...lineage(journey, 2)]).toEqual([0, 1, 1, 1, 0]);
-    expect([...lineage(journey, 4)]).toEqual([1, 0, 0, 0, 1]);
+  it("has ancestors and descendants, and no siblings", () => {
+    expect([...findLineage(paths, 1)]).toEqual([0, 1, 1, 1, 0]);
+    expect([...findLineage(paths, 2)]).toEqual([0, 1, 1, 1, 0]);
+    expect([...findLineage(paths, 4)]).toEqual([1, 0, 0, 0, 1]);
   });
 
-  it("is lit, the rest dimmed or filtered out", () => {
-    expect([...standings(journey, NO_FILTER, -1)]).toEqual(Array(5).fill(NORMAL));
-    expect([...standings(journey, NO_FILTER, 2)]).toEqual([DIM, LIT, LIT, LIT, DIM]);
-    expect([...standings(journey, { did: "any", reason: "plane" }, -1)]).toEqual([
+  it("is highlighted; other flows are dimmed or hidden", () => {
+    expect([...computeEmphasis(paths, NO_FILTER, -1)]).toEqual(Array(5).fill(NORMAL));
+    expect([...computeEmphasis(paths, NO_FILTER, 2)]).toEqual([
+      DIM,
+      HIGHLIGHTED,
+      HIGHLIGHTED,
+      HIGHLIGHTED,
+      DIM,
+    ]);
+    expect([...computeEmphasis(paths, { did: "any", reason: "plane" }, -1)]).toEqual([
       NORMAL,
       HIDDEN,
       HIDDEN,
       HIDDEN,
       HIDDEN,
     ]);
-    expect([...standings(journey, { did: "born", reason: "any" }, -1)]).toEqual([
+    expect([...computeEmphasis(paths, { did: "born", reason: "any" }, -1)]).toEqual([
       HIDDEN,
       HIDDEN,
       NORMAL,
@@ -176,23 +191,23 @@ describe("lineage", () => {
   });
 });
 
-describe("made-up flows", () => {
-  it("obey the walls and move smoothly", () => {
-    const journey = buildJourney(demoReplay(400, 6));
-    expect(journey.rowFlow).toHaveLength(400 * 7);
-    expect(journey.position.every((value) => Math.abs(value) <= 1)).toBe(true);
-    const odd = journey.atOnce.reduce((sum, value) => sum + value, 0);
-    expect(odd / journey.atOnce.length).toBeLessThan(0.05);
-    expect(journey.hasReflected).toContain(1);
+describe("invented flows", () => {
+  it("stay inside the walls", () => {
+    const paths = buildFlowPaths(createDemoReplay(400, 6));
+    expect(paths.rowFlow).toHaveLength(400 * 7);
+    expect(paths.position.every((value) => Math.abs(value) <= 1)).toBe(true);
+    const odd = paths.jumps.reduce((sum, value) => sum + value, 0);
+    expect(odd / paths.jumps.length).toBeLessThan(0.05);
+    expect(paths.hasReflected).toContain(1);
   });
 });
 
 describe("a player", () => {
-  it("plays to the end, stops there, and begins again", () => {
+  it("plays to the end, stops there, and restarts", () => {
     const player = new Player(2);
     player.toggle();
     for (let frame = 0; frame < 40; frame++) {
-      player.pass(100);
+      player.advance(100);
     }
     expect([player.time, player.playing]).toEqual([2, false]);
     player.toggle();
@@ -212,15 +227,15 @@ describe("a player", () => {
     expect(player.time).toBe(0);
   });
 
-  it("tells its listeners until they stop", () => {
+  it("notifies its listeners until they unsubscribe", () => {
     const player = new Player(3);
-    let told = 0;
-    const stop = player.listen(() => {
-      told += 1;
+    let complete = 0;
+    const stop = player.subscribe(() => {
+      complete += 1;
     });
     player.seek(1);
     stop();
     player.seek(2);
-    expect(told).toBe(1);
+    expect(complete).toBe(1);
   });
 });

@@ -1,6 +1,6 @@
 /** Arrays as files, for tests. */
 
-/** A `.npy` file as numpy writes it. */
+/** Return a `.npy` file as NumPy writes it. */
 export function npy(
   descr: string,
   shape: number[],

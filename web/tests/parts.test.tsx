@@ -3,14 +3,18 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Run } from "../src/api/types";
 import { RunsPage } from "../src/pages/runs_page";
 import { TryPage } from "../src/pages/try_page";
+import { OUTPUTS } from "../src/generated/choices";
 import { HeatMap } from "../src/parts/heat_map";
+import { makeLayers } from "../src/parts/layers";
 import { ALL_RECORDS, RecordsTable } from "../src/parts/records_table";
+import { selectPlane } from "../src/parts/surface_panel";
 import { readRoute } from "../src/route";
 import { fakeServer, json } from "./fake_server";
+import { fault } from "./faults";
 
 beforeEach(() => {
   sessionStorage.clear();
-  // The page's own clock would otherwise poll during a test.
+  // A hidden page does not poll.
   vi.spyOn(document, "visibilityState", "get").mockReturnValue("hidden");
 });
 afterEach(cleanup);
@@ -21,7 +25,7 @@ const RUN: Run = {
   experiment: null,
   dataset: null,
   state: "succeeded",
-  model: { name: "default", trained: false, coord_version: 2 },
+  model: { name: "default", trained: false, coord_version: 2, digest: "m".repeat(64) },
   seed: 3,
   outputs: ["surface"],
   options: {},
@@ -38,6 +42,44 @@ const RUN: Run = {
   bytes: 0,
   url: "/v1/runs/0123456789abcdef",
 };
+
+describe("layers", () => {
+  it("are those of every output with surface cells", () => {
+    const expected = [
+      "surface: energy",
+      "plane z0: energy",
+      "plane zdepth: energy",
+      "hits: hits",
+      "hits z0: hits",
+      "hits zdepth: hits",
+    ];
+    const found = makeLayers(OUTPUTS).map(({ label, quantity }) => `${label}: ${quantity}`);
+    expect(found.filter((layer) => expected.includes(layer))).toEqual(expected);
+  });
+
+  it("have names of their own", () => {
+    const layer = { label: "", quantity: "" };
+    const outputs = {
+      count: { ...layer, dtype: "int64", axes: ["y", "x"] },
+      number: { ...layer, dtype: "float32", axes: ["y", "x"] },
+      vector: { ...layer, dtype: "float32", axes: ["embedding"] },
+    };
+    expect(makeLayers(outputs)).toEqual([
+      { ...layer, name: "number", output: "number", plane: null },
+      { ...layer, name: "count", output: "count", plane: null },
+    ]);
+    const names = makeLayers(OUTPUTS).map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  it("hold the values of one plane, or of all", () => {
+    const array = { shape: [1, 2, 1, 2], data: Int32Array.of(1, 2, 30, 40) };
+    expect([...selectPlane(array, 1)]).toEqual([30, 40]);
+    expect([...selectPlane(array, null)]).toEqual([31, 42]);
+    const surface = { shape: [1, 1, 2], data: Float32Array.of(0.5, -2) };
+    expect([...selectPlane(surface, null)]).toEqual([0.5, -2]);
+  });
+});
 
 describe("a heat map", () => {
   it("is read with the arrow keys, y upwards", () => {
@@ -63,7 +105,7 @@ describe("a heat map", () => {
     expect(screen.queryByText("x 1, y 1")).toBeNull();
   });
 
-  it("says in words what it shows", () => {
+  it("describes what it shows", () => {
     render(
       <HeatMap values={[1, 2, 3, 4]} width={2} height={2} quantity="energy" title="surface" />,
     );
@@ -74,11 +116,11 @@ describe("a heat map", () => {
 });
 
 describe("the list of runs", () => {
-  it("shows runs, cancels those that go on and deletes those that have ended", async () => {
+  it("cancels unfinished runs and deletes ended ones", async () => {
     const server = fakeServer();
-    const going: Run = { ...RUN, run_id: "fedcba9876543210", state: "running" };
-    server.on("GET /v1/runs", { items: [going, RUN], next_cursor: "abc" });
-    server.on(`POST /v1/runs/${going.run_id}/cancel`, going);
+    const unfinished: Run = { ...RUN, run_id: "fedcba9876543210", state: "running" };
+    server.on("GET /v1/runs", { items: [unfinished, RUN], next_cursor: "abc" });
+    server.on(`POST /v1/runs/${unfinished.run_id}/cancel`, unfinished);
     server.on(`DELETE /v1/runs/${RUN.run_id}`, () => new Response(null, { status: 204 }));
     vi.stubGlobal("confirm", () => true);
     render(<RunsPage route={readRoute("#/")} />);
@@ -90,7 +132,7 @@ describe("the list of runs", () => {
     expect(screen.getByRole("link", { name: "Older" }).getAttribute("href")).toBe("#/?cursor=abc");
   });
 
-  it("leaves trials to their experiment", async () => {
+  it("links trials to their experiment", async () => {
     const trial: Run = { ...RUN, kind: "trial", experiment: { experiment_id: "e1", trial: 4 } };
     const server = fakeServer();
     server.on("GET /v1/runs", { items: [trial], next_cursor: null });
@@ -101,7 +143,7 @@ describe("the list of runs", () => {
     expect(server.requests[0].url.searchParams.get("kind")).toBe("trial");
   });
 
-  it("links two ticked runs to their comparison", async () => {
+  it("links two selected runs to their comparison", async () => {
     const server = fakeServer();
     server.on("GET /v1/runs", {
       items: [RUN, { ...RUN, run_id: "b".repeat(16) }],
@@ -115,10 +157,12 @@ describe("the list of runs", () => {
     expect(link.getAttribute("href")).toBe(`#/compare?a=${RUN.run_id}&b=${"b".repeat(16)}`);
   });
 
-  it("tells of a server that is gone", async () => {
+  it("shows that the server cannot be reached", async () => {
     vi.stubGlobal("fetch", () => Promise.reject(new TypeError("refused")));
     render(<RunsPage route={readRoute("#/")} />);
-    expect((await screen.findByRole("alert")).textContent).toBe("The server cannot be reached.");
+    expect((await screen.findByRole("alert")).textContent).toBe(
+      "The server cannot be reached. Check that it is running.",
+    );
   });
 });
 
@@ -140,7 +184,7 @@ describe("the records", () => {
       length: 0.1,
     });
 
-  it("of one reason are looked for page by page", async () => {
+  it("of one reason are searched page by page", async () => {
     const server = fakeServer();
     server.on("GET /v1/runs/r/trace", (url) => {
       const more = url.searchParams.get("cursor") === "next";
@@ -164,12 +208,12 @@ describe("the records", () => {
     fireEvent.click(await screen.findByRole("button", { name: "Flow 200 at step 1" }));
     expect(screen.getAllByText("converged → z0")).toHaveLength(2);
     expect(chosen).toEqual([200]);
-    const asked = server.requests.map(({ url }) => url.searchParams.get("kind"));
-    expect(asked).toEqual(["terminate", "terminate"]);
+    const requested = server.requests.map(({ url }) => url.searchParams.get("kind"));
+    expect(requested).toEqual(["terminate", "terminate"]);
     expect(screen.queryByRole("button", { name: "More" })).toBeNull();
   });
 
-  it("of a lineage are asked for together", async () => {
+  it("of a lineage are requested together", async () => {
     const server = fakeServer();
     server.on("GET /v1/runs/r/trace", () => new Response(`${line(4, 0)}\n`));
     render(
@@ -197,7 +241,7 @@ describe("the form", () => {
     config: { embedding_dim: 8, seed: 0, noise_std: 0.25 },
   };
 
-  it("checks an order while it is written, and tells the cost", async () => {
+  it("shows the cost while a run is entered", async () => {
     const server = fakeServer();
     server.on("GET /v1/models", { items: [model], next_cursor: null });
     server.on("POST /v1/simulate", {
@@ -206,15 +250,15 @@ describe("the form", () => {
       predicted_bytes: 4096,
       flow_steps_bound: 128,
       queue_wait_ms: 0,
-      warnings: ["look out"],
+      warnings: ["a warning"],
     });
     render(<TryPage />);
     expect(await screen.findByText("4 KiB")).toBeDefined();
-    expect(screen.getByText("look out")).toBeDefined();
+    expect(screen.getByText("a warning")).toBeDefined();
     expect(screen.getByText("2 × 8 numbers drawn at random")).toBeDefined();
   });
 
-  it("puts complaints beside their fields and waits with sending", async () => {
+  it("shows errors at their fields and cannot be sent", async () => {
     const server = fakeServer();
     server.on("GET /v1/models", { items: [model], next_cursor: null });
     server.on("POST /v1/simulate", () =>
@@ -222,16 +266,16 @@ describe("the form", () => {
         {
           title: "Invalid input",
           detail: "",
-          errors: [{ loc: ["options", "noise_std"], msg: "must be at most 10" }],
+          errors: [fault(["options", "noise_std"], "must be at most 10")],
         },
         422,
       ),
     );
     render(<TryPage />);
-    const field = await screen.findByLabelText("noise");
+    const field = await screen.findByLabelText("noise std");
     fireEvent.input(field, { target: { value: "11" } });
-    const complaint = await screen.findByText("must be at most 10");
-    expect(complaint.closest(".field")?.contains(field)).toBe(true);
+    const message = await screen.findByText("must be at most 10");
+    expect(message.closest(".field")?.contains(field)).toBe(true);
     expect(field.getAttribute("aria-invalid")).toBe("true");
     expect(screen.getByRole<HTMLButtonElement>("button", { name: "Run" }).disabled).toBe(true);
   });

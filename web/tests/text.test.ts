@@ -1,36 +1,44 @@
 import { describe, expect, it } from "vitest";
-import { extent, place, viridis } from "../src/colour";
-import { whatHappened } from "../src/parts/records_table";
-import { cut } from "../src/parts/surface_panel";
-import { address, readRoute } from "../src/route";
-import { ago, bytes, milliseconds, number, ticks } from "../src/text/numbers";
+import { findExtent, scaleIndex, viridis } from "../src/colour";
+import { describeEvent } from "../src/parts/records_table";
+import { selectPlane } from "../src/parts/surface_panel";
+import { getWholeNumber, linkTo, readRoute } from "../src/route";
+import {
+  formatAge,
+  formatBytes,
+  formatMilliseconds,
+  formatNumber,
+  ticks,
+} from "../src/text/numbers";
 
-describe("numbers in words", () => {
-  it("are short and never invented", () => {
-    expect(number(1234)).toBe("1,234");
-    expect(number(0.123456)).toBe("0.1235");
-    expect(number(0.0003)).toBe("0.0003");
-    expect(number(0.00012345678)).toBe("0.0001235");
-    expect(number(0.0000123)).toBe("1.230e−5");
-    expect(number(null)).toBe("–");
-    expect(number(Number.NaN)).toBe("–");
+describe("numbers as text", () => {
+  it("are short, or a dash", () => {
+    expect(formatNumber(1234)).toBe("1,234");
+    expect(formatNumber(0.123456)).toBe("0.1235");
+    expect(formatNumber(0.0003)).toBe("0.0003");
+    expect(formatNumber(0.00012345678)).toBe("0.0001235");
+    expect(formatNumber(0.0000123)).toBe("1.230e−5");
+    expect(formatNumber(-0.5)).toBe("−0.5");
+    expect(formatNumber(-12)).toBe("−12");
+    expect(formatNumber(null)).toBe("–");
+    expect(formatNumber(Number.NaN)).toBe("–");
   });
 
   it("have units", () => {
-    expect(bytes(null)).toBe("–");
-    expect(bytes(512)).toBe("512 B");
-    expect(bytes(3 * 2 ** 20)).toBe("3 MiB");
-    expect(milliseconds(12.34)).toBe("12.3 ms");
-    expect(milliseconds(61_000)).toBe("1 min 1 s");
-    expect(milliseconds(7_260_000)).toBe("2 h 1 min");
+    expect(formatBytes(null)).toBe("–");
+    expect(formatBytes(512)).toBe("512 B");
+    expect(formatBytes(3 * 2 ** 20)).toBe("3 MiB");
+    expect(formatMilliseconds(12.34)).toBe("12.3 ms");
+    expect(formatMilliseconds(61_000)).toBe("1 min 1 s");
+    expect(formatMilliseconds(7_260_000)).toBe("2 h 1 min");
   });
 
-  it("tell how long ago", () => {
+  it("show how long ago", () => {
     const now = Date.parse("2026-01-01T12:00:00Z");
-    expect(ago("2026-01-01T11:59:58Z", now)).toBe("just now");
-    expect(ago("2026-01-01T11:55:00Z", now)).toBe("5 min ago");
-    expect(ago("2026-01-01T02:00:00Z", now)).toBe("10 h ago");
-    expect(ago("2025-12-01T02:00:00Z", now)).toBe("1 Dec 2025");
+    expect(formatAge("2026-01-01T11:59:58Z", now)).toBe("just now");
+    expect(formatAge("2026-01-01T11:55:00Z", now)).toBe("5 min ago");
+    expect(formatAge("2026-01-01T02:00:00Z", now)).toBe("10 h ago");
+    expect(formatAge("2025-12-01T02:00:00Z", now)).toBe("1 Dec 2025");
   });
 
   it("divide an axis", () => {
@@ -41,39 +49,50 @@ describe("numbers in words", () => {
 });
 
 describe("colours", () => {
-  it("run along the scale and stay on it", () => {
+  it("stay on the scale", () => {
     expect([...viridis.slice(0, 3)]).toEqual([0x44, 0x01, 0x54]);
     expect([...viridis.slice(-3)]).toEqual([0xfd, 0xe7, 0x25]);
-    expect([place(-5, 0, 1), place(0.5, 0, 1), place(9, 0, 1)]).toEqual([0, 128, 255]);
-    expect(extent([3, -1, Number.NaN, 2])).toEqual([-1, 3]);
-    expect(extent([])).toEqual([0, 0]);
+    expect([scaleIndex(-5, 0, 1), scaleIndex(0.5, 0, 1), scaleIndex(9, 0, 1)]).toEqual([
+      0, 128, 255,
+    ]);
+    expect(findExtent([3, -1, Number.NaN, 2])).toEqual([-1, 3]);
+    expect(findExtent([])).toEqual([0, 0]);
   });
 });
 
 describe("addresses", () => {
   it("lead to a page and back", () => {
-    const text = address(["runs", "a/b", "lattice"], { sample: 2, plane: null });
+    const text = linkTo(["runs", "a/b", "lattice"], { sample: 2, plane: null });
     expect(text).toBe("#/runs/a%2Fb/lattice?sample=2");
     const route = readRoute(text);
     expect(route.parts).toEqual(["runs", "a/b", "lattice"]);
-    expect(route.values.get("sample")).toBe("2");
+    expect(route.parameters.get("sample")).toBe("2");
     expect(readRoute("").parts).toEqual([]);
   });
-});
 
-describe("layers of outputs", () => {
-  const hits = { shape: [1, 2, 1, 3], data: new Int32Array([1, 2, 3, 10, 20, 30]) };
-  it("are one plane, or both together", () => {
-    expect([...cut(hits, 0)]).toEqual([1, 2, 3]);
-    expect([...cut(hits, 1)]).toEqual([10, 20, 30]);
-    expect([...cut(hits, null)]).toEqual([11, 22, 33]);
-    expect([...cut({ shape: [1, 1, 3], data: new Float32Array([1, 2, 3]) }, null)]).toEqual([
-      1, 2, 3,
-    ]);
+  it("may be invalid", () => {
+    expect(readRoute("#/runs/%E0%A4%A").parts).toEqual(["runs", "%E0%A4%A"]);
+    const route = readRoute("#/demo?flows=12&steps=-1&sample=abc");
+    expect(getWholeNumber(route, "flows", 5)).toBe(12);
+    expect(getWholeNumber(route, "steps", 5)).toBe(5);
+    expect(getWholeNumber(route, "sample")).toBe(0);
+    expect(getWholeNumber(route, "page")).toBe(0);
   });
 });
 
-describe("records in words", () => {
+describe("planes of outputs", () => {
+  const hits = { shape: [1, 2, 1, 3], data: new Int32Array([1, 2, 3, 10, 20, 30]) };
+  it("are selected, or summed", () => {
+    expect([...selectPlane(hits, 0)]).toEqual([1, 2, 3]);
+    expect([...selectPlane(hits, 1)]).toEqual([10, 20, 30]);
+    expect([...selectPlane(hits, null)]).toEqual([11, 22, 33]);
+    expect([...selectPlane({ shape: [1, 1, 3], data: new Float32Array([1, 2, 3]) }, null)]).toEqual(
+      [1, 2, 3],
+    );
+  });
+});
+
+describe("records as text", () => {
   const record = {
     seq: 0,
     step: 1,
@@ -88,11 +107,11 @@ describe("records in words", () => {
     length: 0,
   };
   it("name walls, siblings, reasons and planes", () => {
-    expect(whatHappened({ ...record, kind: "reflect", code: 9 })).toBe("x low, y high");
-    expect(whatHappened({ ...record, kind: "spawn", code: 1 })).toBe("child 2 of this step");
-    expect(whatHappened({ ...record, kind: "terminate", code: 1, plane: 1 })).toBe(
+    expect(describeEvent({ ...record, kind: "reflect", code: 9 })).toBe("x low, y high");
+    expect(describeEvent({ ...record, kind: "spawn", code: 1 })).toBe("child 2 of this step");
+    expect(describeEvent({ ...record, kind: "terminate", code: 1, plane: 1 })).toBe(
       "projected → zdepth",
     );
-    expect(whatHappened({ ...record, kind: "terminate", code: 4 })).toBe("stalled");
+    expect(describeEvent({ ...record, kind: "terminate", code: 4 })).toBe("stalled");
   });
 });

@@ -1,21 +1,13 @@
-/** Datasets, as functions. */
+/** Requests about datasets. */
 
-import type { Dataset } from "./experiment_types";
-import { getJson, query, request, sendJson } from "./http";
-import type { Page } from "./types";
+import type { Dataset, Page } from "./types";
+import { DATASET_FORMATS } from "../generated/choices";
+import { getJson, query, sendJson, uploadFile } from "./http";
 
-/** Formats of a dataset's file, by the ending of its name. */
-const FORMATS: Readonly<Record<string, string>> = {
-  npy: "npy",
-  safetensors: "safetensors",
-  parquet: "parquet",
-  jsonl: "jsonl",
-  ndjson: "jsonl",
-};
+const FORMATS = Object.entries(DATASET_FORMATS);
 
-export const DATASET_ENDINGS: readonly string[] = Object.keys(FORMATS).map(
-  (ending) => `.${ending}`,
-);
+/** Suffixes of dataset files. */
+export const DATASET_SUFFIXES: readonly string[] = FORMATS.flatMap(([, { suffixes }]) => suffixes);
 
 export function datasetPath(name: string): string {
   return `/v1/datasets/${encodeURIComponent(name)}`;
@@ -25,23 +17,22 @@ export function listDatasets(cursor: string | null, limit: number, signal?: Abor
   return getJson<Page<Dataset>>(`/v1/datasets${query({ limit, cursor })}`, signal);
 }
 
-/** @throws Error the ending of the file's name says no format. */
+/** @throws Error the suffix of the file is not that of a format. */
 export async function uploadDataset(
   name: string,
   file: File,
   signal?: AbortSignal,
 ): Promise<Dataset> {
-  const format = FORMATS[file.name.split(".").at(-1)?.toLowerCase() ?? ""];
+  const fileName = file.name.toLowerCase();
+  const format = FORMATS.find(([, { suffixes }]) =>
+    suffixes.some((suffix) => fileName.endsWith(suffix)),
+  )?.[0];
   if (format === undefined) {
-    throw new Error(`${file.name} is none of ${DATASET_ENDINGS.join(", ")}.`);
+    throw new Error(
+      `The format of ${file.name} is unknown; its name must end in ${DATASET_SUFFIXES.join(", ")}.`,
+    );
   }
-  const response = await request(`${datasetPath(name)}${query({ format })}`, {
-    method: "PUT",
-    body: file,
-    headers: { "Content-Type": "application/octet-stream" },
-    ...(signal && { signal }),
-  });
-  return (await response.json()) as Dataset;
+  return uploadFile<Dataset>(`${datasetPath(name)}${query({ format })}`, file, signal);
 }
 
 export function deleteDataset(name: string): Promise<unknown> {

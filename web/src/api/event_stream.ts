@@ -1,4 +1,4 @@
-/** Server-sent events over fetch, because EventSource cannot send an API key. */
+/** Server-sent events over fetch: EventSource cannot send an API key. */
 
 import { isAbort, Problem, request } from "./http";
 
@@ -8,13 +8,14 @@ export interface ServerEvent {
   data: unknown;
 }
 
-/** Turns text as it arrives into events, as the WHATWG standard says. */
+/** Parse a stream of server-sent events (WHATWG HTML standard), given in pieces of any length. */
 export class EventParser {
   lastId: string | null = null;
   #unread = "";
   #name = "";
   #data: string[] = [];
 
+  /** Return the events that end in this piece. */
   push(text: string): ServerEvent[] {
     const events: ServerEvent[] = [];
     this.#unread += text;
@@ -49,35 +50,35 @@ export class EventParser {
   }
 }
 
-const FIRST_WAIT_MS = 500;
-const LONGEST_WAIT_MS = 10_000;
-/** The server writes at least every 15 s; a connection on which nothing comes for so long is dead. */
-const LONGEST_SILENCE_MS = 45_000;
-/** Refusals that pass: too many requests, and a server or what stands before it being restarted. */
-const PASSING: readonly number[] = [429, 502, 503, 504];
+const MIN_RETRY_MS = 500;
+const MAX_RETRY_MS = 10_000;
+/** The server writes at least every 15 s, so a connection that is silent for longer is dead. */
+const MAX_SILENCE_MS = 45_000;
+/** Too many requests, and a server or a proxy in front of it that is starting. */
+const TRANSIENT_STATUSES: readonly number[] = [429, 502, 503, 504];
 
 /**
- * Hands over events until `take` returns false or the signal ends it; a broken connection is taken
- * up again after the last event.
+ * Pass events to `onEvent` until it returns false or the signal aborts. Reconnect after the last
+ * event when a connection breaks.
  *
- * @param onLink told false when the connection broke, true once events come again.
- * @param after the last event that is known already; null for the beginning.
- * @throws Problem the server refused for good.
+ * @param onConnection is called with false when the connection breaks, with true when it is back.
+ * @param after the id of the last known event; null for the beginning.
+ * @throws Problem the server refused, and a retry would not help.
  */
 export async function follow(
   path: string,
-  take: (event: ServerEvent) => boolean,
+  onEvent: (event: ServerEvent) => boolean,
   signal: AbortSignal,
-  onLink: (linked: boolean) => void = () => {},
+  onConnection: (isConnected: boolean) => void = () => {},
   after: number | null = null,
 ): Promise<void> {
   let lastId = after === null ? null : String(after);
-  let wait = FIRST_WAIT_MS;
-  let linked = true;
-  const link = (now: boolean): void => {
-    if (now !== linked) {
-      linked = now;
-      onLink(now);
+  let retryMs = MIN_RETRY_MS;
+  let isConnected = true;
+  const setConnected = (now: boolean): void => {
+    if (now !== isConnected) {
+      isConnected = now;
+      onConnection(now);
     }
   };
   while (!signal.aborted) {
@@ -87,24 +88,24 @@ export async function follow(
       if (lastId !== null) {
         headers["Last-Event-ID"] = lastId;
       }
-      connection.heard();
+      connection.restartTimeout();
       const response = await request(path, { headers, signal: connection.signal });
       if (response.body === null) {
         return;
       }
-      link(true);
+      setConnected(true);
       const parser = new EventParser();
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
-        connection.heard();
+        connection.restartTimeout();
         const { done, value } = await reader.read();
         if (done) {
           break;
         }
-        wait = FIRST_WAIT_MS;
+        retryMs = MIN_RETRY_MS;
         for (const event of parser.push(value)) {
           lastId = event.id ?? lastId;
-          if (!take(event)) {
+          if (!onEvent(event)) {
             await reader.cancel();
             return;
           }
@@ -114,20 +115,20 @@ export async function follow(
       if (signal.aborted) {
         return;
       }
-      const passes = error instanceof Problem && PASSING.includes(error.status);
-      if (!passes && !isAbort(error) && !(error instanceof TypeError)) {
+      const isTransient = error instanceof Problem && TRANSIENT_STATUSES.includes(error.status);
+      if (!isTransient && !isAbort(error) && !(error instanceof TypeError)) {
         throw error;
       }
     } finally {
       connection.close();
     }
-    link(false);
-    await pause(wait, signal);
-    wait = Math.min(2 * wait, LONGEST_WAIT_MS);
+    setConnected(false);
+    await delay(retryMs, signal);
+    retryMs = Math.min(2 * retryMs, MAX_RETRY_MS);
   }
 }
 
-/** One connection: ends with the signal of its user, or when nothing has come for too long. */
+/** A connection that aborts with an outer signal, or after too long a silence. */
 class Connection {
   readonly #controller = new AbortController();
   readonly #outer: AbortSignal;
@@ -143,9 +144,9 @@ class Connection {
     return this.#controller.signal;
   }
 
-  heard(): void {
+  restartTimeout(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(this.#abort, LONGEST_SILENCE_MS);
+    this.#timer = setTimeout(this.#abort, MAX_SILENCE_MS);
   }
 
   close(): void {
@@ -154,14 +155,14 @@ class Connection {
   }
 }
 
-/** Resolves after a while, or at once when the signal ends it. */
-export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+/** Resolve after a time, or at once when the signal aborts. */
+export function delay(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener("abort", done, { once: true });
-    function done() {
+    const timer = setTimeout(finish, milliseconds);
+    signal.addEventListener("abort", finish, { once: true });
+    function finish() {
       clearTimeout(timer);
-      signal.removeEventListener("abort", done);
+      signal.removeEventListener("abort", finish);
       resolve();
     }
   });

@@ -1,8 +1,7 @@
-/** Experiments and their trials, as functions. */
+/** Requests about experiments and their trials. */
 
-import type { Curves, Experiment, ExperimentOrder, Trial } from "./experiment_types";
-import { getJson, Problem, query, request, sendJson } from "./http";
-import type { Page } from "./types";
+import type { Curves, Experiment, ExperimentBody, Page, Trial } from "./types";
+import { getJson, Problem, query, sendJson } from "./http";
 
 export function experimentPath(id: string): string {
   return `/v1/experiments/${encodeURIComponent(id)}`;
@@ -16,14 +15,14 @@ export function getExperiment(id: string, signal?: AbortSignal): Promise<Experim
   return getJson<Experiment>(experimentPath(id), signal);
 }
 
-const TRIALS_A_PAGE = 1000;
+const TRIALS_PER_PAGE = 1000;
 
-/** All trials of an experiment, by number. */
+/** Return all trials of an experiment, by number. */
 export async function getTrials(id: string, signal?: AbortSignal): Promise<Trial[]> {
   const trials: Trial[] = [];
   let cursor: string | null = null;
   do {
-    const path = `${experimentPath(id)}/trials${query({ limit: TRIALS_A_PAGE, cursor })}`;
+    const path = `${experimentPath(id)}/trials${query({ limit: TRIALS_PER_PAGE, cursor })}`;
     const page: Page<Trial> = await getJson<Page<Trial>>(path, signal);
     trials.push(...page.items);
     cursor = page.next_cursor;
@@ -31,17 +30,16 @@ export async function getTrials(id: string, signal?: AbortSignal): Promise<Trial
   return trials;
 }
 
-/** Of how many steps the curves tell. */
-const CURVE_POINTS = 300;
+const MAX_CURVE_POINTS = 300;
 
-/** What a trial told on its way; null where there is no such thing. */
+/** Return the measured curves of a trial; null where it has none. */
 export async function getCurves(
   id: string,
   trial: number,
   signal?: AbortSignal,
 ): Promise<Curves | null> {
   try {
-    const path = `${experimentPath(id)}/trials/${trial}/curves${query({ points: CURVE_POINTS })}`;
+    const path = `${experimentPath(id)}/trials/${trial}/curves${query({ points: MAX_CURVE_POINTS })}`;
     return (await getJson<{ curves: Curves }>(path, signal)).curves;
   } catch (error) {
     if (error instanceof Problem && error.status === 404) {
@@ -51,14 +49,9 @@ export async function getCurves(
   }
 }
 
-/** @param key sent again with the same order, it makes no second experiment. */
-export async function createExperiment(order: ExperimentOrder, key: string): Promise<Experiment> {
-  const response = await request("/v1/experiments", {
-    method: "POST",
-    body: JSON.stringify(order),
-    headers: { "Content-Type": "application/json", "Idempotency-Key": key },
-  });
-  return (await response.json()) as Experiment;
+/** @param key Idempotency-Key; the same request sent again with it makes no second experiment. */
+export function createExperiment(body: ExperimentBody, key: string): Promise<Experiment> {
+  return sendJson<Experiment>("POST", "/v1/experiments", body, { "Idempotency-Key": key });
 }
 
 export type Transition = "pause" | "resume" | "cancel";

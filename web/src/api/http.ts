@@ -1,9 +1,9 @@
-/** Requests to the server these pages came from: the API key, and refusals as exceptions. */
+/** Requests to the server that serves these pages, with the API key; refusals are exceptions. */
 
 import { askForKey, storedKey } from "./key";
 import type { Fault, ProblemDocument } from "./types";
 
-/** The server's refusal (RFC 9457). */
+/** A refusal of the server (RFC 9457). */
 export class Problem extends Error {
   readonly status: number;
   readonly title: string;
@@ -20,8 +20,8 @@ export class Problem extends Error {
   }
 }
 
-/** The exception that an answer of 300 or above stands for. */
-export async function readProblem(response: Response): Promise<Problem> {
+/** Return the problem that an answer with a status of 300 or above describes. */
+async function readProblem(response: Response): Promise<Problem> {
   const text = await response.text().catch(() => "");
   try {
     const document = JSON.parse(text) as Partial<ProblemDocument>;
@@ -41,9 +41,10 @@ export async function readProblem(response: Response): Promise<Problem> {
 }
 
 /**
- * Sends a request; asks for the API key and tries again as long as the server wants another one.
+ * Send a request. While the server refuses the API key, ask for one and retry.
  *
- * @throws Problem the server refused. @throws TypeError it could not be reached.
+ * @throws Problem the server refused.
+ * @throws TypeError the server cannot be reached.
  */
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
   for (;;) {
@@ -76,32 +77,43 @@ export async function getBytes(path: string, signal?: AbortSignal): Promise<Arra
   return response.arrayBuffer();
 }
 
-/** Sends JSON, reads JSON; `undefined` where the answer is empty. */
+/** Send JSON and read JSON; return `undefined` for an empty answer. */
 export async function sendJson<T>(
   method: "POST" | "DELETE",
   path: string,
   body?: unknown,
-  signal?: AbortSignal,
+  headers: Record<string, string> = {},
 ): Promise<T> {
   const response = await request(path, {
     method,
+    headers,
     ...(body !== undefined && {
       body: JSON.stringify(body),
-      headers: { "Content-Type": "application/json" },
+      headers: { ...headers, "Content-Type": "application/json" },
     }),
-    ...(signal && { signal }),
   });
   const text = await response.text();
   return (text ? JSON.parse(text) : undefined) as T;
 }
 
+/** Send a file and read JSON. */
+export async function uploadFile<T>(path: string, file: File, signal?: AbortSignal): Promise<T> {
+  const response = await request(path, {
+    method: "PUT",
+    body: file,
+    headers: { "Content-Type": "application/octet-stream" },
+    ...(signal && { signal }),
+  });
+  return (await response.json()) as T;
+}
+
 type QueryValue = string | number | null | undefined;
 
-/** `?a=1&b=2` from the values that are there; a list names each of its own. */
+/** Return `?a=1&b=2` without empty values; a list repeats its name. */
 export function query(values: Record<string, QueryValue | readonly string[]>): string {
   const pairs = new URLSearchParams();
-  for (const [name, given] of Object.entries(values)) {
-    for (const value of Array.isArray(given) ? (given as readonly string[]) : [given]) {
+  for (const [name, entry] of Object.entries(values)) {
+    for (const value of Array.isArray(entry) ? (entry as readonly string[]) : [entry]) {
       if (value !== null && value !== undefined && value !== "") {
         pairs.append(name, String(value));
       }
@@ -111,13 +123,13 @@ export function query(values: Record<string, QueryValue | readonly string[]>): s
   return text && `?${text}`;
 }
 
-/** Any failure in words for people. */
+/** Return the message of any failure. */
 export function explain(error: unknown): string {
   if (error instanceof Problem) {
     return error.detail ? `${error.title}: ${error.detail}` : error.title;
   }
   if (error instanceof TypeError) {
-    return "The server cannot be reached.";
+    return "The server cannot be reached. Check that it is running.";
   }
   return error instanceof Error ? error.message : String(error);
 }
@@ -126,7 +138,7 @@ export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-/** An Idempotency-Key: the same order sent twice with it is carried out once. */
+/** Return a new Idempotency-Key: a request that is sent twice with it has an effect once. */
 export function newKey(): string {
   return crypto.randomUUID?.() ?? `pages-${Date.now()}-${Math.random()}`;
 }

@@ -1,40 +1,36 @@
-/** The API key: kept for this tab only, asked for once however many requests need it. */
+/** The API key. It is kept for this tab alone; many requests ask for it once. */
 
 const ITEM = "energy-flow-api-key";
 
-type Ask = (refused: boolean) => Promise<string>;
+type Prompt = (refused: boolean) => Promise<string>;
 
-let ask: Ask | null = null;
-let asking: Promise<void> | null = null;
+let prompt: Prompt | null = null;
+let pending: Promise<void> | null = null;
 
 export function storedKey(): string | null {
   return sessionStorage.getItem(ITEM);
 }
 
-export function forgetKey(): void {
-  sessionStorage.removeItem(ITEM);
+/** Set the function that asks for a key; `refused` is true after a key that was wrong. */
+export function onKeyNeeded(show: Prompt): void {
+  prompt = show;
 }
 
-/** Names who asks the person; `refused` tells that a key was tried. */
-export function onKeyNeeded(asker: Ask): void {
-  ask = asker;
-}
-
-/** Waits until there is another key than the one that was refused. */
+/** Wait for another key than the one that was refused. */
 export async function askForKey(refused: string | null): Promise<void> {
-  // Another request may have asked, and been answered, while this one was on its way.
+  // Another request may have got a key since this one was sent.
   if (storedKey() !== refused) {
     return;
   }
-  if (asking === null) {
-    if (ask === null) {
-      throw new Error("The server wants an API key.");
+  if (pending === null) {
+    if (prompt === null) {
+      throw new Error("The server needs an API key.");
     }
-    asking = ask(refused !== null)
+    pending = prompt(refused !== null)
       .then((key) => sessionStorage.setItem(ITEM, key))
       .finally(() => {
-        asking = null;
+        pending = null;
       });
   }
-  await asking;
+  await pending;
 }

@@ -1,7 +1,10 @@
-/** Models, as functions. */
+/** Requests about models. */
 
-import { getJson, query, request, sendJson } from "./http";
+import { getJson, query, sendJson, uploadFile } from "./http";
 import type { Model, Page } from "./types";
+
+/** The model of the server; it cannot be deleted. */
+export const DEFAULT_MODEL = "default";
 
 export function modelPath(name: string): string {
   return `/v1/models/${encodeURIComponent(name)}`;
@@ -11,14 +14,8 @@ export function listModels(signal?: AbortSignal): Promise<Page<Model>> {
   return getJson<Page<Model>>(`/v1/models${query({ limit: 100 })}`, signal);
 }
 
-export async function uploadModel(name: string, file: File, signal?: AbortSignal): Promise<Model> {
-  const response = await request(modelPath(name), {
-    method: "PUT",
-    body: file,
-    headers: { "Content-Type": "application/octet-stream" },
-    ...(signal && { signal }),
-  });
-  return (await response.json()) as Model;
+export function uploadModel(name: string, file: File, signal?: AbortSignal): Promise<Model> {
+  return uploadFile<Model>(modelPath(name), file, signal);
 }
 
 export function loadModel(name: string, loaded: boolean): Promise<Model> {

@@ -1,11 +1,11 @@
-/** NumPy's `.npy` files, the numeric ones. */
+/** Arrays of numbers in NumPy's `.npy` format. */
 
-export interface NpyHeader {
-  /** NumPy's name of the type, such as `<f4`. */
+interface NpyHeader {
+  /** NumPy's name of the dtype, for example `<f4`. */
   dtype: string;
   shape: number[];
   fortran: boolean;
-  /** Where the numbers begin, in bytes. */
+  /** First byte of the numbers. */
   offset: number;
 }
 
@@ -20,7 +20,7 @@ export function readHeader(buffer: ArrayBuffer): NpyHeader {
   const bytes = new Uint8Array(buffer);
   const magic = String.fromCharCode(...bytes.subarray(0, 6));
   if (magic !== MAGIC || bytes.length < 12) {
-    throw new Error("This is not a .npy file.");
+    throw new Error("This is not a .npy file; choose another file.");
   }
   const view = new DataView(buffer);
   const wide = bytes[6] > 1;
@@ -30,7 +30,7 @@ export function readHeader(buffer: ArrayBuffer): NpyHeader {
   const dtype = /'descr':\s*'([^']+)'/.exec(text)?.[1];
   const shape = /'shape':\s*\(([^)]*)\)/.exec(text)?.[1];
   if (dtype === undefined || shape === undefined) {
-    throw new Error("The header of the .npy file cannot be read.");
+    throw new Error("The header of the .npy file cannot be read; write the file again with NumPy.");
   }
   return {
     dtype,
@@ -43,20 +43,22 @@ export function readHeader(buffer: ArrayBuffer): NpyHeader {
   };
 }
 
-/** The array in a file of the server's: float32, float64 or int32, in C order. */
+/** Return the array of a file that the server wrote: float32, float64 or int32, in C order. */
 export function readNpy(buffer: ArrayBuffer): NumberArray {
   const header = readHeader(buffer);
   const count = header.shape.reduce((product, length) => product * length, 1);
   const kinds = { "<f4": Float32Array, "<f8": Float64Array, "<i4": Int32Array };
   const kind = kinds[header.dtype as keyof typeof kinds];
   if (kind === undefined || header.fortran) {
-    throw new Error(`Arrays of ${header.dtype} are not shown here.`);
+    throw new Error(
+      `Arrays of dtype ${header.dtype} cannot be shown; download the file and read it with NumPy.`,
+    );
   }
   const size = count * kind.BYTES_PER_ELEMENT;
   if (buffer.byteLength < header.offset + size) {
-    throw new Error("The .npy file is cut short.");
+    throw new Error("The .npy file is too short; load it again.");
   }
-  // A copy, because a typed array must begin at a multiple of its element's size.
+  // A copy: a typed array must begin at a multiple of its element size.
   const data = new kind(buffer.slice(header.offset, header.offset + size));
   return { shape: header.shape, data };
 }

@@ -1,19 +1,9 @@
-/** The server's resources, as functions. */
+/** Requests about runs and the server. */
 
 import { getBytes, getJson, query, request, sendJson } from "./http";
 import { type NumberArray, readNpy } from "./npy";
-import type {
-  Comparison,
-  Kind,
-  Memory,
-  OutputName,
-  Page,
-  Profile,
-  Run,
-  RunKind,
-  System,
-  TraceRecord,
-} from "./types";
+import type { Comparison, Memory, Page, Profile, Run, System, TraceRecord } from "./types";
+import type { Output, RunKind, TraceKind } from "../generated/choices";
 
 export function runPath(runId: string): string {
   return `/v1/runs/${encodeURIComponent(runId)}`;
@@ -48,10 +38,10 @@ export function getMemory(runId: string, signal?: AbortSignal): Promise<Memory> 
   return getJson<Memory>(`${runPath(runId)}/memory`, signal);
 }
 
-/** An output of one sample; its array still has the axis of samples, of length 1. */
+/** Return an output of one sample, with a first axis of length 1 for the samples. */
 export async function getOutput(
   runId: string,
-  name: OutputName,
+  name: Output,
   sample: number,
   signal?: AbortSignal,
 ): Promise<NumberArray> {
@@ -63,8 +53,8 @@ export function compareRuns(a: string, b: string, signal?: AbortSignal): Promise
   return getJson<Comparison>(`${runPath(a)}/compare/${encodeURIComponent(b)}`, signal);
 }
 
-/** The answer to a replay, unread: it can be large, and a worker reads it. */
-export async function replay(
+/** Return the answer to a replay as bytes: it can be large, so a worker parses it. */
+export async function replaySample(
   runId: string,
   sample: number,
   signal?: AbortSignal,
@@ -78,22 +68,22 @@ export async function replay(
   return response.arrayBuffer();
 }
 
-/** A sample's reflections as NDJSON, unread as well; of a longer trace, so many. */
+/** Return the reflect records of a sample as NDJSON, at most `MAX_REFLECTIONS`. */
 export function getReflections(
   runId: string,
   sample: number,
   signal?: AbortSignal,
 ): Promise<ArrayBuffer> {
-  const wanted = { format: "ndjson", kind: "reflect", sample, limit: MOST_REFLECTIONS };
+  const wanted = { format: "ndjson", kind: "reflect", sample, limit: MAX_REFLECTIONS };
   return getBytes(`${runPath(runId)}/trace${query(wanted)}`, signal);
 }
 
-export const MOST_REFLECTIONS = 200_000;
+export const MAX_REFLECTIONS = 200_000;
 
-export interface TraceFilter {
-  kind?: Kind | null;
+interface TraceFilter {
+  kind?: TraceKind | null;
   sample?: number | null;
-  /** One flow, or several with commas. */
+  /** One flow, or several separated by commas. */
   flow?: string | null;
   step_from?: number | null;
   step_to?: number | null;

@@ -1,51 +1,58 @@
-/** Orders for runs: what they would cost, and the runs themselves. */
+/** Requests for new runs, and estimates of their cost. */
 
 import type { Embeddings } from "../try/embeddings";
-import { asNumber } from "../text/entries";
+import { parseNumber } from "../text/entries";
 import { query, request } from "./http";
-import type { Estimate, OutputName, Run } from "./types";
+import type { Estimate, Run, RunBody } from "./types";
+import type { Output } from "../generated/choices";
 
-export interface Order {
+/** A run as it is entered in the form. */
+export interface RunEntry {
   embeddings: Embeddings;
   model: string;
   seed: string;
-  outputs: OutputName[];
+  outputs: Output[];
   options: Record<string, unknown>;
 }
 
-export async function dryRun(order: Order, signal: AbortSignal): Promise<Estimate> {
-  const response = await send("/v1/simulate", { dry_run: "true" }, order, {}, signal);
+export async function estimateRun(entry: RunEntry, signal: AbortSignal): Promise<Estimate> {
+  const response = await send("/v1/simulate", { dry_run: "true" }, entry, {}, signal);
   return (await response.json()) as Estimate;
 }
 
-/** @param key sent again with the same order, it makes no second run. */
-export async function submitRun(order: Order, key: string): Promise<Run> {
-  const response = await send("/v1/runs", {}, order, { "Idempotency-Key": key });
+/** @param key Idempotency-Key; the same request sent again with it makes no second run. */
+export async function submitRun(entry: RunEntry, key: string): Promise<Run> {
+  const response = await send("/v1/runs", {}, entry, { "Idempotency-Key": key });
   return (await response.json()) as Run;
 }
 
 function send(
   path: string,
   extra: Record<string, string>,
-  { embeddings, model, seed, outputs, options }: Order,
+  { embeddings, model, seed, outputs, options }: RunEntry,
   headers: Record<string, string>,
   signal?: AbortSignal,
 ): Promise<Response> {
   const rest = { method: "POST", ...(signal && { signal }) };
   if (embeddings.kind === "npy") {
-    const fields = { model, seed, outputs: outputs.join(","), options: JSON.stringify(options) };
-    return request(path + query({ ...extra, ...fields }), {
+    const parameters = {
+      model,
+      seed,
+      outputs: outputs.join(","),
+      options: JSON.stringify(options),
+    } satisfies RunBody;
+    return request(path + query({ ...extra, ...parameters }), {
       ...rest,
       body: embeddings.bytes,
       headers: { ...headers, "Content-Type": "application/x-npy" },
     });
   }
-  const body = {
+  const body: RunBody = {
     embeddings: embeddings.rows,
     model,
     outputs,
     options,
-    ...(seed.trim() !== "" && { seed: asNumber(seed) }),
+    ...(seed.trim() !== "" && { seed: parseNumber(seed) }),
   };
   return request(path + query(extra), {
     ...rest,

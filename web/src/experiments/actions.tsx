@@ -1,12 +1,11 @@
-import type { Experiment } from "../api/experiment_types";
+import type { Experiment } from "../api/types";
+import { ENDED_STATES, type RunState, TRANSITIONS } from "../generated/choices";
 import { changeExperiment, deleteExperiment, type Transition } from "../api/experiments";
-import { ENDED, type RunState } from "../api/types";
 
-/** States from which each transition is allowed. */
-const ALLOWED: Record<Transition, readonly RunState[]> = {
-  pause: ["queued", "running"],
-  resume: ["paused"],
-  cancel: ["queued", "running", "paused"],
+const ALLOWED: Record<Transition, (state: RunState) => boolean> = {
+  pause: (state) => TRANSITIONS[state].includes("paused"),
+  resume: (state) => state === "paused",
+  cancel: (state) => TRANSITIONS[state].includes("cancelled"),
 };
 const NAMES: Record<Transition, string> = { pause: "Pause", resume: "Resume", cancel: "Cancel" };
 
@@ -16,14 +15,14 @@ interface ExperimentActionsProps {
   onDeleted?: () => void;
 }
 
-/** What may be done with an experiment in its state. */
+/** Buttons for the transitions that the state of an experiment allows. */
 export function ExperimentActions({ experiment, act, onDeleted }: ExperimentActionsProps) {
   const { experiment_id: id, name, state } = experiment;
   const allowed = (Object.keys(ALLOWED) as Transition[]).filter((transition) =>
-    ALLOWED[transition].includes(state),
+    ALLOWED[transition](state),
   );
   const change = (transition: Transition): void => {
-    if (transition !== "cancel" || confirm(`Cancel ${name}? What has ended stays.`)) {
+    if (transition !== "cancel" || confirm(`Cancel ${name}? Trials that have ended are kept.`)) {
       void act(changeExperiment(id, transition));
     }
   };
@@ -39,14 +38,14 @@ export function ExperimentActions({ experiment, act, onDeleted }: ExperimentActi
           {NAMES[transition]}
         </button>
       ))}
-      {ENDED.includes(state) && (
+      {ENDED_STATES.includes(state) && (
         <button
           type="button"
           aria-label={`Delete ${name}`}
           onClick={() => {
             if (confirm(`Delete ${name} with all its trials and their runs?`)) {
-              void act(deleteExperiment(id)).then((gone) => {
-                if (gone) {
+              void act(deleteExperiment(id)).then((isDeleted) => {
+                if (isDeleted) {
                   onDeleted?.();
                 }
               });

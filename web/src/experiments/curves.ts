@@ -1,6 +1,6 @@
-/** Columns of numbers over steps as curves to be drawn. */
+/** Curves of a training, from columns of numbers over steps. */
 
-import type { Curves } from "../api/experiment_types";
+import type { Curves } from "../api/types";
 
 export interface Curve {
   name: string;
@@ -9,23 +9,24 @@ export interface Curve {
   values: number[];
 }
 
-/** Looked at first; what else is told is a matter of how steps went. */
+/** Curves shown first; the others describe single steps. */
 const FIRST = /^(train\/(loss|terms\/|learning_rate)|held_out\/(?!rows$|stale$))/;
 
-/** The curves that have a line to draw, those that say how well it goes apart from the others. */
-export function curvesOf(told: Curves | null): { main: Curve[]; more: Curve[] } {
-  const { step: steps, ...columns } = told ?? { step: [] };
+/** Return the curves of two or more points: losses and held-out figures in `main`, others in `more`. */
+export function selectCurves(measured: Curves | null): { main: Curve[]; more: Curve[] } {
+  const columns = measured ?? {};
   const curves = Object.entries(columns)
-    .map(([name, values]) => measured(name, steps, values))
+    .filter(([name]) => name !== "step")
+    .map(([name, values]) => buildCurve(name, columns.step as number[], values))
     .filter(({ values }) => values.length > 1);
   const main = curves.filter(({ name }) => FIRST.test(name));
-  // Others may have other names, and none of them comes first then.
+  // Where no name is known, all curves are shown first.
   return main.length > 0
     ? { main, more: curves.filter(({ name }) => !FIRST.test(name)) }
     : { main: curves, more: [] };
 }
 
-function measured(
+function buildCurve(
   name: string,
   steps: readonly number[],
   values: readonly (number | null)[],

@@ -1,13 +1,13 @@
 import { useState } from "preact/hooks";
-import type { Curves, Experiment, Trial } from "../api/experiment_types";
+import type { Curves, Experiment, Trial } from "../api/types";
+import { ENDED_STATES } from "../generated/choices";
 import { getCurves } from "../api/experiments";
-import { ENDED } from "../api/types";
 import { useWatch } from "../parts/hooks";
 import { Notice } from "../parts/notice";
 import { StepChart } from "../parts/step_chart";
-import { number } from "../text/numbers";
-import { type Curve, curvesOf } from "./curves";
-import { fieldWords } from "./measures";
+import { formatNumber } from "../text/numbers";
+import { type Curve, selectCurves } from "./curves";
+import { formatValue } from "./measures";
 
 const PERIOD_MS = 3000;
 
@@ -16,25 +16,25 @@ interface CurvesPanelProps {
   trials: readonly Trial[];
 }
 
-/** What a trial tells on its way, such as its loss; nothing where trials tell nothing. */
+/** The curves of a trial, such as its loss; nothing where trials have none. */
 export function CurvesPanel({ experiment, trials }: CurvesPanelProps) {
   const [chosen, setChosen] = useState<number | null>(null);
-  const begun = trials.filter(({ started_at }) => started_at !== null);
+  const started = trials.filter(({ started_at }) => started_at !== null);
   const shown =
-    begun.find(({ trial }) => trial === chosen) ??
-    begun.find(({ state }) => state === "running") ??
-    begun[0];
+    started.find(({ trial }) => trial === chosen) ??
+    started.find(({ state }) => state === "running") ??
+    started[0];
   const index = shown?.trial ?? null;
-  const { value: told, failure } = useWatch<Curves | null>(
+  const { value: measured, failure } = useWatch<Curves | null>(
     async (signal) => (index === null ? null : getCurves(experiment.experiment_id, index, signal)),
     [experiment.experiment_id, index, shown?.state],
     PERIOD_MS,
-    shown !== undefined && !ENDED.includes(shown.state),
+    shown !== undefined && !ENDED_STATES.includes(shown.state),
   );
   if (failure !== null) {
     return <Notice tone="problem">{failure}</Notice>;
   }
-  const { main, more } = curvesOf(told);
+  const { main, more } = selectCurves(measured);
   if (main.length + more.length === 0) {
     return null;
   }
@@ -49,9 +49,9 @@ export function CurvesPanel({ experiment, trials }: CurvesPanelProps) {
               value={String(index)}
               onChange={(event) => setChosen(Number(event.currentTarget.value))}
             >
-              {begun.map((trial) => (
+              {started.map((trial) => (
                 <option key={trial.trial} value={String(trial.trial)}>
-                  {trialWords(trial)}
+                  {describeTrial(trial)}
                 </option>
               ))}
             </select>
@@ -61,7 +61,7 @@ export function CurvesPanel({ experiment, trials }: CurvesPanelProps) {
       <Charts curves={main} />
       {more.length > 0 && (
         <details class="more-curves">
-          <summary>{more.length === 1 ? "One more curve" : `${more.length} more curves`}</summary>
+          <summary>{more.length === 1 ? "1 more curve" : `${more.length} more curves`}</summary>
           <Charts curves={more} />
         </details>
       )}
@@ -87,10 +87,10 @@ function Charts({ curves }: { curves: readonly Curve[] }) {
 }
 
 function short(value: number): string {
-  return number(value, 3);
+  return formatNumber(value, 3);
 }
 
-function trialWords({ trial, seed, parameters }: Trial): string {
-  const told = Object.entries(parameters).map(([name, value]) => `${name} ${fieldWords(value)}`);
-  return `${trial}: ${[...told, `seed ${seed}`].join(", ")}`;
+function describeTrial({ trial, seed, parameters }: Trial): string {
+  const swept = Object.entries(parameters).map(([name, value]) => `${name} ${formatValue(value)}`);
+  return `${trial}: ${[...swept, `seed ${seed}`].join(", ")}`;
 }

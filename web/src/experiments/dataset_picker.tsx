@@ -1,11 +1,11 @@
 import { useState } from "preact/hooks";
-import { DATASET_ENDINGS, uploadDataset } from "../api/datasets";
-import type { Dataset } from "../api/experiment_types";
-import { FieldComplaints } from "../parts/field_complaints";
+import { DATASET_SUFFIXES, uploadDataset } from "../api/datasets";
+import type { Dataset } from "../api/types";
+import { FieldErrors } from "../parts/field_errors";
 import { UploadForm } from "../parts/upload_form";
-import { count } from "../text/numbers";
+import { formatCount } from "../text/numbers";
 
-/** Rows as they are entered; empty for all. */
+/** Rows as they are entered; empty texts for all. */
 export interface RowsEntry {
   from: string;
   to: string;
@@ -15,18 +15,18 @@ interface DatasetPickerProps {
   datasets: readonly Dataset[];
   chosen: Dataset | null;
   onChosen: (name: string) => void;
-  /** A dataset was added. */
+  /** Called after an upload. */
   onUploaded: (name: string) => void;
   rows: RowsEntry;
   onRows: (rows: RowsEntry) => void;
-  /** Numbers in a row that the model takes; null while it is not known. */
+  /** Length of the rows that the model takes; null while it is unknown. */
   dimension: number | null;
-  complaints: ReadonlyMap<string, string[]>;
+  errors: ReadonlyMap<string, string[]>;
 }
 
-/** The dataset that trials read, and which of its rows. */
+/** Choose the dataset that trials read, and its rows. */
 export function DatasetPicker(props: DatasetPickerProps) {
-  const { datasets, chosen, onChosen, onUploaded, rows, onRows, dimension, complaints } = props;
+  const { datasets, chosen, onChosen, onUploaded, rows, onRows, dimension, errors } = props;
   const [uploading, setUploading] = useState(false);
   const none = datasets.length === 0;
   const upload = uploading || none;
@@ -49,7 +49,7 @@ export function DatasetPicker(props: DatasetPickerProps) {
         class="short"
         inputMode="numeric"
         autocomplete="off"
-        aria-invalid={complaints.has("rows")}
+        aria-invalid={errors.has("rows")}
         placeholder={hint === undefined ? "" : String(hint)}
         value={rows[name]}
         onInput={(event) => onRows({ ...rows, [name]: event.currentTarget.value })}
@@ -60,20 +60,20 @@ export function DatasetPicker(props: DatasetPickerProps) {
     <fieldset class="panel">
       <legend>Dataset</legend>
       <div class="tabs">
-        {tab("One that is there", false, none)}
+        {tab("Choose a dataset", false, none)}
         {tab("Upload a file", true)}
       </div>
       {upload ? (
         <UploadForm
           what="dataset"
-          accept={DATASET_ENDINGS.join(",")}
+          accept={DATASET_SUFFIXES.join(",")}
           send={uploadDataset}
           onDone={(name) => {
             setUploading(false);
             onUploaded(name);
           }}
         >
-          Rows of numbers, as .npy, .safetensors, .parquet or .jsonl
+          {`Rows of numbers: ${DATASET_SUFFIXES.join(", ")}`}
         </UploadForm>
       ) : (
         <>
@@ -82,12 +82,12 @@ export function DatasetPicker(props: DatasetPickerProps) {
               dataset
               <select
                 value={chosen?.name ?? ""}
-                aria-invalid={complaints.has("dataset")}
+                aria-invalid={errors.has("dataset")}
                 onChange={(event) => onChosen(event.currentTarget.value)}
               >
                 {datasets.map(({ name, rows: length, dim }) => (
                   <option key={name} value={name}>
-                    {name} ({count(length)} × {count(dim)})
+                    {name} ({formatCount(length)} × {formatCount(dim)})
                   </option>
                 ))}
               </select>
@@ -99,15 +99,15 @@ export function DatasetPicker(props: DatasetPickerProps) {
             </span>
           </div>
           {chosen !== null && dimension !== null && chosen.dim !== dimension && (
-            <p class="complaint">
-              The model takes rows of {count(dimension)} numbers, and these have {count(chosen.dim)}
-              .
+            <p class="field-error">
+              The model takes rows of {formatCount(dimension)} numbers. The rows of this dataset
+              have {formatCount(chosen.dim)}.
             </p>
           )}
-          <FieldComplaints words={complaints.get("rows")} />
+          <FieldErrors messages={errors.get("rows")} />
         </>
       )}
-      <FieldComplaints words={complaints.get("dataset")} />
+      <FieldErrors messages={errors.get("dataset")} />
     </fieldset>
   );
 }

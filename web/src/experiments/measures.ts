@@ -1,11 +1,11 @@
-/** What was measured in trials: numbers by dotted name, and their mean and deviation over seeds. */
+/** Measures of trials: numbers by dotted name, and their mean and deviation over seeds. */
 
-import type { FieldValue, Sweep, Trial } from "../api/experiment_types";
-import { extent } from "../colour";
+import type { Sweep, Trial } from "../api/types";
+import { findExtent } from "../colour";
 
-/** Numbers of a trial, named as in the table of results. */
-export function measuresOf({ metrics, timing }: Pick<Trial, "metrics" | "timing">): Measures {
-  return numbersIn({
+/** Return the numbers of a trial, named as in the table of results. */
+export function getMeasures({ metrics, timing }: Pick<Trial, "metrics" | "timing">): Measures {
+  return flattenNumbers({
     ...metrics,
     compute_ms: timing?.compute_ms,
     flow_steps_per_second: timing?.flow_steps_per_second,
@@ -14,30 +14,30 @@ export function measuresOf({ metrics, timing }: Pick<Trial, "metrics" | "timing"
 
 export type Measures = Readonly<Record<string, number>>;
 
-/** Numbers of a document by dotted name. */
-export function numbersIn(document: Record<string, unknown>): Measures {
+/** Return the numbers of a document by dotted name. */
+export function flattenNumbers(document: Record<string, unknown>): Measures {
   const found: Record<string, number> = {};
-  const look = (prefix: string, value: unknown): void => {
+  const visit = (prefix: string, value: unknown): void => {
     if (typeof value === "number") {
       found[prefix] = value;
     } else if (typeof value === "object" && value !== null && !Array.isArray(value)) {
       for (const [name, inner] of Object.entries(value)) {
-        look(prefix ? `${prefix}.${name}` : name, inner);
+        visit(prefix ? `${prefix}.${name}` : name, inner);
       }
     }
   };
-  look("", document);
+  visit("", document);
   return found;
 }
 
-/** Names of all numbers that any trial has, in the order in which they come. */
-export function measureNames(trials: readonly Trial[]): string[] {
-  return [...new Set(trials.flatMap((trial) => Object.keys(measuresOf(trial))))];
+/** Return the names of all numbers that a trial has, in their order. */
+export function listMeasures(trials: readonly Trial[]): string[] {
+  return [...new Set(trials.flatMap((trial) => Object.keys(getMeasures(trial))))];
 }
 
 /** Trials of one sweep point: the same parameters, several seeds. */
 export interface SweepPoint {
-  /** Its number in the sweep. */
+  /** Number of the point in the sweep. */
   point: number;
   parameters: Trial["parameters"];
   trials: { trial: number; seed: number; value: number }[];
@@ -47,18 +47,18 @@ export interface SweepPoint {
 }
 
 /**
- * The succeeded trials that have the measure, by sweep point.
+ * Group the succeeded trials that have the measure by sweep point.
  *
- * @param seeds how many trials there are of each point; they follow one another.
+ * @param seeds number of trials of each point; they have consecutive numbers.
  */
-export function sweepPoints(
+export function groupBySweepPoint(
   trials: readonly Trial[],
   measure: string,
   seeds: number,
 ): SweepPoint[] {
   const points = new Map<number, SweepPoint>();
   for (const trial of trials) {
-    const value = trial.state === "succeeded" ? measuresOf(trial)[measure] : undefined;
+    const value = trial.state === "succeeded" ? getMeasures(trial)[measure] : undefined;
     if (value === undefined) {
       continue;
     }
@@ -76,12 +76,12 @@ export function sweepPoints(
   for (const point of points.values()) {
     const values = point.trials.map(({ value }) => value);
     point.mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    point.deviation = deviationOf(values, point.mean);
+    point.deviation = computeDeviation(values, point.mean);
   }
   return [...points.values()];
 }
 
-function deviationOf(values: readonly number[], mean: number): number | null {
+function computeDeviation(values: readonly number[], mean: number): number | null {
   if (values.length < 2) {
     return null;
   }
@@ -89,21 +89,25 @@ function deviationOf(values: readonly number[], mean: number): number | null {
   return Math.sqrt(squares / (values.length - 1));
 }
 
-/** Whether a field was swept by factors: drawn so, or a grid such as 1, 2, 5, 10. */
-export function sweptByFactors(sweep: Sweep | null, field: string): boolean {
+/** Return whether a field was swept by factors: drawn with `log`, or a grid such as 1, 2, 5, 10. */
+export function isSweptByFactors(sweep: Sweep | null, field: string): boolean {
   if (sweep === null) {
     return false;
   }
-  if ("random" in sweep) {
+  if (sweep.random) {
     const range = sweep.random[field];
     return range !== undefined && !Array.isArray(range) && range.log === true;
   }
-  const values = (sweep.grid[field] ?? []).filter((value) => typeof value === "number");
+  const values = (sweep.grid?.[field] ?? []).filter((value) => typeof value === "number");
   const factors = values.slice(1).map((value, index) => value / values[index]);
-  const [least, most] = extent(factors);
+  const [least, most] = findExtent(factors);
   return factors.length > 1 && values[0] > 0 && least >= 1.5 && most <= 1.3 * least;
 }
 
-export function fieldWords(value: FieldValue | undefined): string {
-  return value === undefined || value === null ? "–" : String(value);
+export function formatValue(value: unknown): string {
+  return value === undefined || value === null
+    ? "–"
+    : typeof value === "string"
+      ? value
+      : JSON.stringify(value);
 }

@@ -1,7 +1,7 @@
 import { useMemo } from "preact/hooks";
-import type { Experiment, Trial } from "../api/experiment_types";
-import { type Route, setValues } from "../route";
-import { measureNames, sweptByFactors } from "./measures";
+import type { Experiment, Trial } from "../api/types";
+import { type Route, setParameters } from "../route";
+import { listMeasures, isSweptByFactors } from "./measures";
 import { fieldAxis } from "./scales";
 import { SweepPlot } from "./sweep_plot";
 
@@ -11,34 +11,34 @@ interface PlotPanelProps {
   route: Route;
 }
 
-/** What is looked at first, where it was measured. */
+/** Measures that are shown first, if a trial has them. */
 const FIRST_MEASURES = ["held_out.cosine", "loss", "mean_path_steps", "completion_ratio"];
 
-/** Chooses what is plotted against what. */
+/** Choose a measure and a swept field, and plot them. */
 export function PlotPanel({ experiment, trials, route }: PlotPanelProps) {
-  const names = useMemo(() => measureNames(trials), [trials]);
+  const names = useMemo(() => listMeasures(trials), [trials]);
   const fields = [...experiment.fields, ...(experiment.fields.includes("seed") ? [] : ["seed"])];
   const chosen = (name: string, known: readonly string[]): string | null => {
-    const value = route.values.get(name);
+    const value = route.parameters.get(name);
     return value !== null && known.includes(value) ? value : null;
   };
   const measure =
     chosen("measure", names) ?? FIRST_MEASURES.find((name) => names.includes(name)) ?? names[0];
   const field = chosen("field", fields) ?? fields[0];
   const others = fields.filter((name) => name !== field);
-  // Without a word from anybody, colours tell the second field of the sweep.
-  const colour = route.values.has("colour")
+  // By default, colours stand for the second field of the sweep.
+  const colour = route.parameters.has("colour")
     ? chosen("colour", others)
     : (experiment.fields.find((name) => name !== field) ?? null);
   const { positive } = fieldAxis(
     trials.map((trial) => (field in trial.parameters ? trial.parameters[field] : trial.seed)),
     false,
   );
-  const log = route.values.has("log")
-    ? route.values.get("log") === "yes"
-    : sweptByFactors(experiment.sweep, field);
+  const log = route.parameters.has("log")
+    ? route.parameters.get("log") === "yes"
+    : isSweptByFactors(experiment.sweep, field);
   if (measure === undefined) {
-    return <p class="quiet">There is something to plot once a trial has succeeded.</p>;
+    return <p class="quiet">No trial has succeeded yet. The plot needs at least one.</p>;
   }
   return (
     <>
@@ -47,7 +47,7 @@ export function PlotPanel({ experiment, trials, route }: PlotPanelProps) {
           shows
           <select
             value={measure}
-            onChange={(event) => setValues({ measure: event.currentTarget.value })}
+            onChange={(event) => setParameters({ measure: event.currentTarget.value })}
           >
             {names.map((name) => (
               <option key={name}>{name}</option>
@@ -58,7 +58,7 @@ export function PlotPanel({ experiment, trials, route }: PlotPanelProps) {
           against
           <select
             value={field}
-            onChange={(event) => setValues({ field: event.currentTarget.value, log: null })}
+            onChange={(event) => setParameters({ field: event.currentTarget.value, log: null })}
           >
             {fields.map((name) => (
               <option key={name}>{name}</option>
@@ -69,7 +69,7 @@ export function PlotPanel({ experiment, trials, route }: PlotPanelProps) {
           colour by
           <select
             value={colour ?? "nothing"}
-            onChange={(event) => setValues({ colour: event.currentTarget.value })}
+            onChange={(event) => setParameters({ colour: event.currentTarget.value })}
           >
             <option value="nothing">nothing</option>
             {others.map((name) => (
@@ -82,7 +82,7 @@ export function PlotPanel({ experiment, trials, route }: PlotPanelProps) {
             type="checkbox"
             checked={log && positive}
             disabled={!positive}
-            onChange={(event) => setValues({ log: event.currentTarget.checked ? "yes" : "no" })}
+            onChange={(event) => setParameters({ log: event.currentTarget.checked ? "yes" : "no" })}
           />
           logarithmic axis
         </label>

@@ -1,38 +1,38 @@
-import type { Experiment } from "../api/experiment_types";
-import { type RunState, STATES } from "../api/types";
-import { count, percent, timeLeft } from "../text/numbers";
+import type { Experiment } from "../api/types";
+import { ENDED_STATES, RUN_STATES, type RunState } from "../generated/choices";
+import { formatCount, formatPercent, formatTimeLeft } from "../text/numbers";
 
-/** How far an experiment is, in a line. */
+/** The progress of an experiment. */
 export function ExperimentProgress({ experiment }: { experiment: Experiment }) {
   const { state, trials, progress } = experiment;
   const ended = trials.succeeded + trials.failed + trials.cancelled;
-  const words = `${count(ended)} of ${count(trials.total)} ${trials.total === 1 ? "trial" : "trials"}`;
-  const going = state === "running" || state === "paused";
+  const text = `${formatCount(ended)} of ${formatCount(trials.total)} ${trials.total === 1 ? "trial" : "trials"}`;
+  const isUnfinished = state === "running" || state === "paused";
   return (
     <span class="progress">
-      {going && (
+      {isUnfinished && (
         <progress max={1} value={progress.fraction} aria-label={`Progress of ${experiment.name}`} />
       )}
       <span>
-        {words}
-        {going && `, ${percent(Math.floor(1000 * progress.fraction) / 1000)}`}
+        {text}
+        {isUnfinished && `, ${formatPercent(Math.floor(1000 * progress.fraction) / 1000)}`}
       </span>
     </span>
   );
 }
 
-/** Time left, where it goes on and is known. */
+/** The time left of a running experiment, if it is known. */
 export function TimeLeft({ experiment }: { experiment: Experiment }) {
   const { state, progress } = experiment;
-  return <>{state === "running" ? timeLeft(progress.seconds_left) : "–"}</>;
+  return <>{state === "running" ? formatTimeLeft(progress.seconds_left) : "–"}</>;
 }
 
-/** Trials by state, as a bar and in words. */
+/** Trials by state, as a bar with a legend. */
 export function TrialTally({ experiment }: { experiment: Experiment }) {
   const { trials } = experiment;
-  const there = STATES.filter((state) => trials[state] > 0);
-  // From what is done to what is not.
-  const order = [...there].sort((a, b) => rank(a) - rank(b));
+  const present = RUN_STATES.filter((state) => trials[state] > 0);
+  // Ended trials come first.
+  const order = [...present].sort((a, b) => rank(a) - rank(b));
   return (
     <div class="tally">
       <div class="tally-bar" aria-hidden="true">
@@ -44,7 +44,7 @@ export function TrialTally({ experiment }: { experiment: Experiment }) {
         {order.map((state) => (
           <li key={state} class="legend-item">
             <span class={`legend-mark tally-${state}`} aria-hidden="true" />
-            {state} <b>{count(trials[state])}</b>
+            {state} <b>{formatCount(trials[state])}</b>
           </li>
         ))}
       </ul>
@@ -52,6 +52,9 @@ export function TrialTally({ experiment }: { experiment: Experiment }) {
   );
 }
 
+const UNFINISHED = RUN_STATES.filter((state) => !ENDED_STATES.includes(state));
+const ORDER = [...ENDED_STATES, ...UNFINISHED.toReversed()];
+
 function rank(state: RunState): number {
-  return ["succeeded", "failed", "cancelled", "running", "paused", "queued"].indexOf(state);
+  return ORDER.indexOf(state);
 }

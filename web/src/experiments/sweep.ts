@@ -1,15 +1,15 @@
 /** A sweep as it is entered, and as it is sent. */
 
-import type { FieldValue, Interval } from "../api/experiment_types";
-import { asNumber, asValue, listOf } from "../text/entries";
+import { parseNumber, splitList } from "../text/entries";
+import { OPTIONS, parseOption } from "../try/options";
 
 export type SweepKind = "none" | "grid" | "random";
 
-/** A field that varies: listed values, or a range to draw from. */
+/** A swept field: listed values, or a range to draw from. */
 export interface SweepRow {
   field: string;
   values: string;
-  /** Only of a random sweep: whether it is drawn from a range. */
+  /** In a random sweep: whether values are drawn from a range. */
   range: boolean;
   low: string;
   high: string;
@@ -29,27 +29,28 @@ export function newRow(field: string): SweepRow {
   return { field, values: "", range: true, low: "", high: "", log: false };
 }
 
-/** What is sent; null without a sweep. */
-export function sweepOf({ kind, rows, count, seed }: SweepEntry): unknown {
+/** Return the sweep to send; null for none. */
+export function buildSweep({ kind, rows, count, seed }: SweepEntry): unknown {
   if (kind === "none") {
     return null;
   }
   if (kind === "grid") {
-    return { grid: byField(rows, valuesOf) };
+    return { grid: byField(rows, parseValues) };
   }
   return {
-    random: byField<FieldValue[] | Record<keyof Interval, unknown>>(rows, (row) =>
+    random: byField<unknown>(rows, (row) =>
       row.range
-        ? { low: asNumber(row.low), high: asNumber(row.high), log: row.log }
-        : valuesOf(row),
+        ? { low: parseNumber(row.low), high: parseNumber(row.high), log: row.log }
+        : parseValues(row),
     ),
-    count: asNumber(count),
-    seed: asNumber(seed),
+    count: parseNumber(count),
+    seed: parseNumber(seed),
   };
 }
 
-export function valuesOf({ values }: SweepRow): FieldValue[] {
-  return listOf(values).map(asValue);
+function parseValues({ field, values }: SweepRow): unknown[] {
+  const option = OPTIONS.find(({ name }) => name === field);
+  return splitList(values).map((text) => (option === undefined ? text : parseOption(option, text)));
 }
 
 function byField<Value>(
@@ -59,11 +60,11 @@ function byField<Value>(
   return Object.fromEntries(rows.map((row) => [row.field, value(row)]));
 }
 
-/** How many trials there would be: the factors whose product it is, and their names. */
-export function trialFactors(sweep: SweepEntry, seeds: number): [number, string][] {
+/** Return the factors of the number of trials, with their names. */
+export function listTrialFactors(sweep: SweepEntry, seeds: number): [number, string][] {
   const points: [number, string][] =
     sweep.kind === "grid"
-      ? sweep.rows.map((row) => [valuesOf(row).length, row.field])
+      ? sweep.rows.map((row) => [parseValues(row).length, row.field])
       : sweep.kind === "random"
         ? [[Number(sweep.count) || 0, "random points"]]
         : [];

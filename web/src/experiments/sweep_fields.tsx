@@ -1,35 +1,39 @@
 import type { Config } from "../api/types";
-import { FieldComplaints } from "../parts/field_complaints";
-import { inherited, OPTION_GROUPS, type Option } from "../try/options";
+import { FieldErrors } from "../parts/field_errors";
+import { getModelValue, OPTION_GROUPS, type Option, OPTIONS } from "../try/options";
 import { newRow, type SweepEntry, type SweepKind, type SweepRow } from "./sweep";
 
 interface SweepFieldsProps {
   sweep: SweepEntry;
   onSweep: (sweep: SweepEntry) => void;
   config: Config | null;
-  complaints: ReadonlyMap<string, string[]>;
+  errors: ReadonlyMap<string, string[]>;
 }
 
 const KINDS: readonly [SweepKind, string][] = [
-  ["none", "Nothing"],
+  ["none", "No sweep"],
   ["grid", "Every combination"],
-  ["random", "Drawn at random"],
+  ["random", "Random points"],
 ];
 
-const OPTIONS = OPTION_GROUPS.flatMap(({ options }) => options);
+/** Fields that can be swept; a value that is itself a list cannot be entered. */
+const SWEPT = OPTIONS.filter(({ kind }) => kind !== "list").map(({ name }) => name);
 
-/** Which options vary from trial to trial, and how. */
-export function SweepFields({ sweep, onSweep, config, complaints }: SweepFieldsProps) {
+/** The field that is swept by default. */
+const FIRST = "noise_std" satisfies keyof Config;
+
+/** Choose the swept options and their values. */
+export function SweepFields({ sweep, onSweep, config, errors }: SweepFieldsProps) {
   const { kind, rows } = sweep;
   const used = rows.map(({ field }) => field);
-  const unused = OPTIONS.map(({ name }) => name).filter((name) => !used.includes(name));
+  const unused = SWEPT.filter((name) => !used.includes(name));
   const change = (index: number, row: Partial<SweepRow>): void =>
     onSweep({ ...sweep, rows: rows.map((old, at) => (at === index ? { ...old, ...row } : old)) });
   const choose = (next: SweepKind): void =>
-    onSweep({ ...sweep, kind: next, rows: rows.length ? rows : [newRow("noise_std")] });
+    onSweep({ ...sweep, kind: next, rows: rows.length ? rows : [newRow(FIRST)] });
   return (
     <fieldset class="panel">
-      <legend>What varies</legend>
+      <legend>Sweep</legend>
       <div class="tabs">
         {KINDS.map(([value, label]) => (
           <label key={value} class="tab">
@@ -45,7 +49,7 @@ export function SweepFields({ sweep, onSweep, config, complaints }: SweepFieldsP
         ))}
       </div>
       {kind === "none" && (
-        <p class="quiet">All trials have the same options; only their seeds differ.</p>
+        <p class="quiet">All trials have the same options and differ in their seeds alone.</p>
       )}
       {kind !== "none" &&
         rows.map((row, index) => (
@@ -54,13 +58,13 @@ export function SweepFields({ sweep, onSweep, config, complaints }: SweepFieldsP
             row={row}
             random={kind === "random"}
             choices={[row.field, ...unused]}
-            inherits={inherited(config, row.field)}
-            complaints={complaints.get(`sweep.${row.field}`)}
+            inherits={getModelValue(config, row.field)}
+            errors={errors.get(`sweep.${row.field}`)}
             onRow={(changed) => change(index, changed)}
             onRemove={() => onSweep({ ...sweep, rows: rows.filter((_, at) => at !== index) })}
           />
         ))}
-      <FieldComplaints words={complaints.get("sweep")} />
+      <FieldErrors messages={errors.get("sweep")} />
       {kind !== "none" && (
         <div class="toolbar sweep-foot">
           <button
@@ -76,14 +80,14 @@ export function SweepFields({ sweep, onSweep, config, complaints }: SweepFieldsP
                 name="count"
                 label="points"
                 text={sweep.count}
-                complaints={complaints.get("sweep.count")}
+                errors={errors.get("sweep.count")}
                 onText={(count) => onSweep({ ...sweep, count })}
               />
               <NumberField
                 name="seed"
-                label="drawn with seed"
+                label="seed of the sweep"
                 text={sweep.seed}
-                complaints={complaints.get("sweep.seed")}
+                errors={errors.get("sweep.seed")}
                 onText={(seed) => onSweep({ ...sweep, seed })}
               />
             </>
@@ -99,24 +103,24 @@ interface SweepRowFieldsProps {
   random: boolean;
   choices: string[];
   inherits: string;
-  complaints: string[] | undefined;
+  errors: string[] | undefined;
   onRow: (changed: Partial<SweepRow>) => void;
   onRemove: () => void;
 }
 
 function SweepRowFields(props: SweepRowFieldsProps) {
-  const { row, random, choices, inherits, complaints, onRow, onRemove } = props;
+  const { row, random, choices, inherits, errors, onRow, onRemove } = props;
   const option = OPTIONS.find(({ name }) => name === row.field);
   const numeric = option?.kind === "number";
   const range = random && row.range && numeric;
-  const wrong = complaints !== undefined;
-  const said = `sweep-${row.field}-said`;
+  const isInvalid = errors !== undefined;
+  const message = `sweep-${row.field}-message`;
   const text = (name: "low" | "high" | "values", label: string, hint: string) => (
     <input
       class={`sweep-${name}`}
       aria-label={`${label} of ${row.field}`}
-      aria-invalid={wrong}
-      aria-describedby={said}
+      aria-invalid={isInvalid}
+      aria-describedby={message}
       autocomplete="off"
       placeholder={hint}
       value={row[name]}
@@ -126,7 +130,7 @@ function SweepRowFields(props: SweepRowFieldsProps) {
   return (
     <div class="sweep-row">
       <select
-        aria-label="Field that varies"
+        aria-label="Swept field"
         value={row.field}
         onChange={(event) => {
           const field = event.currentTarget.value;
@@ -171,35 +175,32 @@ function SweepRowFields(props: SweepRowFieldsProps) {
       ) : (
         text("values", "Values", hintOf(option, inherits))
       )}
-      <button type="button" aria-label={`Leave ${row.field} as it is`} onClick={onRemove}>
+      <button type="button" aria-label={`Remove ${row.field}`} onClick={onRemove}>
         ✕
       </button>
-      <div id={said} class="sweep-said">
-        <FieldComplaints words={complaints} />
+      <div id={message} class="sweep-message">
+        <FieldErrors messages={errors} />
       </div>
     </div>
   );
 }
 
 function hintOf(option: Option | undefined, inherits: string): string {
-  if (option?.kind === "choice") {
+  if (option !== undefined && option.choices.length > 0) {
     return option.choices.join(", ");
   }
-  if (option?.kind === "switch") {
-    return "true, false";
-  }
-  return inherits ? `values, such as ${inherits}, …` : "values, with commas";
+  return inherits ? `values, such as ${inherits}, …` : "values, separated by commas";
 }
 
 interface NumberFieldProps {
   name: string;
   label: string;
   text: string;
-  complaints: string[] | undefined;
+  errors: string[] | undefined;
   onText: (text: string) => void;
 }
 
-function NumberField({ name, label, text, complaints, onText }: NumberFieldProps) {
+function NumberField({ name, label, text, errors, onText }: NumberFieldProps) {
   return (
     <span>
       <label>
@@ -209,12 +210,12 @@ function NumberField({ name, label, text, complaints, onText }: NumberFieldProps
           name={`sweep-${name}`}
           inputMode="numeric"
           autocomplete="off"
-          aria-invalid={complaints !== undefined}
+          aria-invalid={errors !== undefined}
           value={text}
           onInput={(event) => onText(event.currentTarget.value)}
         />
       </label>
-      <FieldComplaints words={complaints} />
+      <FieldErrors messages={errors} />
     </span>
   );
 }

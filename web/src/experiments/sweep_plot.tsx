@@ -1,21 +1,21 @@
 import { useMemo, useState } from "preact/hooks";
-import type { FieldValue, Trial } from "../api/experiment_types";
-import { roomyAxis } from "../parts/axis";
-import { Chart, type Plane } from "../parts/chart";
+import type { Trial } from "../api/types";
+import { paddedAxis } from "../parts/axis";
+import { Chart, type PlotArea } from "../parts/chart";
 import { ColourBar } from "../parts/colour_bar";
 import { useMedia } from "../parts/hooks";
-import { number } from "../text/numbers";
-import { fieldWords, type SweepPoint, sweepPoints } from "./measures";
+import { formatNumber } from "../text/numbers";
+import { formatValue, type SweepPoint, groupBySweepPoint } from "./measures";
 import { fieldAxis, fieldColours } from "./scales";
 
 interface SweepPlotProps {
   trials: readonly Trial[];
-  /** How many seeds each sweep point has. */
+  /** Number of seeds of each sweep point. */
   seeds: number;
   measure: string;
-  /** The field along the axis; `seed` may be one here. */
+  /** The field along the axis; may be `seed`. */
   field: string;
-  /** The field that colours tell; null for none. */
+  /** The field that colours stand for; null for none. */
   colour: string | null;
   log: boolean;
 }
@@ -23,26 +23,26 @@ interface SweepPlotProps {
 const HEIGHT = 320;
 const CAP = 4;
 
-/** A measure against a swept field: every trial, and each sweep point's mean and deviation. */
+/** A measure against a swept field: all trials, and mean and deviation of each sweep point. */
 export function SweepPlot({ trials, seeds, measure, field, colour, log }: SweepPlotProps) {
   const [at, setAt] = useState<number | null>(null);
   const dark = useMedia("(prefers-color-scheme: dark)");
   const points = useMemo(
     () =>
       field === "seed" || colour === "seed"
-        ? // Each seed by itself.
-          sorted(sweepPoints(trials.map(withSeed), measure, 1), field)
-        : sorted(sweepPoints(trials, measure, seeds), field),
+        ? // Each seed is a point of its own.
+          sorted(groupBySweepPoint(trials.map(withSeed), measure, 1), field)
+        : sorted(groupBySweepPoint(trials, measure, seeds), field),
     [trials, seeds, measure, field, colour],
   );
   if (points.length === 0) {
-    return <p class="quiet">No trial that has succeeded has a number for this.</p>;
+    return <p class="quiet">No succeeded trial has this measure.</p>;
   }
   const x = fieldAxis(
     points.map((point) => point.parameters[field]),
     log,
   );
-  const y = roomyAxis(points.flatMap(reach), false);
+  const y = paddedAxis(points.flatMap(reach), false);
   const colours =
     colour === null
       ? null
@@ -56,7 +56,7 @@ export function SweepPlot({ trials, seeds, measure, field, colour, log }: SweepP
   const lines = x.numeric ? linesOf(points, field) : [];
   const index = at === null ? null : Math.min(at, points.length - 1);
 
-  const point = (left: number, top: number, plane: Plane): void => {
+  const point = (left: number, top: number, plane: PlotArea): void => {
     let nearest = Infinity;
     points.forEach(({ parameters, mean }, candidate) => {
       const across = plane.x(x.value(parameters[field])) - left;
@@ -70,8 +70,8 @@ export function SweepPlot({ trials, seeds, measure, field, colour, log }: SweepP
   return (
     <Chart
       title={`${measure} by ${field}`}
-      words={`${measure} by ${field}: ${wordsOf(points, field)}`}
-      keys={`Sweep points of ${measure}`}
+      description={`${measure} by ${field}: ${describePoints(points, field)}`}
+      label={`Sweep points of ${measure}`}
       x={x.axis}
       y={y}
       xName={field}
@@ -132,7 +132,7 @@ export function SweepPlot({ trials, seeds, measure, field, colour, log }: SweepP
           <>
             <span class="legend-item">
               <span class="legend-mark legend-mean" aria-hidden="true" />
-              mean, and the deviation over seeds
+              mean and deviation over seeds
             </span>
             <span class="legend-item">
               <span class="legend-mark legend-trial" aria-hidden="true" />
@@ -141,13 +141,13 @@ export function SweepPlot({ trials, seeds, measure, field, colour, log }: SweepP
           </>
         )}
         {colours?.named?.map((value) => (
-          <span key={fieldWords(value)} class="legend-item">
+          <span key={formatValue(value)} class="legend-item">
             <span
               class="legend-mark"
               aria-hidden="true"
               style={{ background: colours.of(value) }}
             />
-            {colour} {fieldWords(value)}
+            {colour} {formatValue(value)}
           </span>
         ))}
       </div>
@@ -162,7 +162,7 @@ export function SweepPlot({ trials, seeds, measure, field, colour, log }: SweepP
       )}
       <output class="reading" aria-live="polite">
         {index === null ? (
-          <span class="quiet">point at a mark, or use ← →</span>
+          <span class="quiet">Point at a mark, or use ← →.</span>
         ) : (
           <Reading point={points[index]} measure={measure} />
         )}
@@ -173,14 +173,14 @@ export function SweepPlot({ trials, seeds, measure, field, colour, log }: SweepP
 
 function Reading({ point, measure }: { point: SweepPoint; measure: string }) {
   const at = Object.entries(point.parameters)
-    .map(([name, value]) => `${name} ${fieldWords(value)}`)
+    .map(([name, value]) => `${name} ${formatValue(value)}`)
     .join(", ");
   const trials = point.trials.map(({ trial }) => trial);
   return (
     <>
       {at && `${at}: `}
-      {measure} <b>{number(point.mean)}</b>
-      {point.deviation !== null && ` ± ${number(point.deviation, 3)}`}{" "}
+      {measure} <b>{formatNumber(point.mean)}</b>
+      {point.deviation !== null && ` ± ${formatNumber(point.deviation, 3)}`}{" "}
       <span class="quiet">
         ({trials.length === 1 ? "trial" : "trials"} {trials.join(", ")})
       </span>
@@ -192,14 +192,14 @@ function withSeed(trial: Trial): Trial {
   return { ...trial, parameters: { ...trial.parameters, seed: trial.seed } };
 }
 
-/** In the order in which the arrow keys go through them. */
+/** Sort points in the order of the arrow keys. */
 function sorted(points: SweepPoint[], field: string): SweepPoint[] {
-  const at = ({ parameters }: SweepPoint): FieldValue => parameters[field] ?? null;
+  const at = ({ parameters }: SweepPoint): unknown => parameters[field] ?? null;
   const numeric = points.every((point) => typeof at(point) === "number");
   return numeric ? points.sort((a, b) => (at(a) as number) - (at(b) as number)) : points;
 }
 
-/** Points that differ in the field alone, two or more. */
+/** Return groups of two or more points that differ in the field alone. */
 function linesOf(points: readonly SweepPoint[], field: string): SweepPoint[][] {
   const lines = new Map<string, SweepPoint[]>();
   for (const point of points) {
@@ -209,23 +209,23 @@ function linesOf(points: readonly SweepPoint[], field: string): SweepPoint[][] {
   return [...lines.values()].filter((line) => line.length > 1);
 }
 
-/** All that is drawn of a point. */
+/** Return all values that are drawn of a point. */
 function reach({ trials, mean, deviation }: SweepPoint): number[] {
   const values = trials.map(({ value }) => value);
   return deviation === null ? values : [...values, mean - deviation, mean + deviation];
 }
 
-function bar({ mean, deviation }: SweepPoint, x: number, plane: Plane): string {
+function bar({ mean, deviation }: SweepPoint, x: number, plane: PlotArea): string {
   const [low, high] = [mean - (deviation ?? 0), mean + (deviation ?? 0)].map(plane.y);
   const cap = (y: number) => `M${x - CAP} ${y}H${x + CAP}`;
   return `M${x} ${low}V${high}${cap(low)}${cap(high)}`;
 }
 
-function wordsOf(points: readonly SweepPoint[], field: string): string {
+function describePoints(points: readonly SweepPoint[], field: string): string {
   const lowest = points.reduce((best, point) => (point.mean < best.mean ? point : best));
   const highest = points.reduce((best, point) => (point.mean > best.mean ? point : best));
-  const told = (point: SweepPoint) =>
-    `${number(point.mean)} at ${fieldWords(point.parameters[field])}`;
+  const describe = (point: SweepPoint) =>
+    `${formatNumber(point.mean)} at ${formatValue(point.parameters[field])}`;
   const count = points.length === 1 ? "1 sweep point" : `${points.length} sweep points`;
-  return `${count}, least ${told(lowest)}, most ${told(highest)}`;
+  return `${count}, least ${describe(lowest)}, most ${describe(highest)}`;
 }

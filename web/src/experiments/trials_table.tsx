@@ -1,10 +1,16 @@
 import { useMemo } from "preact/hooks";
-import type { Experiment, ExperimentKind, Trial } from "../api/experiment_types";
-import { STATES } from "../api/types";
+import type { Experiment, Trial } from "../api/types";
+import { type ExperimentKind, RUN_STATES } from "../generated/choices";
 import { StateBadge } from "../parts/state_badge";
-import { address, type Route, setValues } from "../route";
-import { compact, count, milliseconds, number, percent } from "../text/numbers";
-import { fieldWords, measureNames, measuresOf } from "./measures";
+import { getWholeNumber, linkTo, type Route, setParameters } from "../route";
+import {
+  formatCompact,
+  formatCount,
+  formatMilliseconds,
+  formatNumber,
+  formatPercent,
+} from "../text/numbers";
+import { formatValue, listMeasures, getMeasures } from "./measures";
 
 interface TrialsTableProps {
   experiment: Experiment;
@@ -12,57 +18,57 @@ interface TrialsTableProps {
   route: Route;
 }
 
-const ROWS = 50;
+const ROWS_PER_PAGE = 50;
 
-/** Measures with columns of their own, in words. */
+/** A column of the table for a measure. */
 interface Column {
   measure: string;
   title: string;
-  words: (value: number) => string;
+  format: (value: number) => string;
 }
 
-const OF_SIMULATIONS: readonly Column[] = [
-  { measure: "created", title: "flows", words: compact },
-  { measure: "completion_ratio", title: "completed", words: percent },
-  { measure: "mean_path_steps", title: "mean path", words: short },
-  { measure: "compute_ms", title: "time", words: milliseconds },
+const SIMULATION_COLUMNS: readonly Column[] = [
+  { measure: "created", title: "flows", format: formatCompact },
+  { measure: "completion_ratio", title: "completed", format: formatPercent },
+  { measure: "mean_path_steps", title: "mean path", format: short },
+  { measure: "compute_ms", title: "time", format: formatMilliseconds },
 ];
-const OF_TRAININGS: readonly Column[] = [
-  { measure: "epoch", title: "epochs", words: short },
-  { measure: "loss", title: "loss", words: short },
-  { measure: "compute_ms", title: "time", words: milliseconds },
+const TRAINING_COLUMNS: readonly Column[] = [
+  { measure: "epoch", title: "epochs", format: short },
+  { measure: "loss", title: "loss", format: short },
+  { measure: "compute_ms", title: "time", format: formatMilliseconds },
 ];
-/** So many figures of the rows that a training held out have columns. */
-const MOST_FIGURES = 4;
+/** At most this many held-out figures of a training have columns. */
+const MAX_FIGURES = 4;
 const HELD_OUT = /^held_out\.(?!step$|rows$|stale$)/;
 
-/** What is told of each trial; of a training also how it did on the rows held out. */
-function columnsOf({ kind }: Experiment, trials: readonly Trial[]): readonly Column[] {
+/** Return the columns of the measures; a training also has its held-out figures. */
+function listColumns({ kind }: Experiment, trials: readonly Trial[]): readonly Column[] {
   if (kind === "simulate") {
-    return OF_SIMULATIONS;
+    return SIMULATION_COLUMNS;
   }
-  const figures = measureNames(trials)
+  const figures = listMeasures(trials)
     .filter((name) => HELD_OUT.test(name))
-    .slice(0, MOST_FIGURES)
-    .map((measure) => ({ measure, title: measure.replace(HELD_OUT, ""), words: short }));
-  return [...OF_TRAININGS.slice(0, -1), ...figures, ...OF_TRAININGS.slice(-1)];
+    .slice(0, MAX_FIGURES)
+    .map((measure) => ({ measure, title: measure.replace(HELD_OUT, ""), format: short }));
+  return [...TRAINING_COLUMNS.slice(0, -1), ...figures, ...TRAINING_COLUMNS.slice(-1)];
 }
 
 function short(value: number): string {
-  return number(value, 3);
+  return formatNumber(value, 3);
 }
 
-/** Trials by number, of one state or all, a part of them at a time. */
+/** Trials by number, in one state or all, in pages. */
 export function TrialsTable({ experiment, trials, route }: TrialsTableProps) {
-  const wanted = STATES.find((state) => state === route.values.get("state")) ?? null;
+  const wanted = RUN_STATES.find((state) => state === route.parameters.get("state")) ?? null;
   const chosen = useMemo(
     () => trials.filter(({ state }) => wanted === null || state === wanted),
     [trials, wanted],
   );
-  const columns = useMemo(() => columnsOf(experiment, trials), [experiment, trials]);
-  const last = Math.max(0, Math.ceil(chosen.length / ROWS) - 1);
-  const page = Math.min(last, Math.max(0, Number(route.values.get("page") ?? 0) || 0));
-  const rows = chosen.slice(page * ROWS, (page + 1) * ROWS);
+  const columns = useMemo(() => listColumns(experiment, trials), [experiment, trials]);
+  const last = Math.max(0, Math.ceil(chosen.length / ROWS_PER_PAGE) - 1);
+  const page = Math.min(last, getWholeNumber(route, "page"));
+  const rows = chosen.slice(page * ROWS_PER_PAGE, (page + 1) * ROWS_PER_PAGE);
   return (
     <>
       <div class="toolbar">
@@ -70,12 +76,12 @@ export function TrialsTable({ experiment, trials, route }: TrialsTableProps) {
           state
           <select
             value={wanted ?? ""}
-            onChange={(event) => setValues({ state: event.currentTarget.value, page: null })}
+            onChange={(event) => setParameters({ state: event.currentTarget.value, page: null })}
           >
-            <option value="">all {count(trials.length)}</option>
-            {STATES.map((state) => (
+            <option value="">all {formatCount(trials.length)}</option>
+            {RUN_STATES.map((state) => (
               <option key={state} value={state}>
-                {state} {count(trials.filter((trial) => trial.state === state).length)}
+                {state} {formatCount(trials.filter((trial) => trial.state === state).length)}
               </option>
             ))}
           </select>
@@ -84,21 +90,21 @@ export function TrialsTable({ experiment, trials, route }: TrialsTableProps) {
           <nav class="sample-picker" aria-label="Pages of the trials">
             <button
               type="button"
-              aria-label="Trials before"
+              aria-label="Previous trials"
               disabled={page === 0}
-              onClick={() => setValues({ page: page - 1 })}
+              onClick={() => setParameters({ page: page - 1 })}
             >
               ‹
             </button>
             <span>
-              {count(page * ROWS + 1)} to {count(page * ROWS + rows.length)} of{" "}
-              {count(chosen.length)}
+              {formatCount(page * ROWS_PER_PAGE + 1)} to{" "}
+              {formatCount(page * ROWS_PER_PAGE + rows.length)} of {formatCount(chosen.length)}
             </span>
             <button
               type="button"
               aria-label="Next trials"
               disabled={page === last}
-              onClick={() => setValues({ page: page + 1 })}
+              onClick={() => setParameters({ page: page + 1 })}
             >
               ›
             </button>
@@ -156,15 +162,15 @@ interface TrialRowsProps {
   columns: readonly Column[];
 }
 
-/** A trial, and below it what went wrong. */
+/** A row for a trial, and below it a row for its error and warnings. */
 function TrialRows({ trial, experiment, columns }: TrialRowsProps) {
   const { metrics, run_id: runId, makes_model: makesModel, error, warnings } = trial;
   const { fields, kind } = experiment;
-  const measures = measuresOf(trial);
-  const said = [...(error ? [`${error.title}: ${error.detail}`] : []), ...warnings];
+  const measures = getMeasures(trial);
+  const messages = [...(error ? [`${error.title}: ${error.detail}`] : []), ...warnings];
   return (
     <>
-      <tr class={said.length > 0 ? "has-more" : ""}>
+      <tr class={messages.length > 0 ? "has-more" : ""}>
         <td class="number">{trial.trial}</td>
         <td>
           <StateBadge state={trial.state} />
@@ -178,9 +184,9 @@ function TrialRows({ trial, experiment, columns }: TrialRowsProps) {
         <td>
           <TrialProgress trial={trial} kind={kind} />
         </td>
-        {columns.map(({ measure, words }) => (
+        {columns.map(({ measure, format }) => (
           <td key={measure} class="number">
-            {measure in measures ? words(measures[measure]) : "–"}
+            {measure in measures ? format(measures[measure]) : "–"}
           </td>
         ))}
         <td class="row-links">
@@ -190,20 +196,20 @@ function TrialRows({ trial, experiment, columns }: TrialRowsProps) {
             </a>
           )}
           {runId !== null && (
-            <a href={address(["runs", runId])} aria-label={`Run of trial ${trial.trial}`}>
+            <a href={linkTo(["runs", runId])} aria-label={`Run of trial ${trial.trial}`}>
               run
             </a>
           )}
           {runId !== null && metrics !== null && kind === "simulate" && (
             <>
               <a
-                href={address(["runs", runId, "trace"])}
+                href={linkTo(["runs", runId, "trace"])}
                 aria-label={`Trace of trial ${trial.trial}`}
               >
                 trace
               </a>
               <a
-                href={address(["runs", runId, "lattice"])}
+                href={linkTo(["runs", runId, "lattice"])}
                 aria-label={`3D view of trial ${trial.trial}`}
               >
                 3D
@@ -212,13 +218,13 @@ function TrialRows({ trial, experiment, columns }: TrialRowsProps) {
           )}
         </td>
       </tr>
-      {said.length > 0 && (
+      {messages.length > 0 && (
         <tr>
           <td />
-          <td class="trial-said" colSpan={fields.length + columns.length + 4}>
-            {said.map((words, index) => (
-              <p key={words} class={error && index === 0 ? "complaint" : "quiet"}>
-                {words}
+          <td class="trial-message" colSpan={fields.length + columns.length + 4}>
+            {messages.map((message, index) => (
+              <p key={message} class={error && index === 0 ? "field-error" : "quiet"}>
+                {message}
               </p>
             ))}
           </td>
@@ -229,15 +235,15 @@ function TrialRows({ trial, experiment, columns }: TrialRowsProps) {
 }
 
 function parameter(value: Trial["parameters"][string]): string {
-  return typeof value === "number" ? number(value, 4) : fieldWords(value);
+  return typeof value === "number" ? formatNumber(value, 4) : formatValue(value);
 }
 
-/** How far a trial is; of a training the rows only say which share of its steps is done. */
+/** The progress of a trial; of a training, its samples stand for the share of finished steps. */
 function TrialProgress({ trial, kind }: { trial: Trial; kind: ExperimentKind }) {
-  const words =
+  const text =
     kind === "train"
-      ? percent(Math.floor((1000 * trial.samples_done) / trial.samples) / 1000)
-      : `${count(trial.samples_done)} of ${count(trial.samples)}`;
+      ? formatPercent(Math.floor((1000 * trial.samples_done) / trial.samples) / 1000)
+      : `${formatCount(trial.samples_done)} of ${formatCount(trial.samples)}`;
   return trial.state === "running" || trial.state === "paused" ? (
     <span class="progress">
       <progress
@@ -245,9 +251,9 @@ function TrialProgress({ trial, kind }: { trial: Trial; kind: ExperimentKind }) 
         value={trial.samples_done}
         aria-label={`Progress of trial ${trial.trial}`}
       />
-      <span>{words}</span>
+      <span>{text}</span>
     </span>
   ) : (
-    <span>{words}</span>
+    <span>{text}</span>
   );
 }

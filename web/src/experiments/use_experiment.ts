@@ -2,56 +2,58 @@ import { useEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import { follow } from "../api/event_stream";
 import { experimentPath, getExperiment, getTrials } from "../api/experiments";
 import { explain } from "../api/http";
-import { ENDED } from "../api/types";
+import { ENDED_STATES } from "../generated/choices";
 import { useLoad } from "../parts/hooks";
-import { News, type Shown } from "./live";
+import { type ExperimentData, ExperimentUpdates } from "./updates";
 
-interface Followed {
-  shown: Shown | null;
+interface FollowedExperiment {
+  data: ExperimentData | null;
   failure: string | null;
-  /** Whether the server is heard; what is shown may be old while it is not. */
-  linked: boolean;
+  /** Whether there is a connection to the server; without one, the data may be old. */
+  isConnected: boolean;
   reload: () => void;
 }
 
-/** Events come in bursts; drawing thousands of trials anew takes a while. */
+/** Events come in bursts, and drawing thousands of trials is slow. */
 const REDRAW_MS = { few: 200, many: 1500 };
 const MANY_TRIALS = 500;
 const RELOAD_MS = 3000;
 
-/** An experiment and its trials, as they are loaded and then followed by their events. */
-export function useExperiment(id: string): Followed {
-  // By the load since whose beginning it was told: it may be newer than what that load brings.
-  const news = useRef([new News()]);
-  const [told, redraw] = useReducer<number, undefined>((count) => count + 1, 0);
-  const [linked, setLinked] = useState(true);
-  const [lost, setLost] = useState<string | null>(null);
+/** Load an experiment and its trials, and follow their events. */
+export function useExperiment(id: string): FollowedExperiment {
+  // The updates since the beginning of each load: they may be newer than the data of that load.
+  const updates = useRef([new ExperimentUpdates()]);
+  const [revision, redraw] = useReducer<number, undefined>((count) => count + 1, 0);
+  const [isConnected, setConnected] = useState(true);
+  const [followFailure, setFollowFailure] = useState<string | null>(null);
   const loaded = useLoad(
     async (signal) => {
-      const since = new News();
-      news.current.push(since);
-      // In this order: what happens between the two is told after the experiment's last event.
+      const since = new ExperimentUpdates();
+      updates.current.push(since);
+      // In this order: an event between the two requests is newer than the experiment's last event.
       const experiment = await getExperiment(id, signal);
       const trials = await getTrials(id, signal);
-      news.current.splice(0, news.current.indexOf(since));
+      updates.current.splice(0, updates.current.indexOf(since));
       return { experiment, trials };
     },
     [id],
   );
-  const shown = useMemo(
-    () => loaded.value && news.current.reduce<Shown>((all, part) => part.over(all), loaded.value),
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- `told` counts what news brought.
-    [loaded.value, told],
+  const data = useMemo(
+    () =>
+      loaded.value &&
+      updates.current.reduce<ExperimentData>((all, part) => part.applyTo(all), loaded.value),
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- `revision` counts the updates.
+    [loaded.value, revision],
   );
   const { reload } = loaded;
   const state = loaded.value?.experiment.state;
-  const many = (loaded.value?.trials.length ?? 0) > MANY_TRIALS;
+  const hasMany = (loaded.value?.trials.length ?? 0) > MANY_TRIALS;
   const after = useRef(0);
   after.current = loaded.value?.experiment.last_event_id ?? 0;
-  const following = state !== undefined && !ENDED.includes(state);
+  const isFollowing = state !== undefined && !ENDED_STATES.includes(state);
 
   useEffect(() => {
-    if (!following) {
+    if (!isFollowing) {
       return undefined;
     }
     const controller = new AbortController();
@@ -60,8 +62,8 @@ export function useExperiment(id: string): Followed {
     follow(
       `${experimentPath(id)}/events`,
       (event) => {
-        const heard = news.current[news.current.length - 1].learn(event);
-        if (heard !== "news") {
+        const effect = updates.current[updates.current.length - 1].add(event);
+        if (effect !== "update") {
           reload();
         }
         timer ??= setTimeout(
@@ -69,29 +71,29 @@ export function useExperiment(id: string): Followed {
             timer = undefined;
             redraw(undefined);
           },
-          many ? REDRAW_MS.many : REDRAW_MS.few,
+          hasMany ? REDRAW_MS.many : REDRAW_MS.few,
         );
-        return heard !== "over";
+        return effect !== "ended";
       },
       signal,
       (now) => {
-        setLinked(now);
+        setConnected(now);
         if (now) {
           reload();
         }
       },
       after.current,
-    ).catch((error: unknown) => setLost(explain(error)));
+    ).catch((error: unknown) => setFollowFailure(explain(error)));
     return () => {
       controller.abort();
       clearTimeout(timer);
     };
-  }, [id, following, many, reload]);
+  }, [id, isFollowing, hasMany, reload]);
 
-  const broken = following && loaded.failure !== null && !loaded.loading;
+  const isBroken = isFollowing && loaded.failure !== null && !loaded.loading;
   useEffect(() => {
-    const timer = broken ? setTimeout(reload, RELOAD_MS) : undefined;
+    const timer = isBroken ? setTimeout(reload, RELOAD_MS) : undefined;
     return () => clearTimeout(timer);
-  }, [broken, reload]);
-  return { shown, failure: lost ?? loaded.failure, linked, reload };
+  }, [isBroken, reload]);
+  return { data, failure: followFailure ?? loaded.failure, isConnected, reload };
 }

@@ -1,11 +1,11 @@
-/** Made-up flows by the thousand, to see and to measure how the view carries them. */
+/** Invented flows in any number, to measure how fast the view draws them. */
 
 import type { Replay } from "../api/types";
 import { fold } from "./fold";
-import type { ReplayColumns } from "./journey";
+import type { ReplayColumns } from "./flow_paths";
 
-/** A generator of even numbers in [0, 1) that gives the same ones every time (mulberry32). */
-export function generator(seed: number): () => number {
+/** Return a generator of uniform numbers in [0, 1) that depend on the seed alone (mulberry32). */
+export function createRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -15,9 +15,9 @@ export function generator(seed: number): () => number {
   };
 }
 
-/** Flows that all move for `steps` steps and then end at the nearest plane. */
-export function demoReplay(count: number, steps: number): ReplayColumns {
-  const random = generator(1);
+/** Return flows that all move for `steps` steps and then end at the nearest plane. */
+export function createDemoReplay(count: number, steps: number): ReplayColumns {
+  const random = createRandom(1);
   const rows = count * (steps + 1);
   const path = Object.fromEntries(
     ["step", "flow", "x", "y", "z", "energy", "length", "age"].map((name) => [

@@ -1,4 +1,4 @@
-/** The flows of a journey as shapes of a scene: dots that move, dots that have arrived, and lines. */
+/** Flows as shapes of a scene: dots that move, dots that have ended, and trails. */
 
 import {
   BufferAttribute,
@@ -13,27 +13,27 @@ import {
   Vector3,
 } from "three";
 import { viridis } from "../colour";
-import type { Journey } from "./journey";
-import { HIDDEN, LIT, NORMAL } from "./lineage";
-import { endedBefore, endOf, place } from "./places";
+import type { FlowPaths } from "./flow_paths";
+import { HIDDEN, HIGHLIGHTED, NORMAL } from "./lineage";
+import { countEndedBefore, findEnd, placeFlow } from "./positions";
 import { POINT_FRAGMENT, POINT_VERTEX, TRAIL_FRAGMENT, TRAIL_VERTEX } from "./shaders";
 
 const TRAIL_STEPS = 3;
 
 export class FlowShapes {
-  /** For the scene. */
+  /** The objects to add to the scene. */
   readonly objects: readonly (Points | LineSegments)[];
 
-  readonly #scale = scaleTexture();
+  readonly #scale = buildScaleTexture();
   readonly #pointUniforms = { fraction: { value: 0 } };
   readonly #moving: Points<BufferGeometry, ShaderMaterial>;
-  readonly #arrived: Points<BufferGeometry, ShaderMaterial>;
+  readonly #ended: Points<BufferGeometry, ShaderMaterial>;
   readonly #trails: LineSegments<BufferGeometry, ShaderMaterial>;
-  readonly #way: LineSegments<BufferGeometry, ShaderMaterial>;
+  readonly #highlighted: LineSegments<BufferGeometry, ShaderMaterial>;
 
-  #journey: Journey | null = null;
+  #paths: FlowPaths | null = null;
   #values: Float32Array = new Float32Array(0);
-  #standing: Uint8Array = new Uint8Array(0);
+  #emphasis: Uint8Array = new Uint8Array(0);
   #step = -1;
   #time = 0;
   #movingRows = new Int32Array(0);
@@ -41,250 +41,250 @@ export class FlowShapes {
 
   constructor() {
     this.#moving = new Points(new BufferGeometry(), this.#pointMaterial(1));
-    this.#arrived = new Points(new BufferGeometry(), this.#pointMaterial(0.55));
+    this.#ended = new Points(new BufferGeometry(), this.#pointMaterial(0.55));
     this.#trails = new LineSegments(new BufferGeometry(), this.#trailMaterial(0.5, TRAIL_STEPS));
-    this.#way = new LineSegments(new BufferGeometry(), this.#trailMaterial(1, 1e6));
-    this.objects = [this.#trails, this.#arrived, this.#moving, this.#way];
+    this.#highlighted = new LineSegments(new BufferGeometry(), this.#trailMaterial(1, 1e6));
+    this.objects = [this.#trails, this.#ended, this.#moving, this.#highlighted];
     for (const object of this.objects) {
-      // Everything lies in the box, which is always in view.
+      // All shapes are inside the box, which is always in view.
       object.frustumCulled = false;
       object.visible = false;
     }
   }
 
-  setJourney(journey: Journey): void {
-    this.#journey = journey;
+  setPaths(paths: FlowPaths): void {
+    this.#paths = paths;
     this.#step = -1;
-    const flows = journey.flow.length;
+    const flows = paths.flow.length;
     let most = 0;
-    for (let step = 0; step < journey.steps; step++) {
-      most = Math.max(most, journey.stepStart[step + 2] - journey.stepStart[step + 1]);
+    for (let step = 0; step < paths.steps; step++) {
+      most = Math.max(most, paths.stepStart[step + 2] - paths.stepStart[step + 1]);
     }
     this.#movingRows = new Int32Array(most);
     reshape(this.#moving, most, true);
-    reshape(this.#arrived, flows, false);
-    const ends = this.#arrived.geometry.getAttribute("position").array as Float32Array;
-    journey.endOrder.forEach((flow, index) => {
-      endOf(journey, flow).toArray(ends, 3 * index);
+    reshape(this.#ended, flows, false);
+    const ends = this.#ended.geometry.getAttribute("position").array as Float32Array;
+    paths.endOrder.forEach((flow, index) => {
+      findEnd(paths, flow).toArray(ends, 3 * index);
     });
-    (this.#arrived.geometry.getAttribute("aim").array as Float32Array).set(ends);
-    const trails = journey.trails;
+    (this.#ended.geometry.getAttribute("target").array as Float32Array).set(ends);
+    const trails = paths.trails;
     if (trails) {
       const geometry = this.#trails.geometry;
       geometry.setAttribute("position", new BufferAttribute(trails.position, 3));
       geometry.setAttribute("time", new BufferAttribute(trails.time, 1));
-      geometry.setAttribute("value", bytes(2 * trails.row.length));
-      geometry.setAttribute("standing", bytes(2 * trails.row.length));
+      geometry.setAttribute("value", byteAttribute(2 * trails.row.length));
+      geometry.setAttribute("emphasis", byteAttribute(2 * trails.row.length));
     }
     this.#trails.visible = trails !== null;
     this.#moving.visible = true;
-    this.setValues(new Float32Array(journey.rowFlow.length));
-    this.setStanding(new Uint8Array(flows).fill(NORMAL));
+    this.setValues(new Float32Array(paths.rowFlow.length));
+    this.setEmphasis(new Uint8Array(flows).fill(NORMAL));
     this.setTime(0);
   }
 
-  /** Colours: for each row a place on the scale, 0 to 1. */
+  /** Set the colour of each row: its position on the scale, 0 to 1. */
   setValues(values: Float32Array): void {
-    const journey = this.#journey;
-    if (!journey) {
+    const paths = this.#paths;
+    if (!paths) {
       return;
     }
     this.#values = values;
-    const ends = attribute(this.#arrived, "value");
-    journey.endOrder.forEach((flow, index) => {
-      ends.array[index] = 255 * values[journey.lastRow[flow]];
+    const ends = getAttribute(this.#ended, "value");
+    paths.endOrder.forEach((flow, index) => {
+      ends.array[index] = 255 * values[paths.lastRow[flow]];
     });
     ends.needsUpdate = true;
-    this.#dyeTrails();
+    this.#colourTrails();
     this.#fill();
   }
 
-  /** How each flow is shown; see `lineage.ts`. */
-  setStanding(standing: Uint8Array): void {
-    const journey = this.#journey;
-    if (!journey) {
+  /** Set how each flow is shown: a constant of `lineage.ts`. */
+  setEmphasis(emphasis: Uint8Array): void {
+    const paths = this.#paths;
+    if (!paths) {
       return;
     }
-    this.#standing = standing;
-    const ends = attribute(this.#arrived, "standing");
-    journey.endOrder.forEach((flow, index) => {
-      ends.array[index] = 85 * standing[flow];
+    this.#emphasis = emphasis;
+    const ends = getAttribute(this.#ended, "emphasis");
+    paths.endOrder.forEach((flow, index) => {
+      ends.array[index] = 85 * emphasis[flow];
     });
     ends.needsUpdate = true;
-    // Solid dots hide those behind them; faint ones must not.
-    const solid = standing.every((value) => value === NORMAL || value === HIDDEN);
+    // Solid dots hide those behind them; dim ones must not.
+    const solid = emphasis.every((value) => value === NORMAL || value === HIDDEN);
     this.#moving.material.depthWrite = solid;
-    this.#layWay();
-    this.#dyeTrails();
+    this.#buildHighlighted();
+    this.#colourTrails();
     this.#fill();
   }
 
-  setArrivedShown(shown: boolean): void {
-    this.#arrived.visible = shown;
+  setEndedShown(shown: boolean): void {
+    this.#ended.visible = shown;
   }
 
-  /** Moves to a place in time. */
+  /** Show a time, from 0 to `steps`. */
   setTime(time: number): void {
-    const journey = this.#journey;
-    if (!journey) {
+    const paths = this.#paths;
+    if (!paths) {
       return;
     }
-    this.#time = Math.max(0, Math.min(journey.steps, time));
+    this.#time = Math.max(0, Math.min(paths.steps, time));
     const step = Math.floor(this.#time);
     if (step !== this.#step) {
       this.#step = step;
       this.#fill();
     }
     this.#pointUniforms.fraction.value = this.#time - step;
-    for (const lines of [this.#trails, this.#way]) {
+    for (const lines of [this.#trails, this.#highlighted]) {
       lines.material.uniforms.now.value = this.#time;
     }
   }
 
-  /** Fits the dots to a picture so many pixels high. */
+  /** Set the size of the dots for a picture of this height in pixels. */
   sizeDots(height: number): void {
-    // Dots of many flows shrink, so that the box is not filled up.
+    // Many flows have smaller dots, so that they do not fill the box.
     const flows = Math.max(this.#movingRows.length, 1);
     const world = Math.max(0.011, Math.min(0.034, 0.6 / Math.sqrt(flows)));
     const pixels = world * height;
     this.#moving.material.uniforms.size.value = pixels;
-    this.#arrived.material.uniforms.size.value = 0.8 * pixels;
+    this.#ended.material.uniforms.size.value = 0.8 * pixels;
   }
 
-  /** Hands over every flow that is shown, with its place now; the place is used again. */
-  eachShown(take: (flow: number, at: Vector3) => void): void {
-    const journey = this.#journey;
-    if (!journey) {
+  /** Call `visit` with each flow that is shown and its position; the vector is reused. */
+  forEachShown(visit: (flow: number, at: Vector3) => void): void {
+    const paths = this.#paths;
+    if (!paths) {
       return;
     }
     const at = new Vector3();
     const fraction = this.#time - this.#step;
     for (let index = 0; index < this.#movingCount; index++) {
       const row = this.#movingRows[index];
-      if (this.#standing[journey.rowFlow[row]] !== HIDDEN) {
-        place(journey, row, fraction, at);
-        take(journey.rowFlow[row], at);
+      if (this.#emphasis[paths.rowFlow[row]] !== HIDDEN) {
+        placeFlow(paths, row, fraction, at);
+        visit(paths.rowFlow[row], at);
       }
     }
-    if (this.#arrived.visible) {
-      const ended = this.#arrived.geometry.drawRange.count;
+    if (this.#ended.visible) {
+      const ended = this.#ended.geometry.drawRange.count;
       for (let index = 0; index < ended; index++) {
-        const flow = journey.endOrder[index];
-        if (this.#standing[flow] !== HIDDEN) {
-          take(flow, at.copy(endOf(journey, flow)));
+        const flow = paths.endOrder[index];
+        if (this.#emphasis[flow] !== HIDDEN) {
+          visit(flow, at.copy(findEnd(paths, flow)));
         }
       }
     }
   }
 
-  /** Frees what the objects do not own. */
+  /** Free what the objects do not own. */
   dispose(): void {
     this.#scale.dispose();
   }
 
-  /** Writes the flows that move in this step; they are few attributes, once a step. */
+  /** Write the attributes of the flows that move in this step; called once a step. */
   #fill(): void {
-    const journey = this.#journey;
-    if (!journey) {
+    const paths = this.#paths;
+    if (!paths) {
       return;
     }
     const step = Math.max(this.#step, 0);
-    const position = attribute(this.#moving, "position");
-    const aim = attribute(this.#moving, "aim");
-    const value = attribute(this.#moving, "value");
-    const standing = attribute(this.#moving, "standing");
-    const atOnce = attribute(this.#moving, "atOnce");
-    const start = journey.stepStart[step + 1] ?? 0;
-    const end = journey.stepStart[step + 2] ?? 0;
+    const position = getAttribute(this.#moving, "position");
+    const target = getAttribute(this.#moving, "target");
+    const value = getAttribute(this.#moving, "value");
+    const emphasis = getAttribute(this.#moving, "emphasis");
+    const jumps = getAttribute(this.#moving, "jumps");
+    const start = paths.stepStart[step + 1] ?? 0;
+    const end = paths.stepStart[step + 2] ?? 0;
     let count = 0;
-    // Lit flows come last, so that they are drawn over the faint ones.
-    for (const lit of [false, true]) {
+    // Highlighted flows come last, so that they are drawn over the dim ones.
+    for (const isHighlighted of [false, true]) {
       for (let row = start; row < end; row++) {
-        const from = journey.previous[row];
-        const flow = journey.rowFlow[row];
-        if (from < 0 || (this.#standing[flow] === LIT) !== lit) {
+        const from = paths.previous[row];
+        const flow = paths.rowFlow[row];
+        if (from < 0 || (this.#emphasis[flow] === HIGHLIGHTED) !== isHighlighted) {
           continue;
         }
         const at = 3 * count;
-        position.array[at] = journey.position[3 * from];
-        position.array[at + 1] = journey.position[3 * from + 1];
-        position.array[at + 2] = journey.position[3 * from + 2];
-        aim.array[at] = journey.aim[2 * row];
-        aim.array[at + 1] = journey.aim[2 * row + 1];
-        aim.array[at + 2] = journey.position[3 * row + 2];
+        position.array[at] = paths.position[3 * from];
+        position.array[at + 1] = paths.position[3 * from + 1];
+        position.array[at + 2] = paths.position[3 * from + 2];
+        target.array[at] = paths.target[2 * row];
+        target.array[at + 1] = paths.target[2 * row + 1];
+        target.array[at + 2] = paths.position[3 * row + 2];
         value.array[count] = 255 * this.#values[row];
-        standing.array[count] = 85 * this.#standing[flow];
-        atOnce.array[count] = 255 * journey.atOnce[row];
+        emphasis.array[count] = 85 * this.#emphasis[flow];
+        jumps.array[count] = 255 * paths.jumps[row];
         this.#movingRows[count] = row;
         count += 1;
       }
     }
     this.#movingCount = count;
-    for (const column of [position, aim, value, standing, atOnce]) {
+    for (const column of [position, target, value, emphasis, jumps]) {
       column.needsUpdate = true;
     }
     this.#moving.geometry.setDrawRange(0, count);
-    this.#arrived.geometry.setDrawRange(0, endedBefore(journey, step));
-    const trails = journey.trails;
+    this.#ended.geometry.setDrawRange(0, countEndedBefore(paths, step));
+    const trails = paths.trails;
     if (trails) {
       const first = trails.stepStart[Math.max(0, step - TRAIL_STEPS)];
-      const last = trails.stepStart[Math.min(step + 1, journey.steps)];
+      const last = trails.stepStart[Math.min(step + 1, paths.steps)];
       this.#trails.geometry.setDrawRange(2 * first, 2 * (last - first));
     }
   }
 
-  #dyeTrails(): void {
-    const journey = this.#journey;
-    if (!journey?.trails) {
+  #colourTrails(): void {
+    const paths = this.#paths;
+    if (!paths?.trails) {
       return;
     }
-    const value = attribute(this.#trails, "value");
-    const standing = attribute(this.#trails, "standing");
-    journey.trails.row.forEach((row, piece) => {
+    const value = getAttribute(this.#trails, "value");
+    const emphasis = getAttribute(this.#trails, "emphasis");
+    paths.trails.row.forEach((row, piece) => {
       const shade = 255 * this.#values[row];
-      const how = 85 * this.#standing[journey.rowFlow[row]];
+      const how = 85 * this.#emphasis[paths.rowFlow[row]];
       value.array[2 * piece] = shade;
       value.array[2 * piece + 1] = shade;
-      standing.array[2 * piece] = how;
-      standing.array[2 * piece + 1] = how;
+      emphasis.array[2 * piece] = how;
+      emphasis.array[2 * piece + 1] = how;
     });
     value.needsUpdate = true;
-    standing.needsUpdate = true;
-    this.#layWay();
+    emphasis.needsUpdate = true;
+    this.#buildHighlighted();
   }
 
-  /** The whole way of the lit flows, from their start until now. */
-  #layWay(): void {
-    const trails = this.#journey?.trails;
-    const journey = this.#journey;
-    this.#way.visible = false;
-    if (!journey || !trails || !this.#standing.includes(LIT)) {
+  /** Build the trails of the highlighted flows, from their start until now. */
+  #buildHighlighted(): void {
+    const trails = this.#paths?.trails;
+    const paths = this.#paths;
+    this.#highlighted.visible = false;
+    if (!paths || !trails || !this.#emphasis.includes(HIGHLIGHTED)) {
       return;
     }
     const pieces: number[] = [];
     trails.row.forEach((row, piece) => {
-      if (this.#standing[journey.rowFlow[row]] === LIT) {
+      if (this.#emphasis[paths.rowFlow[row]] === HIGHLIGHTED) {
         pieces.push(piece);
       }
     });
     const position = new Float32Array(6 * pieces.length);
     const time = new Float32Array(2 * pieces.length);
-    const value = bytes(2 * pieces.length);
+    const value = byteAttribute(2 * pieces.length);
     pieces.forEach((piece, index) => {
       position.set(trails.position.subarray(6 * piece, 6 * piece + 6), 6 * index);
       time.set(trails.time.subarray(2 * piece, 2 * piece + 2), 2 * index);
       value.array.fill(255 * this.#values[trails.row[piece]], 2 * index, 2 * index + 2);
     });
-    const standing = bytes(2 * pieces.length);
-    standing.array.fill(255);
+    const emphasis = byteAttribute(2 * pieces.length);
+    emphasis.array.fill(255);
     const geometry = new BufferGeometry();
     geometry.setAttribute("position", new BufferAttribute(position, 3));
     geometry.setAttribute("time", new BufferAttribute(time, 1));
     geometry.setAttribute("value", value);
-    geometry.setAttribute("standing", standing);
-    this.#way.geometry.dispose();
-    this.#way.geometry = geometry;
-    this.#way.visible = true;
+    geometry.setAttribute("emphasis", emphasis);
+    this.#highlighted.geometry.dispose();
+    this.#highlighted.geometry = geometry;
+    this.#highlighted.visible = true;
   }
 
   #pointMaterial(opacity: number): ShaderMaterial {
@@ -317,13 +317,13 @@ export class FlowShapes {
   }
 }
 
-function bytes(count: number): BufferAttribute & { array: Uint8Array } {
+function byteAttribute(count: number): BufferAttribute & { array: Uint8Array } {
   return new BufferAttribute(new Uint8Array(count), 1, true) as BufferAttribute & {
     array: Uint8Array;
   };
 }
 
-function attribute(
+function getAttribute(
   object: { geometry: BufferGeometry },
   name: string,
 ): BufferAttribute & { array: Float32Array | Uint8Array } {
@@ -337,10 +337,10 @@ function reshape(points: Points, count: number, dynamic: boolean): void {
   points.geometry = new BufferGeometry();
   const columns: [string, BufferAttribute][] = [
     ["position", new BufferAttribute(new Float32Array(3 * count), 3)],
-    ["aim", new BufferAttribute(new Float32Array(3 * count), 3)],
-    ["value", bytes(count)],
-    ["standing", bytes(count)],
-    ["atOnce", bytes(count)],
+    ["target", new BufferAttribute(new Float32Array(3 * count), 3)],
+    ["value", byteAttribute(count)],
+    ["emphasis", byteAttribute(count)],
+    ["jumps", byteAttribute(count)],
   ];
   for (const [name, column] of columns) {
     if (dynamic) {
@@ -350,7 +350,7 @@ function reshape(points: Points, count: number, dynamic: boolean): void {
   }
 }
 
-function scaleTexture(): Texture {
+function buildScaleTexture(): Texture {
   const colours = new Uint8Array(4 * 256);
   for (let index = 0; index < 256; index++) {
     colours.set(viridis.subarray(3 * index, 3 * index + 3), 4 * index);

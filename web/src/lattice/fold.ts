@@ -1,6 +1,8 @@
-/** Walls in x and y fold a flow's way as mirrors do. */
+/** Reflections of paths at the walls in x and y. */
 
-/** A coordinate that overshot, folded back into [−1, 1]. */
+import { type Wall, WALLS } from "../generated/choices";
+
+/** Return a coordinate beyond a wall, reflected into [−1, 1]. */
 export function fold(q: number): number {
   if (Math.abs(q) <= 1) {
     return q;
@@ -9,26 +11,25 @@ export function fold(q: number): number {
   return 1 - Math.abs(turn - 2);
 }
 
-/** Where a folded place would be without the walls of a record: x low, x high, y low, y high. */
+/** Return where a reflected position would be without the walls of a record, given as their bits. */
 export function mirror(x: number, y: number, walls: number): [number, number] {
-  const beyond = (at: number, low: boolean, high: boolean) => (low ? -2 - at : high ? 2 - at : at);
-  return [
-    beyond(x, (walls & 1) !== 0, (walls & 2) !== 0),
-    beyond(y, (walls & 4) !== 0, (walls & 8) !== 0),
-  ];
+  const has = (wall: Wall) => (walls & WALLS[wall].bit) !== 0;
+  const unfoldAxis = (at: number, low: Wall, high: Wall) =>
+    has(low) ? -2 - at : has(high) ? 2 - at : at;
+  return [unfoldAxis(x, "x_low", "x_high"), unfoldAxis(y, "y_low", "y_high")];
 }
 
 // Positions are float32, so lengths computed from them agree to about this.
 const TOLERANCE = 2e-4;
 
 /**
- * Where a displacement led before it was folded.
+ * Return the target of a displacement before its reflection.
  *
- * Only its length is known, which tells whether and where a way was folded: a mirrored target lies
- * farther than the folded one.
+ * Only its length is known. The walls follow from it: the target before a reflection is farther
+ * away than the position after it.
  *
- * @param beyond whether the flow moved in z by more than `dz`, unknown how far.
- * @returns x and y, or null where more than one way is possible, or none.
+ * @param isLonger the flow moved in z by more than `dz`, by an unknown length.
+ * @returns x and y, or null where several targets are possible, or none.
  */
 export function unfold(
   fromX: number,
@@ -37,7 +38,7 @@ export function unfold(
   toY: number,
   dz: number,
   length: number,
-  beyond: boolean,
+  isLonger: boolean,
 ): [number, number] | null {
   const squared = length * length;
   const slack = TOLERANCE * Math.max(length, 0.05);
@@ -46,17 +47,17 @@ export function unfold(
   let possible = 0;
   for (const x of [toX, 2 - toX, -2 - toX]) {
     for (const y of [toY, 2 - toY, -2 - toY]) {
-      const apart = (x - fromX) ** 2 + (y - fromY) ** 2 + dz * dz - squared;
-      if (beyond ? apart > slack : Math.abs(apart) > slack) {
+      const difference = (x - fromX) ** 2 + (y - fromY) ** 2 + dz * dz - squared;
+      if (isLonger ? difference > slack : Math.abs(difference) > slack) {
         continue;
       }
       possible += 1;
-      // The plainest way comes first, and only a clearly better one replaces it.
-      if (found === null || Math.abs(apart) < best - slack) {
+      // The target without a reflection comes first; only a clearly better one replaces it.
+      if (found === null || Math.abs(difference) < best - slack) {
         found = [x, y];
-        best = Math.abs(apart);
+        best = Math.abs(difference);
       }
     }
   }
-  return beyond && possible > 1 ? null : found;
+  return isLonger && possible > 1 ? null : found;
 }

@@ -1,12 +1,12 @@
-/** Who is shown, and how: filters, and the lineage of a picked flow. */
+/** Which flows are shown, and how: filters, and the lineage of a selected flow. */
 
-import { REASONS, type Reason } from "../api/types";
-import type { Journey } from "./journey";
+import { REASONS, type Reason } from "../generated/choices";
+import type { FlowPaths } from "./flow_paths";
 
 export const HIDDEN = 0;
 export const DIM = 1;
 export const NORMAL = 2;
-export const LIT = 3;
+export const HIGHLIGHTED = 3;
 
 export interface FlowFilter {
   did: "any" | "spawned" | "reflected" | "born";
@@ -15,50 +15,54 @@ export interface FlowFilter {
 
 export const NO_FILTER: FlowFilter = { did: "any", reason: "any" };
 
-/** The flow, its ancestors and its descendants. */
-export function lineage(journey: Journey, flow: number): Uint8Array {
-  const member = new Uint8Array(journey.flow.length);
-  for (let at = flow; at >= 0; at = journey.parent[at]) {
+/** Mark a flow, its ancestors and its descendants with 1, and all others with 0. */
+export function findLineage(paths: FlowPaths, flow: number): Uint8Array {
+  const member = new Uint8Array(paths.flow.length);
+  for (let at = flow; at >= 0; at = paths.parent[at]) {
     member[at] = 2;
   }
   member[flow] = 1;
-  // Children have larger ids than their parents, so one pass reaches all descendants.
+  // A child has a larger index than its parent, so one pass reaches all descendants.
   for (let index = flow + 1; index < member.length; index++) {
-    if (journey.parent[index] >= 0 && member[journey.parent[index]] === 1) {
+    if (paths.parent[index] >= 0 && member[paths.parent[index]] === 1) {
       member[index] = 1;
     }
   }
   return member.map((value) => (value ? 1 : 0));
 }
 
-export function passes(journey: Journey, flow: number, filter: FlowFilter): boolean {
-  if (filter.reason !== "any" && journey.reason[flow] !== REASONS.indexOf(filter.reason)) {
+function isShown(paths: FlowPaths, flow: number, filter: FlowFilter): boolean {
+  if (filter.reason !== "any" && paths.reason[flow] !== REASONS.indexOf(filter.reason)) {
     return false;
   }
   switch (filter.did) {
     case "spawned":
-      return journey.hasSpawned[flow] === 1;
+      return paths.hasSpawned[flow] === 1;
     case "reflected":
-      return journey.hasReflected[flow] === 1;
+      return paths.hasReflected[flow] === 1;
     case "born":
-      return journey.parent[flow] >= 0;
+      return paths.parent[flow] >= 0;
     default:
       return true;
   }
 }
 
-/** How each flow is shown. A picked flow's lineage is lit, whatever the filter. */
-export function standings(journey: Journey, filter: FlowFilter, picked: number): Uint8Array {
-  const related = picked >= 0 ? lineage(journey, picked) : null;
-  const standing = new Uint8Array(journey.flow.length);
-  for (let flow = 0; flow < standing.length; flow++) {
+/** Return how each flow is shown. The lineage of a selected flow is highlighted, whatever the filter. */
+export function computeEmphasis(
+  paths: FlowPaths,
+  filter: FlowFilter,
+  selected: number,
+): Uint8Array {
+  const related = selected >= 0 ? findLineage(paths, selected) : null;
+  const emphasis = new Uint8Array(paths.flow.length);
+  for (let flow = 0; flow < emphasis.length; flow++) {
     if (related?.[flow]) {
-      standing[flow] = LIT;
-    } else if (!passes(journey, flow, filter)) {
-      standing[flow] = HIDDEN;
+      emphasis[flow] = HIGHLIGHTED;
+    } else if (!isShown(paths, flow, filter)) {
+      emphasis[flow] = HIDDEN;
     } else {
-      standing[flow] = related ? DIM : NORMAL;
+      emphasis[flow] = related ? DIM : NORMAL;
     }
   }
-  return standing;
+  return emphasis;
 }

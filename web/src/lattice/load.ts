@@ -1,13 +1,13 @@
-/** Journeys, read by a worker. */
+/** Paths of flows, read by a worker. */
 
-import type { Journey } from "./journey";
-import type { Agreement, Question, Reply } from "./worker";
+import type { FlowPaths } from "./flow_paths";
+import type { Agreement, WorkerRequest, WorkerReply } from "./worker";
 
-/** @throws Error the answer cannot be read. */
-export function readJourney(
-  question: Question,
+/** @throws Error the replay cannot be read. */
+export function loadFlowPaths(
+  request: WorkerRequest,
   signal: AbortSignal,
-): Promise<{ journey: Journey; agreement: Agreement | null }> {
+): Promise<{ paths: FlowPaths; agreement: Agreement | null }> {
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
     const end = (): void => {
@@ -19,7 +19,7 @@ export function readJourney(
       reject(new DOMException("no longer needed", "AbortError"));
     };
     signal.addEventListener("abort", abort);
-    worker.onmessage = (event: MessageEvent<Reply>) => {
+    worker.onmessage = (event: MessageEvent<WorkerReply>) => {
       end();
       if ("error" in event.data) {
         reject(new Error(`The replay cannot be read: ${event.data.error}`));
@@ -32,8 +32,8 @@ export function readJourney(
       reject(new Error(`The replay cannot be read: ${event.message}`));
     };
     worker.postMessage(
-      question,
-      question.kind === "replay" ? [question.answer, question.reflections] : [],
+      request,
+      request.kind === "replay" ? [request.answer, request.reflections] : [],
     );
   });
 }

@@ -1,4 +1,4 @@
-/** Where in time the view is, and how fast it moves on. */
+/** The time that the view shows, and how fast it advances. */
 
 export const SPEEDS = [0.25, 0.5, 1, 2, 4] as const;
 
@@ -14,18 +14,18 @@ export class Player {
     this.steps = steps;
   }
 
-  /** Calls back after every change; returns how to stop that. */
-  listen(listener: () => void): () => void {
+  /** Call `listener` after every change; return a function that ends this. */
+  subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
   seek(time: number): void {
     this.time = Math.max(0, Math.min(this.steps, time));
-    this.#tell();
+    this.#notify();
   }
 
-  /** To the next whole step in a direction, and stops there. */
+  /** Move to the next whole step in a direction, and stop there. */
   step(direction: 1 | -1): void {
     this.playing = false;
     this.seek(direction > 0 ? Math.floor(this.time + 1) : Math.ceil(this.time - 1));
@@ -36,29 +36,29 @@ export class Player {
     if (this.playing && this.time >= this.steps) {
       this.time = 0;
     }
-    this.#tell();
+    this.#notify();
   }
 
   setSpeed(speed: number): void {
     this.speed = speed;
-    this.#tell();
+    this.#notify();
   }
 
-  /** Lets time pass. */
-  pass(milliseconds: number): void {
+  /** Advance the time, if the player is playing. */
+  advance(milliseconds: number): void {
     if (!this.playing) {
       return;
     }
-    // After a pause of the browser's own, playing goes on where it was.
+    // A browser may draw no frames for a while; playing then continues from the same time.
     this.time += (Math.min(milliseconds, 100) / 1000) * this.speed;
     if (this.time >= this.steps) {
       this.time = this.steps;
       this.playing = false;
     }
-    this.#tell();
+    this.#notify();
   }
 
-  #tell(): void {
+  #notify(): void {
     for (const listener of this.#listeners) {
       listener();
     }

@@ -1,4 +1,4 @@
-/** The lattice in 3D: a journey drawn in a handful of calls, whatever the number of flows. */
+/** The lattice in 3D. The number of draw calls does not depend on the number of flows. */
 
 import {
   BoxGeometry,
@@ -23,24 +23,26 @@ import {
   WebGLRenderer,
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
+import type { Plane } from "../generated/choices";
+import type { FlowPaths } from "./flow_paths";
 import { FlowShapes } from "./flow_shapes";
-import type { Journey } from "./journey";
 
-export interface FrameFigures {
+interface FrameFigures {
   drawCalls: number;
-  /** Script time of the frames so far, in milliseconds. */
+  /** Median script time of a frame in milliseconds. */
   median: number;
+  /** Longest script time of a frame in milliseconds. */
   worst: number;
   frames: number;
 }
 
 export interface Label {
-  name: "z0" | "input" | "zdepth";
+  name: Plane | "input";
   x: number;
   y: number;
 }
 
-/** Colours of one plane's cells, RGBA, row by row from y = −1. */
+/** Colours of the cells of a plane, RGBA, row by row from y = −1. */
 export interface PlanePicture {
   width: number;
   height: number;
@@ -63,14 +65,14 @@ const EDGES: readonly (readonly [number, number])[] = [
 
 export class LatticeView {
   onLabels: (labels: Label[]) => void = () => {};
-  /** Called on every frame while time passes. */
+  /** Called before every frame. */
   onFrame: (elapsedMs: number) => void = () => {};
 
   readonly #renderer: WebGLRenderer;
   readonly #scene = new Scene();
   readonly #camera = new PerspectiveCamera(38, 1, 0.1, 30);
   readonly #controls: OrbitControls;
-  // Before the box: of shapes at one depth, the one made first is drawn first.
+  // Made before the box: of shapes at one depth, the one made first is drawn first.
   readonly #flows = new FlowShapes();
   readonly #lines = new LineBasicMaterial({ transparent: true });
   readonly #tints: [MeshBasicMaterial, MeshBasicMaterial, MeshBasicMaterial];
@@ -81,7 +83,7 @@ export class LatticeView {
   #durations: number[] = [];
   #frames = 0;
 
-  /** @throws Error there is no WebGL. */
+  /** @throws Error the browser has no WebGL. */
   constructor(canvas: HTMLCanvasElement) {
     this.#renderer = new WebGLRenderer({ canvas, antialias: true, alpha: true });
     this.#renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
@@ -91,10 +93,10 @@ export class LatticeView {
     this.#controls.minDistance = 2;
     this.#controls.maxDistance = 9;
     this.resetCamera();
-    this.#controls.addEventListener("change", () => this.#touch());
+    this.#controls.addEventListener("change", () => this.#requestFrame());
 
     const box = new LineSegments(new EdgesGeometry(new BoxGeometry(2, 2, 2)), this.#lines);
-    // Everything lies in the box, which is always in view.
+    // All shapes are inside the box, which is always in view.
     box.frustumCulled = false;
     this.#tints = [this.#addPlane(-1), this.#addPlane(0), this.#addPlane(1)];
     this.#scene.add(box, ...this.#flows.objects);
@@ -106,26 +108,26 @@ export class LatticeView {
     this.#controls.update();
   }
 
-  /** Turns the camera around the box, in radians. */
+  /** Turn the camera around the box, in radians. */
   orbit(around: number, over: number): void {
     const offset = this.#camera.position.clone();
     offset.applyAxisAngle(this.#camera.up, around);
     const side = new Vector3().crossVectors(this.#camera.up, offset).normalize();
     const tilted = offset.clone().applyAxisAngle(side, over);
-    // Not over the poles, where up has no meaning.
+    // Not over the poles, where up is undefined.
     if (Math.abs(tilted.clone().normalize().z) < 0.98) {
       offset.copy(tilted);
     }
     this.#camera.position.copy(offset);
     this.#controls.update();
-    this.#touch();
+    this.#requestFrame();
   }
 
   zoom(factor: number): void {
     const distance = this.#camera.position.length() * factor;
     this.#camera.position.setLength(Math.max(2, Math.min(9, distance)));
     this.#controls.update();
-    this.#touch();
+    this.#requestFrame();
   }
 
   setTheme(line: string, plane: string): void {
@@ -136,75 +138,75 @@ export class LatticeView {
         tint.color.set(plane);
       }
     }
-    this.#touch();
+    this.#requestFrame();
   }
 
-  setJourney(journey: Journey): void {
-    this.#flows.setJourney(journey);
+  setPaths(paths: FlowPaths): void {
+    this.#flows.setPaths(paths);
     this.#sizeDots();
   }
 
-  /** Colours: for each row a place on the scale, 0 to 1. */
+  /** Set the colour of each row: its position on the scale, 0 to 1. */
   setValues(values: Float32Array): void {
     this.#flows.setValues(values);
-    this.#touch();
+    this.#requestFrame();
   }
 
-  /** How each flow is shown; see `lineage.ts`. */
-  setStanding(standing: Uint8Array): void {
-    this.#flows.setStanding(standing);
-    this.#touch();
+  /** Set how each flow is shown: a constant of `lineage.ts`. */
+  setEmphasis(emphasis: Uint8Array): void {
+    this.#flows.setEmphasis(emphasis);
+    this.#requestFrame();
   }
 
-  setArrivedShown(shown: boolean): void {
-    this.#flows.setArrivedShown(shown);
-    this.#touch();
+  setEndedShown(shown: boolean): void {
+    this.#flows.setEndedShown(shown);
+    this.#requestFrame();
   }
 
-  /** Pictures on the exit planes; null for a plain tint. */
+  /** Set the pictures on the exit planes; null for a plain tint. */
   setPlanes(z0: PlanePicture | null, zdepth: PlanePicture | null): void {
     for (const [tint, picture] of [
       [this.#tints[0], z0],
       [this.#tints[2], zdepth],
     ] as const) {
       tint.map?.dispose();
-      tint.map = picture ? planeTexture(picture) : null;
+      tint.map = picture ? buildPlaneTexture(picture) : null;
       tint.opacity = picture ? 0.8 : 0.1;
       if (picture) {
         tint.color.set("#ffffff");
       }
       tint.needsUpdate = true;
     }
-    this.#touch();
+    this.#requestFrame();
   }
 
-  /** Moves to a place in time. */
+  /** Show a time, from 0 to the number of steps. */
   setTime(time: number): void {
     this.#flows.setTime(time);
-    this.#touch();
+    this.#requestFrame();
   }
 
   resize(width: number, height: number): void {
     this.#renderer.setSize(width, height, false);
     this.#camera.aspect = width / height;
-    // A narrow window sees the whole box too.
+    // The whole box is also in view in a narrow window.
     this.#camera.fov =
       width < height ? 2 * Math.atan(0.36 * (height / width)) * (180 / Math.PI) : 38;
     this.#camera.updateProjectionMatrix();
     this.#sizeDots();
   }
 
-  /** The flow shown nearest to a place in the picture, both from −1 to 1; −1 where none is near. */
+  /** Return the shown flow nearest to a point, given from −1 to 1; −1 where none is within `reach`. */
   pick(x: number, y: number, reach: number): number {
     const width = this.#renderer.domElement.width;
     const height = this.#renderer.domElement.height;
     let best = reach * reach;
     let depth = Infinity;
     let found = -1;
-    this.#flows.eachShown((flow, at) => {
+    this.#flows.forEachShown((flow, at) => {
       at.project(this.#camera);
       const away = ((at.x - x) * width) ** 2 + ((at.y - y) * height) ** 2;
-      // Of dots about equally near, the one in front.
+      // Of dots that are about equally near, take the one in front.
       if (away < best - 16 || (away < best + 16 && away < reach * reach && at.z < depth)) {
         best = Math.min(best, away);
         depth = at.z;
@@ -223,8 +225,8 @@ export class LatticeView {
       if (this.#dirty) {
         this.#dirty = false;
         this.#renderer.render(this.#scene, this.#camera);
-        this.#tellLabels();
-        // The first frames send the buffers and build the programs.
+        this.#placeLabels();
+        // The first frames also upload the buffers and compile the shaders.
         if (this.#frames >= FIRST_FRAMES) {
           this.#durations[this.#frames % METERED_FRAMES] = performance.now() - began;
         }
@@ -234,7 +236,7 @@ export class LatticeView {
     this.#running = requestAnimationFrame(frame);
   }
 
-  figures(): FrameFigures {
+  measureFrames(): FrameFigures {
     const sorted = this.#durations.filter(Number.isFinite).sort((a, b) => a - b);
     return {
       drawCalls: this.#renderer.info.render.calls,
@@ -261,17 +263,17 @@ export class LatticeView {
     this.#renderer.dispose();
   }
 
-  #touch(): void {
+  #requestFrame(): void {
     this.#dirty = true;
   }
 
   #sizeDots(): void {
     this.#flows.sizeDots(this.#renderer.domElement.height);
-    this.#touch();
+    this.#requestFrame();
   }
 
-  /** Labels stand at whichever edge of the box is seen farthest to the right. */
-  #tellLabels(): void {
+  /** Place the labels at the vertical edge of the box that is farthest to the right. */
+  #placeLabels(): void {
     const at = new Vector3();
     const across = ([x, y]: readonly [number, number]) => at.set(x, y, 0).project(this.#camera).x;
     const [x, y] = EDGES.reduce((best, edge) => (across(edge) > across(best) ? edge : best));
@@ -288,7 +290,7 @@ export class LatticeView {
       transparent: true,
       opacity: z === 0 ? 0.05 : 0.1,
       side: DoubleSide,
-      // Otherwise each plane is drawn twice, back and front.
+      // Otherwise each plane is drawn twice, from both sides.
       forceSinglePass: true,
       depthWrite: false,
     });
@@ -300,7 +302,7 @@ export class LatticeView {
   }
 }
 
-function planeTexture({ width, height, colours }: PlanePicture): Texture {
+function buildPlaneTexture({ width, height, colours }: PlanePicture): Texture {
   const texture = new DataTexture(colours, width, height, RGBAFormat);
   texture.colorSpace = SRGBColorSpace;
   texture.magFilter = NearestFilter;

@@ -1,41 +1,45 @@
-/** Reads a replay beside the page, so that the page never stands still over a large one. */
+/** Read a replay in a thread of its own, so that a large one does not block the page. */
 
-import type { Replay, ReplayDifference, TraceRecord } from "../api/types";
-import { demoReplay } from "./demo";
-import { buffersOf, buildJourney, type Journey } from "./journey";
+import type { Replay, TraceRecord } from "../api/types";
+import { createDemoReplay } from "./demo";
+import { buildFlowPaths, type FlowPaths, listBuffers } from "./flow_paths";
 
-export type Question =
-  | { kind: "replay"; answer: ArrayBuffer; reflections: ArrayBuffer; complete: boolean }
+export type WorkerRequest =
+  | { kind: "replay"; answer: ArrayBuffer; reflections: ArrayBuffer; isComplete: boolean }
   | { kind: "demo"; flows: number; steps: number };
 
-export interface Agreement {
-  agrees: boolean;
-  difference: ReplayDifference | null;
-}
+/** Whether the replay equals the stored trace. */
+export type Agreement = Pick<Replay, "agrees" | "difference">;
 
-export type Reply = { journey: Journey; agreement: Agreement | null } | { error: string };
+export type WorkerReply = { paths: FlowPaths; agreement: Agreement | null } | { error: string };
 
-function reply(question: Question): { journey: Journey; agreement: Agreement | null } {
-  if (question.kind === "demo") {
-    return { journey: buildJourney(demoReplay(question.flows, question.steps)), agreement: null };
+function answerRequest(request: WorkerRequest): {
+  paths: FlowPaths;
+  agreement: Agreement | null;
+} {
+  if (request.kind === "demo") {
+    return {
+      paths: buildFlowPaths(createDemoReplay(request.flows, request.steps)),
+      agreement: null,
+    };
   }
   const read = new TextDecoder();
-  const replay = JSON.parse(read.decode(question.answer)) as Replay;
-  const lines = read.decode(question.reflections).split("\n");
+  const replay = JSON.parse(read.decode(request.answer)) as Replay;
+  const lines = read.decode(request.reflections).split("\n");
   const records = lines
     .filter((line) => line !== "")
     .map((line) => JSON.parse(line) as TraceRecord);
   return {
-    journey: buildJourney(replay, { records, complete: question.complete }),
+    paths: buildFlowPaths(replay, { records, isComplete: request.isComplete }),
     agreement: { agrees: replay.agrees, difference: replay.difference },
   };
 }
 
-self.onmessage = (event: MessageEvent<Question>) => {
+self.onmessage = (event: MessageEvent<WorkerRequest>) => {
   try {
-    const answer = reply(event.data);
-    self.postMessage(answer satisfies Reply, { transfer: buffersOf(answer.journey) });
+    const answer = answerRequest(event.data);
+    self.postMessage(answer satisfies WorkerReply, { transfer: listBuffers(answer.paths) });
   } catch (error) {
-    self.postMessage({ error: String(error) } satisfies Reply);
+    self.postMessage({ error: String(error) } satisfies WorkerReply);
   }
 };

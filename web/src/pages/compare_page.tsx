@@ -1,23 +1,24 @@
 import { useMemo, useState } from "preact/hooks";
 import { compareRuns, getOutput, getRun, listRuns } from "../api/runs";
-import type { Comparison, Run, RunKind, SampleComparison } from "../api/types";
-import { extent, signed } from "../colour";
+import type { Comparison, Run, SampleComparison } from "../api/types";
+import type { RunKind } from "../generated/choices";
+import { findExtent, signed } from "../colour";
 import { type Cell, HeatMap } from "../parts/heat_map";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice, Waiting } from "../parts/notice";
-import { recordWords } from "../parts/records_table";
+import { describeRecord } from "../parts/records_table";
 import { SamplePicker } from "../parts/sample_picker";
-import { cut } from "../parts/surface_panel";
-import { address, type Route, setValues } from "../route";
-import { ago, number, shortId } from "../text/numbers";
+import { selectPlane } from "../parts/surface_panel";
+import { getWholeNumber, linkTo, type Route, setParameters } from "../route";
+import { formatAge, formatNumber, shortenId } from "../text/numbers";
 
 const SIMULATIONS: readonly RunKind[] = ["simulate", "run", "trial"];
 
 /** Two runs side by side. */
 export function ComparePage({ route }: { route: Route }) {
   useTitle("Compare");
-  const a = route.values.get("a");
-  const b = route.values.get("b");
+  const a = route.parameters.get("a");
+  const b = route.parameters.get("b");
   return (
     <>
       <h1>Compare two runs</h1>
@@ -39,16 +40,16 @@ function PairPicker({ a, b }: { a: string | null; b: string | null }) {
       run {name.toUpperCase()}
       <select
         value={value ?? ""}
-        onChange={(event) => setValues({ [name]: event.currentTarget.value, sample: null })}
+        onChange={(event) => setParameters({ [name]: event.currentTarget.value, sample: null })}
       >
         <option value="">choose…</option>
         {value !== null && !ended.some((run) => run.run_id === value) && (
-          <option value={value}>{shortId(value)}</option>
+          <option value={value}>{shortenId(value)}</option>
         )}
         {ended.map((run) => (
           <option key={run.run_id} value={run.run_id}>
-            {shortId(run.run_id)}: {run.model.name}, seed {run.seed},{" "}
-            {ago(run.created_at, Date.now())}
+            {shortenId(run.run_id)}: {run.model.name}, seed {run.seed},{" "}
+            {formatAge(run.created_at, Date.now())}
           </option>
         ))}
       </select>
@@ -64,7 +65,7 @@ function PairPicker({ a, b }: { a: string | null; b: string | null }) {
 }
 
 function Pair({ a, b, route }: { a: string; b: string; route: Route }) {
-  const sample = Number(route.values.get("sample") ?? 0);
+  const sample = getWholeNumber(route, "sample");
   const loaded = useLoad((signal) => compareRuns(a, b, signal), [a, b]);
   const runs = useLoad((signal) => Promise.all([getRun(a, signal), getRun(b, signal)]), [a, b]);
   const comparison = loaded.value;
@@ -85,8 +86,8 @@ function Pair({ a, b, route }: { a: string; b: string; route: Route }) {
         {runs.value && <Surfaces runs={runs.value} sample={sample} own={own} />}
       </section>
       <section class="panel">
-        <h2>Where the traces of sample {sample} part</h2>
-        <Parting own={own} a={a} b={b} />
+        <h2>First difference of the traces of sample {sample}</h2>
+        <FirstDifference own={own} a={a} b={b} />
       </section>
       <div class="columns">
         <section class="panel">
@@ -110,7 +111,7 @@ interface SurfacesProps {
 
 interface RunSurface {
   values: Float32Array;
-  /** Flows that ended in each cell, where the run tells. */
+  /** Number of flows that ended in each cell; null where the run has no hits. */
   hits: Float32Array | null;
   width: number;
   height: number;
@@ -122,7 +123,12 @@ async function loadSurface(run: Run, sample: number, signal: AbortSignal): Promi
     run.outputs.includes("hits") ? getOutput(run.run_id, "hits", sample, signal) : null,
   ]);
   const [height, width] = surface.shape.slice(-2);
-  return { values: cut(surface, null), hits: hits && cut(hits, null), width, height };
+  return {
+    values: selectPlane(surface, null),
+    hits: hits && selectPlane(hits, null),
+    width,
+    height,
+  };
 }
 
 function Surfaces({ runs, sample, own }: SurfacesProps) {
@@ -134,11 +140,11 @@ function Surfaces({ runs, sample, own }: SurfacesProps) {
     [runs, sample, both],
   );
   const shown = useMemo(
-    () => loaded.value && side(loaded.value[0], loaded.value[1]),
+    () => loaded.value && compareSurfaces(loaded.value[0], loaded.value[1]),
     [loaded.value],
   );
   if (!both) {
-    return <p class="quiet">One of the two gave no surface.</p>;
+    return <p class="quiet">One of the two runs has no surface.</p>;
   }
   if (loaded.failure !== null) {
     return <Notice tone="problem">{loaded.failure}</Notice>;
@@ -184,8 +190,8 @@ function Surfaces({ runs, sample, own }: SurfacesProps) {
       </div>
       {own && (
         <p>
-          Largest difference <b>{number(own.surface_max_abs_difference)}</b>, on average{" "}
-          <b>{number(own.surface_mean_abs_difference)}</b>.
+          Largest difference <b>{formatNumber(own.surface_max_abs_difference)}</b>, on average{" "}
+          <b>{formatNumber(own.surface_mean_abs_difference)}</b>.
         </p>
       )}
     </>
@@ -197,46 +203,46 @@ type Empty = (index: number) => boolean;
 interface SideBySide {
   surfaces: [RunSurface, RunSurface];
   difference: Float32Array;
-  /** Of both surfaces together. */
+  /** Smallest and largest value of both surfaces. */
   range: [number, number];
   /** Largest difference, for the scale. */
   most: number;
   empty: [Empty, Empty, Empty];
 }
 
-/** Two surfaces and their difference; null where their sizes differ. */
-function side(a: RunSurface, b: RunSurface): SideBySide | null {
+/** Compute the difference of two surfaces; null where their sizes differ. */
+function compareSurfaces(a: RunSurface, b: RunSurface): SideBySide | null {
   if (a.width !== b.width || a.height !== b.height) {
     return null;
   }
   const difference = a.values.map((value, index) => b.values[index] - value);
-  const [lowA, highA] = extent(a.values);
-  const [lowB, highB] = extent(b.values);
+  const [lowA, highA] = findExtent(a.values);
+  const [lowB, highB] = findExtent(b.values);
   const emptyA = (index: number) => a.hits?.[index] === 0;
   const emptyB = (index: number) => b.hits?.[index] === 0;
   return {
     surfaces: [a, b],
     difference,
     range: [Math.min(lowA, lowB), Math.max(highA, highB)],
-    most: Math.max(...extent(difference).map(Math.abs)) || 1e-9,
+    most: Math.max(...findExtent(difference).map(Math.abs)) || 1e-9,
     empty: [emptyA, emptyB, (index) => emptyA(index) && emptyB(index)],
   };
 }
 
 function RunLink({ id }: { id: string }) {
   return (
-    <a class="run-id" href={address(["runs", id])}>
-      {shortId(id)}
+    <a class="run-id" href={linkTo(["runs", id])}>
+      {shortenId(id)}
     </a>
   );
 }
 
-function Parting({ own, a, b }: { own: SampleComparison | null; a: string; b: string }) {
+function FirstDifference({ own, a, b }: { own: SampleComparison | null; a: string; b: string }) {
   if (own === null) {
-    return <p class="quiet">The runs do not share this sample.</p>;
+    return <p class="quiet">Only one of the runs has this sample.</p>;
   }
   if (own.first_difference === null) {
-    return <p>Nowhere: the records that both kept are the same.</p>;
+    return <p>None: all records that both runs have are equal.</p>;
   }
   const { seq, a: left, b: right } = own.first_difference;
   return (
@@ -244,15 +250,15 @@ function Parting({ own, a, b }: { own: SampleComparison | null; a: string; b: st
       <p>
         At record <b>{seq}</b>:
       </p>
-      <dl class="parting">
+      <dl class="difference">
         <dt>
           A, <RunLink id={a} />
         </dt>
-        <dd>{recordWords(left)}</dd>
+        <dd>{describeRecord(left)}</dd>
         <dt>
           B, <RunLink id={b} />
         </dt>
-        <dd>{recordWords(right)}</dd>
+        <dd>{describeRecord(right)}</dd>
       </dl>
     </>
   );
@@ -284,13 +290,13 @@ function MetricsTable({ comparison }: { comparison: Comparison }) {
           {rows.map(({ name, a, b }) => (
             <tr key={name} class={a === b ? "" : "differs"}>
               <th scope="row">{name.replaceAll("_", " ")}</th>
-              <td class="number">{words(a)}</td>
-              <td class="number">{words(b)}</td>
+              <td class="number">{formatMetric(a)}</td>
+              <td class="number">{formatMetric(b)}</td>
               <td class="number">
                 {typeof a === "number" && typeof b === "number"
                   ? a === b
                     ? "·"
-                    : number(b - a).replace("-", "−")
+                    : formatNumber(b - a)
                   : ""}
               </td>
             </tr>
@@ -307,7 +313,7 @@ interface MetricRow {
   b: unknown;
 }
 
-/** Nested counts as rows of their own. */
+/** Return a row for each member of nested counts. */
 function flatten(name: string, a: unknown, b: unknown): MetricRow[] {
   if (isGroup(a) || isGroup(b)) {
     const left = isGroup(a) ? a : {};
@@ -316,7 +322,7 @@ function flatten(name: string, a: unknown, b: unknown): MetricRow[] {
     return names.flatMap((key) => flatten(`${name} · ${key}`, left[key], right[key]));
   }
   if (Array.isArray(a) || Array.isArray(b)) {
-    return [{ name, a: listed(a), b: listed(b) }];
+    return [{ name, a: formatList(a), b: formatList(b) }];
   }
   return [{ name, a, b }];
 }
@@ -325,20 +331,20 @@ function isGroup(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function text(value: unknown): string {
+function formatOther(value: unknown): string {
   return typeof value === "string" || typeof value === "boolean" ? String(value) : "–";
 }
 
-function listed(value: unknown): string {
+function formatList(value: unknown): string {
   return Array.isArray(value) ? value.join(", ") || "none" : "–";
 }
 
-function words(value: unknown): string {
-  return typeof value === "number" ? number(value).replace("-", "−") : text(value);
+function formatMetric(value: unknown): string {
+  return typeof value === "number" ? formatNumber(value) : formatOther(value);
 }
 
-/** Of many samples, so many are listed; the picker above reaches all. */
-const MOST_SAMPLES = 200;
+/** At most this many samples are listed; the field above the surfaces selects any sample. */
+const MAX_SAMPLES = 200;
 
 function SamplesTable({ comparison, sample }: { comparison: Comparison; sample: number }) {
   return (
@@ -356,27 +362,27 @@ function SamplesTable({ comparison, sample }: { comparison: Comparison; sample: 
             <th scope="col" class="number">
               mean
             </th>
-            <th scope="col">traces part</th>
+            <th scope="col">first difference</th>
           </tr>
         </thead>
         <tbody>
-          {comparison.samples.slice(0, MOST_SAMPLES).map((entry) => (
+          {comparison.samples.slice(0, MAX_SAMPLES).map((entry) => (
             <tr key={entry.sample} class={entry.sample === sample ? "chosen" : ""}>
               <td class="number">
                 <button
                   type="button"
                   class="link"
                   aria-label={`Show sample ${entry.sample}`}
-                  onClick={() => setValues({ sample: entry.sample })}
+                  onClick={() => setParameters({ sample: entry.sample })}
                 >
                   {entry.sample}
                 </button>
               </td>
-              <td class="number">{number(entry.surface_max_abs_difference)}</td>
-              <td class="number">{number(entry.surface_mean_abs_difference)}</td>
+              <td class="number">{formatNumber(entry.surface_max_abs_difference)}</td>
+              <td class="number">{formatNumber(entry.surface_mean_abs_difference)}</td>
               <td>
                 {entry.first_difference === null
-                  ? "nowhere"
+                  ? "none"
                   : `at record ${entry.first_difference.seq}, step ${(entry.first_difference.a ?? entry.first_difference.b)?.step ?? "–"}`}
               </td>
             </tr>

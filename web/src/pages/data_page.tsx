@@ -1,24 +1,31 @@
 import {
-  DATASET_ENDINGS,
+  DATASET_SUFFIXES,
   datasetPath,
   deleteDataset,
   listDatasets,
   uploadDataset,
 } from "../api/datasets";
-import { deleteModel, listModels, loadModel, modelPath, uploadModel } from "../api/models";
+import {
+  DEFAULT_MODEL,
+  deleteModel,
+  listModels,
+  loadModel,
+  modelPath,
+  uploadModel,
+} from "../api/models";
 import { Download } from "../parts/download";
 import { useActions, useTitle, useWatch } from "../parts/hooks";
-import { Made } from "../parts/made";
+import { CreatedAt } from "../parts/created_at";
 import { Notice, Waiting } from "../parts/notice";
 import { Paging } from "../parts/paging";
 import { UploadForm } from "../parts/upload_form";
 import type { Route } from "../route";
-import { bytes, count } from "../text/numbers";
+import { formatBytes, formatCount } from "../text/numbers";
 
 const PAGE = 50;
 const PERIOD_MS = 5000;
 
-/** What experiments read: datasets and models. */
+/** Datasets and models. */
 export function DataPage({ route }: { route: Route }) {
   useTitle("Data");
   return (
@@ -28,7 +35,7 @@ export function DataPage({ route }: { route: Route }) {
       </div>
       <section class="panel">
         <h2>Datasets</h2>
-        <Datasets cursor={route.values.get("cursor")} />
+        <Datasets cursor={route.parameters.get("cursor")} />
       </section>
       <section class="panel">
         <h2>Models</h2>
@@ -49,11 +56,11 @@ function Datasets({ cursor }: { cursor: string | null }) {
       )}
       <UploadForm
         what="dataset"
-        accept={DATASET_ENDINGS.join(",")}
+        accept={DATASET_SUFFIXES.join(",")}
         send={uploadDataset}
         onDone={listed.reload}
       >
-        Rows of numbers, as .npy, .safetensors, .parquet or .jsonl
+        {`Rows of numbers: ${DATASET_SUFFIXES.join(", ")}`}
       </UploadForm>
       {page === null && listed.loading && <Waiting what="Loading datasets" />}
       {page?.items.length === 0 && <p class="quiet">There is no dataset yet.</p>}
@@ -68,15 +75,15 @@ function Datasets({ cursor }: { cursor: string | null }) {
                   rows
                 </th>
                 <th scope="col" class="number">
-                  numbers a row
+                  row length
                 </th>
                 <th scope="col" class="number">
-                  of a target
+                  target length
                 </th>
                 <th scope="col" class="number">
                   size
                 </th>
-                <th scope="col">made</th>
+                <th scope="col">created</th>
                 <th scope="col">
                   <span class="hidden">actions</span>
                 </th>
@@ -86,14 +93,14 @@ function Datasets({ cursor }: { cursor: string | null }) {
               {page.items.map((dataset) => (
                 <tr key={dataset.name}>
                   <td title={dataset.digest}>{dataset.name}</td>
-                  <td class="number">{count(dataset.rows)}</td>
-                  <td class="number">{count(dataset.dim)}</td>
+                  <td class="number">{formatCount(dataset.rows)}</td>
+                  <td class="number">{formatCount(dataset.dim)}</td>
                   <td class="number">
-                    {dataset.targets_dim === null ? "–" : count(dataset.targets_dim)}
+                    {dataset.targets_dim === null ? "–" : formatCount(dataset.targets_dim)}
                   </td>
-                  <td class="number">{bytes(dataset.bytes)}</td>
+                  <td class="number">{formatBytes(dataset.bytes)}</td>
                   <td>
-                    <Made at={dataset.created_at} now={now} />
+                    <CreatedAt at={dataset.created_at} now={now} />
                   </td>
                   <td class="row-actions">
                     <Download
@@ -126,9 +133,6 @@ function Datasets({ cursor }: { cursor: string | null }) {
   );
 }
 
-/** The name of the model that the server starts with; it stays. */
-const DEFAULT = "default";
-
 function Models() {
   const listed = useWatch(listModels, [], PERIOD_MS);
   const { failure, act } = useActions(listed.reload);
@@ -152,10 +156,10 @@ function Models() {
                 <th scope="col">weights</th>
                 <th scope="col">lattice</th>
                 <th scope="col" class="number">
-                  numbers a row
+                  row length
                 </th>
                 <th scope="col">device</th>
-                <th scope="col">made</th>
+                <th scope="col">created</th>
                 <th scope="col">
                   <span class="hidden">actions</span>
                 </th>
@@ -169,10 +173,10 @@ function Models() {
                   <td>
                     {config.lattice_width} × {config.lattice_height} × {config.lattice_depth}
                   </td>
-                  <td class="number">{count(config.embedding_dim)}</td>
+                  <td class="number">{formatCount(config.embedding_dim)}</td>
                   <td>{loaded ? "loaded" : "–"}</td>
                   <td>
-                    <Made at={created_at} now={now} />
+                    <CreatedAt at={created_at} now={now} />
                   </td>
                   <td class="row-actions">
                     <button
@@ -189,7 +193,7 @@ function Models() {
                     >
                       Download
                     </Download>
-                    {name !== DEFAULT && (
+                    {name !== DEFAULT_MODEL && (
                       <button
                         type="button"
                         aria-label={`Delete ${name}`}

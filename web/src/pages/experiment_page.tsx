@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
-import type { Experiment } from "../api/experiment_types";
+import type { Experiment } from "../api/types";
+import { ENDED_STATES, RESULT_FORMATS, RESULT_ROWS, type ResultRows } from "../generated/choices";
 import { experimentPath } from "../api/experiments";
-import { ENDED } from "../api/types";
 import { ExperimentActions } from "../experiments/actions";
 import { CurvesPanel } from "../experiments/curves_panel";
 import { PlotPanel } from "../experiments/plot_panel";
@@ -13,22 +13,29 @@ import { Facts } from "../parts/facts";
 import { useActions, useTitle } from "../parts/hooks";
 import { Notice, Waiting } from "../parts/notice";
 import { StateBadge } from "../parts/state_badge";
-import { go, type Route } from "../route";
-import { compact, count, milliseconds, moment, shortId, timeLeft } from "../text/numbers";
+import { navigate, type Route } from "../route";
+import {
+  formatCompact,
+  formatCount,
+  formatMilliseconds,
+  formatTime,
+  shortenId,
+  formatTimeLeft,
+} from "../text/numbers";
 
-/** One experiment: how it goes, its trials, and what came of them. */
+/** One experiment: its state, trials and results. */
 export function ExperimentPage({ id, route }: { id: string; route: Route }) {
-  const { shown, failure: lost, linked, reload } = useExperiment(id);
+  const { data, failure: loadFailure, isConnected, reload } = useExperiment(id);
   const { failure: refused, act } = useActions(reload);
-  useTitle(shown?.experiment.name ?? `Experiment ${shortId(id)}`);
-  if (shown === null) {
-    return lost === null ? (
+  useTitle(data?.experiment.name ?? `Experiment ${shortenId(id)}`);
+  if (data === null) {
+    return loadFailure === null ? (
       <Waiting what="Loading the experiment" />
     ) : (
-      <Notice tone="problem">{lost}</Notice>
+      <Notice tone="problem">{loadFailure}</Notice>
     );
   }
-  const { experiment, trials } = shown;
+  const { experiment, trials } = data;
   return (
     <>
       <div class="page-head">
@@ -43,7 +50,9 @@ export function ExperimentPage({ id, route }: { id: string; route: Route }) {
             </span>
             <ExperimentProgress experiment={experiment} />
             {experiment.state === "running" && experiment.progress.seconds_left !== null && (
-              <span class="quiet">about {timeLeft(experiment.progress.seconds_left)} left</span>
+              <span class="quiet">
+                about {formatTimeLeft(experiment.progress.seconds_left)} left
+              </span>
             )}
           </p>
         </div>
@@ -51,26 +60,27 @@ export function ExperimentPage({ id, route }: { id: string; route: Route }) {
           <ExperimentActions
             experiment={experiment}
             act={act}
-            onDeleted={() => go("#/experiments")}
+            onDeleted={() => navigate("#/experiments")}
           />
         </div>
       </div>
-      {(refused ?? lost) !== null && <Notice tone="problem">{refused ?? lost}</Notice>}
-      {!linked && (
+      {(refused ?? loadFailure) !== null && (
+        <Notice tone="problem">{refused ?? loadFailure}</Notice>
+      )}
+      {!isConnected && (
         <Notice tone="warning">
-          The server is not heard at the moment. The page goes on by itself once it is.
+          The connection to the server is lost. The page reconnects without a reload.
         </Notice>
       )}
       {experiment.error !== null && (
         <Notice tone="problem">
           <b>{experiment.error.title}.</b> {experiment.error.detail}
-          {experiment.state === "paused" && <p>The experiment waits to be resumed.</p>}
+          {experiment.state === "paused" && <p>The experiment is paused; resume it to continue.</p>}
         </Notice>
       )}
       {!experiment.model.trained && experiment.kind === "simulate" && (
         <Notice tone="hint">
-          The model is untrained: its networks are drawn from a seed, and what moves its flows apart
-          is mostly noise.
+          The model is untrained: its weights are random, and flows differ mostly by noise.
         </Notice>
       )}
       {experiment.warnings.map((text) => (
@@ -79,7 +89,7 @@ export function ExperimentPage({ id, route }: { id: string; route: Route }) {
         </Notice>
       ))}
       <Facts facts={factsOf(experiment)} />
-      {!ENDED.includes(experiment.state) && (
+      {!ENDED_STATES.includes(experiment.state) && (
         <section class="panel">
           <h2>Progress</h2>
           <TrialTally experiment={experiment} />
@@ -102,7 +112,7 @@ export function ExperimentPage({ id, route }: { id: string; route: Route }) {
   );
 }
 
-/** What was set, by dotted name. */
+/** Return the values of a document by dotted name. */
 function settings(document: Record<string, unknown>, prefix = ""): string[] {
   return Object.entries(document).flatMap(([name, value]) =>
     typeof value === "object" && value !== null && !Array.isArray(value)
@@ -122,42 +132,46 @@ function factsOf(experiment: Experiment): (readonly [string, ComponentChildren])
     ["kind", experiment.kind],
     ["model", `${model.name}${model.trained ? "" : ", untrained"}`],
     ["dataset", dataset.name],
-    ["rows", `${count(from)} to ${count(to)}`],
+    ["rows", `${formatCount(from)} to ${formatCount(to)}`],
     ["swept", experiment.fields.join(", ") || "nothing"],
     ["seeds", seeds.length > 6 ? `${seeds.length} seeds` : seeds.join(", ")],
-    ["at once", experiment.max_parallel],
-    ["options", changed.join(", ") || "as the model has them"],
+    ["trials at once", experiment.max_parallel],
+    ["options", changed.join(", ") || "the model's own"],
     ...(experiment.kind === "train"
       ? ([["training", training.join(", ") || "by default"]] as const)
       : []),
-    ["made", moment(experiment.created_at)],
+    ["created", formatTime(experiment.created_at)],
     [
       "took",
-      began !== null && ended !== null ? milliseconds(Date.parse(ended) - Date.parse(began)) : "–",
+      began !== null && ended !== null
+        ? formatMilliseconds(Date.parse(ended) - Date.parse(began))
+        : "–",
     ],
-    ["flow-steps", compact(progress.flow_steps)],
+    ...(experiment.kind === "simulate"
+      ? ([["flow-steps", formatCompact(progress.flow_steps)]] as const)
+      : []),
   ];
 }
 
-const TABLES: readonly ["trials" | "points", string][] = [
-  ["trials", "a row for each trial"],
-  ["points", "a row for each sweep point: mean and deviation over its seeds"],
-];
+const TABLES: Record<ResultRows, string> = {
+  trials: "a row for each trial",
+  points: "a row for each sweep point, with mean and deviation over its seeds",
+};
 
 /** The results as files. */
 function ResultFiles({ experiment }: { experiment: Experiment }) {
   return (
     <>
-      {TABLES.map(([table, words]) => (
+      {RESULT_ROWS.map((table) => (
         <div key={table} class="downloads">
           <span>
-            {table}, {words}:
+            {table}, {TABLES[table]}:
           </span>
-          {["csv", "parquet", "json"].map((format) => (
+          {Object.entries(RESULT_FORMATS).map(([format, { suffixes }]) => (
             <Download
               key={format}
               href={`${experimentPath(experiment.experiment_id)}/results?format=${format}&of=${table}`}
-              file={`${experiment.name}-${table}.${format}`}
+              file={`${experiment.name}-${table}${suffixes[0]}`}
             >
               {`${table}.${format}`}
             </Download>

@@ -2,20 +2,20 @@ import { listExperiments } from "../api/experiments";
 import { ExperimentActions } from "../experiments/actions";
 import { ExperimentProgress, TimeLeft } from "../experiments/progress";
 import { useActions, useTitle, useWatch } from "../parts/hooks";
-import { Made } from "../parts/made";
+import { CreatedAt } from "../parts/created_at";
 import { Notice, Waiting } from "../parts/notice";
 import { Paging } from "../parts/paging";
 import { StateBadge } from "../parts/state_badge";
-import { address, type Route } from "../route";
-import { count } from "../text/numbers";
+import { linkTo, type Route } from "../route";
+import { formatCount } from "../text/numbers";
 
 const PAGE = 20;
 const PERIOD_MS = 2000;
 
-/** All experiments, newest first, with their state as it changes. */
+/** All experiments, newest first, with their current states. */
 export function ExperimentsPage({ route }: { route: Route }) {
   useTitle("Experiments");
-  const cursor = route.values.get("cursor");
+  const cursor = route.parameters.get("cursor");
   const listed = useWatch((signal) => listExperiments(cursor, PAGE, signal), [cursor], PERIOD_MS);
   const { failure, act } = useActions(listed.reload);
   const { value: page, now } = listed;
@@ -35,9 +35,9 @@ export function ExperimentsPage({ route }: { route: Route }) {
       {page === null && listed.loading && <Waiting what="Loading experiments" />}
       {page?.items.length === 0 && (
         <Notice tone="hint">
-          There is no experiment yet. <a href="#/experiments/new">Make one</a>: it runs a dataset
-          through a model again and again, with other options and seeds, and goes on where it was
-          after a restart.
+          There is no experiment yet. <a href="#/experiments/new">Create one</a>: it runs a dataset
+          through a model with different options and seeds, and continues after a restart of the
+          server.
         </Notice>
       )}
       {page !== null && page.items.length > 0 && (
@@ -55,7 +55,7 @@ export function ExperimentsPage({ route }: { route: Route }) {
                 <th scope="col">kind</th>
                 <th scope="col">model</th>
                 <th scope="col">dataset</th>
-                <th scope="col">made</th>
+                <th scope="col">created</th>
                 <th scope="col">
                   <span class="hidden">actions</span>
                 </th>
@@ -65,7 +65,7 @@ export function ExperimentsPage({ route }: { route: Route }) {
               {page.items.map((experiment) => (
                 <tr key={experiment.experiment_id}>
                   <td>
-                    <a href={address(["experiments", experiment.experiment_id])}>
+                    <a href={linkTo(["experiments", experiment.experiment_id])}>
                       {experiment.name}
                     </a>
                   </td>
@@ -81,12 +81,12 @@ export function ExperimentsPage({ route }: { route: Route }) {
                   <td>{experiment.kind}</td>
                   <td>{experiment.model.name}</td>
                   <td
-                    title={`${count(experiment.dataset.rows[1] - experiment.dataset.rows[0])} rows`}
+                    title={`${formatCount(experiment.dataset.rows[1] - experiment.dataset.rows[0])} rows`}
                   >
                     {experiment.dataset.name}
                   </td>
                   <td>
-                    <Made at={experiment.created_at} now={now} />
+                    <CreatedAt at={experiment.created_at} now={now} />
                   </td>
                   <td class="row-actions">
                     <ExperimentActions experiment={experiment} act={act} />

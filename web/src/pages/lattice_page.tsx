@@ -1,11 +1,12 @@
 import { useCallback, useMemo, useState } from "preact/hooks";
 import type { NumberArray } from "../api/npy";
-import { getOutput, getReflections, getRun, MOST_REFLECTIONS, replay } from "../api/runs";
-import { REASONS, type Reason, type Run, type TraceRecord } from "../api/types";
-import { extent, place, viridis } from "../colour";
-import type { Journey } from "../lattice/journey";
-import { type FlowFilter, lineage, NO_FILTER, standings } from "../lattice/lineage";
-import { readJourney } from "../lattice/load";
+import { getOutput, getReflections, getRun, MAX_REFLECTIONS, replaySample } from "../api/runs";
+import type { Run, TraceRecord } from "../api/types";
+import { REASONS, type Reason } from "../generated/choices";
+import { findExtent, scaleIndex, viridis } from "../colour";
+import type { FlowPaths } from "../lattice/flow_paths";
+import { type FlowFilter, findLineage, NO_FILTER, computeEmphasis } from "../lattice/lineage";
+import { loadFlowPaths } from "../lattice/load";
 import { Player } from "../lattice/player";
 import type { PlanePicture } from "../lattice/view";
 import { ColourBar } from "../parts/colour_bar";
@@ -13,79 +14,80 @@ import { FlowCard } from "../parts/flow_card";
 import { useLoad, useTitle } from "../parts/hooks";
 import { LatticeCanvas } from "../parts/lattice_canvas";
 import { Notice, Waiting } from "../parts/notice";
-import { ALL_RECORDS, RecordsTable, recordWords } from "../parts/records_table";
+import { ALL_RECORDS, RecordsTable, describeRecord } from "../parts/records_table";
 import { SamplePicker } from "../parts/sample_picker";
-import { cut } from "../parts/surface_panel";
+import { selectPlane } from "../parts/surface_panel";
 import { Timeline } from "../parts/timeline";
-import { address, type Route } from "../route";
-import { count, shortId } from "../text/numbers";
+import { getWholeNumber, linkTo, type Route } from "../route";
+import { formatCount, shortenId } from "../text/numbers";
 
 type Colouring = "energy" | "age" | "generation";
 
 interface LatticePageProps {
-  /** null for made-up flows, to see how many the view carries. */
+  /** null for invented flows. */
   runId: string | null;
   route: Route;
 }
 
 const NO_PLANES: [null, null] = [null, null];
 
-/** The flows of one sample on their replayed way through the lattice. */
+/** The replayed paths of the flows of one sample in the lattice. */
 export function LatticePage({ runId, route }: LatticePageProps) {
-  useTitle(runId === null ? "Made-up flows" : `Lattice of run ${shortId(runId)}`);
-  const sample = Number(route.values.get("sample") ?? 0);
-  const flows = Number(route.values.get("flows") ?? 50_000);
-  const steps = Number(route.values.get("steps") ?? 20);
+  useTitle(runId === null ? "Invented flows" : `Lattice of run ${shortenId(runId)}`);
+  const sample = getWholeNumber(route, "sample");
+  const flows = getWholeNumber(route, "flows", 50_000);
+  const steps = getWholeNumber(route, "steps", 20);
   const run = useLoad(async (signal) => (runId === null ? null : getRun(runId, signal)), [runId]);
   const loaded = useLoad(
     (signal) =>
       runId === null
-        ? readJourney({ kind: "demo", flows, steps }, signal)
-        : replayJourney(runId, sample, signal),
+        ? loadFlowPaths({ kind: "demo", flows, steps }, signal)
+        : replayFlows(runId, sample, signal),
     [runId, sample, flows, steps],
   );
   const planes = useLoad(
     async (signal) => run.value && loadPlanes(run.value, sample, signal),
     [run.value, sample],
   );
+  const failure = run.failure ?? loaded.failure;
   const difference = loaded.value?.agreement?.difference ?? null;
-  const title = runId === null ? `${count(flows)} made-up flows` : `Flows of sample ${sample}`;
+  const title =
+    runId === null ? `${formatCount(flows)} invented flows` : `Flows of sample ${sample}`;
   return (
     <>
       <div class="page-head page-head-tight">
         <div>
           {runId !== null && (
             <p class="crumb">
-              <a href={address(["runs", runId], { sample })}>Run {shortId(runId)}</a>
+              <a href={linkTo(["runs", runId], { sample })}>Run {shortenId(runId)}</a>
             </p>
           )}
           <h1>{title}</h1>
         </div>
         {run.value && <SamplePicker samples={run.value.progress.samples} sample={sample} />}
       </div>
-      {run.failure !== null && <Notice tone="problem">{run.failure}</Notice>}
-      {loaded.failure !== null && <Notice tone="problem">{loaded.failure}</Notice>}
+      {failure !== null && <Notice tone="problem">{failure}</Notice>}
       {loaded.loading && (
-        <Waiting what={runId === null ? "Making flows" : "Replaying the sample"} />
+        <Waiting what={runId === null ? "Creating flows" : "Replaying the sample"} />
       )}
       {loaded.value?.agreement && !loaded.value.agreement.agrees && (
         <Notice tone="warning">
-          The replay differs from what the run recorded; the flows shown are the replay's.
+          The replay differs from the trace of the run. The flows shown are those of the replay.
           {difference && (
-            <dl class="parting">
+            <dl class="difference">
               <dt>recorded, record {difference.seq}</dt>
-              <dd>{recordWords(difference.stored)}</dd>
+              <dd>{describeRecord(difference.stored)}</dd>
               <dt>replayed</dt>
-              <dd>{recordWords(difference.replayed)}</dd>
+              <dd>{describeRecord(difference.replayed)}</dd>
             </dl>
           )}
         </Notice>
       )}
       {loaded.value && (
         <Lattice
-          // Another journey starts afresh: nothing picked, at the beginning of time.
+          // Another sample starts at time 0, with no flow selected.
           key={`${sample}`}
-          journey={loaded.value.journey}
+          paths={loaded.value.paths}
           agrees={loaded.value.agreement?.agrees ?? null}
           planes={planes.value}
           runId={runId}
@@ -98,7 +100,7 @@ export function LatticePage({ runId, route }: LatticePageProps) {
 }
 
 interface LatticeProps {
-  journey: Journey;
+  paths: FlowPaths;
   agrees: boolean | null;
   planes: Planes | null;
   runId: string | null;
@@ -106,73 +108,73 @@ interface LatticeProps {
   title: string;
 }
 
-function Lattice({ journey, agrees, planes, runId, sample, title }: LatticeProps) {
-  const player = useMemo(() => new Player(journey.steps), [journey]);
+function Lattice({ paths, agrees, planes, runId, sample, title }: LatticeProps) {
+  const player = useMemo(() => new Player(paths.steps), [paths]);
   const [colouring, setColouring] = useState<Colouring>("energy");
   const [flowFilter, setFlowFilter] = useState<FlowFilter>(NO_FILTER);
-  const [picked, setPicked] = useState(-1);
-  const [showArrived, setShowArrived] = useState(true);
+  const [selected, setSelected] = useState(-1);
+  const [showEnded, setShowEnded] = useState(true);
   const [wholeLineage, setWholeLineage] = useState(true);
   const [recordFilter, setRecordFilter] = useState(ALL_RECORDS);
 
-  const colours = useMemo(() => colourRows(journey, colouring), [journey, colouring]);
-  const standing = useMemo(
-    () => standings(journey, flowFilter, picked),
-    [journey, flowFilter, picked],
+  const colours = useMemo(() => colourRows(paths, colouring), [paths, colouring]);
+  const emphasis = useMemo(
+    () => computeEmphasis(paths, flowFilter, selected),
+    [paths, flowFilter, selected],
   );
   const pictures = useMemo<[PlanePicture | null, PlanePicture | null]>(() => {
     if (planes === null) {
       return NO_PLANES;
     }
-    // The planes show energies, in the colours that energies of flows have.
-    const range = colourRows(journey, "energy");
+    // The planes have the colour scale of the energies of flows.
+    const range = colourRows(paths, "energy");
     return [paintPlane(planes, 0, range), paintPlane(planes, 1, range)];
-  }, [journey, planes]);
+  }, [paths, planes]);
   const relatives = useMemo(() => {
-    if (picked < 0 || !wholeLineage) {
+    if (selected < 0 || !wholeLineage) {
       return [];
     }
-    const members = lineage(journey, picked);
-    return Array.from(journey.flow)
-      .filter((_, index) => members[index] && index !== picked)
-      .slice(0, MOST_RELATIVES);
-  }, [journey, picked, wholeLineage]);
+    const members = findLineage(paths, selected);
+    return Array.from(paths.flow)
+      .filter((_, index) => members[index] && index !== selected)
+      .slice(0, MAX_RELATIVES);
+  }, [paths, selected, wholeLineage]);
 
-  const pick = useCallback(
+  const select = useCallback(
     (flow: number) => {
-      setPicked(flow);
+      setSelected(flow);
       setRecordFilter((before) => ({
         ...before,
-        flow: flow < 0 ? null : journey.flow[flow],
+        flow: flow < 0 ? null : paths.flow[flow],
       }));
     },
-    [journey],
+    [paths],
   );
-  const pickId = (id: number | null): void => {
-    const index = id === null ? -1 : journey.flow.indexOf(id);
-    setPicked(index);
+  const selectId = (id: number | null): void => {
+    const index = id === null ? -1 : paths.flow.indexOf(id);
+    setSelected(index);
   };
   const choose = (record: TraceRecord): void => {
-    pick(journey.flow.indexOf(record.flow));
+    select(paths.flow.indexOf(record.flow));
     player.playing = false;
     player.seek(record.step + 1);
   };
   const shown = useMemo(
-    () => standing.reduce((sum, value) => sum + (value ? 1 : 0), 0),
-    [standing],
+    () => emphasis.reduce((sum, value) => sum + (value ? 1 : 0), 0),
+    [emphasis],
   );
   return (
     <>
       <div class="lattice">
         <section class="lattice-stage" aria-label="Flows in the lattice">
           <LatticeCanvas
-            journey={journey}
+            paths={paths}
             player={player}
             values={colours.values}
-            standing={standing}
-            showArrived={showArrived}
+            emphasis={emphasis}
+            showEnded={showEnded}
             planes={pictures}
-            onPick={pick}
+            onSelect={select}
             title={title}
           />
           <Timeline player={player} />
@@ -191,7 +193,7 @@ function Lattice({ journey, agrees, planes, runId, sample, title }: LatticeProps
           </label>
           <ColourBar scale={viridis} low={colours.low} high={colours.high} label={colouring} />
           <label class="row">
-            show flows that
+            show
             <select
               value={flowFilter.did}
               onChange={(event) =>
@@ -201,14 +203,14 @@ function Lattice({ journey, agrees, planes, runId, sample, title }: LatticeProps
                 })
               }
             >
-              <option value="any">did anything</option>
-              <option value="spawned">spawned</option>
-              <option value="reflected">were reflected</option>
-              <option value="born">were spawned</option>
+              <option value="any">all flows</option>
+              <option value="spawned">flows with children</option>
+              <option value="reflected">reflected flows</option>
+              <option value="born">children</option>
             </select>
           </label>
           <label class="row">
-            and ended by
+            that ended by
             <select
               value={flowFilter.reason}
               onChange={(event) =>
@@ -227,22 +229,22 @@ function Lattice({ journey, agrees, planes, runId, sample, title }: LatticeProps
           <label class="check">
             <input
               type="checkbox"
-              checked={showArrived}
-              onChange={(event) => setShowArrived(event.currentTarget.checked)}
+              checked={showEnded}
+              onChange={(event) => setShowEnded(event.currentTarget.checked)}
             />
-            keep flows where they ended
+            show flows that have ended
           </label>
           <p class="quiet" aria-live="polite">
-            {count(shown)} of {count(journey.flow.length)} flows shown
+            {formatCount(shown)} of {formatCount(paths.flow.length)} flows shown
             {agrees && "; the replay equals the recorded trace"}
           </p>
           <output class="hidden">
-            {picked < 0 ? "no flow picked" : `flow ${journey.flow[picked]} picked`}
+            {selected < 0 ? "no flow selected" : `flow ${paths.flow[selected]} selected`}
           </output>
-          {picked < 0 ? (
-            <p class="quiet">Click a flow to see where it came from and what came of it.</p>
+          {selected < 0 ? (
+            <p class="quiet">Click a flow to see its ancestors and descendants.</p>
           ) : (
-            <FlowCard journey={journey} player={player} flow={picked} onPick={pick} />
+            <FlowCard paths={paths} player={player} flow={selected} onSelect={select} />
           )}
         </section>
       </div>
@@ -256,7 +258,7 @@ function Lattice({ journey, agrees, planes, runId, sample, title }: LatticeProps
                 checked={wholeLineage}
                 onChange={(event) => setWholeLineage(event.currentTarget.checked)}
               />
-              of a picked flow, the records of its whole lineage
+              show the records of the whole lineage
             </label>
           </div>
           <RecordsTable
@@ -266,11 +268,11 @@ function Lattice({ journey, agrees, planes, runId, sample, title }: LatticeProps
             onFilter={(filter) => {
               setRecordFilter(filter);
               if (filter.flow !== recordFilter.flow) {
-                pickId(filter.flow);
+                selectId(filter.flow);
               }
             }}
             onChoose={choose}
-            chosen={picked < 0 ? null : journey.flow[picked]}
+            chosen={selected < 0 ? null : paths.flow[selected]}
             relatives={relatives}
           />
         </section>
@@ -279,24 +281,24 @@ function Lattice({ journey, agrees, planes, runId, sample, title }: LatticeProps
   );
 }
 
-async function replayJourney(runId: string, sample: number, signal: AbortSignal) {
+async function replayFlows(runId: string, sample: number, signal: AbortSignal) {
   const [run, answer, reflections] = await Promise.all([
     getRun(runId, signal),
-    replay(runId, sample, signal),
+    replaySample(runId, sample, signal),
     getReflections(runId, sample, signal),
   ]);
   const counts = run.trace;
-  // Of a trace that lost none, what it does not tell of did not happen.
-  const complete =
+  // In a complete trace, a step without a reflect record met no wall.
+  const isComplete =
     counts !== null &&
     counts.dropped.reflect === 0 &&
     counts.recorded.reflect === counts.totals.reflect &&
-    counts.totals.reflect < MOST_REFLECTIONS;
-  return readJourney({ kind: "replay", answer, reflections, complete }, signal);
+    counts.totals.reflect < MAX_REFLECTIONS;
+  return loadFlowPaths({ kind: "replay", answer, reflections, isComplete }, signal);
 }
 
-/** The address of a request should not grow without bounds. */
-const MOST_RELATIVES = 300;
+/** Limit the length of the address of a request. */
+const MAX_RELATIVES = 300;
 
 interface RowColours {
   values: Float32Array;
@@ -304,16 +306,16 @@ interface RowColours {
   high: number;
 }
 
-/** Colours by what flows became on their way; what they started with may lie beyond the scale. */
-function colourRows(journey: Journey, colouring: Colouring): RowColours {
-  const started = journey.stepStart[1] ?? 0;
+/** Return the colour of each row. The scale covers the rows of steps; initial values may be beyond it. */
+function colourRows(paths: FlowPaths, colouring: Colouring): RowColours {
+  const started = paths.stepStart[1] ?? 0;
   const source =
     colouring === "energy"
-      ? journey.energy
+      ? paths.energy
       : colouring === "age"
-        ? journey.age
-        : Float32Array.from(journey.rowFlow, (flow) => journey.generation[flow]);
-  const [low, high] = extent(started < source.length ? source.subarray(started) : source);
+        ? paths.age
+        : Float32Array.from(paths.rowFlow, (flow) => paths.generation[flow]);
+  const [low, high] = findExtent(started < source.length ? source.subarray(started) : source);
   const span = high - low || 1;
   const values = source.map((value) => Math.max(0, Math.min(1, (value - low) / span)));
   return { values, low, high };
@@ -324,7 +326,7 @@ interface Planes {
   hits: NumberArray;
 }
 
-/** What ended on the two exit planes, where the run tells. */
+/** Load the energies and hits of the exit planes; null where the run does not have both. */
 async function loadPlanes(run: Run, sample: number, signal: AbortSignal): Promise<Planes | null> {
   if (!run.outputs.includes("planes") || !run.outputs.includes("hits")) {
     return null;
@@ -338,10 +340,10 @@ async function loadPlanes(run: Run, sample: number, signal: AbortSignal): Promis
 
 function paintPlane({ energies, hits }: Planes, plane: 0 | 1, range: RowColours): PlanePicture {
   const [height, width] = energies.shape.slice(-2);
-  const arrived = cut(hits, plane);
+  const arrived = selectPlane(hits, plane);
   const colours = new Uint8Array(4 * width * height);
-  cut(energies, plane).forEach((value, index) => {
-    const colour = 3 * place(value, range.low, range.high);
+  selectPlane(energies, plane).forEach((value, index) => {
+    const colour = 3 * scaleIndex(value, range.low, range.high);
     colours.set(viridis.subarray(colour, colour + 3), 4 * index);
     colours[4 * index + 3] = arrived[index] > 0 ? 235 : 0;
   });

@@ -1,23 +1,23 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { listDatasets } from "../api/datasets";
-import type { ExperimentOrder } from "../api/experiment_types";
+import type { ExperimentBody } from "../api/types";
+import type { Output } from "../generated/choices";
 import { createExperiment } from "../api/experiments";
 import { newKey } from "../api/http";
-import { listModels } from "../api/models";
-import type { OutputName } from "../api/types";
+import { DEFAULT_MODEL, listModels } from "../api/models";
 import { DatasetPicker, type RowsEntry } from "../experiments/dataset_picker";
-import { NO_SWEEP, type SweepEntry, sweepOf, trialFactors } from "../experiments/sweep";
+import { NO_SWEEP, type SweepEntry, buildSweep, listTrialFactors } from "../experiments/sweep";
 import { SweepFields } from "../experiments/sweep_fields";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice } from "../parts/notice";
-import { address, go } from "../route";
-import { asNumber, wholeNumbers } from "../text/entries";
-import { count } from "../text/numbers";
-import { Complaints, NO_REFUSAL, type Refusal, refusalOf } from "../try/complaints";
-import { sortFaults } from "../try/faults";
+import { linkTo, navigate } from "../route";
+import { parseNumber, parseWholeNumbers } from "../text/entries";
+import { formatCount } from "../text/numbers";
+import { RequestErrors, NO_REFUSAL, type Refusal, toRefusal } from "../try/request_errors";
+import { assignFaults } from "../try/faults";
 import { OptionsFold } from "../try/option_fields";
-import { type Entered, optionsOf } from "../try/options";
-import { ModelField, OutputsField, TextField } from "../try/order_fields";
+import { type EnteredOptions, collectOptions } from "../try/options";
+import { ModelField, OutputsField, TextField } from "../try/request_fields";
 
 const OWN_FIELDS = new Set([
   "name",
@@ -29,17 +29,17 @@ const OWN_FIELDS = new Set([
   "max_parallel",
 ]);
 
-/** A form for an experiment: what runs, over what, and what varies. */
+/** A form for a new experiment. */
 export function NewExperimentPage() {
   useTitle("New experiment");
   const models = useLoad(listModels, []);
   const datasets = useLoad((signal) => listDatasets(null, 1000, signal), []);
   const [name, setName] = useState("");
-  const [model, setModel] = useState("default");
+  const [model, setModel] = useState(DEFAULT_MODEL);
   const [dataset, setDataset] = useState<string | null>(null);
   const [rows, setRows] = useState<RowsEntry>({ from: "", to: "" });
-  const [entered, setEntered] = useState<Entered>({});
-  const [outputs, setOutputs] = useState<OutputName[]>(["surface"]);
+  const [entered, setEntered] = useState<EnteredOptions>({});
+  const [outputs, setOutputs] = useState<Output[]>(["surface"]);
   const [sweep, setSweep] = useState<SweepEntry>(NO_SWEEP);
   const [seeds, setSeeds] = useState("0");
   const [parallel, setParallel] = useState("1");
@@ -48,49 +48,49 @@ export function NewExperimentPage() {
   const [sending, setSending] = useState(false);
 
   const config = models.value?.items.find((each) => each.name === model)?.config ?? null;
-  const known = datasets.value?.items ?? [];
-  const chosen = known.find((each) => each.name === dataset) ?? known[0] ?? null;
-  const order = useMemo<ExperimentOrder | null>(
+  const loadedDatasets = datasets.value?.items ?? [];
+  const chosen = loadedDatasets.find((each) => each.name === dataset) ?? loadedDatasets[0] ?? null;
+  const body = useMemo<ExperimentBody | null>(
     () =>
       chosen && {
         name: name.trim(),
         model,
         dataset: chosen.name,
         rows: rowsOf(rows, chosen.rows),
-        options: optionsOf(entered),
+        options: collectOptions(entered),
         outputs,
-        sweep: sweepOf(sweep),
-        // A deterministic trial takes the model's own seed, if none is named.
-        ...(seeds.trim() !== "" && { seeds: wholeNumbers(seeds) }),
-        max_parallel: asNumber(parallel),
+        sweep: buildSweep(sweep),
+        // Without seeds, a deterministic trial has the seed of the model.
+        ...(seeds.trim() !== "" && { seeds: parseWholeNumbers(seeds) }),
+        max_parallel: parseNumber(parallel),
         fail_fast: failFast,
       },
     [name, model, chosen, rows, entered, outputs, sweep, seeds, parallel, failFast],
   );
 
-  // The same order sent twice, by a second click or a lost answer, makes one experiment.
+  // The same request sent twice, by a second click or after a lost answer, makes one experiment.
   const key = useRef("");
   useEffect(() => {
     key.current = newKey();
-  }, [order]);
+  }, [body]);
 
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
-    if (order === null || sending) {
+    if (body === null || sending) {
       return;
     }
     setSending(true);
     try {
-      const made = await createExperiment(order, key.current);
-      go(address(["experiments", made.experiment_id]));
+      const created = await createExperiment(body, key.current);
+      navigate(linkTo(["experiments", created.experiment_id]));
     } catch (error) {
-      setRefusal(refusalOf(error));
+      setRefusal(toRefusal(error));
     } finally {
       setSending(false);
     }
   };
 
-  const { fields, rest } = sortFaults(refusal.faults, OWN_FIELDS);
+  const { fields, rest } = assignFaults(refusal.faults, OWN_FIELDS);
   const length = chosen ? rowCount(rows, chosen.rows) : null;
   return (
     <form onSubmit={(event) => void submit(event)} noValidate>
@@ -102,7 +102,7 @@ export function NewExperimentPage() {
         <div class="stack">
           {datasets.value !== null && (
             <DatasetPicker
-              datasets={known}
+              datasets={loadedDatasets}
               chosen={chosen}
               onChosen={setDataset}
               onUploaded={(uploaded) => {
@@ -112,18 +112,13 @@ export function NewExperimentPage() {
               rows={rows}
               onRows={setRows}
               dimension={config?.embedding_dim ?? null}
-              complaints={fields}
+              errors={fields}
             />
           )}
-          <SweepFields sweep={sweep} onSweep={setSweep} config={config} complaints={fields} />
-          <OptionsFold
-            entered={entered}
-            onEntered={setEntered}
-            config={config}
-            complaints={fields}
-          />
+          <SweepFields sweep={sweep} onSweep={setSweep} config={config} errors={fields} />
+          <OptionsFold entered={entered} onEntered={setEntered} config={config} errors={fields} />
         </div>
-        <div class="stack order">
+        <div class="stack request">
           <fieldset class="panel">
             <legend>Experiment</legend>
             <TextField
@@ -131,53 +126,49 @@ export function NewExperimentPage() {
               label="name"
               text={name}
               onText={setName}
-              help="letters, digits, dots and dashes"
-              complaints={fields.get("name")}
+              help="letters, digits, dots, dashes and underscores"
+              errors={fields.get("name")}
             />
             <ModelField
               models={models.value?.items ?? []}
               model={model}
               onModel={setModel}
-              complaints={fields.get("model")}
+              errors={fields.get("model")}
             />
             <TextField
               id="seeds"
               label="seeds"
               text={seeds}
               onText={setSeeds}
-              help="such as 0, 1, 2 or 0-9"
-              complaints={fields.get("seeds")}
+              help="for example 0, 1, 2 or 0-9"
+              errors={fields.get("seeds")}
             />
             <TextField
               id="max_parallel"
               label="trials at once"
               text={parallel}
               onText={setParallel}
-              complaints={fields.get("max_parallel")}
+              errors={fields.get("max_parallel")}
             />
-            <OutputsField
-              outputs={outputs}
-              onOutputs={setOutputs}
-              complaints={fields.get("outputs")}
-            />
+            <OutputsField outputs={outputs} onOutputs={setOutputs} errors={fields.get("outputs")} />
             <label class="check">
               <input
                 type="checkbox"
                 checked={failFast}
                 onChange={(event) => setFailFast(event.currentTarget.checked)}
               />
-              stop at the first failure
+              cancel the other trials after a failure
             </label>
           </fieldset>
           <section class="panel" aria-label="Trials">
             <h2>Trials</h2>
             <div aria-live="polite">
               <TrialsPreview sweep={sweep} seeds={seeds} rows={length} />
-              <Complaints refusal={refusal} rest={rest} />
-              {order === null && <p class="quiet">Upload a dataset first.</p>}
+              <RequestErrors refusal={refusal} rest={rest} />
+              {body === null && <p class="quiet">Upload a dataset first.</p>}
             </div>
             <div class="actions">
-              <button class="button-main" type="submit" disabled={order === null || sending}>
+              <button class="button-main" type="submit" disabled={body === null || sending}>
                 {sending ? "Sending…" : "Start"}
               </button>
             </div>
@@ -191,36 +182,36 @@ export function NewExperimentPage() {
 interface TrialsPreviewProps {
   sweep: SweepEntry;
   seeds: string;
-  /** Of the dataset, for each trial; null while that is not known. */
+  /** Rows of the dataset for each trial; null while unknown. */
   rows: number | null;
 }
 
 function TrialsPreview({ sweep, seeds, rows }: TrialsPreviewProps) {
-  const factors = trialFactors(sweep, Math.max(1, wholeNumbers(seeds).length));
+  const factors = listTrialFactors(sweep, Math.max(1, parseWholeNumbers(seeds).length));
   const total = factors.reduce((product, [factor]) => product * factor, 1);
   return (
     <>
       <p class="trial-count">
-        <b>{count(total)}</b> {total === 1 ? "trial" : "trials"}
+        <b>{formatCount(total)}</b> {total === 1 ? "trial" : "trials"}
       </p>
       <p class="quiet">
-        {factors.map(([factor, name]) => `${count(factor)} ${name}`).join(" × ")}
-        {rows !== null && `, each of ${count(rows)} ${rows === 1 ? "row" : "rows"}`}
+        {factors.map(([factor, name]) => `${formatCount(factor)} ${name}`).join(" × ")}
+        {rows !== null && `, each of ${formatCount(rows)} ${rows === 1 ? "row" : "rows"}`}
       </p>
     </>
   );
 }
 
-/** What is sent for the rows; null for all. */
+/** Return the rows to send; null for all. */
 function rowsOf({ from, to }: RowsEntry, all: number): unknown {
   return from.trim() === "" && to.trim() === ""
     ? null
-    : [asNumber(from.trim() || "0"), asNumber(to.trim() || String(all))];
+    : [parseNumber(from.trim() || "0"), parseNumber(to.trim() || String(all))];
 }
 
-/** How many rows that is; null where they are no part of the dataset. */
+/** Return the number of rows; null where they are not in the dataset. */
 function rowCount({ from, to }: RowsEntry, all: number): number | null {
   const [first, stop] = [Number(from.trim() || 0), Number(to.trim() || all)];
-  const whole = Number.isInteger(first) && Number.isInteger(stop);
-  return whole && first >= 0 && first < stop && stop <= all ? stop - first : null;
+  const isWhole = Number.isInteger(first) && Number.isInteger(stop);
+  return isWhole && first >= 0 && first < stop && stop <= all ? stop - first : null;
 }

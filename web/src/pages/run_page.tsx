@@ -4,17 +4,16 @@ import { follow, type ServerEvent } from "../api/event_stream";
 import { explain } from "../api/http";
 import { cancelRun, deleteRun, getMemory, getProfile, getRun, runPath } from "../api/runs";
 import {
-  ENDED,
   type Memory,
   type Metrics,
   type Progress,
-  REASONS,
   type Run,
-  type RunState,
+  simulationMetrics,
   type StepMetrics,
   type TraceCounts,
 } from "../api/types";
-import { numbersIn } from "../experiments/measures";
+import { ENDED_STATES, type Overflow, REASONS, type RunState } from "../generated/choices";
+import { flattenNumbers } from "../experiments/measures";
 import { Exits } from "../parts/exits";
 import { Facts } from "../parts/facts";
 import { useActions, useLoad, useTitle } from "../parts/hooks";
@@ -22,29 +21,29 @@ import { Notice, Waiting } from "../parts/notice";
 import { RunProgress, StateBadge } from "../parts/state_badge";
 import { StepChart } from "../parts/step_chart";
 import { SurfacePanel } from "../parts/surface_panel";
-import { TraceOf } from "../parts/trace_of";
-import { address, go, type Route } from "../route";
+import { TracePanel } from "../parts/trace_panel";
+import { getWholeNumber, linkTo, navigate, type Route } from "../route";
 import {
-  bytes,
-  compact,
-  count,
-  milliseconds,
-  moment,
-  number,
-  percent,
-  shortId,
+  formatBytes,
+  formatCompact,
+  formatCount,
+  formatMilliseconds,
+  formatTime,
+  formatNumber,
+  formatPercent,
+  shortenId,
 } from "../text/numbers";
 
-/** One run: how it goes, and what came of it. */
+/** One run: its state and results. */
 export function RunPage({ runId, route }: { runId: string; route: Route }) {
-  useTitle(`Run ${shortId(runId)}`);
+  useTitle(`Run ${shortenId(runId)}`);
   const loaded = useLoad((signal) => getRun(runId, signal), [runId]);
   const [live, setLive] = useState<Partial<Pick<Run, "state" | "progress">>>({});
   const [steps, setSteps] = useState<StepMetrics[]>([]);
-  const [lost, setLost] = useState<string | null>(null);
+  const [followFailure, setFollowFailure] = useState<string | null>(null);
   const { failure: refused, act } = useActions();
-  const failure = refused ?? lost;
-  const following = loaded.value !== null && !ENDED.includes(loaded.value.state);
+  const failure = refused ?? followFailure;
+  const following = loaded.value !== null && !ENDED_STATES.includes(loaded.value.state);
   const run = loaded.value && (following ? { ...loaded.value, ...live } : loaded.value);
   const { reload } = loaded;
 
@@ -61,7 +60,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
       } else if (event.name === "state") {
         const { state } = event.data as { state: RunState };
         setLive((before) => ({ ...before, state }));
-        if (ENDED.includes(state)) {
+        if (ENDED_STATES.includes(state)) {
           reload();
           return false;
         }
@@ -69,7 +68,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
       return true;
     };
     follow(`${runPath(runId)}/events`, take, controller.signal).catch((error: unknown) =>
-      setLost(explain(error)),
+      setFollowFailure(explain(error)),
     );
     return () => controller.abort();
   }, [runId, following, reload]);
@@ -81,8 +80,9 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
       <Notice tone="problem">{loaded.failure}</Notice>
     );
   }
-  const ended = ENDED.includes(run.state);
-  const simulated = run.metrics !== null && run.kind !== "training";
+  const ended = ENDED_STATES.includes(run.state);
+  const metrics = simulationMetrics(run);
+  const simulated = metrics !== null;
   return (
     <>
       <div class="page-head">
@@ -90,11 +90,11 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
           {run.experiment !== null && (
             <p class="crumb">
               Trial {run.experiment.trial} of{" "}
-              <a href={address(["experiments", run.experiment.experiment_id])}>its experiment</a>
+              <a href={linkTo(["experiments", run.experiment.experiment_id])}>its experiment</a>
             </p>
           )}
           <h1>
-            Run <span class="run-id">{shortId(runId)}</span>
+            Run <span class="run-id">{shortenId(runId)}</span>
           </h1>
           <p class="run-line" aria-live="polite">
             <StateBadge state={run.state} /> <RunProgress run={run} />
@@ -104,15 +104,15 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
           {simulated && (
             <a
               class="button button-main"
-              href={address(["runs", runId, "lattice"], {
-                sample: route.values.get("sample"),
+              href={linkTo(["runs", runId, "lattice"], {
+                sample: route.parameters.get("sample"),
               })}
             >
               See it in 3D
             </a>
           )}
           {simulated && (
-            <a class="button" href={address(["compare"], { a: runId })}>
+            <a class="button" href={linkTo(["compare"], { a: runId })}>
               Compare
             </a>
           )}
@@ -121,7 +121,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
               type="button"
               onClick={() => {
                 if (confirm("Delete this run with all its files?")) {
-                  void act(deleteRun(runId)).then((gone) => gone && go("#/"));
+                  void act(deleteRun(runId)).then((isDeleted) => isDeleted && navigate("#/"));
                 }
               }}
             >
@@ -143,8 +143,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
       )}
       {!run.model.trained && run.kind !== "training" && (
         <Notice tone="hint">
-          The model is untrained: its networks are drawn from a seed, and what moves its flows apart
-          is mostly noise.
+          The model is untrained: its weights are random, and flows differ mostly by noise.
         </Notice>
       )}
       {run.warnings.map((text) => (
@@ -155,8 +154,8 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
       <RunFacts run={run} />
       {run.kind === "training" ? (
         <Training run={run} />
-      ) : ended && run.metrics ? (
-        <Results run={run} metrics={run.metrics} route={route} />
+      ) : ended && metrics ? (
+        <Results run={run} metrics={metrics} route={route} />
       ) : (
         <Panel title="Steps">
           <StepCharts steps={steps} memory={null} />
@@ -185,29 +184,29 @@ function RunFacts({ run }: { run: Run }) {
       ? []
       : ([["dataset", `${run.dataset.name}, rows ${run.dataset.rows.join(" to ")}`]] as const)),
     ["seed", run.seed],
-    ["made", moment(run.created_at)],
-    ["waited", milliseconds(run.timing?.queue_ms)],
-    ["computed", milliseconds(run.timing?.compute_ms)],
+    ["created", formatTime(run.created_at)],
+    ["queued", formatMilliseconds(run.timing?.queue_ms)],
+    ["computed", formatMilliseconds(run.timing?.compute_ms)],
     [
       "speed",
       run.timing?.flow_steps_per_second
-        ? `${number(run.timing.flow_steps_per_second, 3)} flow-steps/s`
+        ? `${formatNumber(run.timing.flow_steps_per_second, 3)} flow-steps/s`
         : "–",
     ],
-    ["kept", bytes(run.bytes)],
+    ["size", formatBytes(run.bytes)],
   ];
   return <Facts facts={facts} />;
 }
 
-/** A training has neither outputs nor a trace; how it went is told with its experiment. */
+/** A training has no outputs and no trace. Its experiment shows its curves. */
 function Training({ run }: { run: Run }) {
-  const rows = Object.entries(numbersIn({ ...run.metrics }));
+  const rows = Object.entries(flattenNumbers({ ...run.metrics }));
   return (
     <Panel title="Training">
       {run.experiment !== null && (
         <p>
-          Its curves are with{" "}
-          <a href={address(["experiments", run.experiment.experiment_id])}>its experiment</a>.
+          The curves are on the page of{" "}
+          <a href={linkTo(["experiments", run.experiment.experiment_id])}>its experiment</a>.
         </p>
       )}
       <table class="metrics">
@@ -216,7 +215,7 @@ function Training({ run }: { run: Run }) {
           {rows.map(([name, value]) => (
             <tr key={name}>
               <th scope="row">{name}</th>
-              <td class="number">{number(value)}</td>
+              <td class="number">{formatNumber(value)}</td>
             </tr>
           ))}
         </tbody>
@@ -229,7 +228,7 @@ function Results({ run, metrics, route }: { run: Run; metrics: Metrics; route: R
   const runId = run.run_id;
   const profile = useLoad((signal) => getProfile(runId, signal), [runId]);
   const memory = useLoad((signal) => getMemory(runId, signal), [runId]);
-  const sample = Number(route.values.get("sample") ?? 0);
+  const sample = getWholeNumber(route, "sample");
   return (
     <>
       <div class="columns">
@@ -248,11 +247,16 @@ function Results({ run, metrics, route }: { run: Run; metrics: Metrics; route: R
         <StepCharts steps={profile.value?.step_metrics ?? []} memory={memory.value} />
       </Panel>
       <Panel title="Trace">
-        <TraceOf run={run} sample={sample} />
+        <TracePanel run={run} sample={sample} />
       </Panel>
     </>
   );
 }
+
+const OVERFLOWS: Record<Overflow, string> = {
+  spawn_capacity: "There was no room for all children; the rest were suppressed.",
+  trace_capacity: "The trace had no room for all records. The counts are exact.",
+};
 
 function MetricsList({
   metrics,
@@ -266,38 +270,42 @@ function MetricsList({
   const recorded = trace ? sum(trace.recorded) : 0;
   const dropped = trace ? sum(trace.dropped) : 0;
   const rows: [string, string][] = [
-    ["flows created", `${count(metrics.created)} (${count(metrics.initial)} at the start)`],
-    ["spawned", count(metrics.spawned)],
-    ["spawns suppressed", count(metrics.spawns_suppressed)],
-    ["reflections", count(metrics.reflected)],
-    ["completed", `${count(metrics.completed)} (${percent(metrics.completion_ratio)})`],
-    ["steps", count(metrics.steps)],
-    ["flow-steps", count(metrics.flow_steps)],
+    [
+      "flows created",
+      `${formatCount(metrics.created)} (${formatCount(metrics.initial)} at the start)`,
+    ],
+    ["spawned", formatCount(metrics.spawned)],
+    ["spawns suppressed", formatCount(metrics.spawns_suppressed)],
+    ["reflections", formatCount(metrics.reflected)],
+    ["completed", `${formatCount(metrics.completed)} (${formatPercent(metrics.completion_ratio)})`],
+    ["steps", formatCount(metrics.steps)],
+    ["flow-steps", formatCount(metrics.flow_steps)],
     [
       "mean path",
-      `${number(metrics.mean_path_steps, 3)} steps, length ${number(metrics.mean_path_length, 3)}`,
+      `${formatNumber(metrics.mean_path_steps, 3)} steps, length ${formatNumber(metrics.mean_path_length, 3)}`,
     ],
-    ["variance of z moves", number(metrics.z_displacement_variance, 3)],
+    ["variance of z displacements", formatNumber(metrics.z_displacement_variance, 3)],
     [
       "step time",
-      `${milliseconds(metrics.mean_step_ms)}, at most ${milliseconds(metrics.max_step_ms)}`,
+      `${formatMilliseconds(metrics.mean_step_ms)}, at most ${formatMilliseconds(metrics.max_step_ms)}`,
     ],
-    ["trace records", `${count(recorded)} kept, ${count(dropped)} dropped`],
+    ["trace records", `${formatCount(recorded)} kept, ${formatCount(dropped)} dropped`],
   ];
   if (memory) {
     rows.push(
-      ["device memory, peak", bytes(memory.device.peak_bytes)],
-      ["process memory, peak", bytes(memory.host.peak_rss_bytes)],
-      ["state and trace", `${bytes(memory.state_bytes)} and ${bytes(memory.trace_bytes)}`],
+      ["device memory, peak", formatBytes(memory.device.peak_bytes)],
+      ["process memory, peak", formatBytes(memory.host.peak_rss_bytes)],
+      [
+        "state and trace",
+        `${formatBytes(memory.state_bytes)} and ${formatBytes(memory.trace_bytes)}`,
+      ],
     );
   }
   return (
     <>
       {metrics.overflow.map((what) => (
         <Notice key={what} tone="warning">
-          {what === "trace_capacity"
-            ? "More happened than the trace holds; counts are exact, records are missing."
-            : "There was no room for all children; the rest were suppressed."}
+          {OVERFLOWS[what]}
         </Notice>
       ))}
       <table class="metrics">
@@ -352,9 +360,9 @@ function StepCharts({ steps, memory }: { steps: StepMetrics[]; memory: Memory | 
       <StepChart title="Displacement" series={series.length} />
       {memory && (
         <StepChart
-          title="Memory"
+          title="Memory in MiB"
           series={series.memory}
-          format={(value) => `${compact(value)} MiB`}
+          format={(value) => `${formatCompact(value)} MiB`}
           fromZero={false}
         />
       )}

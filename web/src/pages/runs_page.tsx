@@ -1,35 +1,36 @@
 import { useState } from "preact/hooks";
 import { cancelRun, deleteRun, listRuns } from "../api/runs";
-import { ENDED, type RunKind } from "../api/types";
+import { type Run, simulationMetrics } from "../api/types";
+import { ENDED_STATES, type RunKind } from "../generated/choices";
 import { useActions, useTitle, useWatch } from "../parts/hooks";
-import { Made } from "../parts/made";
+import { CreatedAt } from "../parts/created_at";
 import { Notice, Waiting } from "../parts/notice";
 import { Paging } from "../parts/paging";
 import { RunProgress, StateBadge } from "../parts/state_badge";
-import { address, type Route, setValues } from "../route";
-import { compact, milliseconds, shortId } from "../text/numbers";
+import { linkTo, type Route, setParameters } from "../route";
+import { formatCompact, formatMilliseconds, shortenId } from "../text/numbers";
 
 const PAGE = 20;
-/** Experiments can have thousands of trials, which would hide the other runs. */
-const OF_THEIR_OWN: readonly RunKind[] = ["simulate", "run"];
+/** Runs outside an experiment; an experiment can have thousands of trials. */
+const SINGLE_RUNS: readonly RunKind[] = ["simulate", "run"];
 const TRIALS: readonly RunKind[] = ["trial", "training"];
 const PERIOD_MS = 2000;
 
-/** All runs, newest first, with their state as it changes. */
+/** All runs, newest first, with their current states. */
 export function RunsPage({ route }: { route: Route }) {
   useTitle("Runs");
-  const cursor = route.values.get("cursor");
+  const cursor = route.parameters.get("cursor");
   const [chosen, setChosen] = useState<string[]>([]);
-  const trials = route.values.get("kind") === "trial";
+  const trials = route.parameters.get("kind") === "trial";
   const listed = useWatch(
-    (signal) => listRuns(cursor, PAGE, trials ? TRIALS : OF_THEIR_OWN, signal),
+    (signal) => listRuns(cursor, PAGE, trials ? TRIALS : SINGLE_RUNS, signal),
     [cursor, trials],
     PERIOD_MS,
   );
   const { value: page, now } = listed;
   const { failure, act } = useActions(listed.reload);
   const choose = (runId: string, on: boolean): void => {
-    // The two chosen last are the pair.
+    // The two that were chosen last are compared.
     setChosen((before) =>
       [...before.filter((id) => id !== runId), ...(on ? [runId] : [])].slice(-2),
     );
@@ -41,11 +42,11 @@ export function RunsPage({ route }: { route: Route }) {
         <h1>Runs</h1>
         <div class="actions">
           {chosen.length === 2 ? (
-            <a class="button" href={address(["compare"], { a: chosen[0], b: chosen[1] })}>
+            <a class="button" href={linkTo(["compare"], { a: chosen[0], b: chosen[1] })}>
               Compare the two
             </a>
           ) : (
-            <button type="button" disabled title="Tick two runs">
+            <button type="button" disabled title="Select two runs">
               Compare
             </button>
           )}
@@ -62,9 +63,9 @@ export function RunsPage({ route }: { route: Route }) {
           shows
           <select
             value={trials ? "trial" : ""}
-            onChange={(event) => setValues({ kind: event.currentTarget.value, cursor: null })}
+            onChange={(event) => setParameters({ kind: event.currentTarget.value, cursor: null })}
           >
-            <option value="">runs of their own</option>
+            <option value="">runs outside experiments</option>
             <option value="trial">trials of experiments</option>
           </select>
         </label>
@@ -73,8 +74,7 @@ export function RunsPage({ route }: { route: Route }) {
       {page?.items.length === 0 && trials && <Notice tone="hint">There is no trial yet.</Notice>}
       {page?.items.length === 0 && !trials && (
         <Notice tone="hint">
-          Nothing has run yet. <a href="#/try">Try it</a> with the sample that comes with these
-          pages.
+          There is no run yet. <a href="#/try">Create one</a> from the bundled sample.
         </Notice>
       )}
       {page !== null && page.items.length > 0 && (
@@ -99,7 +99,7 @@ export function RunsPage({ route }: { route: Route }) {
                 <th scope="col" class="number">
                   time
                 </th>
-                <th scope="col">made</th>
+                <th scope="col">created</th>
                 <th scope="col">
                   <span class="hidden">actions</span>
                 </th>
@@ -111,14 +111,14 @@ export function RunsPage({ route }: { route: Route }) {
                   <td>
                     <input
                       type="checkbox"
-                      aria-label={`Compare run ${shortId(run.run_id)}`}
+                      aria-label={`Compare run ${shortenId(run.run_id)}`}
                       checked={chosen.includes(run.run_id)}
                       onChange={(event) => choose(run.run_id, event.currentTarget.checked)}
                     />
                   </td>
                   <td>
-                    <a class="run-id" href={address(["runs", run.run_id])} title={run.run_id}>
-                      {shortId(run.run_id)}
+                    <a class="run-id" href={linkTo(["runs", run.run_id])} title={run.run_id}>
+                      {shortenId(run.run_id)}
                     </a>
                   </td>
                   <td>
@@ -132,24 +132,22 @@ export function RunsPage({ route }: { route: Route }) {
                     {!run.model.trained && <span class="quiet"> untrained</span>}
                   </td>
                   <td class="number">{run.seed}</td>
-                  <td class="number">
-                    {run.metrics && run.kind !== "training" ? compact(run.metrics.created) : "–"}
-                  </td>
-                  <td class="number">{milliseconds(run.timing?.compute_ms)}</td>
+                  <td class="number">{flowsOf(run)}</td>
+                  <td class="number">{formatMilliseconds(run.timing?.compute_ms)}</td>
                   <td>
-                    <Made at={run.created_at} now={now} />
+                    <CreatedAt at={run.created_at} now={now} />
                   </td>
                   <td class="row-actions">
                     {run.experiment !== null ? (
-                      <a href={address(["experiments", run.experiment.experiment_id])}>
+                      <a href={linkTo(["experiments", run.experiment.experiment_id])}>
                         trial {run.experiment.trial}
                       </a>
-                    ) : ENDED.includes(run.state) ? (
+                    ) : ENDED_STATES.includes(run.state) ? (
                       <button
                         type="button"
-                        aria-label={`Delete run ${shortId(run.run_id)}`}
+                        aria-label={`Delete run ${shortenId(run.run_id)}`}
                         onClick={() => {
-                          if (confirm(`Delete run ${shortId(run.run_id)} with all its files?`)) {
+                          if (confirm(`Delete run ${shortenId(run.run_id)} with all its files?`)) {
                             choose(run.run_id, false);
                             void act(deleteRun(run.run_id));
                           }
@@ -160,7 +158,7 @@ export function RunsPage({ route }: { route: Route }) {
                     ) : (
                       <button
                         type="button"
-                        aria-label={`Cancel run ${shortId(run.run_id)}`}
+                        aria-label={`Cancel run ${shortenId(run.run_id)}`}
                         onClick={() => void act(cancelRun(run.run_id))}
                       >
                         Cancel
@@ -181,4 +179,9 @@ export function RunsPage({ route }: { route: Route }) {
       />
     </>
   );
+}
+
+function flowsOf(run: Run): string {
+  const metrics = simulationMetrics(run);
+  return metrics === null ? "–" : formatCompact(metrics.created);
 }

@@ -2,21 +2,21 @@ import { getRun } from "../api/runs";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice, Waiting } from "../parts/notice";
 import { SamplePicker } from "../parts/sample_picker";
-import { TraceOf } from "../parts/trace_of";
-import { address, type Route } from "../route";
-import { shortId } from "../text/numbers";
+import { TracePanel } from "../parts/trace_panel";
+import { getWholeNumber, linkTo, type Route } from "../route";
+import { shortenId } from "../text/numbers";
 
-/** The trace of a run by itself. */
+/** The trace of a run. */
 export function TracePage({ runId, route }: { runId: string; route: Route }) {
-  useTitle(`Trace of run ${shortId(runId)}`);
+  useTitle(`Trace of run ${shortenId(runId)}`);
   const { value: run, failure } = useLoad((signal) => getRun(runId, signal), [runId]);
-  const sample = Number(route.values.get("sample") ?? 0);
+  const sample = getWholeNumber(route, "sample");
   return (
     <>
       <div class="page-head page-head-tight">
         <div>
           <p class="crumb">
-            <a href={address(["runs", runId], { sample })}>Run {shortId(runId)}</a>
+            <a href={linkTo(["runs", runId], { sample })}>Run {shortenId(runId)}</a>
           </p>
           <h1>Trace of sample {sample}</h1>
         </div>
@@ -26,7 +26,7 @@ export function TracePage({ runId, route }: { runId: string; route: Route }) {
       {run === null && failure === null && <Waiting what="Loading the run" />}
       {run && (
         <section class="panel" aria-label="Trace">
-          <TraceOf run={run} sample={sample} />
+          <TracePanel run={run} sample={sample} />
         </section>
       )}
     </>

@@ -1,22 +1,23 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { isAbort, newKey } from "../api/http";
-import { listModels } from "../api/models";
-import { dryRun, type Order, submitRun } from "../api/submit";
-import type { Estimate, OutputName } from "../api/types";
+import { DEFAULT_MODEL, listModels } from "../api/models";
+import { estimateRun, type RunEntry, submitRun } from "../api/submit";
+import type { Estimate } from "../api/types";
+import type { Output } from "../generated/choices";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice } from "../parts/notice";
-import { address, go } from "../route";
-import { bytes, count, milliseconds } from "../text/numbers";
-import { Complaints, NO_REFUSAL, type Refusal, refusalOf } from "../try/complaints";
+import { linkTo, navigate } from "../route";
+import { formatBytes, formatCount, formatMilliseconds } from "../text/numbers";
+import { RequestErrors, NO_REFUSAL, type Refusal, toRefusal } from "../try/request_errors";
 import type { Embeddings } from "../try/embeddings";
-import { sortFaults } from "../try/faults";
+import { assignFaults } from "../try/faults";
 import { OptionsFold } from "../try/option_fields";
-import { type Entered, inherited, optionsOf } from "../try/options";
-import { ModelField, OutputsField, TextField } from "../try/order_fields";
+import { type EnteredOptions, getModelValue, collectOptions } from "../try/options";
+import { ModelField, OutputsField, TextField } from "../try/request_fields";
 import { SourcePicker } from "../try/source_picker";
 
-/** Larger bodies are checked when asked for, not while somebody types. */
-const MOST_NUMBERS_UNASKED = 50_000;
+/** A larger request is estimated after a click, not while it is entered. */
+const MAX_CHECKED_NUMBERS = 50_000;
 
 interface Checked extends Refusal {
   estimate: Estimate | null;
@@ -24,45 +25,45 @@ interface Checked extends Refusal {
 
 const UNCHECKED: Checked = { estimate: null, ...NO_REFUSAL };
 
-/** A form that checks an order while it is written, says what it costs, and sends it. */
+/** A form for a new run; it shows errors and the cost while the run is entered. */
 export function TryPage() {
   useTitle("New run");
   const models = useLoad(listModels, []);
-  const [model, setModel] = useState("default");
+  const [model, setModel] = useState(DEFAULT_MODEL);
   const [seed, setSeed] = useState("");
-  const [outputs, setOutputs] = useState<OutputName[]>(["surface", "planes", "hits"]);
-  const [entered, setEntered] = useState<Entered>({});
+  const [outputs, setOutputs] = useState<Output[]>(["surface", "planes", "hits"]);
+  const [entered, setEntered] = useState<EnteredOptions>({});
   const [embeddings, setEmbeddings] = useState<Embeddings | null>(null);
   const [checked, setChecked] = useState<Checked>(UNCHECKED);
   const [sending, setSending] = useState(false);
 
   const config = models.value?.items.find(({ name }) => name === model)?.config ?? null;
-  const order = useMemo<Order | null>(
-    () => embeddings && { embeddings, model, seed, outputs, options: optionsOf(entered) },
+  const entry = useMemo<RunEntry | null>(
+    () => embeddings && { embeddings, model, seed, outputs, options: collectOptions(entered) },
     [embeddings, model, seed, outputs, entered],
   );
 
-  // The same order sent twice, by a second click or a lost answer, makes one run.
+  // The same request sent twice, by a second click or after a lost answer, makes one run.
   const key = useRef("");
   useEffect(() => {
     key.current = newKey();
-  }, [order]);
+  }, [entry]);
 
-  const check = useCallback(async (wanted: Order, signal: AbortSignal): Promise<void> => {
+  const check = useCallback(async (wanted: RunEntry, signal: AbortSignal): Promise<void> => {
     try {
-      setChecked({ estimate: await dryRun(wanted, signal), ...NO_REFUSAL });
+      setChecked({ estimate: await estimateRun(wanted, signal), ...NO_REFUSAL });
     } catch (error) {
       if (!isAbort(error)) {
-        setChecked({ estimate: null, ...refusalOf(error) });
+        setChecked({ estimate: null, ...toRefusal(error) });
       }
     }
   }, []);
   useEffect(() => {
     const controller = new AbortController();
-    if (order === null) {
+    if (entry === null) {
       setChecked(UNCHECKED);
-    } else if (isSmall(order.embeddings)) {
-      const timer = setTimeout(() => void check(order, controller.signal), 300);
+    } else if (isSmall(entry.embeddings)) {
+      const timer = setTimeout(() => void check(entry, controller.signal), 300);
       return () => {
         clearTimeout(timer);
         controller.abort();
@@ -71,25 +72,25 @@ export function TryPage() {
       setChecked(UNCHECKED);
     }
     return () => controller.abort();
-  }, [order, check]);
+  }, [entry, check]);
 
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
-    if (order === null || sending) {
+    if (entry === null || sending) {
       return;
     }
     setSending(true);
     try {
-      const run = await submitRun(order, key.current);
-      go(address(["runs", run.run_id]));
+      const run = await submitRun(entry, key.current);
+      navigate(linkTo(["runs", run.run_id]));
     } catch (error) {
-      setChecked({ estimate: null, ...refusalOf(error) });
+      setChecked({ estimate: null, ...toRefusal(error) });
     } finally {
       setSending(false);
     }
   };
 
-  const { fields, rest } = sortFaults(checked.faults, OWN_FIELDS);
+  const { fields, rest } = assignFaults(checked.faults, OWN_FIELDS);
   return (
     <form onSubmit={(event) => void submit(event)} noValidate>
       <h1>New run</h1>
@@ -99,58 +100,49 @@ export function TryPage() {
           <SourcePicker
             dimension={config?.embedding_dim ?? null}
             onEmbeddings={setEmbeddings}
-            complaints={fields.get("embeddings") ?? []}
+            errors={fields.get("embeddings") ?? []}
           />
-          <OptionsFold
-            entered={entered}
-            onEntered={setEntered}
-            config={config}
-            complaints={fields}
-          />
+          <OptionsFold entered={entered} onEntered={setEntered} config={config} errors={fields} />
         </div>
-        <div class="stack order">
+        <div class="stack request">
           <fieldset class="panel">
             <legend>Run</legend>
             <ModelField
               models={models.value?.items ?? []}
               model={model}
               onModel={setModel}
-              complaints={fields.get("model")}
+              errors={fields.get("model")}
             />
             <TextField
               id="seed"
               label="seed"
-              hint={inherited(config, "seed")}
+              hint={getModelValue(config, "seed")}
               text={seed}
               onText={setSeed}
-              complaints={fields.get("seed")}
+              errors={fields.get("seed")}
             />
-            <OutputsField
-              outputs={outputs}
-              onOutputs={setOutputs}
-              complaints={fields.get("outputs")}
-            />
+            <OutputsField outputs={outputs} onOutputs={setOutputs} errors={fields.get("outputs")} />
           </fieldset>
           <section class="panel" aria-label="Cost">
             <h2>Cost</h2>
             <div aria-live="polite">
               {checked.estimate && <Cost estimate={checked.estimate} />}
-              <Complaints refusal={checked} rest={rest} />
-              {order === null && <p class="quiet">Choose some embeddings first.</p>}
+              <RequestErrors refusal={checked} rest={rest} />
+              {entry === null && <p class="quiet">Choose embeddings first.</p>}
             </div>
             <div class="actions">
-              {order !== null && !isSmall(order.embeddings) && (
+              {entry !== null && !isSmall(entry.embeddings) && (
                 <button
                   type="button"
-                  onClick={() => void check(order, new AbortController().signal)}
+                  onClick={() => void check(entry, new AbortController().signal)}
                 >
-                  What would it cost?
+                  Estimate the cost
                 </button>
               )}
               <button
                 class="button-main"
                 type="submit"
-                disabled={order === null || sending || checked.faults.length > 0}
+                disabled={entry === null || sending || checked.faults.length > 0}
               >
                 {sending ? "Sending…" : "Run"}
               </button>
@@ -169,15 +161,17 @@ function Cost({ estimate }: { estimate: Estimate }) {
     <>
       <dl class="cost">
         <dt>samples</dt>
-        <dd>{count(estimate.samples)}</dd>
+        <dd>{formatCount(estimate.samples)}</dd>
         <dt>flows at the start</dt>
-        <dd>{count(estimate.flows)}</dd>
+        <dd>{formatCount(estimate.flows)}</dd>
         <dt>flow-steps, at most</dt>
-        <dd>{count(estimate.flow_steps_bound)}</dd>
+        <dd>{formatCount(estimate.flow_steps_bound)}</dd>
         <dt>memory</dt>
-        <dd>{bytes(estimate.predicted_bytes)}</dd>
+        <dd>{formatBytes(estimate.predicted_bytes)}</dd>
         <dt>wait</dt>
-        <dd>{estimate.queue_wait_ms === 0 ? "none" : milliseconds(estimate.queue_wait_ms)}</dd>
+        <dd>
+          {estimate.queue_wait_ms === 0 ? "none" : formatMilliseconds(estimate.queue_wait_ms)}
+        </dd>
       </dl>
       {estimate.warnings.map((text) => (
         <Notice key={text} tone="warning">
@@ -190,8 +184,8 @@ function Cost({ estimate }: { estimate: Estimate }) {
 
 function isSmall(embeddings: Embeddings): boolean {
   if (embeddings.kind === "npy") {
-    return embeddings.bytes.byteLength <= 4 * MOST_NUMBERS_UNASKED;
+    return embeddings.bytes.byteLength <= 4 * MAX_CHECKED_NUMBERS;
   }
   const [first] = embeddings.rows;
-  return embeddings.rows.length * (Array.isArray(first) ? first.length : 1) <= MOST_NUMBERS_UNASKED;
+  return embeddings.rows.length * (Array.isArray(first) ? first.length : 1) <= MAX_CHECKED_NUMBERS;
 }

@@ -1,11 +1,11 @@
-/** Axes of charts: where values lie along them, and which are written beside them. */
+/** Axes of charts: positions of values, and labels. */
 
-import { compact, logTicks, number, ticks } from "../text/numbers";
+import { formatCompact, logTicks, formatNumber, ticks } from "../text/numbers";
 
 export interface Axis {
-  /** Place of a value: 0 at the low end, 1 at the high end. */
-  share: (value: number) => number;
-  /** Values to write, about so many. */
+  /** Return the position of a value: 0 at the low end, 1 at the high end. */
+  fractionOf: (value: number) => number;
+  /** Return about `parts` values to label. */
   ticks: (parts: number) => number[];
   label: (value: number) => string;
 }
@@ -13,39 +13,39 @@ export interface Axis {
 export function linearAxis(
   low: number,
   high: number,
-  label: (value: number) => string = compact,
+  label: (value: number) => string = formatCompact,
 ): Axis {
   return {
-    share: (value) => (high > low ? (value - low) / (high - low) : 0.5),
+    fractionOf: (value) => (high > low ? (value - low) / (high - low) : 0.5),
     ticks: (parts) => ticks(low, high, parts),
     label,
   };
 }
 
-/** Only whole numbers are written beside it. */
-export function wholeAxis(low: number, high: number): Axis {
+/** A linear axis with labels at whole numbers only. */
+export function integerAxis(low: number, high: number): Axis {
   const axis = linearAxis(low, high);
   return { ...axis, ticks: (parts) => axis.ticks(parts).filter(Number.isInteger) };
 }
 
-/** Equal ways are equal factors; both ends are above nought. */
+/** An axis on which equal distances are equal factors; both ends are above 0. */
 export function logAxis(low: number, high: number): Axis {
-  const { share } = linearAxis(Math.log(low), Math.log(high));
+  const { fractionOf: share } = linearAxis(Math.log(low), Math.log(high));
   return {
-    share: (value) => share(Math.log(value)),
+    fractionOf: (value) => share(Math.log(value)),
     ticks: (parts) => logTicks(low, high, parts),
-    label: (value) => number(value, 3),
+    label: (value) => formatNumber(value, 3),
   };
 }
 
-/** Words side by side; their values are 0, 1, 2, … */
-export function namedAxis(names: readonly string[]): Axis {
-  const { share } = linearAxis(-0.5, names.length - 0.5);
-  return { share, ticks: () => [...names.keys()], label: (value) => names[value] };
+/** An axis of names; their values are 0, 1, 2, … */
+export function categoryAxis(names: readonly string[]): Axis {
+  const { fractionOf: share } = linearAxis(-0.5, names.length - 0.5);
+  return { fractionOf: share, ticks: () => [...names.keys()], label: (value) => names[value] };
 }
 
-/** An axis over values with some room at both ends; flat values lie in the middle. */
-export function roomyAxis(values: readonly number[], log: boolean): Axis {
+/** An axis with some space beyond the smallest and the largest value. */
+export function paddedAxis(values: readonly number[], log: boolean): Axis {
   const least = Math.min(...values);
   const most = Math.max(...values);
   if (log) {
@@ -53,8 +53,12 @@ export function roomyAxis(values: readonly number[], log: boolean): Axis {
     return logAxis(least / factor, most * factor);
   }
   const room = most > least ? 0.05 * (most - least) : Math.abs(most) || 1;
-  // Enough digits to tell one written value from the next.
-  const parts = Math.max(Math.abs(least), Math.abs(most)) / (most - least + 2 * room);
+  return preciseAxis(least - room, most + room);
+}
+
+/** A linear axis with enough digits to distinguish neighbouring labels. */
+export function preciseAxis(low: number, high: number): Axis {
+  const parts = Math.max(Math.abs(low), Math.abs(high)) / (high - low);
   const digits = Math.max(3, Math.ceil(Math.log10(parts)) + 2);
-  return linearAxis(least - room, most + room, (value) => number(value, digits));
+  return linearAxis(low, high, (value) => formatNumber(value, digits));
 }

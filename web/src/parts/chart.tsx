@@ -2,8 +2,8 @@ import type { ComponentChildren } from "preact";
 import type { Axis } from "./axis";
 import { useSize } from "./hooks";
 
-/** Where a chart draws, in pixels. */
-export interface Plane {
+/** The area in which a chart draws, in pixels. */
+export interface PlotArea {
   x: (value: number) => number;
   y: (value: number) => number;
   top: number;
@@ -12,38 +12,49 @@ export interface Plane {
 
 interface ChartProps {
   title: string;
-  /** What the chart shows, for those who do not see it. */
-  words: string;
-  /** Name of what the arrow keys move along. */
-  keys: string;
+  /** What the chart shows, for screen readers. */
+  description: string;
+  /** Name of the series of points that the arrow keys move along. */
+  label: string;
   x: Axis;
   y: Axis;
-  /** Written below the axis of x. */
+  /** Name of the x axis. */
   xName?: string;
   height?: number;
-  /** The pointer is at a place of the plane, in pixels. */
-  onPoint: (x: number, y: number, plane: Plane) => void;
+  /** Called with the position of the pointer, in pixels. */
+  onPoint: (x: number, y: number, plane: PlotArea) => void;
   onMove: (direction: -1 | 1) => void;
   onLeave: () => void;
-  marks: (plane: Plane) => ComponentChildren;
-  /** Stands below the picture. */
+  marks: (plane: PlotArea) => ComponentChildren;
+  /** Content below the picture. */
   children: ComponentChildren;
 }
 
 const HEIGHT = 190;
-const MARGIN = { top: 10, right: 12, bottom: 26, left: 56 };
+const MARGIN = { top: 10, right: 12, bottom: 26, left: 64 };
 const NAME_HEIGHT = 18;
 
-/** The frame of a chart: axes that fit their place, and its reading by pointer and arrow keys. */
+/** A chart with axes, read with the pointer or the arrow keys. */
 export function Chart(props: ChartProps) {
-  const { title, words, keys, x, y, xName, height = HEIGHT, onPoint, onMove, onLeave } = props;
+  const {
+    title,
+    description,
+    label,
+    x,
+    y,
+    xName,
+    height = HEIGHT,
+    onPoint,
+    onMove,
+    onLeave,
+  } = props;
   const [attach, size] = useSize();
   const width = Math.max(size.width, 200);
   const right = width - MARGIN.right;
   const bottom = height - MARGIN.bottom - (xName === undefined ? 0 : NAME_HEIGHT);
-  const plane: Plane = {
-    x: (value) => MARGIN.left + x.share(value) * (right - MARGIN.left),
-    y: (value) => bottom - y.share(value) * (bottom - MARGIN.top),
+  const plane: PlotArea = {
+    x: (value) => MARGIN.left + x.fractionOf(value) * (right - MARGIN.left),
+    y: (value) => bottom - y.fractionOf(value) * (bottom - MARGIN.top),
     top: MARGIN.top,
     bottom,
   };
@@ -66,7 +77,7 @@ export function Chart(props: ChartProps) {
         class="chart-frame"
         style={{ minHeight: `${height}px` }}
         role="group"
-        aria-label={keys}
+        aria-label={label}
         tabIndex={0}
         onKeyDown={press}
         onBlur={onLeave}
@@ -75,7 +86,7 @@ export function Chart(props: ChartProps) {
           width={width}
           height={height}
           role="img"
-          aria-label={words}
+          aria-label={description}
           onPointerMove={point}
           onPointerDown={point}
           onPointerLeave={onLeave}

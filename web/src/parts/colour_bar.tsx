@@ -1,18 +1,18 @@
 import { useEffect, useRef } from "preact/hooks";
-import { number, ticks } from "../text/numbers";
+import { formatNumber, ticks } from "../text/numbers";
 
 interface ColourBarProps {
   scale: Uint8Array;
   low: number;
   high: number;
   label: string;
-  /** A value to mark on the bar. */
+  /** A value that is marked on the bar. */
   mark?: number | null;
-  /** About how many numbers there is room for. */
+  /** About how many labels there are. */
   parts?: number;
 }
 
-/** What the colours mean: a bar with round numbers. */
+/** The legend of a colour scale: a bar with round numbers. */
 export function ColourBar({ scale, low, high, label, mark = null, parts = 4 }: ColourBarProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
@@ -37,13 +37,13 @@ export function ColourBar({ scale, low, high, label, mark = null, parts = 4 }: C
           width={256}
           height={1}
           role="img"
-          aria-label={`Colours of ${label} from ${number(low)} to ${number(high)}`}
+          aria-label={`Colours of ${label} from ${formatNumber(low)} to ${formatNumber(high)}`}
         />
         {mark !== null && <span class="colour-bar-mark" style={{ left: `${share(mark)}%` }} />}
         <div class="colour-bar-ticks">
           {ticks(low, high, parts).map((value) => (
             <span key={value} style={{ left: `${share(value)}%` }}>
-              {number(value, 3).replace("-", "−")}
+              {formatNumber(value, 3)}
             </span>
           ))}
         </div>

@@ -6,13 +6,15 @@ interface DownloadProps {
   href: string;
   /** Name of the file. */
   file: string;
-  /** Whose file it is, where the words alone do not tell. */
+  /** The resource that the file belongs to, for screen readers. */
   of?: string;
+  /** More about the file. */
+  title?: string;
   children: string;
 }
 
-/** A link to a file. With an API key, which links cannot carry, it is fetched and handed over. */
-export function Download({ href, file, of, children }: DownloadProps) {
+/** A link to a file. A link cannot send an API key, so with a key the file is fetched first. */
+export function Download({ href, file, of, title, children }: DownloadProps) {
   const [failure, setFailure] = useState<string | null>(null);
   const fetchIt = async (event: Event): Promise<void> => {
     if (storedKey() === null) {
@@ -37,6 +39,7 @@ export function Download({ href, file, of, children }: DownloadProps) {
         class="button"
         href={href}
         download={file}
+        title={title}
         aria-label={of && `${children} ${of}`}
         onClick={(event) => void fetchIt(event)}
       >

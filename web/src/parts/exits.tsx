@@ -1,25 +1,19 @@
-import { type Metrics, PLANES, REASONS, type Reason } from "../api/types";
-import { count, percent } from "../text/numbers";
+import type { Metrics } from "../api/types";
+import { PLANES, REASONS, type Reason } from "../generated/choices";
+import { formatCount, formatPercent } from "../text/numbers";
 
-const NAMES: Record<Reason, string> = {
-  plane: "reached",
-  projected: "projected",
-  converged: "converged",
-  max_steps: "max steps",
-  stalled: "stalled",
-};
+type Counts = Partial<Record<Reason, number>>;
 
 /** Where flows ended and why, as bars. */
 export function Exits({ metrics }: { metrics: Metrics }) {
-  const { exits } = metrics;
-  const rows = exits
-    ? [
-        ...PLANES.map((plane) => ({ name: plane, reasons: exits[plane] })),
-        ...(metrics.stalled ? [{ name: "nowhere", reasons: { stalled: metrics.stalled } }] : []),
-      ]
-    : [{ name: "all", reasons: metrics.terminated as Partial<Record<Reason, number>> }];
-  const total = (reasons: Partial<Record<Reason, number>>) =>
-    Object.values(reasons).reduce((sum, value) => sum + value, 0);
+  const rows: { name: string; reasons: Counts }[] = PLANES.map((plane) => ({
+    name: plane,
+    reasons: metrics.exits[plane],
+  }));
+  if (metrics.stalled) {
+    rows.push({ name: "no plane", reasons: { stalled: metrics.stalled } });
+  }
+  const total = (reasons: Counts) => Object.values(reasons).reduce((sum, value) => sum + value, 0);
   const ended = Math.max(1, metrics.completed + metrics.stalled);
   const widest = Math.max(1, ...rows.map((row) => total(row.reasons)));
   const present = REASONS.filter((reason) => rows.some((row) => row.reasons[reason]));
@@ -38,7 +32,8 @@ export function Exits({ metrics }: { metrics: Metrics }) {
             ))}
           </span>
           <span class="exits-total">
-            {count(total(reasons))} <span class="quiet">{percent(total(reasons) / ended)}</span>
+            {formatCount(total(reasons))}{" "}
+            <span class="quiet">{formatPercent(total(reasons) / ended)}</span>
           </span>
         </div>
       ))}
@@ -50,7 +45,7 @@ export function Exits({ metrics }: { metrics: Metrics }) {
             {present.map((reason) => (
               <th key={reason} scope="col" class="number">
                 <span class={`legend-mark reason-${reason}`} aria-hidden="true" />
-                {NAMES[reason]}
+                {reason.replaceAll("_", " ")}
               </th>
             ))}
           </tr>
@@ -61,7 +56,7 @@ export function Exits({ metrics }: { metrics: Metrics }) {
               <th scope="row">{name}</th>
               {present.map((reason) => (
                 <td key={reason} class="number">
-                  {count(reasons[reason] ?? 0)}
+                  {formatCount(reasons[reason] ?? 0)}
                 </td>
               ))}
             </tr>

@@ -1,17 +1,22 @@
 import type { ComponentChildren } from "preact";
 
-const LONG = 24;
+const MAX_LENGTH = 24;
+const MAX_WORD_LENGTH = 16;
 
-/** Short facts side by side, each under its name. */
+/** Short values side by side, each below its name. */
 export function Facts({ facts }: { facts: readonly (readonly [string, ComponentChildren])[] }) {
   return (
     <dl class="facts">
       {facts.map(([name, value]) => (
-        <div key={name} class={typeof value === "string" && value.length > LONG ? "wide" : ""}>
+        <div key={name} class={typeof value === "string" && isLong(value) ? "wide" : ""}>
           <dt>{name}</dt>
           <dd>{value}</dd>
         </div>
       ))}
     </dl>
   );
+}
+
+function isLong(text: string): boolean {
+  return text.length > MAX_LENGTH || text.split(" ").some((word) => word.length > MAX_WORD_LENGTH);
 }

@@ -1,50 +1,50 @@
 import { useEffect, useReducer } from "preact/hooks";
-import { PLANES, REASONS } from "../api/types";
-import { type Journey, rowAt } from "../lattice/journey";
+import { PLANES, REASONS } from "../generated/choices";
+import { type FlowPaths, findRow } from "../lattice/flow_paths";
 import type { Player } from "../lattice/player";
-import { number } from "../text/numbers";
+import { formatNumber } from "../text/numbers";
 
 interface FlowCardProps {
-  journey: Journey;
+  paths: FlowPaths;
   player: Player;
   /** Index of the flow. */
   flow: number;
-  onPick: (flow: number) => void;
+  onSelect: (flow: number) => void;
 }
 
-/** The picked flow: where it comes from, where it is, how it ends. */
-export function FlowCard({ journey, player, flow, onPick }: FlowCardProps) {
+/** The selected flow: its parent, its children, its position and its end. */
+export function FlowCard({ paths, player, flow, onSelect }: FlowCardProps) {
   const [, redraw] = useReducer<number, number>((_, step) => step, 0);
-  // Only whole steps are news here.
-  useEffect(() => player.listen(() => redraw(Math.floor(player.time))), [player]);
-  const parent = journey.parent[flow];
+  // The card changes with whole steps alone.
+  useEffect(() => player.subscribe(() => redraw(Math.floor(player.time))), [player]);
+  const parent = paths.parent[flow];
   const children: number[] = [];
-  journey.parent.forEach((candidate, index) => {
+  paths.parent.forEach((candidate, index) => {
     if (candidate === flow) {
       children.push(index);
     }
   });
-  const step = Math.min(Math.floor(player.time) - 1, journey.endStep[flow]);
-  const row = step < journey.bornStep[flow] ? -1 : rowAt(journey, flow, step);
-  const reason = journey.reason[flow];
-  const plane = journey.plane[flow];
-  const at = (axis: number) => number(journey.position[3 * row + axis], 3).replace("-", "−");
+  const step = Math.min(Math.floor(player.time) - 1, paths.endStep[flow]);
+  const row = step < paths.bornStep[flow] ? -1 : findRow(paths, flow, step);
+  const reason = paths.reason[flow];
+  const plane = paths.plane[flow];
+  const at = (axis: number) => formatNumber(paths.position[3 * row + axis], 3);
   return (
     <div class="flow-card">
       <p class="flow-card-head">
-        <b>Flow {journey.flow[flow]}</b>
-        <button type="button" onClick={() => onPick(-1)}>
-          Let go
+        <b>Flow {paths.flow[flow]}</b>
+        <button type="button" onClick={() => onSelect(-1)}>
+          Deselect
         </button>
       </p>
       <dl>
         <dt>parent</dt>
         <dd>
           {parent < 0 ? (
-            "none: one of the first"
+            "none: an initial flow"
           ) : (
-            <button type="button" class="link" onClick={() => onPick(parent)}>
-              flow {journey.flow[parent]}
+            <button type="button" class="link" onClick={() => onSelect(parent)}>
+              flow {paths.flow[parent]}
             </button>
           )}
         </dd>
@@ -54,17 +54,17 @@ export function FlowCard({ journey, player, flow, onPick }: FlowCardProps) {
           {children.slice(0, 8).map((child, index) => (
             <span key={child}>
               {index > 0 && ", "}
-              <button type="button" class="link" onClick={() => onPick(child)}>
-                {journey.flow[child]}
+              <button type="button" class="link" onClick={() => onSelect(child)}>
+                {paths.flow[child]}
               </button>
             </span>
           ))}
           {children.length > 8 && ` and ${children.length - 8} more`}
         </dd>
-        <dt>life</dt>
+        <dt>steps</dt>
         <dd>
-          {journey.bornStep[flow] < 0 ? "from the start" : `born in step ${journey.bornStep[flow]}`}
-          {reason >= 0 && `, ended in step ${journey.endStep[flow]}`}
+          {paths.bornStep[flow] < 0 ? "from the start" : `spawned in step ${paths.bornStep[flow]}`}
+          {reason >= 0 && `, ended in step ${paths.endStep[flow]}`}
         </dd>
         <dt>end</dt>
         <dd>
@@ -74,8 +74,8 @@ export function FlowCard({ journey, player, flow, onPick }: FlowCardProps) {
         <dt>now</dt>
         <dd>
           {row < 0
-            ? "not born yet"
-            : `x ${at(0)}, y ${at(1)}, z ${at(2)}; energy ${number(journey.energy[row], 3)}`}
+            ? "not spawned yet"
+            : `x ${at(0)}, y ${at(1)}, z ${at(2)}; energy ${formatNumber(paths.energy[row], 3)}`}
         </dd>
       </dl>
     </div>

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { extent, place, viridis } from "../colour";
-import { number } from "../text/numbers";
+import { findExtent, scaleIndex, viridis } from "../colour";
+import { formatNumber } from "../text/numbers";
 import { ColourBar } from "./colour_bar";
 
 export interface Cell {
@@ -13,18 +13,18 @@ interface HeatMapProps {
   values: ArrayLike<number>;
   width: number;
   height: number;
-  /** What the numbers are, for example "energy". */
+  /** Name of the values, for example "energy". */
   quantity: string;
-  /** What the picture shows, in words. */
+  /** What the picture shows. */
   title: string;
   scale?: Uint8Array;
-  /** Least and largest value of the scale; those of the values unless given. */
+  /** Ends of the scale; by default the smallest and the largest value. */
   range?: [number, number];
-  /** Cells without a value. */
+  /** Whether a cell has no value. */
   empty?: (index: number) => boolean;
-  /** More to say about a cell. */
+  /** Further text about a cell. */
   describe?: (index: number) => string;
-  /** The cell pointed at here or in a map beside this one. */
+  /** The cell that the pointer is at, in this heat map or in one beside it. */
   cell?: Cell | null;
   onCell?: (cell: Cell | null) => void;
 }
@@ -36,14 +36,14 @@ const STEPS: Record<string, [number, number]> = {
   ArrowDown: [0, -1],
 };
 
-/** A surface as a picture; x runs to the right and y upwards, as in the lattice seen from above. */
+/** A surface as a picture: x to the right and y upwards, as the lattice seen from above. */
 export function HeatMap(props: HeatMapProps) {
   const { values, width, height, quantity, title, scale = viridis, empty, describe } = props;
   const [own, setOwn] = useState<Cell | null>(null);
   const cell = props.onCell ? (props.cell ?? null) : own;
   const setCell = props.onCell ?? setOwn;
   const canvas = useRef<HTMLCanvasElement>(null);
-  const [low, high] = props.range ?? extent(values);
+  const [low, high] = props.range ?? findExtent(values);
 
   useEffect(() => {
     const context = canvas.current?.getContext("2d");
@@ -52,11 +52,11 @@ export function HeatMap(props: HeatMapProps) {
     }
     const image = context.createImageData(width, height);
     for (let index = 0; index < width * height; index++) {
-      // Empty cells stay clear, and the pattern behind the picture shows.
+      // Empty cells are transparent and show the pattern behind the picture.
       if (!empty?.(index)) {
         const row = height - 1 - Math.floor(index / width);
         const at = 4 * (row * width + (index % width));
-        const colour = 3 * place(values[index], low, high);
+        const colour = 3 * scaleIndex(values[index], low, high);
         image.data.set(scale.subarray(colour, colour + 3), at);
         image.data[at + 3] = 255;
       }
@@ -102,7 +102,7 @@ export function HeatMap(props: HeatMapProps) {
           width={width}
           height={height}
           role="img"
-          aria-label={`${title}: ${width} by ${height} cells, ${quantity} from ${number(low)} to ${number(high)}`}
+          aria-label={`${title}: ${width} by ${height} cells, ${quantity} from ${formatNumber(low)} to ${formatNumber(high)}`}
           style={{ aspectRatio: `${width} / ${height}` }}
         />
         {cell && (
@@ -130,7 +130,7 @@ export function HeatMap(props: HeatMapProps) {
             <b>
               x {cell.x}, y {cell.y}
             </b>{" "}
-            {isEmpty ? "no flow ended here" : `${quantity} ${number(values[index])}`}
+            {isEmpty ? "no flow ended here" : `${quantity} ${formatNumber(values[index])}`}
             {!isEmpty && describe && <> · {describe(index)}</>}
           </>
         ) : (

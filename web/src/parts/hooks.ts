@@ -1,17 +1,17 @@
-/** What components share in behaviour. */
+/** Hooks that several components use. */
 
 import { type Inputs, useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { pause } from "../api/event_stream";
+import { delay } from "../api/event_stream";
 import { explain, isAbort } from "../api/http";
 
-export interface Loaded<T> {
+interface Loaded<T> {
   value: T | null;
   failure: string | null;
   loading: boolean;
   reload: () => void;
 }
 
-/** Loads something whenever `inputs` change; what came before stays until the next is there. */
+/** Load a value whenever `inputs` change. The old value stays until the new one is loaded. */
 export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, inputs: Inputs): Loaded<T> {
   const [value, setValue] = useState<T | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
@@ -44,8 +44,8 @@ export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, inputs: In
   return { value, failure, loading, reload };
 }
 
-/** Calls something again and again while the page is visible, each time after the last has ended. */
-export function useRepeat(act: (signal: AbortSignal) => Promise<void>, periodMs: number): void {
+/** Call `act` repeatedly while the page is visible; each call waits for the end of the last one. */
+function usePolling(act: (signal: AbortSignal) => Promise<void>, periodMs: number): void {
   const latest = useRef(act);
   latest.current = act;
   useEffect(() => {
@@ -53,7 +53,7 @@ export function useRepeat(act: (signal: AbortSignal) => Promise<void>, periodMs:
     const { signal } = controller;
     const loop = async (): Promise<void> => {
       while (!signal.aborted) {
-        await pause(periodMs, signal);
+        await delay(periodMs, signal);
         if (!signal.aborted && document.visibilityState === "visible") {
           await latest.current(signal);
         }
@@ -64,57 +64,57 @@ export function useRepeat(act: (signal: AbortSignal) => Promise<void>, periodMs:
   }, [periodMs]);
 }
 
-export interface Watched<T> extends Loaded<T> {
-  /** The time of the last look, for words such as "3 min ago". */
+interface Watched<T> extends Loaded<T> {
+  /** The time of the last load, for texts such as "3 min ago". */
   now: number;
 }
 
 /**
- * Loads something whenever `inputs` change, and again and again while the page is visible.
+ * Load a value whenever `inputs` change, and repeatedly while the page is visible.
  *
- * @param changing whether it may have changed since.
+ * @param isChanging whether the value may have changed since the last load.
  */
 export function useWatch<T>(
   load: (signal: AbortSignal) => Promise<T>,
   inputs: Inputs,
   periodMs: number,
-  changing = true,
+  isChanging = true,
 ): Watched<T> {
-  const [fresh, setFresh] = useState<T | null>(null);
-  const [lost, setLost] = useState<string | null>(null);
+  const [polled, setPolled] = useState<T | null>(null);
+  const [pollFailure, setPollFailure] = useState<string | null>(null);
   const [now, setNow] = useState(Date.now);
   const loaded = useLoad(async (signal) => {
     const value = await load(signal);
-    setFresh(null);
-    setLost(null);
+    setPolled(null);
+    setPollFailure(null);
     return value;
   }, inputs);
-  useRepeat(async (signal) => {
-    if (!changing) {
+  usePolling(async (signal) => {
+    if (!isChanging) {
       return;
     }
     try {
       const value = await load(signal);
-      setFresh(() => value);
-      setLost(null);
+      setPolled(() => value);
+      setPollFailure(null);
     } catch (error) {
       if (!signal.aborted) {
-        setLost(explain(error));
+        setPollFailure(explain(error));
       }
     }
     setNow(Date.now());
   }, periodMs);
-  return { ...loaded, value: fresh ?? loaded.value, failure: lost ?? loaded.failure, now };
+  return { ...loaded, value: polled ?? loaded.value, failure: pollFailure ?? loaded.failure, now };
 }
 
-export interface Actions {
-  /** Why the last change was refused. */
+interface Actions {
+  /** Why the server refused the last change. */
   failure: string | null;
-  /** Waits for a change to be made, and tells whether it was. */
+  /** Wait for a change; return whether it succeeded. */
   act: (change: Promise<unknown>) => Promise<boolean>;
 }
 
-/** Changes that a person asks for; `after` each of them the page may look again. */
+/** Run changes that the user makes; `after` is called after each. */
 export function useActions(after: () => void = () => {}): Actions {
   const [failure, setFailure] = useState<string | null>(null);
   const act = async (change: Promise<unknown>): Promise<boolean> => {
@@ -132,12 +132,12 @@ export function useActions(after: () => void = () => {}): Actions {
   return { failure, act };
 }
 
-export interface Size {
+interface Size {
   width: number;
   height: number;
 }
 
-/** The size of an element, followed as it changes. */
+/** Return the size of an element, and update it when it changes. */
 export function useSize(): [(element: Element | null) => void, Size] {
   const [size, setSize] = useState<Size>({ width: 0, height: 0 });
   const observer = useRef<ResizeObserver | null>(null);
@@ -155,7 +155,7 @@ export function useSize(): [(element: Element | null) => void, Size] {
   return [attach, size];
 }
 
-/** Whether a media query holds, followed as it changes. */
+/** Return whether a media query matches, and update it when that changes. */
 export function useMedia(text: string): boolean {
   const [holds, setHolds] = useState(() => matchMedia(text).matches);
   useEffect(() => {
@@ -168,7 +168,7 @@ export function useMedia(text: string): boolean {
   return holds;
 }
 
-/** The title of the page, for the window and its history. */
+/** Set the title of the page. */
 export function useTitle(title: string): void {
   useEffect(() => {
     document.title = `${title} · Energy Flow`;

@@ -1,35 +1,35 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Journey } from "../lattice/journey";
+import type { FlowPaths } from "../lattice/flow_paths";
 import type { Player } from "../lattice/player";
 import { type Label, LatticeView, type PlanePicture } from "../lattice/view";
-import { count } from "../text/numbers";
+import { formatCount } from "../text/numbers";
 import { useMedia, useSize } from "./hooks";
 import { Notice } from "./notice";
 
 interface LatticeCanvasProps {
-  journey: Journey;
+  paths: FlowPaths;
   player: Player;
   values: Float32Array;
-  standing: Uint8Array;
-  showArrived: boolean;
+  emphasis: Uint8Array;
+  showEnded: boolean;
   planes: [PlanePicture | null, PlanePicture | null];
-  onPick: (flow: number) => void;
-  /** What the picture shows, in words. */
+  onSelect: (flow: number) => void;
+  /** What the picture shows. */
   title: string;
 }
 
 const NAMES: Record<Label["name"], string> = { z0: "z0", input: "input", zdepth: "zdepth" };
-const PICK_REACH_PIXELS = 14;
+const PICK_RADIUS_PIXELS = 14;
 const TURN = Math.PI / 24;
 
-/** The box with its flows. Drag or arrow keys turn it, the wheel or + and − come nearer. */
+/** The lattice with its flows. Dragging or the arrow keys turn it; the wheel, + and − zoom. */
 export function LatticeCanvas(props: LatticeCanvasProps) {
-  const { journey, player, values, standing, showArrived, planes, onPick, title } = props;
+  const { paths, player, values, emphasis, showEnded, planes, onSelect, title } = props;
   const canvas = useRef<HTMLCanvasElement>(null);
   const labels = useRef<HTMLDivElement>(null);
   const figures = useRef<HTMLOutputElement>(null);
   const [view, setView] = useState<LatticeView | null>(null);
-  const [broken, setBroken] = useState(false);
+  const [isUnsupported, setUnsupported] = useState(false);
   const [attach, size] = useSize();
   const dark = useMedia("(prefers-color-scheme: dark)");
 
@@ -37,15 +37,15 @@ export function LatticeCanvas(props: LatticeCanvasProps) {
     if (!canvas.current) {
       return undefined;
     }
-    let made: LatticeView;
+    let created: LatticeView;
     try {
-      made = new LatticeView(canvas.current);
+      created = new LatticeView(canvas.current);
     } catch {
-      setBroken(true);
+      setUnsupported(true);
       return undefined;
     }
-    made.onLabels = (places) => {
-      for (const { name, x, y } of places) {
+    created.onLabels = (labelPositions) => {
+      for (const { name, x, y } of labelPositions) {
         const label = labels.current?.querySelector<HTMLElement>(`[data-label="${name}"]`);
         if (label) {
           label.style.left = `${100 * x}%`;
@@ -53,9 +53,9 @@ export function LatticeCanvas(props: LatticeCanvasProps) {
         }
       }
     };
-    made.start();
-    setView(made);
-    return () => made.dispose();
+    created.start();
+    setView(created);
+    return () => created.dispose();
   }, []);
 
   useEffect(() => {
@@ -69,49 +69,49 @@ export function LatticeCanvas(props: LatticeCanvasProps) {
       view.setTheme(style.getPropertyValue("--line-strong"), style.getPropertyValue("--accent"));
     }
   }, [view, dark, planes]);
-  useEffect(() => view?.setJourney(journey), [view, journey]);
-  useEffect(() => view?.setValues(values), [view, journey, values]);
-  useEffect(() => view?.setStanding(standing), [view, journey, standing]);
-  useEffect(() => view?.setArrivedShown(showArrived), [view, showArrived]);
+  useEffect(() => view?.setPaths(paths), [view, paths]);
+  useEffect(() => view?.setValues(values), [view, paths, values]);
+  useEffect(() => view?.setEmphasis(emphasis), [view, paths, emphasis]);
+  useEffect(() => view?.setEndedShown(showEnded), [view, showEnded]);
   useEffect(() => view?.setPlanes(...planes), [view, planes]);
   useEffect(() => {
     if (!view) {
       return undefined;
     }
-    view.onFrame = (elapsed) => player.pass(elapsed);
+    view.onFrame = (elapsed) => player.advance(elapsed);
     view.setTime(player.time);
-    return player.listen(() => view.setTime(player.time));
-  }, [view, player, journey]);
+    return player.subscribe(() => view.setTime(player.time));
+  }, [view, player, paths]);
   useEffect(() => {
     if (!view) {
       return undefined;
     }
     const timer = setInterval(() => {
-      const now = view.figures();
+      const now = view.measureFrames();
       if (figures.current && now.frames) {
         figures.current.dataset.drawCalls = String(now.drawCalls);
         figures.current.dataset.median = now.median.toFixed(2);
         figures.current.dataset.worst = now.worst.toFixed(2);
         figures.current.dataset.frames = String(now.frames);
         const script = now.median > 0 ? ` · ${now.median.toFixed(1)} ms of script a frame` : "";
-        figures.current.textContent = `${count(journey.flow.length)} flows · ${now.drawCalls} draw calls${script}`;
+        figures.current.textContent = `${formatCount(paths.flow.length)} flows · ${now.drawCalls} draw calls${script}`;
       }
     }, 500);
     return () => clearInterval(timer);
-  }, [view, journey]);
+  }, [view, paths]);
 
   const pressed = useRef<[number, number] | null>(null);
   const release = (event: PointerEvent): void => {
     const from = pressed.current;
     pressed.current = null;
-    // A press that moved has turned the box.
+    // Dragging turns the box and selects nothing.
     if (!view || !from || Math.hypot(event.clientX - from[0], event.clientY - from[1]) > 4) {
       return;
     }
     const box = (event.currentTarget as Element).getBoundingClientRect();
     const x = (2 * (event.clientX - box.left)) / box.width - 1;
     const y = 1 - (2 * (event.clientY - box.top)) / box.height;
-    onPick(view.pick(x, y, 2 * PICK_REACH_PIXELS * devicePixelRatio));
+    onSelect(view.pick(x, y, 2 * PICK_RADIUS_PIXELS * devicePixelRatio));
   };
   const press = (event: KeyboardEvent): void => {
     const acts: Record<string, () => void> = {
@@ -122,7 +122,7 @@ export function LatticeCanvas(props: LatticeCanvasProps) {
       "+": () => view?.zoom(0.9),
       "-": () => view?.zoom(1.1),
       " ": () => player.toggle(),
-      Escape: () => onPick(-1),
+      Escape: () => onSelect(-1),
     };
     const act = acts[event.key];
     if (act) {
@@ -130,11 +130,11 @@ export function LatticeCanvas(props: LatticeCanvasProps) {
       act();
     }
   };
-  if (broken) {
+  if (isUnsupported) {
     return (
       <Notice tone="problem">
-        This browser shows no WebGL, which the lattice is drawn with. The records below are the
-        same.
+        The lattice needs WebGL, which this browser does not offer. Use another browser, or read the
+        records below.
       </Notice>
     );
   }

@@ -5,7 +5,7 @@ interface NoticeProps {
   children: ComponentChildren;
 }
 
-/** A message in the page; problems are read out at once. */
+/** A message in the page; screen readers read a problem at once. */
 export function Notice({ tone, children }: NoticeProps) {
   return (
     <div class={`notice notice-${tone}`} role={tone === "problem" ? "alert" : undefined}>

@@ -1,16 +1,16 @@
-import { address, setValues } from "../route";
+import { linkTo, setParameters } from "../route";
 
 interface PagingProps {
-  /** Parts of the address of the page that shows the list. */
+  /** Parts of the address of the list. */
   path: readonly string[];
-  /** Values of that address. */
+  /** Parameters of that address. */
   values?: Record<string, string | null>;
-  /** Where the part that is shown begins; null for the newest. */
+  /** Cursor of the shown part; null for the newest. */
   cursor: string | null;
   next: string | null;
 }
 
-/** Ways to the other parts of a long list. */
+/** Links to the other parts of a long list. */
 export function Paging({ path, values = {}, cursor, next }: PagingProps) {
   if (cursor === null && next === null) {
     return null;
@@ -18,12 +18,12 @@ export function Paging({ path, values = {}, cursor, next }: PagingProps) {
   return (
     <nav class="paging" aria-label="Pages of the list">
       {cursor !== null && (
-        <button type="button" onClick={() => setValues({ cursor: null })}>
+        <button type="button" onClick={() => setParameters({ cursor: null })}>
           Newest
         </button>
       )}
       {next !== null && (
-        <a class="button" href={address(path, { ...values, cursor: next })}>
+        <a class="button" href={linkTo(path, { ...values, cursor: next })}>
           Older
         </a>
       )}

@@ -1,12 +1,20 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { explain, isAbort } from "../api/http";
 import { getRecords } from "../api/runs";
-import { KINDS, type Kind, PLANES, REASONS, type Reason, type TraceRecord } from "../api/types";
-import { count, number } from "../text/numbers";
+import type { TraceRecord } from "../api/types";
+import {
+  PLANES,
+  type Reason,
+  REASONS,
+  TRACE_KINDS,
+  type TraceKind,
+  WALLS,
+} from "../generated/choices";
+import { formatCount, formatFixed, formatNumber } from "../text/numbers";
 import { Notice } from "./notice";
 
-export interface RecordFilter {
-  kind: Kind | null;
+interface RecordFilter {
+  kind: TraceKind | null;
   reason: Reason | null;
   flow: number | null;
   stepFrom: number | null;
@@ -23,29 +31,28 @@ export const ALL_RECORDS: RecordFilter = {
 
 interface RecordsTableProps {
   runId: string;
-  /** The sample whose records are shown; null for those of all. */
-  sample: number | null;
+  sample: number;
   filter: RecordFilter;
   onFilter: (filter: RecordFilter) => void;
-  /** What happens when somebody chooses a record. */
+  /** Called when a record is chosen. */
   onChoose?: (record: TraceRecord) => void;
   chosen?: number | null;
-  /** Flows whose records are shown together with those of the flow in the filter. */
+  /** Flows whose records are shown with those of the flow in the filter. */
   relatives?: readonly number[];
 }
 
 const NONE: readonly number[] = [];
 
 const PAGE = 200;
-/** With a filter that the server does not know, so many pages are looked through at once. */
-const MOST_PAGES = 25;
+/** The server does not filter by reason, so up to this many pages are searched at once. */
+const MAX_PAGES = 25;
 
 interface Found {
   records: TraceRecord[];
   cursor: string | null;
 }
 
-/** Records of a trace with their filters, more of them as they are asked for. */
+/** Records of a trace with filters; a button loads more. */
 export function RecordsTable(props: RecordsTableProps) {
   const { runId, sample, filter, onFilter, onChoose, chosen, relatives = NONE } = props;
   const [found, setFound] = useState<Found | null>(null);
@@ -72,7 +79,7 @@ export function RecordsTable(props: RecordsTableProps) {
   };
   const { kind, reason, flow, stepFrom, stepTo } = filter;
   useEffect(() => {
-    // Not on every key that is pressed in a field.
+    // Wait until no more keys are pressed in a field.
     const timer = setTimeout(() => {
       load([], null).catch(() => {});
     }, 150);
@@ -98,18 +105,13 @@ export function RecordsTable(props: RecordsTableProps) {
                 step
               </th>
               <th scope="col">kind</th>
-              {sample === null && (
-                <th scope="col" class="number">
-                  sample
-                </th>
-              )}
               <th scope="col" class="number">
                 flow
               </th>
               <th scope="col" class="number">
                 parent
               </th>
-              <th scope="col">what</th>
+              <th scope="col">event</th>
               <th scope="col" class="number">
                 x
               </th>
@@ -129,16 +131,12 @@ export function RecordsTable(props: RecordsTableProps) {
           </thead>
           <tbody>
             {found?.records.map((record) => (
-              <tr
-                key={`${record.sample}:${record.seq}`}
-                class={record.flow === chosen ? "chosen" : ""}
-              >
+              <tr key={record.seq} class={record.flow === chosen ? "chosen" : ""}>
                 <td class="number">{record.seq}</td>
                 <td class="number">{record.step}</td>
                 <td>
                   <span class={`kind kind-${record.kind}`}>{record.kind}</span>
                 </td>
-                {sample === null && <td class="number">{record.sample}</td>}
                 <td class="number">
                   {onChoose ? (
                     <button
@@ -154,11 +152,11 @@ export function RecordsTable(props: RecordsTableProps) {
                   )}
                 </td>
                 <td class="number">{record.parent < 0 ? "–" : record.parent}</td>
-                <td>{whatHappened(record)}</td>
+                <td>{describeEvent(record)}</td>
                 {[record.x, record.y, record.z, record.energy, record.length].map(
                   (value, index) => (
                     <td key={index} class="number">
-                      {fixed(value)}
+                      {formatPosition(value)}
                     </td>
                   ),
                 )}
@@ -166,15 +164,12 @@ export function RecordsTable(props: RecordsTableProps) {
             ))}
           </tbody>
         </table>
-        {found?.records.length === 0 && !loading && <p class="quiet">No such records.</p>}
+        {found?.records.length === 0 && !loading && (
+          <p class="quiet">No record matches the filter.</p>
+        )}
       </div>
       <div class="records-foot">
-        <output aria-live="polite">
-          {loading
-            ? "Loading…"
-            : found &&
-              `${count(found.records.length)} records${found.cursor ? ", and there are more" : ""}`}
-        </output>
+        <output aria-live="polite">{loading ? "Loading…" : found && describeCount(found)}</output>
         {found && found.cursor !== null && (
           <button
             type="button"
@@ -189,9 +184,14 @@ export function RecordsTable(props: RecordsTableProps) {
   );
 }
 
+function describeCount({ records, cursor }: Found): string {
+  const text = `${formatCount(records.length)} ${records.length === 1 ? "record" : "records"}`;
+  return cursor === null ? text : `the first ${text}`;
+}
+
 async function findRecords(
   runId: string,
-  sample: number | null,
+  sample: number,
   filter: RecordFilter,
   relatives: readonly number[],
   from: string | null,
@@ -199,7 +199,7 @@ async function findRecords(
 ): Promise<Found> {
   const records: TraceRecord[] = [];
   let cursor = from;
-  for (let page = 0; page < MOST_PAGES; page++) {
+  for (let page = 0; page < MAX_PAGES; page++) {
     const answer = await getRecords(
       runId,
       {
@@ -228,21 +228,15 @@ async function findRecords(
   return { records, cursor };
 }
 
-const WALLS: readonly [number, string][] = [
-  [1, "x low"],
-  [2, "x high"],
-  [4, "y low"],
-  [8, "y high"],
-];
-
-/** What a record's code and plane mean. */
-export function whatHappened(record: TraceRecord): string {
+/** Return the meaning of the code and the plane of a record. */
+export function describeEvent(record: TraceRecord): string {
   switch (record.kind) {
     case "spawn":
       return record.code === 0 ? "child" : `child ${record.code + 1} of this step`;
     case "reflect":
-      return WALLS.filter(([bit]) => record.code & bit)
-        .map(([, name]) => name)
+      return Object.entries(WALLS)
+        .filter(([, { bit }]) => record.code & bit)
+        .map(([name]) => name.replaceAll("_", " "))
         .join(", ");
     case "terminate": {
       const reason = REASONS[record.code] ?? String(record.code);
@@ -251,12 +245,12 @@ export function whatHappened(record: TraceRecord): string {
   }
 }
 
-function fixed(value: number | null): string {
-  return value === null ? "–" : value.toFixed(4).replace("-", "−");
+function formatPosition(value: number | null): string {
+  return formatFixed(value, 4);
 }
 
 function RecordFilters({ filter, onFilter }: Pick<RecordsTableProps, "filter" | "onFilter">) {
-  const whole = (text: string): number | null => {
+  const parseWhole = (text: string): number | null => {
     const value = Number.parseInt(text, 10);
     return Number.isInteger(value) && value >= 0 ? value : null;
   };
@@ -268,7 +262,7 @@ function RecordFilters({ filter, onFilter }: Pick<RecordsTableProps, "filter" | 
         min={0}
         step={1}
         value={filter[name] ?? ""}
-        onInput={(event) => onFilter({ ...filter, [name]: whole(event.currentTarget.value) })}
+        onInput={(event) => onFilter({ ...filter, [name]: parseWhole(event.currentTarget.value) })}
       />
     </label>
   );
@@ -281,7 +275,7 @@ function RecordFilters({ filter, onFilter }: Pick<RecordsTableProps, "filter" | 
         <select
           value={filter.kind ?? ""}
           onChange={(event) => {
-            const kind = (event.currentTarget.value || null) as Kind | null;
+            const kind = (event.currentTarget.value || null) as TraceKind | null;
             onFilter({
               ...filter,
               kind,
@@ -290,7 +284,7 @@ function RecordFilters({ filter, onFilter }: Pick<RecordsTableProps, "filter" | 
           }}
         >
           <option value="">all</option>
-          {KINDS.map((kind) => (
+          {TRACE_KINDS.map((kind) => (
             <option key={kind}>{kind}</option>
           ))}
         </select>
@@ -320,9 +314,9 @@ function RecordFilters({ filter, onFilter }: Pick<RecordsTableProps, "filter" | 
   );
 }
 
-export function recordWords(record: TraceRecord | null): string {
+export function describeRecord(record: TraceRecord | null): string {
   if (record === null) {
     return "no record";
   }
-  return `step ${record.step}, flow ${record.flow}: ${record.kind} (${whatHappened(record)}) at (${fixed(record.x)}, ${fixed(record.y)}, ${fixed(record.z)}), energy ${number(record.energy)}`;
+  return `step ${record.step}, flow ${record.flow}: ${record.kind} (${describeEvent(record)}) at (${formatPosition(record.x)}, ${formatPosition(record.y)}, ${formatPosition(record.z)}), energy ${formatNumber(record.energy)}`;
 }

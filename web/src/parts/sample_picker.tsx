@@ -1,17 +1,17 @@
-import { setValues } from "../route";
+import { setParameters } from "../route";
 
-/** Chooses the sample that the page is about. */
+/** Choose the sample that the page shows. */
 export function SamplePicker({ samples, sample }: { samples: number; sample: number }) {
   const choose = (value: number): void => {
     if (Number.isInteger(value) && value >= 0 && value < samples) {
-      setValues({ sample: value });
+      setParameters({ sample: value });
     }
   };
   return (
     <div class="sample-picker">
       <button
         type="button"
-        aria-label="Sample before"
+        aria-label="Previous sample"
         disabled={sample <= 0}
         onClick={() => choose(sample - 1)}
       >

@@ -1,5 +1,6 @@
-import type { Run, RunState } from "../api/types";
-import { count } from "../text/numbers";
+import type { Run } from "../api/types";
+import type { RunState } from "../generated/choices";
+import { formatCount } from "../text/numbers";
 
 const MARKS: Record<RunState, string> = {
   queued: "◌",
@@ -10,7 +11,7 @@ const MARKS: Record<RunState, string> = {
   cancelled: "■",
 };
 
-/** A state by word, mark and colour, so that none of them carries it alone. */
+/** A state as text with a mark and a colour. */
 export function StateBadge({ state }: { state: RunState }) {
   return (
     <span class={`badge badge-${state}`}>
@@ -19,18 +20,18 @@ export function StateBadge({ state }: { state: RunState }) {
   );
 }
 
-/** How far a run is. */
+/** The progress of a run. */
 export function RunProgress({ run }: { run: Run }) {
   const { samples, samples_done, step, fraction } = run.progress;
-  const words = `${count(samples_done)} of ${count(samples)} ${samples === 1 ? "sample" : "samples"}`;
+  const text = `${formatCount(samples_done)} of ${formatCount(samples)} ${samples === 1 ? "sample" : "samples"}`;
   if (run.state !== "running") {
-    return <span>{words}</span>;
+    return <span>{text}</span>;
   }
   return (
     <span class="progress">
       <progress max={1} value={fraction} aria-label={`Progress of run ${run.run_id}`} />
       <span>
-        {words}
+        {text}
         {step !== null && `, step ${step}`}
       </span>
     </span>

@@ -1,10 +1,10 @@
 import { useMemo, useState } from "preact/hooks";
-import { extent } from "../colour";
-import { compact, number } from "../text/numbers";
-import { linearAxis, wholeAxis } from "./axis";
-import { Chart, type Plane } from "./chart";
+import { findExtent } from "../colour";
+import { formatCompact, formatNumber } from "../text/numbers";
+import { integerAxis, linearAxis, preciseAxis } from "./axis";
+import { Chart, type PlotArea } from "./chart";
 
-export interface Series {
+interface Series {
   name: string;
   values: readonly (number | null)[];
 }
@@ -12,38 +12,38 @@ export interface Series {
 interface StepChartProps {
   title: string;
   series: readonly Series[];
-  /** The step of each value; 0, 1, 2, … unless given. */
+  /** The step of each value; by default 0, 1, 2, … */
   steps?: readonly number[];
-  /** Writes a value; plain numbers unless given. */
+  /** Return the text of the value at the pointer. */
   format?: (value: number) => string;
-  /** Whether the axis begins at nought. */
+  /** Whether the axis begins at 0. */
   fromZero?: boolean;
 }
 
-/** Values over steps as lines; the pointer or the arrow keys read them off. */
+/** Values over steps as lines, read with the pointer or the arrow keys. */
 export function StepChart(props: StepChartProps) {
-  const { title, series, format = compact, fromZero = true } = props;
+  const { title, series, format = formatCompact, fromZero = true } = props;
   const [at, setAt] = useState<number | null>(null);
   const length = Math.max(0, ...series.map((line) => line.values.length));
   const counted = useMemo(() => [...Array(length).keys()], [length]);
   const steps = props.steps ?? counted;
   const y = useMemo(() => {
     const [low, high] = bounds(series, fromZero);
-    return linearAxis(low, high, format);
-  }, [series, fromZero, format]);
+    return fromZero ? linearAxis(low, high) : preciseAxis(low, high);
+  }, [series, fromZero]);
   if (length === 0) {
     return null;
   }
-  const x = wholeAxis(steps[0], steps[length - 1]);
-  const point = (pixel: number, _: number, plane: Plane): void => {
+  const x = integerAxis(steps[0], steps[length - 1]);
+  const point = (pixel: number, _: number, plane: PlotArea): void => {
     const away = steps.slice(0, length).map((step) => Math.abs(plane.x(step) - pixel));
-    setAt(away.indexOf(extent(away)[0]));
+    setAt(away.indexOf(findExtent(away)[0]));
   };
   return (
     <Chart
       title={title}
-      words={`${title} over ${length} steps: ${series.map((line) => summary(line, format)).join("; ")}`}
-      keys={`${title} by step`}
+      description={`${title} over ${length} steps: ${series.map((line) => summary(line, format)).join("; ")}`}
+      label={`${title} by step`}
       x={x}
       y={y}
       onPoint={point}
@@ -96,11 +96,11 @@ export function StepChart(props: StepChartProps) {
 }
 
 function bounds(series: readonly Series[], fromZero: boolean): [number, number] {
-  const [low, most] = extent(
+  const [low, most] = findExtent(
     series.flatMap((line) => line.values.filter((value) => value !== null)),
   );
   const least = fromZero ? Math.min(0, low) : low;
-  // Flat lines lie in the middle of the picture.
+  // A constant line is in the middle of the picture.
   const room = most > least ? 0.05 * (most - least) : Math.abs(most) || 1;
   return [fromZero && least === 0 ? 0 : least - room, most + room];
 }
@@ -127,6 +127,6 @@ function path(
 function summary(line: Series, format: (value: number) => string): string {
   const known = line.values.filter((value) => value !== null);
   return known.length
-    ? `${line.name} from ${format(known[0])} to ${format(known[known.length - 1])}, most ${format(extent(known)[1])}`
-    : `${line.name} ${number(null)}`;
+    ? `${line.name} from ${format(known[0])} to ${format(known[known.length - 1])}, most ${format(findExtent(known)[1])}`
+    : `${line.name} ${formatNumber(null)}`;
 }

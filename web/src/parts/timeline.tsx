@@ -1,12 +1,12 @@
 import { useEffect, useReducer } from "preact/hooks";
 import { type Player, SPEEDS } from "../lattice/player";
 
-/** Play, pause, scrub, speed. */
+/** The controls of the player: play, pause, step, time and speed. */
 export function Timeline({ player }: { player: Player }) {
   const [, redraw] = useReducer<number, undefined>((count) => count + 1, 0);
-  useEffect(() => player.listen(() => redraw(undefined)), [player]);
+  useEffect(() => player.subscribe(() => redraw(undefined)), [player]);
   const done = Math.floor(player.time);
-  const words = player.time === 0 ? "start" : `${done} of ${player.steps} steps`;
+  const text = player.time === 0 ? "start" : `${done} of ${player.steps} steps`;
   return (
     <div class="timeline" role="group" aria-label="Time">
       <button type="button" class="play button-main" onClick={() => player.toggle()}>
@@ -23,7 +23,7 @@ export function Timeline({ player }: { player: Player }) {
       <input
         type="range"
         aria-label="Step"
-        aria-valuetext={words}
+        aria-valuetext={text}
         min={0}
         max={player.steps}
         step={0.01}
@@ -42,13 +42,13 @@ export function Timeline({ player }: { player: Player }) {
       />
       <button
         type="button"
-        aria-label="One step on"
+        aria-label="One step forward"
         disabled={player.time >= player.steps}
         onClick={() => player.step(1)}
       >
         ›
       </button>
-      <output class="timeline-words">{words}</output>
+      <output class="timeline-text">{text}</output>
       <label>
         speed
         <select

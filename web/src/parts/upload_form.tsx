@@ -1,22 +1,22 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { explain, isAbort } from "../api/http";
 import { getSystem } from "../api/runs";
-import { bytes } from "../text/numbers";
+import { formatBytes } from "../text/numbers";
 import { useLoad } from "./hooks";
 import { Notice } from "./notice";
 
 interface UploadFormProps {
-  /** What is uploaded, in a word: "dataset". */
+  /** What is uploaded, for example "dataset". */
   what: string;
-  /** Endings of files, with commas. */
+  /** Suffixes of files, separated by commas. */
   accept: string;
-  /** About the files. */
+  /** Label of the file field. */
   children: string;
   send: (name: string, file: File, signal: AbortSignal) => Promise<unknown>;
   onDone: (name: string) => void;
 }
 
-/** Chooses a file and a name for it, and sends it. */
+/** Choose a file and a name for it, and send it. */
 export function UploadForm({ what, accept, children, send, onDone }: UploadFormProps) {
   const [file, setFile] = useState<File | null>(null);
   const [name, setName] = useState("");
@@ -85,7 +85,7 @@ export function UploadForm({ what, accept, children, send, onDone }: UploadFormP
       {sending !== null && (
         <span class="progress" role="status">
           <progress aria-label={`Uploading ${name}`} />
-          {bytes(file?.size)}
+          {formatBytes(file?.size)}
           <button type="button" onClick={() => sending.abort()}>
             Stop
           </button>
@@ -93,7 +93,7 @@ export function UploadForm({ what, accept, children, send, onDone }: UploadFormP
       )}
       {tooLarge && (
         <Notice tone="problem">
-          The file has {bytes(file.size)}, and the server takes at most {bytes(most)}.
+          The file has {formatBytes(file.size)}; the server accepts at most {formatBytes(most)}.
         </Notice>
       )}
       {failure !== null && <Notice tone="problem">{failure}</Notice>}
@@ -101,7 +101,7 @@ export function UploadForm({ what, accept, children, send, onDone }: UploadFormP
   );
 }
 
-/** A name that the server takes: letters, digits, dots, dashes, at most 64. */
+/** Return a valid name from that of a file: letters, digits, dots and dashes, at most 64. */
 export function nameFrom(file: string): string {
   return file
     .replace(/\.[^.]*$/, "")

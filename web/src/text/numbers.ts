@@ -1,66 +1,73 @@
-/** Numbers, sizes and times in words for people. */
+/** Numbers, sizes and times as text. */
 
 const COUNT = new Intl.NumberFormat("en");
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
-export function count(value: number): string {
+export function formatCount(value: number): string {
   return COUNT.format(value);
 }
 
-export function compact(value: number): string {
-  return Math.abs(value) < 10_000 ? COUNT.format(round(value, 4)) : SHORT.format(value);
+export function formatCompact(value: number): string {
+  return withMinus(Math.abs(value) < 10_000 ? COUNT.format(round(value, 4)) : SHORT.format(value));
 }
 
-/** Four significant digits, or a dash where nothing is known. */
-export function number(value: number | null | undefined, digits = 4): string {
+/** Return a number with some significant digits, or a dash where there is none. */
+export function formatNumber(value: number | null | undefined, digits = 4): string {
   if (value === null || value === undefined || !Number.isFinite(value)) {
     return "–";
   }
   if (Number.isInteger(value)) {
-    return COUNT.format(value);
+    return withMinus(COUNT.format(value));
   }
   const size = Math.abs(value);
   if (size < 1e-4 || size >= 1e7) {
-    return value
-      .toExponential(digits - 1)
-      .replace("-", "−")
-      .replace("e+", "e");
+    return withMinus(value.toExponential(digits - 1).replace("e+", "e"));
   }
-  return new Intl.NumberFormat("en", { maximumSignificantDigits: digits }).format(value);
+  return withMinus(new Intl.NumberFormat("en", { maximumSignificantDigits: digits }).format(value));
+}
+
+/** Return a number with a fixed number of decimals, or a dash where there is none. */
+export function formatFixed(value: number | null, decimals: number): string {
+  return value === null ? "–" : withMinus(value.toFixed(decimals));
+}
+
+/** Return the text of a number with minus signs in place of hyphens. */
+function withMinus(text: string): string {
+  return text.replaceAll("-", "−");
 }
 
 function round(value: number, digits: number): number {
   return Number(value.toPrecision(digits));
 }
 
-export function percent(share: number): string {
-  return `${number(100 * share, 3)} %`;
+export function formatPercent(share: number): string {
+  return `${formatNumber(100 * share, 3)} %`;
 }
 
-export function bytes(value: number | null | undefined): string {
+export function formatBytes(value: number | null | undefined): string {
   if (value === null || value === undefined) {
     return "–";
   }
   let size = value;
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
     if (size < 1024) {
-      return `${number(size, 3)} ${unit}`;
+      return `${formatNumber(size, 3)} ${unit}`;
     }
     size /= 1024;
   }
-  return `${number(size, 3)} TiB`;
+  return `${formatNumber(size, 3)} TiB`;
 }
 
-export function milliseconds(value: number | null | undefined): string {
+export function formatMilliseconds(value: number | null | undefined): string {
   if (value === null || value === undefined) {
     return "–";
   }
   if (value < 1000) {
-    return `${number(value, 3)} ms`;
+    return `${formatNumber(value, 3)} ms`;
   }
   const seconds = value / 1000;
   if (seconds < 60) {
-    return `${number(seconds, 3)} s`;
+    return `${formatNumber(seconds, 3)} s`;
   }
   const minutes = Math.floor(seconds / 60);
   return minutes < 60
@@ -68,8 +75,8 @@ export function milliseconds(value: number | null | undefined): string {
     : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** "3 min ago", for times of the last day; later ones as a date. */
-export function ago(iso: string, now: number): string {
+/** Return "3 min ago" for times of the last day, and a date for earlier ones. */
+export function formatAge(iso: string, now: number): string {
   const seconds = Math.max(0, (now - Date.parse(iso)) / 1000);
   if (seconds < 10) {
     return "just now";
@@ -86,17 +93,17 @@ export function ago(iso: string, now: number): string {
   return new Date(iso).toLocaleDateString("en-GB", { dateStyle: "medium" });
 }
 
-export function moment(iso: string | null): string {
+export function formatTime(iso: string | null): string {
   return iso === null
     ? "–"
     : new Date(iso).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 }
 
-export function shortId(runId: string): string {
+export function shortenId(runId: string): string {
   return runId.slice(0, 8);
 }
 
-/** Round numbers that divide a range into about `parts`. */
+/** Return round numbers that divide a range into about `parts`. */
 export function ticks(low: number, high: number, parts: number): number[] {
   if (!(high > low)) {
     return [low];
@@ -111,7 +118,7 @@ export function ticks(low: number, high: number, parts: number): number[] {
   });
 }
 
-/** Round numbers along a logarithmic axis, about `parts` of them; both ends are above nought. */
+/** Return about `parts` round numbers along a logarithmic axis; both ends are above 0. */
 export function logTicks(low: number, high: number, parts: number): number[] {
   const first = Math.floor(Math.log10(low));
   const powers = Math.ceil(Math.log10(high)) - first + 1;
@@ -130,8 +137,8 @@ export function logTicks(low: number, high: number, parts: number): number[] {
   return found.filter((_, index) => index % stride === 0);
 }
 
-/** How long something will still take, in words that do not flicker. */
-export function timeLeft(seconds: number | null): string {
+/** Return a duration, rounded so that the text changes seldom. */
+export function formatTimeLeft(seconds: number | null): string {
   if (seconds === null) {
     return "–";
   }

@@ -1,29 +1,29 @@
-/** Where the rows of a run come from, and how they are sent. */
+/** The rows of a run: where they come from, and how they are sent. */
 
 import { readHeader } from "../api/npy";
-import { generator } from "../lattice/demo";
+import { createRandom } from "../lattice/demo";
 
 /** Rows as numbers, or a `.npy` file that is sent as it is. */
 export type Embeddings =
-  | { kind: "rows"; rows: unknown[]; words: string }
-  | { kind: "npy"; bytes: ArrayBuffer; count: number; words: string };
+  | { kind: "rows"; rows: unknown[]; summary: string }
+  | { kind: "npy"; bytes: ArrayBuffer; count: number; summary: string };
 
-export function describe(rows: unknown[], from: string): Embeddings {
+export function describeRows(rows: unknown[], from: string): Embeddings {
   const first = rows[0];
   const dimension = Array.isArray(first) ? `${first.length} numbers` : "no numbers";
-  return { kind: "rows", rows, words: `${rows.length} × ${dimension} ${from}` };
+  return { kind: "rows", rows, summary: `${rows.length} × ${dimension} ${from}` };
 }
 
 /**
- * Rows in text: a JSON list of rows, one row, an object with `embeddings`, or JSON Lines of rows or
- * of objects with `embedding`. Whether the numbers are right is for the server to say.
+ * Return the rows in a text: a JSON list of rows, one row, an object with `embeddings`, or JSON
+ * Lines of rows or of objects with `embedding`. The server checks the numbers.
  *
- * @throws Error it is none of these.
+ * @throws Error the text is none of these.
  */
 export function readText(text: string): unknown[] {
   const trimmed = text.trim();
   if (trimmed === "") {
-    throw new Error("There is nothing here yet.");
+    throw new Error("The text is empty; enter a JSON list of rows.");
   }
   let document: unknown;
   try {
@@ -35,7 +35,7 @@ export function readText(text: string): unknown[] {
     }
     return lines.map((line, index) => {
       try {
-        return rowOf(JSON.parse(line));
+        return extractRow(JSON.parse(line));
       } catch (lineError) {
         throw new Error(`Line ${index + 1} is not JSON: ${(lineError as Error).message}`, {
           cause: lineError,
@@ -47,15 +47,15 @@ export function readText(text: string): unknown[] {
     return document.embeddings;
   }
   if (Array.isArray(document)) {
-    return typeof document[0] === "number" ? [document] : document.map(rowOf);
+    return typeof document[0] === "number" ? [document] : document.map(extractRow);
   }
   if (isObject(document)) {
-    return [rowOf(document)];
+    return [extractRow(document)];
   }
-  throw new Error("Give a list of rows of numbers.");
+  throw new Error("The text must be a list of rows of numbers.");
 }
 
-function rowOf(value: unknown): unknown {
+function extractRow(value: unknown): unknown {
   return isObject(value) ? (value.embedding ?? value.embeddings ?? value) : value;
 }
 
@@ -63,20 +63,24 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Reads a file by its name. @throws Error it is not one that can be read here. */
+/**
+ * Return the rows of a file. The format follows from its suffix.
+ *
+ * @throws Error the file cannot be read.
+ */
 export async function readFile(file: File): Promise<Embeddings> {
   if (file.name.endsWith(".npy")) {
     const bytes = await file.arrayBuffer();
     const { shape, dtype } = readHeader(bytes);
-    const words = `${shape.join(" × ")} numbers (${dtype}) from ${file.name}`;
-    return { kind: "npy", bytes, count: shape[0] ?? 0, words };
+    const summary = `${shape.join(" × ")} numbers (${dtype}) from ${file.name}`;
+    return { kind: "npy", bytes, count: shape[0] ?? 0, summary };
   }
-  return describe(readText(await file.text()), `from ${file.name}`);
+  return describeRows(readText(await file.text()), `from ${file.name}`);
 }
 
-/** Rows of length 1 that point anywhere; normal numbers by Box and Muller. */
-export function randomRows(count: number, dimension: number, seed: number): number[][] {
-  const random = generator(seed);
+/** Return rows of length 1 in random directions; normal numbers by the Box-Muller method. */
+export function drawRows(count: number, dimension: number, seed: number): number[][] {
+  const random = createRandom(seed);
   return Array.from({ length: count }, () => {
     const row = Array.from({ length: dimension }, () => {
       const radius = Math.sqrt(-2 * Math.log(1 - random()));

@@ -1,45 +1,44 @@
 import type { Config } from "../api/types";
-import { type Entered, inherited, OPTION_GROUPS, type Option } from "./options";
+import { type EnteredOptions, getModelValue, OPTION_GROUPS, type Option, OPTIONS } from "./options";
 
 interface OptionFieldsProps {
-  entered: Entered;
-  onEntered: (entered: Entered) => void;
+  entered: EnteredOptions;
+  onEntered: (entered: EnteredOptions) => void;
   config: Config | null;
-  complaints: ReadonlyMap<string, string[]>;
+  errors: ReadonlyMap<string, string[]>;
 }
 
-/** The options of a run, folded away until they are asked for or complained of. */
+/** The options of a run, hidden until they are opened or one has an error. */
 export function OptionsFold(props: OptionFieldsProps) {
-  const wrong = OPTION_GROUPS.some(({ options }) =>
-    options.some(({ name }) => props.complaints.has(name)),
-  );
+  const wrong = OPTIONS.some(({ name }) => props.errors.has(name));
   const changed = Object.entries(props.entered).filter(([, text]) => text.trim() !== "");
-  const words = changed.map(([name, text]) => `${name} = ${text}`).join(", ");
+  const summary = changed.map(([name, text]) => `${name} = ${text}`).join(", ");
   return (
     <details class="options" open={wrong || undefined}>
       <summary>
-        Options <span class="quiet">{words || "as the model has them"}</span>
+        Options <span class="quiet">{summary || "the model's own"}</span>
       </summary>
       <OptionFields {...props} />
     </details>
   );
 }
 
-/** What is left alone is the model's. */
-function OptionFields({ entered, onEntered, config, complaints }: OptionFieldsProps) {
+/** A field for each option. An empty field leaves the value of the model. */
+function OptionFields({ entered, onEntered, config, errors }: OptionFieldsProps) {
   const enter = (name: string, text: string): void => onEntered({ ...entered, [name]: text });
   return (
     <div class="option-groups">
-      {OPTION_GROUPS.map(({ title, options }) => (
+      {OPTION_GROUPS.map(({ title, help, options }) => (
         <fieldset key={title} class="panel">
           <legend>{title}</legend>
+          {help && <p class="quiet">{help}</p>}
           {options.map((option) => (
             <OptionField
               key={option.name}
               option={option}
               text={entered[option.name] ?? ""}
-              inherits={inherited(config, option.name)}
-              complaints={complaints.get(option.name) ?? []}
+              inherits={getModelValue(config, option.name)}
+              errors={errors.get(option.name) ?? []}
               onText={(text) => enter(option.name, text)}
             />
           ))}
@@ -53,31 +52,29 @@ interface OptionFieldProps {
   option: Option;
   text: string;
   inherits: string;
-  complaints: string[];
+  errors: string[];
   onText: (text: string) => void;
 }
 
-function OptionField({ option, text, inherits, complaints, onText }: OptionFieldProps) {
+function OptionField({ option, text, inherits, errors, onText }: OptionFieldProps) {
   const id = `option-${option.name}`;
   const described = {
     id,
     name: option.name,
-    "aria-invalid": complaints.length > 0,
-    "aria-describedby": `${id}-said`,
+    "aria-invalid": errors.length > 0,
+    "aria-describedby": `${id}-message`,
   };
-  const choices =
-    option.kind === "choice" ? option.choices : option.kind === "switch" ? ["true", "false"] : [];
-  const named = (value: string) =>
-    option.kind === "switch" ? (value === "true" ? "yes" : "no") : value;
+  const isSelected = option.kind === "choice" || option.kind === "boolean";
   return (
     <div class="field">
       <label for={id}>{option.label}</label>
-      {option.kind === "number" ? (
+      {!isSelected ? (
         <input
           {...described}
           type="text"
-          inputMode="decimal"
+          inputMode={option.kind === "number" ? "decimal" : "text"}
           autocomplete="off"
+          spellcheck={false}
           placeholder={inherits}
           value={text}
           onInput={(event) => onText(event.currentTarget.value)}
@@ -89,23 +86,23 @@ function OptionField({ option, text, inherits, complaints, onText }: OptionField
           value={text}
           onChange={(event) => onText(event.currentTarget.value)}
         >
-          <option value="">{named(inherits)}</option>
-          {choices
+          <option value="">{inherits}</option>
+          {option.choices
             .filter((choice) => choice !== inherits)
             .map((choice) => (
               <option key={choice} value={choice}>
-                {named(choice)}
+                {choice}
               </option>
             ))}
         </select>
       )}
-      <div id={`${id}-said`} class="field-said">
-        {complaints.map((words) => (
-          <p key={words} class="complaint">
-            {words}
+      <div id={`${id}-message`} class="field-message">
+        {errors.map((message) => (
+          <p key={message} class="field-error">
+            {message}
           </p>
         ))}
-        {complaints.length === 0 && option.help && <p class="quiet">{option.help}</p>}
+        {errors.length === 0 && option.help && <p class="quiet">{option.help}</p>}
       </div>
     </div>
   );

@@ -1,150 +1,165 @@
-/** The options of a run that the form offers, and what is sent of them. */
+/** The options of a run: the run-time fields of the config, as its JSON schema describes them. */
 
 import type { Config } from "../api/types";
-import { asValue } from "../text/entries";
+import config from "../generated/config.json";
+import { parseNumber, splitList } from "../text/entries";
 
-interface BaseOption {
-  /** Dotted name, as the config has it. */
-  name: string;
-  label: string;
-  help?: string;
+interface FieldSchema {
+  $ref?: string | undefined;
+  anyOf?: FieldSchema[] | undefined;
+  type?: string | undefined;
+  enum?: string[] | undefined;
+  items?: FieldSchema | undefined;
+  properties?: Record<string, FieldSchema> | undefined;
+  description?: string | undefined;
+  minimum?: number | undefined;
+  exclusiveMinimum?: number | undefined;
+  maximum?: number | undefined;
 }
 
-export type Option =
-  | (BaseOption & { kind: "number" })
-  | (BaseOption & { kind: "switch" })
-  | (BaseOption & { kind: "choice"; choices: readonly string[] });
+type Definitions = Readonly<Record<string, FieldSchema>>;
 
-export interface OptionGroup {
+/** The JSON schema of a config, and which of its fields may be set for one run. */
+interface ConfigDescription {
+  run_fields: readonly string[];
+  schema: { $defs: Definitions; properties: Readonly<Record<string, FieldSchema>> };
+}
+
+export interface Option {
+  /** Dotted name in the config. */
+  name: string;
+  label: string;
+  /** What it is, and its range; may be empty. */
+  help: string;
+  kind: "number" | "boolean" | "choice" | "list" | "text";
+  /** The values that it can have; empty where they are not a closed list. */
+  choices: readonly string[];
+  isNullable: boolean;
+}
+
+interface OptionGroup {
   title: string;
+  help: string;
   options: readonly Option[];
 }
 
-export const OPTION_GROUPS: readonly OptionGroup[] = [
-  {
-    title: "Movement",
-    options: [
-      { name: "max_steps", label: "max steps", kind: "number", help: "empty: the lattice's depth" },
-      {
-        name: "projection_age",
-        label: "projection age",
-        kind: "number",
-        help: "older flows are moved to the nearest plane",
-      },
-      { name: "noise_std", label: "noise", kind: "number", help: "standard deviation per axis" },
-      { name: "noise_on_z", label: "noise on z", kind: "switch" },
-      { name: "displacement_scale", label: "displacement scale", kind: "number" },
-      {
-        name: "max_displacement",
-        label: "max displacement",
-        kind: "number",
-        help: "per axis and step",
-      },
-      {
-        name: "min_displacement",
-        label: "min displacement",
-        kind: "number",
-        help: "shorter steps stall; 0 is off",
-      },
-      { name: "boundary", label: "walls", kind: "choice", choices: ["reflect", "clamp"] },
-    ],
-  },
-  {
-    title: "Spawning",
-    options: [
-      {
-        name: "spawn.mode",
-        label: "mode",
-        kind: "choice",
-        choices: ["threshold", "percentile", "off"],
-      },
-      {
-        name: "spawn.threshold",
-        label: "threshold",
-        kind: "number",
-        help: "length of a step that spawns a child is twice this",
-      },
-      { name: "spawn.percentile", label: "percentile", kind: "number" },
-      {
-        name: "spawn.max_children",
-        label: "max children",
-        kind: "number",
-        help: "of one parent in one step",
-      },
-      { name: "max_active_flows", label: "max active flows", kind: "number", help: "of a sample" },
-    ],
-  },
-  {
-    title: "Convergence",
-    options: [
-      { name: "convergence.enabled", label: "on", kind: "switch" },
-      {
-        name: "convergence.threshold",
-        label: "threshold",
-        kind: "number",
-        help: "share of completed flows",
-      },
-      { name: "convergence.min_steps", label: "min steps", kind: "number" },
-      { name: "convergence.window", label: "window", kind: "number" },
-      { name: "convergence.patience", label: "patience", kind: "number" },
-      { name: "convergence.min_improvement", label: "min improvement", kind: "number" },
-    ],
-  },
-  {
-    title: "Trace and numbers",
-    options: [
-      {
-        name: "trace.capacity",
-        label: "trace capacity",
-        kind: "number",
-        help: "records a sample; 0 is off",
-      },
-      {
-        name: "trace.keep",
-        label: "keep",
-        kind: "choice",
-        choices: ["latest", "earliest", "lossless"],
-      },
-      {
-        name: "aggregation_mode",
-        label: "tally",
-        kind: "choice",
-        choices: ["weighted_v2", "legacy"],
-      },
-      { name: "precision", label: "precision", kind: "choice", choices: ["float32", "bfloat16"] },
-      {
-        name: "deterministic",
-        label: "deterministic",
-        kind: "switch",
-        help: "no noise, the config's seed",
-      },
-      { name: "batch_invariant", label: "batch invariant", kind: "switch" },
-    ],
-  },
-];
+/** A run has a field of its own for the seed. */
+const LEFT_OUT: readonly string[] = ["seed"];
+/** Upper bounds from here on are those of the number type. */
+const MAX_INT32 = 2 ** 31 - 1;
 
-/** What was entered, by dotted name; what was left alone is not there. */
-export type Entered = Readonly<Record<string, string>>;
+/** The groups of fields of the config; fields outside a group come first. */
+export const OPTION_GROUPS: readonly OptionGroup[] = buildGroups(config);
+export const OPTIONS: readonly Option[] = OPTION_GROUPS.flatMap(({ options }) => options);
 
-/** The options to send. A text that is no number goes as it is, and the guard says so. */
-export function optionsOf(entered: Entered): Record<string, unknown> {
+/** Return the run-time fields of a config by group. */
+export function buildGroups({ run_fields, schema }: ConfigDescription): OptionGroup[] {
+  const { $defs: definitions, properties } = schema;
+  const general: Option[] = [];
+  const groups: OptionGroup[] = [];
+  for (const name of run_fields.filter((each) => !LEFT_OUT.includes(each))) {
+    const field = resolve(properties[name], definitions);
+    if (field.properties === undefined) {
+      general.push(buildOption(name, name, field));
+    } else {
+      const members = Object.entries(field.properties).map(([member, inner]) =>
+        buildOption(`${name}.${member}`, member, resolve(inner, definitions)),
+      );
+      groups.push({ title: name, help: field.description ?? "", options: members });
+    }
+  }
+  return [{ title: "general", help: "", options: general }, ...groups];
+}
+
+/** Return a field with its definitions in place of references. A nullable field has `anyOf`. */
+function resolve(field: FieldSchema, definitions: Definitions): FieldSchema {
+  const parts = [
+    field.anyOf?.find(({ type }) => type !== "null"),
+    definitions[field.$ref?.split("/").at(-1) ?? ""],
+  ].filter((part) => part !== undefined);
+  const resolved = { ...parts.map((part) => resolve(part, definitions))[0], ...field };
+  return resolved.items === undefined
+    ? resolved
+    : { ...resolved, items: resolve(resolved.items, definitions) };
+}
+
+function buildOption(name: string, member: string, field: FieldSchema): Option {
+  const common = {
+    name,
+    label: member.replaceAll("_", " "),
+    help: [field.description, describeRange(field)].filter(Boolean).join("; "),
+    isNullable: field.anyOf?.some(({ type }) => type === "null") ?? false,
+  };
+  if (field.enum !== undefined) {
+    return { ...common, kind: "choice", choices: field.enum };
+  }
+  switch (field.type) {
+    case "boolean":
+      return { ...common, kind: "boolean", choices: ["true", "false"] };
+    case "integer":
+    case "number":
+      return { ...common, kind: "number", choices: [] };
+    case "array":
+      return { ...common, kind: "list", choices: field.items?.enum ?? [] };
+    default:
+      return { ...common, kind: "text", choices: [] };
+  }
+}
+
+function describeRange({ minimum, exclusiveMinimum, maximum }: FieldSchema): string {
+  const most = maximum !== undefined && maximum < MAX_INT32 ? maximum : undefined;
+  if (minimum !== undefined && most !== undefined) {
+    return `${minimum} to ${most}`;
+  }
+  const least =
+    minimum !== undefined
+      ? `at least ${minimum}`
+      : exclusiveMinimum !== undefined
+        ? `above ${exclusiveMinimum}`
+        : "";
+  return [least, most === undefined ? "" : `at most ${most}`].filter(Boolean).join(", ");
+}
+
+/** Texts by the dotted name of their option; an empty text leaves the model's value. */
+export type EnteredOptions = Readonly<Record<string, string>>;
+
+/** Return the options to send. A text that cannot be read is sent as it is: the server refuses it. */
+export function collectOptions(entered: EnteredOptions): Record<string, unknown> {
   const options: Record<string, unknown> = {};
-  for (const { options: group } of OPTION_GROUPS) {
-    for (const option of group) {
-      const text = entered[option.name]?.trim() ?? "";
-      if (text !== "") {
-        options[option.name] = option.kind === "choice" ? text : asValue(text);
-      }
+  for (const option of OPTIONS) {
+    const text = entered[option.name]?.trim() ?? "";
+    if (text !== "") {
+      options[option.name] = parseOption(option, text);
     }
   }
   return options;
 }
 
-/** The model's own value, shown where nothing is entered. */
-export function inherited(config: Config | null, name: string): string {
+/** Return the value that a text stands for. */
+export function parseOption({ kind, isNullable }: Option, text: string): unknown {
+  if (isNullable && text === "null") {
+    return null;
+  }
+  switch (kind) {
+    case "number":
+      return parseNumber(text);
+    case "boolean":
+      return ["true", "false"].includes(text) ? text === "true" : text;
+    case "list":
+      return splitList(text);
+    default:
+      return text;
+  }
+}
+
+/** Return the model's own value as text, shown where nothing is entered; empty for null. */
+export function getModelValue(config: Partial<Config> | null, name: string): string {
   let value: unknown = config;
   for (const part of name.split(".")) {
     value = (value as Record<string, unknown> | null | undefined)?.[part];
+  }
+  if (Array.isArray(value)) {
+    return value.join(", ");
   }
   return ["string", "number", "boolean"].includes(typeof value) ? String(value) : "";
 }

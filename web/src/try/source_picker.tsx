@@ -1,27 +1,27 @@
 import { useEffect, useState } from "preact/hooks";
-import { describe, type Embeddings, randomRows, readFile, readText } from "./embeddings";
+import { describeRows, type Embeddings, drawRows, readFile, readText } from "./embeddings";
 import type SampleFile from "./sample.json";
 
 type Source = "sample" | "random" | "paste" | "upload";
 
 interface SourcePickerProps {
-  /** Numbers in a row that the model takes; null while it is not known. */
+  /** Length of the rows that the model takes; null while it is unknown. */
   dimension: number | null;
   onEmbeddings: (embeddings: Embeddings | null) => void;
-  complaints: string[];
+  errors: string[];
 }
 
 type Sample = typeof SampleFile;
 
-/** Where the embeddings come from. */
-export function SourcePicker({ dimension, onEmbeddings, complaints }: SourcePickerProps) {
+/** Choose where the embeddings come from. */
+export function SourcePicker({ dimension, onEmbeddings, errors }: SourcePickerProps) {
   const [chosen, setChosen] = useState<Source | null>(null);
   const [sample, setSample] = useState<Sample | null>(null);
-  const [picked, setPicked] = useState<number[]>([0, 1, 2, 3]);
+  const [selected, setSelected] = useState<number[]>([0, 1, 2, 3]);
   const [rows, setRows] = useState(2);
   const [text, setText] = useState("");
   const [file, setFile] = useState<File | null>(null);
-  const [said, setSaid] = useState<{ words: string; wrong: boolean } | null>(null);
+  const [status, setStatus] = useState<{ text: string; isError: boolean } | null>(null);
 
   useEffect(() => {
     import("./sample.json").then((module) => setSample(module.default)).catch(() => {});
@@ -31,23 +31,23 @@ export function SourcePicker({ dimension, onEmbeddings, complaints }: SourcePick
 
   useEffect(() => {
     let current = true;
-    gather({ source, sample: fits ? sample : null, picked, rows, dimension, text, file })
+    readSource({ source, sample: fits ? sample : null, selected, rows, dimension, text, file })
       .then((embeddings) => {
         if (current) {
           onEmbeddings(embeddings);
-          setSaid(embeddings && { words: embeddings.words, wrong: false });
+          setStatus(embeddings && { text: embeddings.summary, isError: false });
         }
       })
       .catch((error: unknown) => {
         if (current) {
           onEmbeddings(null);
-          setSaid({ words: (error as Error).message, wrong: true });
+          setStatus({ text: (error as Error).message, isError: true });
         }
       });
     return () => {
       current = false;
     };
-  }, [source, fits, sample, picked, rows, dimension, text, file, onEmbeddings]);
+  }, [source, fits, sample, selected, rows, dimension, text, file, onEmbeddings]);
 
   const radio = (value: Source, label: string, disabled = false) => (
     <label class="tab">
@@ -62,9 +62,9 @@ export function SourcePicker({ dimension, onEmbeddings, complaints }: SourcePick
       <span>{label}</span>
     </label>
   );
-  const problem = [...(said?.wrong ? [said.words] : []), ...complaints];
+  const messages = [...(status?.isError ? [status.text] : []), ...errors];
   return (
-    <fieldset class="panel" aria-describedby="embeddings-said">
+    <fieldset class="panel" aria-describedby="embeddings-message">
       <legend>Embeddings</legend>
       <div class="tabs">
         {radio("sample", "Bundled sample", dimension !== null && sample !== null && !fits)}
@@ -74,11 +74,11 @@ export function SourcePicker({ dimension, onEmbeddings, complaints }: SourcePick
       </div>
       {sample !== null && dimension !== null && !fits && (
         <p class="quiet">
-          The sample has rows of {sample.dimension} numbers and this model takes {dimension}.
+          The sample has rows of {sample.dimension} numbers. This model takes rows of {dimension}.
         </p>
       )}
       {source === "sample" && fits && sample && (
-        <SampleRows sample={sample} picked={picked} onPicked={setPicked} />
+        <SampleRows sample={sample} selected={selected} onSelected={setSelected} />
       )}
       {source === "random" && (
         <>
@@ -95,8 +95,8 @@ export function SourcePicker({ dimension, onEmbeddings, complaints }: SourcePick
             />
           </label>
           <p class="quiet">
-            Directions drawn by this browser, of length 1. They mean nothing; they show the
-            mechanics.
+            Random directions of length 1, made by this browser. They have no meaning; they show how
+            a run works.
           </p>
         </>
       )}
@@ -107,7 +107,7 @@ export function SourcePicker({ dimension, onEmbeddings, complaints }: SourcePick
             rows={6}
             spellcheck={false}
             value={text}
-            placeholder="[[0.01, −0.02, …], …]"
+            placeholder="[[0.01, -0.02, …], …]"
             onInput={(event) => setText(event.currentTarget.value)}
           />
         </label>
@@ -122,35 +122,35 @@ export function SourcePicker({ dimension, onEmbeddings, complaints }: SourcePick
           />
         </label>
       )}
-      <div id="embeddings-said">
-        {problem.map((words) => (
-          <p key={words} class="complaint" role="alert">
-            {words}
+      <div id="embeddings-message">
+        {messages.map((message) => (
+          <p key={message} class="field-error" role="alert">
+            {message}
           </p>
         ))}
-        {said !== null && !said.wrong && <p class="quiet">{said.words}</p>}
+        {status !== null && !status.isError && <p class="quiet">{status.text}</p>}
       </div>
     </fieldset>
   );
 }
 
-interface Gathering {
+interface SourceSettings {
   source: Source;
   sample: Sample | null;
-  picked: number[];
+  selected: number[];
   rows: number;
   dimension: number | null;
   text: string;
   file: File | null;
 }
 
-async function gather(from: Gathering): Promise<Embeddings | null> {
+async function readSource(from: SourceSettings): Promise<Embeddings | null> {
   switch (from.source) {
     case "sample": {
       const { sample } = from;
-      return sample && from.picked.length
-        ? describe(
-            from.picked.map((row) => sample.rows[row].embedding),
+      return sample && from.selected.length
+        ? describeRows(
+            from.selected.map((row) => sample.rows[row].embedding),
             "from the sample",
           )
         : null;
@@ -158,9 +158,9 @@ async function gather(from: Gathering): Promise<Embeddings | null> {
     case "random":
       return from.dimension === null
         ? null
-        : describe(randomRows(from.rows, from.dimension, 1), "drawn at random");
+        : describeRows(drawRows(from.rows, from.dimension, 1), "drawn at random");
     case "paste":
-      return from.text.trim() === "" ? null : describe(readText(from.text), "pasted");
+      return from.text.trim() === "" ? null : describeRows(readText(from.text), "pasted");
     case "upload":
       return from.file && readFile(from.file);
   }
@@ -168,11 +168,11 @@ async function gather(from: Gathering): Promise<Embeddings | null> {
 
 interface SampleRowsProps {
   sample: Sample;
-  picked: number[];
-  onPicked: (picked: number[]) => void;
+  selected: number[];
+  onSelected: (selected: number[]) => void;
 }
 
-function SampleRows({ sample, picked, onPicked }: SampleRowsProps) {
+function SampleRows({ sample, selected, onSelected }: SampleRowsProps) {
   return (
     <>
       <div class="sample-rows">
@@ -180,12 +180,12 @@ function SampleRows({ sample, picked, onPicked }: SampleRowsProps) {
           <label key={definition} class="check">
             <input
               type="checkbox"
-              checked={picked.includes(row)}
+              checked={selected.includes(row)}
               onChange={(event) =>
-                onPicked(
+                onSelected(
                   event.currentTarget.checked
-                    ? [...picked, row].sort((a, b) => a - b)
-                    : picked.filter((other) => other !== row),
+                    ? [...selected, row].sort((a, b) => a - b)
+                    : selected.filter((other) => other !== row),
                 )
               }
             />

@@ -2,40 +2,40 @@ import { explain, Problem } from "../api/http";
 import type { Fault } from "../api/types";
 import { Notice } from "../parts/notice";
 
-/** Why the server would not take what a form holds. */
+/** Why the server refused the values of a form. */
 export interface Refusal {
   faults: Fault[];
-  /** In words, where no fields are named. */
+  /** The message, where the server names no fields. */
   failure: string | null;
 }
 
 export const NO_REFUSAL: Refusal = { faults: [], failure: null };
 
-export function refusalOf(error: unknown): Refusal {
+export function toRefusal(error: unknown): Refusal {
   return error instanceof Problem && error.errors.length > 0
     ? { faults: error.errors, failure: null }
     : { faults: [], failure: explain(error) };
 }
 
-interface ComplaintsProps {
+interface RequestErrorsProps {
   refusal: Refusal;
-  /** Complaints that belong to no field of the form. */
+  /** Messages about no field of the form. */
   rest: readonly string[];
 }
 
-/** What is told of a refusal beside the form's fields. */
-export function Complaints({ refusal: { faults, failure }, rest }: ComplaintsProps) {
+/** The messages of a refusal that are not shown beside a field. */
+export function RequestErrors({ refusal: { faults, failure }, rest }: RequestErrorsProps) {
   return (
     <>
       {faults.length > 0 && (
         <Notice tone="problem">
-          {faults.length === 1 ? "One thing is wrong" : `${faults.length} things are wrong`}; see
-          the fields.
+          {faults.length === 1 ? "1 value is" : `${faults.length} values are`} not valid; see the
+          messages at the fields.
         </Notice>
       )}
-      {rest.map((words) => (
-        <p key={words} class="complaint">
-          {words}
+      {rest.map((message) => (
+        <p key={message} class="field-error">
+          {message}
         </p>
       ))}
       {failure !== null && <Notice tone="problem">{failure}</Notice>}

@@ -1,4 +1,4 @@
-/** What a test waits for comes later on a busy machine. */
+/** Longer timeouts, for busy machines. */
 
 import { configure } from "@testing-library/preact";
 

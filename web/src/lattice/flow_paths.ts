@@ -1,16 +1,17 @@
 /**
  * A replay as columns of typed arrays, in the order in which the view reads them.
  *
- * A *row* is a flow's place after one step; rows are sorted by step, then flow. A *place in time* T
- * runs from 0 (flows at their start) to `steps` (all have ended): between k and k + 1, step k
- * happens.
+ * A *row* is the position of a flow after a step. Rows are sorted by step, then by flow. *Time* is
+ * a number from 0 (all flows at their start) to `steps` (all flows have ended). Between k and k + 1,
+ * flows make step k.
  */
 
-import { PLANES, REASONS, type Replay } from "../api/types";
+import type { Replay } from "../api/types";
+import { PLANES, REASONS } from "../generated/choices";
 import { fold, mirror, unfold } from "./fold";
 
-export interface Journey {
-  /** Ids of the flows; everything else names a flow by its index here. */
+export interface FlowPaths {
+  /** Ids of the flows; the other columns refer to a flow by its index here. */
   flow: Int32Array;
   /** Index of the parent; −1 for an initial flow. */
   parent: Int32Array;
@@ -19,9 +20,9 @@ export interface Journey {
   bornStep: Int32Array;
   /** Step of the last row. */
   endStep: Int32Array;
-  /** Index into REASONS, −1 where a flow has not ended. */
+  /** Code of the reason; −1 for a flow that has not ended. */
   reason: Int8Array;
-  /** Index into PLANES, −1 where a flow was not tallied. */
+  /** Code of the exit plane; −1 for a flow that was not tallied. */
   plane: Int8Array;
   hasSpawned: Uint8Array;
   hasReflected: Uint8Array;
@@ -32,29 +33,30 @@ export interface Journey {
   position: Float32Array;
   energy: Float32Array;
   age: Float32Array;
-  /** Row of the same flow one step before; −1 for its first. */
+  /** Row of the same flow one step before; −1 for its first row. */
   previous: Int32Array;
-  /** x and y where the step would have led without walls; folded, they are the position. */
-  aim: Float32Array;
-  /** 1 where the way of a step cannot be told, and the flow is shown to move at once. */
-  atOnce: Uint8Array;
+  /** x and y to which the step would have led without walls. */
+  target: Float32Array;
+  /** 1 where the path of a step is unknown, so that the flow is moved without a transition. */
+  jumps: Uint8Array;
   /** Rows of step s are those from stepStart[s + 1] up to stepStart[s + 2]. */
   stepStart: Int32Array;
   steps: number;
-  /** Flows by the step of their end, and where each ended. */
+  /** Flows that have ended, sorted by the step of their end. */
   endOrder: Int32Array;
+  /** Last row of each flow. */
   lastRow: Int32Array;
   trails: Trails | null;
 }
 
-/** Pieces of line along the ways of all flows, by step; broken where a way is folded at a wall. */
+/** Line segments along the paths of all flows, sorted by step; a reflection begins a new one. */
 export interface Trails {
-  /** Two points of x, y, z a piece. */
+  /** x, y and z of the two points of each segment. */
   position: Float32Array;
-  /** Place in time of each of those points. */
+  /** Time of each of those points. */
   time: Float32Array;
   row: Int32Array;
-  /** Pieces of step s are those from stepStart[s] up to stepStart[s + 1]. */
+  /** Segments of step s are those from stepStart[s] up to stepStart[s + 1]. */
   stepStart: Int32Array;
 }
 
@@ -71,24 +73,24 @@ export interface ReplayColumns {
   path: { [Column in keyof Replay["path"]]: Numbers };
 }
 
-/** What the run's trace says about walls. */
+/** The reflect records of the trace of the run. */
 export interface Reflections {
   records: { flow: number; step: number; code: number }[];
-  /** Whether there were no others. */
-  complete: boolean;
+  /** Whether the trace has lost none. */
+  isComplete: boolean;
 }
 
-const NO_REFLECTIONS: Reflections = { records: [], complete: false };
+const NO_REFLECTIONS: Reflections = { records: [], isComplete: false };
 
-/** Beyond this, lines along the ways would take more memory than they are worth. */
-const MOST_TRAIL_ROWS = 2_000_000;
+/** Trails of more rows would need too much memory. */
+const MAX_TRAIL_ROWS = 2_000_000;
 
-export function buildJourney(
+export function buildFlowPaths(
   { flows, path }: ReplayColumns,
   reflections: Reflections = NO_REFLECTIONS,
-): Journey {
+): FlowPaths {
   const flow = Int32Array.from(flows.flow);
-  const indexOf = indexer(flow);
+  const indexOf = buildIndex(flow);
   const rows = path.step.length;
   const steps = rows ? path.step[rows - 1] + 1 : 0;
 
@@ -121,15 +123,15 @@ export function buildJourney(
     position[3 * row + 1] = path.y[row];
     position[3 * row + 2] = path.z[row];
   }
-  const reason = code(flows.reason, REASONS);
-  const journey: Journey = {
+  const reason = encode(flows.reason, REASONS);
+  const paths: FlowPaths = {
     flow,
     parent,
     generation: Int32Array.from(flows.generation),
     bornStep,
     endStep,
     reason,
-    plane: code(flows.plane, PLANES),
+    plane: encode(flows.plane, PLANES),
     hasSpawned,
     hasReflected: new Uint8Array(flow.length),
     rowFlow,
@@ -138,20 +140,25 @@ export function buildJourney(
     energy: Float32Array.from(path.energy),
     age: Float32Array.from(path.age),
     previous,
-    aim: new Float32Array(2 * rows),
-    atOnce: new Uint8Array(rows),
-    stepStart: stepStarts(rowStep, steps + 1, -1),
+    target: new Float32Array(2 * rows),
+    jumps: new Uint8Array(rows),
+    stepStart: findStepStarts(rowStep, steps + 1, -1),
     steps,
     endOrder: Int32Array.from(flow.keys()).sort((a, b) => endStep[a] - endStep[b] || a - b),
     lastRow,
     trails: null,
   };
-  findWays(journey, path.length, wallsOf(journey, reflections, indexOf), reflections.complete);
-  journey.trails = rows <= MOST_TRAIL_ROWS ? layTrails(journey) : null;
-  return journey;
+  findTargets(
+    paths,
+    path.length,
+    collectWalls(paths, reflections, indexOf),
+    reflections.isComplete,
+  );
+  paths.trails = rows <= MAX_TRAIL_ROWS ? buildTrails(paths) : null;
+  return paths;
 }
 
-function indexer(ids: Int32Array): (id: number) => number {
+function buildIndex(ids: Int32Array): (id: number) => number {
   if (ids.every((id, index) => id === index)) {
     return (id) => id;
   }
@@ -159,14 +166,14 @@ function indexer(ids: Int32Array): (id: number) => number {
   return (id) => places.get(id) ?? -1;
 }
 
-function code(values: ArrayLike<string | number | null>, names: readonly string[]): Int8Array {
+function encode(values: ArrayLike<string | number | null>, names: readonly string[]): Int8Array {
   return Int8Array.from(Array.from(values), (value) =>
     typeof value === "number" ? value : value === null ? -1 : names.indexOf(value),
   );
 }
 
-/** Where each step begins in a sorted column, with one more entry for the end. */
-function stepStarts(sorted: Int32Array, count: number, first: number): Int32Array {
+/** Return where each step begins in a sorted column, with one more entry for the end. */
+function findStepStarts(sorted: Int32Array, count: number, first: number): Int32Array {
   const starts = new Int32Array(count + 1);
   for (const step of sorted) {
     starts[step - first + 1] += 1;
@@ -177,15 +184,15 @@ function stepStarts(sorted: Int32Array, count: number, first: number): Int32Arra
   return starts;
 }
 
-/** Walls that the flow of a row met, as the bits of its record; 0 where no record says. */
-function wallsOf(
-  journey: Journey,
+/** Return the walls that the flow of each row met, as bits; 0 for a row without a record. */
+function collectWalls(
+  paths: FlowPaths,
   { records }: Reflections,
   indexOf: (id: number) => number,
 ): Uint8Array {
-  const walls = new Uint8Array(journey.rowFlow.length);
+  const walls = new Uint8Array(paths.rowFlow.length);
   for (const { flow, step, code: bits } of records) {
-    const row = rowAt(journey, indexOf(flow), step);
+    const row = findRow(paths, indexOf(flow), step);
     if (row >= 0) {
       walls[row] = bits;
     }
@@ -193,59 +200,64 @@ function wallsOf(
   return walls;
 }
 
-/** Finds where each step led before walls folded it: from its record, or else from its length. */
-function findWays(journey: Journey, lengths: Numbers, walls: Uint8Array, complete: boolean): void {
-  const { position, previous, aim, atOnce, rowFlow, lastRow, reason, plane, hasReflected } =
-    journey;
+/** Find the target of each step before reflections, from its record or else from its length. */
+function findTargets(
+  paths: FlowPaths,
+  lengths: Numbers,
+  walls: Uint8Array,
+  isComplete: boolean,
+): void {
+  const { position, previous, target, jumps, rowFlow, lastRow, reason, plane, hasReflected } =
+    paths;
   const reached = REASONS.indexOf("plane");
   for (let row = 0; row < previous.length; row++) {
     const from = 3 * previous[row];
     const to = 3 * row;
     const [x, y] = position.subarray(to, to + 2);
-    aim[2 * row] = x;
-    aim[2 * row + 1] = y;
-    if (from < 0 || (complete && walls[row] === 0)) {
+    target[2 * row] = x;
+    target[2 * row + 1] = y;
+    if (from < 0 || (isComplete && walls[row] === 0)) {
       continue;
     }
     const flow = rowFlow[row];
-    // A flow that was tallied went on beyond its plane, or was moved there: its z says little.
+    // A tallied flow moved beyond its plane, or was moved to it: its z is not that of the step.
     const tallied = lastRow[flow] === row && plane[flow] >= 0;
     const dz = tallied && reason[flow] !== reached ? 0 : position[to + 2] - position[from + 2];
-    const way = walls[row]
+    const found = walls[row]
       ? mirror(x, y, walls[row])
       : unfold(position[from], position[from + 1], x, y, dz, lengths[row], tallied);
-    if (way === null) {
-      atOnce[row] = 1;
+    if (found === null) {
+      jumps[row] = 1;
     } else {
-      [aim[2 * row], aim[2 * row + 1]] = way;
-      if (way[0] !== x || way[1] !== y) {
+      [target[2 * row], target[2 * row + 1]] = found;
+      if (found[0] !== x || found[1] !== y) {
         hasReflected[flow] = 1;
       }
     }
   }
 }
 
-/** Where a line from `from` to `to`, both along one axis, crosses a wall: its share of the way. */
-function crossing(from: number, to: number): number {
+/** Return the fraction of the line from `from` to `to`, along one axis, at which it meets a wall. */
+function findCrossing(from: number, to: number): number {
   if (Math.abs(to) <= 1) {
     return Infinity;
   }
   return (Math.sign(to) - from) / (to - from);
 }
 
-function layTrails(journey: Journey): Trails {
-  const { position, previous, aim, atOnce, rowStep, steps } = journey;
+function buildTrails(paths: FlowPaths): Trails {
+  const { position, previous, target, jumps, rowStep, steps } = paths;
   const pieces = { count: 0 };
-  // At most two walls are crossed in a step, so a way has at most three pieces.
+  // A step meets at most two walls, so its path has at most three segments.
   const eachPiece = (lay: (row: number, start: number, end: number) => void): void => {
     for (let row = 0; row < previous.length; row++) {
       const from = previous[row];
-      if (from < 0 || atOnce[row]) {
+      if (from < 0 || jumps[row]) {
         continue;
       }
       const cuts = [
-        crossing(position[3 * from], aim[2 * row]),
-        crossing(position[3 * from + 1], aim[2 * row + 1]),
+        findCrossing(position[3 * from], target[2 * row]),
+        findCrossing(position[3 * from + 1], target[2 * row + 1]),
       ].sort((a, b) => a - b);
       let start = 0;
       for (const cut of cuts) {
@@ -274,8 +286,8 @@ function layTrails(journey: Journey): Trails {
       [1, end],
     ]) {
       const at = 6 * piece + 3 * side;
-      const x = position[from] + share * (aim[2 * row] - position[from]);
-      const y = position[from + 1] + share * (aim[2 * row + 1] - position[from + 1]);
+      const x = position[from] + share * (target[2 * row] - position[from]);
+      const y = position[from + 1] + share * (target[2 * row + 1] - position[from + 1]);
       const z = position[from + 2] + share * (position[3 * row + 2] - position[from + 2]);
       trails.position.set([fold(x), fold(y), z], at);
       trails.time[2 * piece + side] = rowStep[row] + share;
@@ -283,7 +295,7 @@ function layTrails(journey: Journey): Trails {
     trails.row[piece] = row;
     piece += 1;
   });
-  trails.stepStart = stepStarts(
+  trails.stepStart = findStepStarts(
     trails.row.map((row) => rowStep[row]),
     steps,
     0,
@@ -291,25 +303,25 @@ function layTrails(journey: Journey): Trails {
   return trails;
 }
 
-/** Buffers that may be handed to another thread instead of being copied. */
-export function buffersOf(journey: Journey): ArrayBuffer[] {
-  const columns: unknown[] = [journey, journey.trails ?? {}].flatMap((part) => Object.values(part));
+/** Return the buffers that can be transferred to another thread. */
+export function listBuffers(paths: FlowPaths): ArrayBuffer[] {
+  const columns: unknown[] = [paths, paths.trails ?? {}].flatMap((part) => Object.values(part));
   return columns
     .filter((column) => ArrayBuffer.isView(column))
     .map((column) => column.buffer as ArrayBuffer);
 }
 
-/** Row of a flow at a step; −1 where it has none. */
-export function rowAt(journey: Journey, flow: number, step: number): number {
-  let low = journey.stepStart[step + 1] ?? 0;
-  let high = journey.stepStart[step + 2] ?? 0;
+/** Return the row of a flow at a step; −1 where it has none. */
+export function findRow(paths: FlowPaths, flow: number, step: number): number {
+  let low = paths.stepStart[step + 1] ?? 0;
+  let high = paths.stepStart[step + 2] ?? 0;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (journey.rowFlow[middle] < flow) {
+    if (paths.rowFlow[middle] < flow) {
       low = middle + 1;
     } else {
       high = middle;
     }
   }
-  return low < (journey.stepStart[step + 2] ?? 0) && journey.rowFlow[low] === flow ? low : -1;
+  return low < (paths.stepStart[step + 2] ?? 0) && paths.rowFlow[low] === flow ? low : -1;
 }

@@ -1,18 +1,19 @@
-/** Fields of a form that orders runs or experiments. */
+/** Fields that the forms for runs and experiments share. */
 
-import type { Model, OutputName } from "../api/types";
-import { FieldComplaints } from "../parts/field_complaints";
+import type { Model } from "../api/types";
+import { type Output, OUTPUTS } from "../generated/choices";
+import { FieldErrors } from "../parts/field_errors";
 
-const OUTPUTS: readonly OutputName[] = ["surface", "planes", "hits", "embedding"];
+const NAMES = Object.keys(OUTPUTS) as Output[];
 
 interface ModelFieldProps {
   models: readonly Model[];
   model: string;
   onModel: (name: string) => void;
-  complaints: string[] | undefined;
+  errors: string[] | undefined;
 }
 
-export function ModelField({ models, model, onModel, complaints }: ModelFieldProps) {
+export function ModelField({ models, model, onModel, errors }: ModelFieldProps) {
   return (
     <div class="field">
       <label for="model">model</label>
@@ -24,29 +25,29 @@ export function ModelField({ models, model, onModel, complaints }: ModelFieldPro
           </option>
         ))}
       </select>
-      <FieldComplaints words={complaints} />
+      <FieldErrors messages={errors} />
     </div>
   );
 }
 
 interface OutputsFieldProps {
-  outputs: readonly OutputName[];
-  onOutputs: (outputs: OutputName[]) => void;
-  complaints: string[] | undefined;
+  outputs: readonly Output[];
+  onOutputs: (outputs: Output[]) => void;
+  errors: string[] | undefined;
 }
 
-export function OutputsField({ outputs, onOutputs, complaints }: OutputsFieldProps) {
+export function OutputsField({ outputs, onOutputs, errors }: OutputsFieldProps) {
   return (
     <fieldset class="outputs">
       <legend>outputs</legend>
-      {OUTPUTS.map((name) => (
-        <label key={name} class="check">
+      {NAMES.map((name) => (
+        <label key={name} class="check" title={OUTPUTS[name].description}>
           <input
             type="checkbox"
             checked={outputs.includes(name)}
             onChange={(event) =>
               onOutputs(
-                OUTPUTS.filter((other) =>
+                NAMES.filter((other) =>
                   other === name ? event.currentTarget.checked : outputs.includes(other),
                 ),
               )
@@ -55,7 +56,7 @@ export function OutputsField({ outputs, onOutputs, complaints }: OutputsFieldPro
           {name}
         </label>
       ))}
-      <FieldComplaints words={complaints} />
+      <FieldErrors messages={errors} />
     </fieldset>
   );
 }
@@ -67,11 +68,11 @@ interface TextFieldProps {
   onText: (text: string) => void;
   hint?: string;
   help?: string;
-  complaints: string[] | undefined;
+  errors: string[] | undefined;
 }
 
-/** A text in one line, with its complaints or else some help below it. */
-export function TextField({ id, label, text, onText, hint, help, complaints }: TextFieldProps) {
+/** A text field with its errors, or else a help text, below it. */
+export function TextField({ id, label, text, onText, hint, help, errors }: TextFieldProps) {
   return (
     <div class="field">
       <label for={id}>{label}</label>
@@ -81,13 +82,13 @@ export function TextField({ id, label, text, onText, hint, help, complaints }: T
         spellcheck={false}
         placeholder={hint}
         value={text}
-        aria-invalid={complaints !== undefined}
-        aria-describedby={`${id}-said`}
+        aria-invalid={errors !== undefined}
+        aria-describedby={`${id}-message`}
         onInput={(event) => onText(event.currentTarget.value)}
       />
-      <div id={`${id}-said`} class="field-help">
-        <FieldComplaints words={complaints} />
-        {complaints === undefined && help !== undefined && <p class="quiet">{help}</p>}
+      <div id={`${id}-message`} class="field-help">
+        <FieldErrors messages={errors} />
+        {errors === undefined && help !== undefined && <p class="quiet">{help}</p>}
       </div>
     </div>
   );

@@ -1,32 +1,32 @@
-/** An experiment as it was loaded, and what its events have told since. */
+/** An experiment as it was loaded, with the changes of later events. */
 
 import type { ServerEvent } from "../api/event_stream";
-import type { Experiment, ExperimentState, ExperimentStep, Trial } from "../api/experiment_types";
-import { ENDED } from "../api/types";
+import type { Experiment, ExperimentState, ExperimentStep, Trial } from "../api/types";
+import { ENDED_STATES } from "../generated/choices";
 
-export interface Shown {
+export interface ExperimentData {
   experiment: Experiment;
   trials: readonly Trial[];
 }
 
-/** What events have told, to be laid over what was loaded. */
-export class News {
+/** Change from events. */
+export class ExperimentUpdates {
   #state: Partial<ExperimentState> = {};
   readonly #trials = new Map<number, Partial<Trial>>();
 
   /**
-   * Takes an event in.
+   * Add the changes of an event.
    *
-   * @returns "over" when it was the last one, "gap" when others were missed.
+   * @returns "ended" after the last event, "gap" where events were missed, else "update".
    */
-  learn({ name, data }: ServerEvent): "news" | "gap" | "over" {
+  add({ name, data }: ServerEvent): "update" | "gap" | "ended" {
     if (name === "gap") {
       return "gap";
     }
     if (name === "state") {
       this.#state = { ...this.#state, ...(data as ExperimentState) };
       const { state } = this.#state;
-      return state !== undefined && ENDED.includes(state) ? "over" : "news";
+      return state !== undefined && ENDED_STATES.includes(state) ? "ended" : "update";
     }
     if (name === "trial") {
       const trial = data as Trial;
@@ -38,10 +38,11 @@ export class News {
         this.#trials.set(trial, { ...this.#trials.get(trial), ...done });
       }
     }
-    return "news";
+    return "update";
   }
 
-  over({ experiment, trials }: Shown): Shown {
+  /** Return the loaded data with the changes. */
+  applyTo({ experiment, trials }: ExperimentData): ExperimentData {
     return {
       experiment: { ...experiment, ...this.#state },
       trials: this.#trials.size
