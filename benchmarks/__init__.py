@@ -1,5 +1,6 @@
-"""Measures Energy Flow: ``python -m benchmarks --list`` names what there is to measure.
+"""Measurements of Energy Flow; ``python -m benchmarks --list`` lists them.
 
-Every benchmark takes its baseline in the same process, in turns with what is measured, prints a
-table for people, and puts its figures into one JSON object, the last line of the output.
+The docstring of each benchmark states what it measures, in which unit, and against which baseline.
+The baseline is measured in the same run, in turns. A benchmark prints a table for people; the last
+line of the output is one JSON object with the figures of all.
 """

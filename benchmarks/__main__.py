@@ -9,34 +9,40 @@ from functools import partial
 from benchmarks.against import command as against
 from benchmarks.command_line import common_options, measure_each, prepare, report
 from benchmarks.options import Benchmark, Findings, Options
-from benchmarks.registry import BENCHMARKS, chosen
+from benchmarks.registry import BENCHMARKS, select
+from energy_flow.choices import unknown_name
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs benchmarks; returns the exit code."""
+    """Run benchmarks, and return the exit code.
+
+    Args:
+        arguments: of the command line; by default those of this process.
+    """
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == [against.NAME]:
         return against.main(words[1:])
     parser = _parser()
-    asked = parser.parse_args(words)
-    if asked.list:
+    parsed = parser.parse_args(words)
+    if parsed.list:
         for one in BENCHMARKS:
             print(f"{one.name:<16}{'' if one.short else '(long) '}{one.about}")
         print(f"{against.NAME + ' COMMIT':<16}{against.ABOUT}")
         return 0
-    if against.NAME in asked.names:
-        parser.error(f"{against.NAME} comes first: {against.USAGE}")
-    unknown = sorted(set(asked.names) - {one.name for one in BENCHMARKS})
-    if unknown:
-        parser.error(f"no benchmark is called {', '.join(unknown)}; --list names them")
-    options, machine = prepare(asked)
-    wanted = chosen(asked.names, long=asked.long)
-    found = measure_each({one.name: partial(_measure, one) for one in wanted}, options)
-    return report({"machine": machine, "benchmarks": found}, asked.json)
+    if against.NAME in parsed.names:
+        parser.error(f"{against.NAME} must be the first word: {against.USAGE}")
+    known = [one.name for one in BENCHMARKS]
+    for name in parsed.names:
+        if name not in known:
+            parser.error(f"there is no benchmark '{name}'; {unknown_name(name, known)}")
+    options, machine = prepare(parsed)
+    selected = select(parsed.names, long=parsed.long)
+    findings = measure_each({one.name: partial(_measure, one) for one in selected}, options)
+    return report({"machine": machine, "benchmarks": findings}, parsed.json)
 
 
 def _measure(benchmark: Benchmark, options: Options) -> Findings:
-    # Imported only now: one that cannot be imported fails alone.
+    # Imported only now, so that a benchmark that cannot be imported does not stop the others.
     return benchmark.load()(options)
 
 
@@ -44,12 +50,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         parents=[common_options()],
-        description="Measures Energy Flow; prints tables, then one line of JSON.",
+        description="Measure Energy Flow. Prints tables, then one line of JSON.",
         epilog=f"{against.USAGE} measures against another commit; see its --help.",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which; by default the short ones")
-    parser.add_argument("--list", action="store_true", help="name the benchmarks and end")
-    parser.add_argument("--long", action="store_true", help="take time: all of them, at length")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="benchmarks to run (default: the short ones)"
+    )
+    parser.add_argument("--list", action="store_true", help="list the benchmarks and exit")
+    parser.add_argument(
+        "--long", action="store_true", help="more rounds and larger sizes; without names, all"
+    )
     return parser
 
 

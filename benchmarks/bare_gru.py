@@ -1,7 +1,7 @@
-"""The baseline of every speed: a bare ``torch.nn.GRU``, and nothing but its matrix products.
+"""The baseline of speeds: a bare ``torch.nn.GRU``, and its matrix products alone.
 
-Both are given every advantage. Rows come in blocks of the height that suits them best; a block's
-inputs and states lie ready in memory that stays in the cache, and its results are thrown away.
+Both are measured under the best conditions. Rows are in blocks of the fastest height, the inputs
+and states of a block are in memory that stays in the cache, and results are discarded.
 
 Shape legend: R rows of a block, I input width, H hidden width, L layers.
 """
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from benchmarks.comparison import timed
-from energy_flow.config.flow_config import FlowConfig, Precision
+from benchmarks.comparison import time_once
+from energy_flow.choices import Precision
+from energy_flow.config.flow_config import FlowConfig
 
 HEIGHTS = {
     "cpu": (128, 256, 512, 1024, 2048, 4096, 8192),
@@ -23,15 +24,17 @@ HEIGHTS = {
 }
 SEARCH_ROUNDS = 3
 SEARCH_BLOCKS = 2
-"""Rows that heights are tried on, in blocks of the largest."""
+"""Number of rows with which heights are tried, in blocks of the largest height."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """Something that steps rows, at its best block height.
+    """A computation for the rows of some steps, at the fastest block height.
 
     Attributes:
-        rows: of each step. height: of a block. run: steps all of them.
+        rows: number of rows of each step.
+        height: number of rows of a block.
+        run: computes all steps.
     """
 
     rows: tuple[int, ...]
@@ -40,7 +43,15 @@ class Baseline:
 
 
 class BareGRU:
-    """A GRU as a carrier has it, without what makes it a carrier."""
+    """A GRU of the shape that a model's carrier has.
+
+    Args:
+        config: config of the model.
+        device: where to compute.
+
+    Attributes:
+        device: as given.
+    """
 
     def __init__(self, config: FlowConfig, device: str) -> None:
         self.device = device
@@ -52,35 +63,43 @@ class BareGRU:
         self._gru.to(device, self._dtype).eval()
 
     def steps(self, rows: Sequence[int]) -> Baseline:
-        """Calls of the GRU for so many rows in each step."""
-        return self._best(rows, self._stepping)
+        """Return the calls of the GRU for some steps.
+
+        Args:
+            rows: number of rows of each step.
+        """
+        return self._best(rows, self._gru_calls)
 
     def products(self, rows: Sequence[int]) -> Baseline:
-        """The matrix products of those calls and nothing else."""
-        return self._best(rows, self._multiplying)
+        """Return the matrix products of those calls.
+
+        Args:
+            rows: number of rows of each step.
+        """
+        return self._best(rows, self._matrix_products)
 
     def _best(
-        self, rows: Sequence[int], working: Callable[[Sequence[int], int], Callable[[], None]]
+        self, rows: Sequence[int], build: Callable[[Sequence[int], int], Callable[[], None]]
     ) -> Baseline:
-        """Tries block heights on a part of the rows, in turns, and keeps the fastest."""
+        """Try block heights in turns with a part of the rows, and use the fastest."""
         heights = [one for one in HEIGHTS[torch.device(self.device).type] if one <= max(rows)]
         heights = heights or [max(rows)]
         few = [min(max(rows), SEARCH_BLOCKS * heights[-1])]
-        trials = {height: working(few, height) for height in heights}
+        trials = {height: build(few, height) for height in heights}
         least = dict.fromkeys(trials, float("inf"))
         for trial in trials.values():
             trial()
         for _ in range(SEARCH_ROUNDS):
             for height, trial in trials.items():
-                least[height] = min(least[height], timed(trial, self.device))
+                least[height] = min(least[height], time_once(trial, self.device))
         height = min(least, key=least.__getitem__)
-        return Baseline(tuple(rows), height, working(rows, height))
+        return Baseline(tuple(rows), height, build(rows, height))
 
-    def _stepping(self, rows: Sequence[int], height: int) -> Callable[[], None]:
+    def _gru_calls(self, rows: Sequence[int], height: int) -> Callable[[], None]:
         gru = self._gru
         x_1RI = self._random(1, height, gru.input_size)
         state_LRH = self._random(gru.num_layers, height, gru.hidden_size)
-        blocks = cut(rows, height)
+        blocks = split_into_blocks(rows, height)
 
         def run() -> None:
             with torch.inference_mode():
@@ -89,8 +108,8 @@ class BareGRU:
 
         return run
 
-    def _multiplying(self, rows: Sequence[int], height: int) -> Callable[[], None]:
-        gru, blocks = self._gru, cut(rows, height)
+    def _matrix_products(self, rows: Sequence[int], height: int) -> Callable[[], None]:
+        gru, blocks = self._gru, split_into_blocks(rows, height)
         x_RI = self._random(height, gru.input_size)
         state_RH = self._random(height, gru.hidden_size)
         gates = self._random(height, 3 * gru.hidden_size)
@@ -118,8 +137,13 @@ class BareGRU:
         return torch.randn(shape, generator=generator).tanh().to(self.device, self._dtype)
 
 
-def cut(rows: Sequence[int], height: int) -> list[int]:
-    """Block heights that cover each step's rows, without padding."""
+def split_into_blocks(rows: Sequence[int], height: int) -> list[int]:
+    """Return the heights of blocks that cover the rows of each step, without padding.
+
+    Args:
+        rows: number of rows of each step.
+        height: largest number of rows of a block.
+    """
     blocks: list[int] = []
     for count in rows:
         blocks += [height] * (count // height)

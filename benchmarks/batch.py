@@ -1,4 +1,8 @@
-"""One batch of 64 against the same samples as eight batches of 8."""
+"""``batch``: the gain of large batches.
+
+Measures: ``FlowProcessor.simulate`` with one batch of 64. Unit: seconds, and their ratio. Baseline:
+the same samples as eight batches of 8, whose surfaces must have the same bits.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.comparison import in_turns
+from benchmarks.comparison import time_in_turns
 from benchmarks.options import Findings, Options
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.workload import embeddings, processor, shape
 
 BATCH = 64
@@ -17,13 +21,17 @@ ROUNDS = 20
 
 
 def measure(options: Options) -> Findings:
-    """Compares both ways in both precisions, and checks that they give the same surfaces."""
+    """Measure both precisions as one batch and as parts, in turns.
+
+    Args:
+        options: how to measure.
+    """
     rounds = options.rounds(ROUNDS)
     config: dict[str, Any] = {}
     figures: dict[str, Any] = {}
     rows = []
     for precision in ("float32", "bfloat16"):
-        say(f"batch: debug {precision}, {rounds} rounds")
+        print_line(f"batch: debug {precision}, {rounds} rounds")
         model = processor("debug", options.device, {"precision": precision})
         inputs = embeddings(BATCH)
 
@@ -42,7 +50,7 @@ def measure(options: Options) -> Findings:
             )
 
         equal = bool(np.array_equal(whole(), parts()))
-        times = in_turns({"whole": whole, "parts": parts}, rounds, options.device)
+        times = time_in_turns({"whole": whole, "parts": parts}, rounds, options.device)
         ratio = times.ratio("whole", "parts")
         config[precision] = shape(model.config) | {"batch": BATCH, "part": PART, "rounds": rounds}
         figures[precision] = {
@@ -52,8 +60,8 @@ def measure(options: Options) -> Findings:
         }
         rows.append((precision, equal, times.median("whole"), times.median("parts"), ratio))
     show(
-        f"One batch of {BATCH} over {BATCH // PART} batches of {PART}, time of simulate",
-        ("debug", "equal", "whole, s", "parts, s", "whole / parts"),
+        f"Time of simulate with one batch of {BATCH} against {BATCH // PART} batches of {PART}",
+        ("debug", "equal bits", "whole, s", "parts, s", "whole / parts"),
         rows,
     )
     return Findings(config, figures)

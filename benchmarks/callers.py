@@ -1,4 +1,4 @@
-"""Callers that send embeddings and wait: how many, how large, when."""
+"""``Load``: the requests of many callers of a server, and how long they take."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_ROWS = 8
+MAX_ROWS = 8
 
 Call = Callable[[int, NDArray[np.int64]], Awaitable[NDArray[np.float32]]]
-"""Sends the embeddings of these rows for the caller of this number, gives back their surfaces."""
+"""Sends the embeddings of some rows as the caller of a number, and returns their surfaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request of one caller: after a pause, so many embeddings from this row on."""
+    """One request of one caller.
+
+    Attributes:
+        pause: seconds before the request.
+        first: index of the first embedding.
+        count: number of embeddings.
+    """
 
     pause: float
     first: int
@@ -28,34 +34,40 @@ class Visit:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The rows of the bundled embeddings that are sent."""
+        """Indices of the bundled embeddings that are sent."""
         return np.arange(self.first, self.first + self.count)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What every caller does, one visit after the other."""
+    """The requests of all callers.
+
+    Attributes:
+        callers: for each caller, its requests in their order.
+    """
 
     callers: tuple[tuple[Visit, ...], ...]
 
     @property
     def samples(self) -> int:
-        """Embeddings, all together."""
+        """Number of all embeddings."""
         return sum(visit.count for caller in self.callers for visit in caller)
 
     @property
     def requests(self) -> int:
-        """Requests, all together."""
+        """Number of all requests."""
         return sum(map(len, self.callers))
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """How a load went.
+    """The answers to a load.
 
     Attributes:
-        seconds: from the first request to the last answer. latencies: of every request.
-        wrong: answers that differ from the expected surfaces in any bit.
+        samples: number of embeddings.
+        seconds: time from the first request to the last answer.
+        latencies: seconds of every request.
+        wrong: number of answers that differ from the expected surfaces in any bit.
     """
 
     samples: int
@@ -65,14 +77,31 @@ class Served:
 
 
 def uniform(callers: int, visits: int, rows_held: int, counts: Sequence[int], seed: int) -> Load:
-    """Callers that all come at once and come again as soon as they are answered."""
+    """Return callers that start together and send their next request after each answer.
+
+    Args:
+        callers: number of callers.
+        visits: number of requests of each.
+        rows_held: number of embeddings to choose from.
+        counts: numbers of embeddings that a request may have.
+        seed: seed of the choice.
+    """
     return _load(callers, visits, rows_held, counts, seed, None)
 
 
 def staggered(
     callers: int, visits: int, rows_held: int, counts: Sequence[int], seed: int, pause: float
 ) -> Load:
-    """Callers that pause before each visit, ``pause`` seconds on average, exponentially."""
+    """Return callers that pause before each request, for exponentially distributed times.
+
+    Args:
+        callers: number of callers.
+        visits: number of requests of each.
+        rows_held: number of embeddings to choose from.
+        counts: numbers of embeddings that a request may have.
+        seed: seed of the choice.
+        pause: mean of the pauses, in seconds.
+    """
     return _load(callers, visits, rows_held, counts, seed, pause)
 
 
@@ -95,10 +124,12 @@ def _load(
 
 
 async def serve(load: Load, call: Call, expected: NDArray[np.float32]) -> Served:
-    """Lets all callers do what they do.
+    """Send all requests of a load.
 
     Args:
-        expected: surfaces of all rows, under the rows' own keys.
+        load: the requests.
+        call: sends one of them.
+        expected: surfaces of all embeddings, with their indices as sample keys.
     """
     latencies: list[float] = []
     wrong = 0
@@ -126,10 +157,14 @@ async def serve_in_turns(
     warm_up: bool = True,
     on_turn: Callable[[str], None] | None = None,
 ) -> dict[str, list[Served]]:
-    """Every contender serves its load once a round, always in the same order.
+    """Let every contender serve its load once a round, always in the same order.
 
     Args:
-        on_turn: called with the name of the contender whose turn begins.
+        contenders: how to send a request and the load, by name.
+        expected: surfaces of all embeddings.
+        rounds: number of rounds.
+        warm_up: whether there is another round before them.
+        on_turn: called with the name of the contender before its turn.
     """
     served: dict[str, list[Served]] = {name: [] for name in contenders}
     for turn in range(-1 if warm_up else 0, rounds):
@@ -143,7 +178,11 @@ async def serve_in_turns(
 
 
 def summary(rounds: Sequence[Served]) -> dict[str, Any]:
-    """Latencies of all rounds together, and the median throughput, as plain JSON data."""
+    """Return the latencies of all rounds together and the median throughput, plain JSON data.
+
+    Args:
+        rounds: answers of each round.
+    """
     latencies = [1e3 * one for served in rounds for one in served.latencies]
     return {
         "requests": len(latencies),
@@ -157,5 +196,10 @@ def summary(rounds: Sequence[Served]) -> dict[str, Any]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """With linear interpolation."""
+    """Return a percentile with linear interpolation.
+
+    Args:
+        values: the values.
+        percent: in [0, 100].
+    """
     return float(np.percentile(values, percent))

@@ -1,4 +1,4 @@
-"""Measurements that need a process of their own, with nothing else in its memory."""
+"""Measurements in a process of their own, with nothing else in its memory."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from typing import Any
 import torch
 
 from benchmarks.workload import ROOT
-from energy_flow.runtime.malloc import keep_freed
+from energy_flow.runtime.malloc import configure_malloc
 
 LIMIT_SECONDS = 1800
 
 
-def child_told(module: str, *arguments: str) -> dict[str, Any]:
-    """Runs a module with these arguments and the number of threads; gives back what it tells.
+def run_child(module: str, *arguments: str) -> dict[str, Any]:
+    """Run a module in a new process, and return the JSON object in its last line of output.
 
-    Its last line of output is one JSON object.
+    Args:
+        module: name of the module.
+        arguments: of its command line; the number of threads is added.
 
     Raises:
-        RuntimeError: it failed.
+        RuntimeError: the module failed.
     """
     ended = subprocess.run(
         [sys.executable, "-m", module, *arguments, "--threads", str(torch.get_num_threads())],
@@ -33,22 +35,23 @@ def child_told(module: str, *arguments: str) -> dict[str, Any]:
         check=False,
     )
     if ended.returncode != 0:
-        raise RuntimeError(f"{module} ended with {ended.returncode}")
-    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return told
+        raise RuntimeError(f"{module} failed with the exit code {ended.returncode}; see above")
+    figures: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return figures
 
 
-def begin(about: str | None, **arguments: type[str] | type[int]) -> argparse.Namespace:
-    """What such a module was asked for; the process is set up as a server's is.
+def begin_child(about: str | None, **arguments: type[str] | type[int]) -> argparse.Namespace:
+    """Set this process up as a server does, and return the arguments of its command line.
 
     Args:
-        arguments: in their order, after which come the threads.
+        about: description of the module.
+        arguments: types by name, in their order.
     """
     parser = argparse.ArgumentParser(description=about)
     for name, kind in arguments.items():
         parser.add_argument(name, type=kind)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    keep_freed()
-    return asked
+    parsed = parser.parse_args()
+    torch.set_num_threads(parsed.threads)
+    configure_malloc()
+    return parsed

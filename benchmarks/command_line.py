@@ -1,4 +1,4 @@
-"""What all command lines of the benchmarks have in common: options, and a line of JSON."""
+"""Options that the command lines of the benchmarks share, and their line of JSON."""
 
 from __future__ import annotations
 
@@ -16,65 +16,80 @@ from benchmarks.options import Findings, Options
 
 
 def common_options() -> argparse.ArgumentParser:
-    """Return the options that every command line takes."""
+    """Return the options that every command line has."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="of the arithmetic on a CPU")
+    parser.add_argument(
+        "--threads", type=_positive, metavar="N", help="threads of the arithmetic on a CPU"
+    )
     parser.add_argument("--pairs", type=_positive, metavar="N", help="rounds of every comparison")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the figures to a file"
+    )
     return parser
 
 
-def prepare(asked: argparse.Namespace) -> tuple[Options, dict[str, Any]]:
+def prepare(parsed: argparse.Namespace) -> tuple[Options, dict[str, Any]]:
     """Set this process up as the server and the command line do.
+
+    Args:
+        parsed: values of the shared options, and ``long``.
 
     Returns:
         How to measure, and the machine as plain JSON data.
     """
     # Read by the arithmetic libraries when they are imported, here and in started processes.
-    if asked.threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(asked.threads)
-    # As an exit, so that servers and folders go with this process.
+    if parsed.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(parsed.threads)
+    # As an exit, so that servers are stopped and folders removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     import torch
 
     from benchmarks.machine import describe_machine
-    from benchmarks.tables import say
+    from benchmarks.tables import print_line
     from energy_flow.errors import EnergyFlowError
     from energy_flow.runtime.device import resolve_device
-    from energy_flow.runtime.malloc import keep_freed
+    from energy_flow.runtime.malloc import configure_malloc
 
-    keep_freed()
-    if asked.threads is not None:
-        torch.set_num_threads(asked.threads)
+    configure_malloc()
+    if parsed.threads is not None:
+        torch.set_num_threads(parsed.threads)
     try:
-        device = resolve_device(asked.device)
+        device = resolve_device(parsed.device)
     except EnergyFlowError as error:
         sys.exit(f"error: {error}")
     machine = describe_machine(device)
-    say(
+    print_line(
         f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores, torch "
         f"{machine['torch']}, device {machine['device']}, commit {machine['commit']}, load "
         f"{machine['load_average']}"
     )
-    return Options(device=device, long=asked.long, pairs=asked.pairs), machine
+    return Options(device=device, long=parsed.long, pairs=parsed.pairs), machine
 
 
 def measure_each(
     benchmarks: Mapping[str, Callable[[Options], Findings]], options: Options
 ) -> dict[str, dict[str, Any]]:
-    """Run benchmarks one after the other; return what they found, or why one failed, by name."""
-    from benchmarks.tables import say
+    """Run benchmarks one after the other.
+
+    Args:
+        benchmarks: functions that measure, by name.
+        options: how to measure.
+
+    Returns:
+        By name, ``config`` and ``figures`` of a benchmark, or the ``error`` of one that failed.
+    """
+    from benchmarks.tables import print_line
 
     found: dict[str, dict[str, Any]] = {}
     for name, measure in benchmarks.items():
         try:
             findings = measure(options)
         except Exception as error:
-            # The others are still worth measuring.
+            # The others are measured anyway.
             traceback.print_exc()
-            say(f"{name} failed: {error}")
+            print_line(f"{name} failed: {error}")
             found[name] = {"error": f"{type(error).__name__}: {error}"}
         else:
             found[name] = {"config": findings.config, "figures": findings.figures}
@@ -82,11 +97,11 @@ def measure_each(
 
 
 def report(figures: Mapping[str, Any], file: Path | None) -> int:
-    """Print a line of JSON, and write it to a file where one is named.
+    """Print a line of JSON, and write it to a file.
 
     Args:
-        figures: the whole object, with ``benchmarks`` as :func:`measure_each` returns them.
-        file: may be none.
+        figures: the object, with ``benchmarks`` as :func:`measure_each` returns them.
+        file: file to write; may be none.
 
     Returns:
         The exit code.

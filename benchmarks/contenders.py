@@ -1,4 +1,4 @@
-"""Ways to have embeddings simulated: calls in this process, a server's client, plain HTTP."""
+"""Ways to send embeddings: to a model in this process, by the client, by plain HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ TIMEOUT_SECONDS = 300
 
 @asynccontextmanager
 async def in_process(model: FlowProcessor) -> AsyncIterator[Call]:
-    """Calls of ``simulate`` in this process, one after the other, first come first served."""
+    """Yield calls of ``simulate`` in this process, one after the other in their order.
+
+    Args:
+        model: the model.
+    """
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1, thread_name_prefix="in-process") as thread:
 
@@ -38,13 +42,19 @@ async def in_process(model: FlowProcessor) -> AsyncIterator[Call]:
         yield call
 
 
-# Every caller has a connection of its own, as callers in different places have: a pool of many
-# connections costs the calling side more with every one that it holds.
+# Every caller has a connection of its own, as callers on different machines have. A common pool of
+# connections would cost the calling side more time with every connection.
 
 
 @asynccontextmanager
 async def flow_clients(url: str, callers: int, *, store: bool) -> AsyncIterator[Call]:
-    """The project's client, one for each caller; the trace stays on the server."""
+    """Yield calls by the project's client, one client for each caller, without the trace.
+
+    Args:
+        url: address of the server.
+        callers: number of callers.
+        store: whether the server stores the runs.
+    """
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(AsyncFlowClient(url)) for _ in range(callers)]
         await clients[0].wait_until_ready(TIMEOUT_SECONDS)
@@ -65,11 +75,15 @@ async def flow_clients(url: str, callers: int, *, store: bool) -> AsyncIterator[
 async def plain_http(
     url: str, callers: int, path: str, fields: Mapping[str, Any]
 ) -> AsyncIterator[Call]:
-    """JSON over HTTP without a client of its own, the same for any server.
+    """Yield calls by JSON over HTTP, the same for any server.
+
+    The answer has nested lists at ``surface``, or at ``outputs.surface``.
 
     Args:
-        fields: sent with every request besides the embeddings and their keys. The answer holds
-            nested lists under ``surface``, or under ``outputs.surface``.
+        url: address of the server.
+        callers: number of callers.
+        path: path of the requests.
+        fields: members of every request besides embeddings and sample keys.
     """
     async with AsyncExitStack() as stack:
         clients = [
@@ -78,7 +92,7 @@ async def plain_http(
                     base_url=url,
                     timeout=TIMEOUT_SECONDS,
                     verify=False,
-                    # No server spends time on packing what travels inside this machine.
+                    # Compression has no use within one machine.
                     headers={"accept-encoding": "identity", "content-type": "application/json"},
                 )
             )
@@ -91,7 +105,7 @@ async def plain_http(
                 path, content=orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
             )
             answer.raise_for_status()
-            told = orjson.loads(answer.content)
-            return np.asarray(told.get("outputs", told)["surface"], dtype=np.float32)
+            document = orjson.loads(answer.content)
+            return np.asarray(document.get("outputs", document)["surface"], dtype=np.float32)
 
         yield call

@@ -1,4 +1,8 @@
-"""The forms in which a simulation travels: the client's arrays as bytes against JSON."""
+"""``forms``: the cost of the form in which arrays are sent.
+
+Measures: ``/v1/simulate`` by the project's client, whose arrays are bytes. Unit: milliseconds of a
+request with its simulation, and their ratio. Baseline: the same request as JSON.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from benchmarks.comparison import in_turns
+from benchmarks.comparison import time_in_turns
 from benchmarks.open_inference import DIMENSION, SMALL
 from benchmarks.options import Findings, Options
 from benchmarks.server_process import energy_flow_server
 from benchmarks.tables import show
-from energy_flow.client import calls
-from energy_flow.client.connection import reply_of, request_arguments
-from energy_flow.client.results import Simulation, read_simulation
+from energy_flow.client.connection import read_file, read_reply, request_arguments
+from energy_flow.client.simulation import Simulation, read_simulation, simulate
 
 ROWS = (1, 8, 64, 512)
 INLINE = (0, 10_000)
@@ -25,7 +28,11 @@ ROUNDS = 40
 
 
 def measure(options: Options) -> Findings:
-    """Simulates batches of several sizes by either form, in turns."""
+    """Measure batches of several sizes in both forms, in turns.
+
+    Args:
+        options: how to measure.
+    """
     rounds = options.rounds(ROUNDS)
     rows = 0.05 * np.random.default_rng(0).normal(size=(max(ROWS), DIMENSION))
     embeddings = rows.astype(np.float32)
@@ -42,7 +49,7 @@ def measure(options: Options) -> Findings:
                     "JSON": _as_json(http, part, fields),
                     "bytes": _as_bytes(http, part, fields),
                 }
-                times = in_turns(forms, rounds)
+                times = time_in_turns(forms, rounds)
                 ratio = times.ratio("bytes", "JSON")
                 figures[f"{count} rows, {inline} records"] = {
                     "json_ms": round(1e3 * times.median("JSON"), 3),
@@ -51,10 +58,10 @@ def measure(options: Options) -> Findings:
                     "text": str(ratio),
                 }
     show(
-        f"A simulation of rows of {DIMENSION} numbers, there and back, simulation included",
-        ("batch, records inline at most", "JSON, ms", "bytes, ms", "bytes over JSON"),
+        f"A request with rows of {DIMENSION} numbers, with its simulation",
+        ("batch, most records inline", "JSON, ms", "bytes, ms", "bytes / JSON"),
         [(name, one["json_ms"], one["bytes_ms"], one.pop("text")) for name, one in figures.items()],
-        "The ratio is the median over rounds, with its 95 % interval; nothing is kept.",
+        "The ratio is the median over rounds with a 95 % interval. Runs are not stored.",
     )
     config = {"model": SMALL, "dimension": DIMENSION, "rounds": rounds, "device": options.device}
     return Findings(config, figures)
@@ -70,7 +77,7 @@ def _as_json(
             content=orjson.dumps(request, option=orjson.OPT_SERIALIZE_NUMPY),
             headers={"content-type": "application/json"},
         )
-        return read_simulation(reply_of(answer.raise_for_status()))
+        return read_simulation(read_reply(answer.raise_for_status()))
 
     return call
 
@@ -78,10 +85,8 @@ def _as_json(
 def _as_bytes(
     http: httpx.Client, rows: NDArray[np.float32], fields: dict[str, Any]
 ) -> Callable[[], Simulation]:
-    """As the project's client does it."""
-
     def call() -> Simulation:
-        answer = http.request(**request_arguments(calls.simulate(rows, **fields), None))
-        return read_simulation(reply_of(answer.raise_for_status()))
+        answer = http.request(**request_arguments(simulate(rows, **fields), read_file))
+        return read_simulation(read_reply(answer.raise_for_status()))
 
     return call

@@ -1,4 +1,4 @@
-"""Fills a pool to its last flow and tells its peak memory; a process of ``memory``.
+"""Fills a pool completely, and measures its peak memory; a process of ``memory``.
 
 python -m benchmarks.full_pool PRESET PRECISION BATCH DEVICE
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.child_process import begin
-from benchmarks.resident import forget_peak, peak_bytes, resident_bytes
+from benchmarks.child_process import begin_child
+from benchmarks.resident import peak_bytes, reset_peak, resident_bytes
 from benchmarks.workload import config, embeddings
 from energy_flow import FlowConfig, FlowProcessor
 from energy_flow.simulation.footprint import footprint
@@ -17,9 +17,13 @@ STEPS = 6
 
 
 def full_config(preset: str, precision: str) -> FlowConfig:
-    """A config whose flows neither leave nor arrive before the last step, and spawn at once.
+    """Return a config whose flows spawn in the first step and end in the last.
 
-    They move in x and y alone, by noise, so that no plane is ever reached.
+    Flows move by noise and only in x and y, so that they never reach a plane.
+
+    Args:
+        preset: name of the preset.
+        precision: precision of the networks.
     """
     return config(
         preset,
@@ -38,9 +42,13 @@ def full_config(preset: str, precision: str) -> FlowConfig:
 
 
 def load_libraries(like: FlowConfig, device: str) -> None:
-    """Simulates a sample of a tiny model, for the code that libraries load when it is first used.
+    """Simulate a sample with a tiny model, so that libraries load the code that they load lazily.
 
-    It stays for as long as the process lives and does not grow with what is simulated.
+    That memory does not depend on what is simulated later.
+
+    Args:
+        like: config of the model, except for its sizes.
+        device: where to simulate.
     """
     tiny = {
         "lattice_width": 2,
@@ -54,14 +62,14 @@ def load_libraries(like: FlowConfig, device: str) -> None:
 
 
 def main() -> None:
-    """Prints one line of JSON."""
-    asked = begin(__doc__, preset=str, precision=str, batch=int, device=str)
-    chosen = full_config(asked.preset, asked.precision)
-    inputs = embeddings(asked.batch)
-    load_libraries(chosen, asked.device)
-    forget_peak()
+    """Print one line of JSON."""
+    parsed = begin_child(__doc__, preset=str, precision=str, batch=int, device=str)
+    chosen = full_config(parsed.preset, parsed.precision)
+    inputs = embeddings(parsed.batch)
+    load_libraries(chosen, parsed.device)
+    reset_peak()
     before = resident_bytes()
-    model = FlowProcessor(chosen, device=asked.device)
+    model = FlowProcessor(chosen, device=parsed.device)
     with_model = peak_bytes() - before
     model.empty()
     with_plan = peak_bytes() - before
@@ -69,13 +77,13 @@ def main() -> None:
     peak = result.memory.peak_bytes
     if peak is None:
         peak = peak_bytes() - before
-    predicted = footprint(chosen, asked.batch)
-    limit = asked.batch * chosen.active_limit
+    predicted = footprint(chosen, parsed.batch)
+    limit = parsed.batch * chosen.active_limit
     active = result.profile.active_flows
-    told = {
-        "preset": asked.preset,
-        "precision": asked.precision,
-        "batch": asked.batch,
+    figures = {
+        "preset": parsed.preset,
+        "precision": parsed.precision,
+        "batch": parsed.batch,
         "flows": max(active),
         "steps": len(active),
         "full_steps": sum(count == limit for count in active),
@@ -83,7 +91,7 @@ def main() -> None:
         "before_bytes": before,
         "peak_bytes": peak,
         "predicted_bytes": predicted.total,
-        # On the way there, of the process: the model made, then packed and its shapes tried.
+        # Of the process before: after the model is made, and after its block heights are tried.
         "peak_with_model_bytes": with_model,
         "peak_with_plan_bytes": with_plan,
         "predicted_weights_bytes": predicted.weights,
@@ -94,7 +102,7 @@ def main() -> None:
         "trace_bytes": result.memory.trace_bytes,
         "predicted_over_peak": round(predicted.total / peak, 4),
     }
-    print(json.dumps(told))
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""How time grows with lattice side, hidden size, batch and depth."""
+"""``growth``: the time of a simulation by the size of its parts.
+
+Measures: ``FlowProcessor.simulate`` for several lattice sides, hidden sizes, batches and depths.
+Unit: seconds, and the exponent with which they grow with the work. Baseline: linear growth, an
+exponent of 1.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.comparison import timed
+from benchmarks.comparison import time_once
 from benchmarks.options import Findings, Options
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.workload import embeddings, processor
 from energy_flow import FlowConfig, FlowProcessor, SimulationResult
 
@@ -20,7 +25,15 @@ BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What is made larger, and the measure of work that time should be linear in."""
+    """A size that varies.
+
+    Attributes:
+        name: name in the results.
+        fields: fields of the config that have this size; none stands for the batch.
+        sizes: sizes to measure.
+        long_sizes: more sizes for long measurements.
+        work: unit of the work in which time should be linear.
+    """
 
     name: str
     fields: tuple[str, ...]
@@ -41,7 +54,15 @@ AXES = (
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One size of an axis; its fastest turn, as others on the machine only ever slow one down."""
+    """The figures of one size.
+
+    Attributes:
+        size: the size.
+        work: amount of work.
+        seconds: shortest time of all rounds, because other work on the machine only adds time.
+        flow_steps: number of flow-steps.
+        rows_per_flow_step: rows that the GRU computes in a flow-step; above 1 with padding.
+    """
 
     size: int
     work: float
@@ -51,17 +72,21 @@ class Point:
 
 
 def measure(options: Options) -> Findings:
-    """Measures every axis; its sizes take turns."""
+    """Measure every axis, its sizes in turns.
+
+    Args:
+        options: how to measure.
+    """
     figures: dict[str, Any] = {}
     for axis in AXES:
-        say(f"growth: {axis.name}")
+        print_line(f"growth: {axis.name}")
         points = _points(axis, options)
         time_exponent = exponent([one.work for one in points], [one.seconds for one in points])
         step_exponent = exponent(
             [one.flow_steps for one in points], [one.seconds for one in points]
         )
         show(
-            f"Time against {axis.name}: grows as {axis.work} to the power {time_exponent:.2f}",
+            f"Time by {axis.name}: grows with {axis.work} to the power {time_exponent:.2f}",
             (axis.name, "work", "flow-steps", "seconds", "ns a unit", "µs a flow-step", "rows"),
             [
                 (
@@ -75,7 +100,7 @@ def measure(options: Options) -> Findings:
                 )
                 for one in points
             ],
-            f"work: {axis.work}. rows: what the GRU computed a flow-step; beyond 1 is padding.",
+            f"work: {axis.work}. rows: rows of the GRU in a flow-step; above 1 there is padding.",
         )
         figures[axis.name] = {
             "work": axis.work,
@@ -113,7 +138,7 @@ def _points(axis: Axis, options: Options) -> list[Point]:
             def run(model: FlowProcessor = model, size: int = size) -> None:
                 results[size] = model.simulate(batches[size])
 
-            taken = timed(run, options.device)
+            taken = time_once(run, options.device)
             if turn:
                 seconds[size].append(taken)
     points = []
@@ -132,13 +157,24 @@ def _points(axis: Axis, options: Options) -> list[Point]:
 
 
 def gru_multiplications(config: FlowConfig) -> int:
-    """Of the GRU's matrix products for one row."""
+    """Return the number of multiplications in the GRU's matrix products for one row.
+
+    Args:
+        config: config of the model.
+    """
     hidden, inputs = config.carrier_hidden_size, config.neuron_output_dim + 1
     return 3 * hidden * (inputs + hidden + (config.carrier_num_layers - 1) * 2 * hidden)
 
 
 def computed_rows(model: FlowProcessor, result: SimulationResult) -> int:
-    """Rows of all blocks of a run; flows with a stored state and new ones have their own."""
+    """Return the number of rows in all blocks of a run.
+
+    Flows with a stored state and new flows are in separate blocks.
+
+    Args:
+        model: the model.
+        result: result of the run.
+    """
     plan = model.empty().plan
     rows, born = 0, result.profile.active_flows[0]
     for active, step in zip(result.profile.active_flows, result.steps, strict=True):
@@ -149,7 +185,12 @@ def computed_rows(model: FlowProcessor, result: SimulationResult) -> int:
 
 
 def exponent(work: Sequence[float], seconds: Sequence[float]) -> float:
-    """The power of ``work`` that ``seconds`` grow with, by least squares of the logarithms."""
+    """Return the power of the work with which the time grows, by least squares of the logarithms.
+
+    Args:
+        work: amounts of work.
+        seconds: their times.
+    """
     return statistics.linear_regression(
         [math.log(one) for one in work], [math.log(one) for one in seconds]
     ).slope

@@ -1,7 +1,8 @@
-"""A sweep whose server is killed at random moments, against the same sweep left alone.
+"""``interrupted``: an experiment whose server is killed twenty times.
 
-Nothing that was told as done may be lost, done otherwise, or counted twice: every byte of the
-outputs, every trace record, every counter and every sample is compared.
+Measures: how many outputs, trace records, counters and samples differ, because work was lost,
+repeated or counted twice. Unit: numbers of bytes, records and samples. Baseline: the same
+experiment on a server that is not killed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.options import Findings, Options
 from benchmarks.server_process import server_of
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.workload import DATA
 
 KILLS = 20
@@ -37,41 +38,47 @@ SWEEP: Mapping[str, Any] = {
 }
 ENDED = ("succeeded", "failed", "cancelled")
 TIMES = {"mean_step_ms", "max_step_ms"}
-LONGEST_SECONDS = 3600
+MAX_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept of one trial, without times and ids.
+class TrialData:
+    """What the server stores of one trial, without times and ids.
 
     Attributes:
-        outputs: files by name. told: counters, samples, parameters and the like.
+        outputs: files by name.
+        records: table of trace records.
+        facts: counters, samples, parameters and other plain data.
     """
 
     outputs: Mapping[str, bytes]
     records: Any
-    told: Mapping[str, Any]
+    facts: Mapping[str, Any]
 
 
 def measure(options: Options) -> Findings:
-    """One sweep left alone, one killed, both looked at."""
+    """Run the experiment on a server that is not killed, then on one that is, and compare.
+
+    Args:
+        options: how to measure.
+    """
     with tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder:
-        say(f"interrupted: {TRIALS} trials, left alone")
-        calm = Path(folder) / "calm"
-        calm.mkdir()
-        with server_of(calm, options.device) as server, _client(server.url) as client:
-            seconds = _undisturbed(client)
-            expected = list(_kept(client))
-        say(f"interrupted: {seconds:.0f} s; now with {KILLS} kills")
-        stormy = Path(folder) / "stormy"
-        stormy.mkdir()
+        print_line(f"interrupted: {TRIALS} trials without kills")
+        undisturbed = Path(folder) / "undisturbed"
+        undisturbed.mkdir()
+        with server_of(undisturbed, options.device) as server, _client(server.url) as client:
+            seconds = _run_experiment(client)
+            expected = list(_read_trials(client))
+        print_line(f"interrupted: {seconds:.0f} s; now with {KILLS} kills")
+        killed = Path(folder) / "killed"
+        killed.mkdir()
         began = time.perf_counter()
-        done_at_kills = _killed(stormy, options.device, seconds)
-        with server_of(stormy, options.device) as server, _client(server.url) as client:
-            experiment = _ended(client)
+        done_at_kills = _kill_repeatedly(killed, options.device, seconds)
+        with server_of(killed, options.device) as server, _client(server.url) as client:
+            experiment = _wait_until_ended(client)
             killed_seconds = time.perf_counter() - began
-            found = list(_kept(client))
-            left = _left_over(stormy / "data", client)
+            found = list(_read_trials(client))
+            left = _left_over(killed / "data", client)
     figures = {
         "kills": KILLS,
         "kills_before_its_end": sum(
@@ -81,22 +88,22 @@ def measure(options: Options) -> Findings:
         "state": experiment["state"],
         "trials": experiment["trials"],
         "flow_steps": experiment["progress"]["flow_steps"],
-        "seconds_left_alone": round(seconds, 1),
+        "seconds_undisturbed": round(seconds, 1),
         "seconds_with_kills": round(killed_seconds, 1),
         "left_over_files": left,
         **_differences(expected, found),
     }
     show(
-        f"A sweep of {TRIALS} trials, killed {KILLS} times, against one left alone",
-        ("compared", "how many", "different"),
+        f"An experiment of {TRIALS} trials with {KILLS} kills against one without",
+        ("compared", "number", "different"),
         [
             ("trials", figures["trials_compared"], figures["trials_different"]),
             ("bytes of outputs", figures["output_bytes_compared"], figures["outputs_different"]),
             ("trace records", figures["records_compared"], figures["traces_different"]),
             ("samples", figures["samples_compared"], figures["samples_different"]),
         ],
-        note=f"{figures['kills_before_its_end']} of the kills before its end; "
-        f"{seconds:.0f} s left alone, {killed_seconds:.0f} s with kills and restarts",
+        note=f"{figures['kills_before_its_end']} of the kills before the end of the experiment; "
+        f"{seconds:.0f} s without kills, {killed_seconds:.0f} s with kills and restarts.",
     )
     return Findings({**SWEEP, "trials": TRIALS}, figures)
 
@@ -105,11 +112,11 @@ def _client(url: str) -> httpx.Client:
     return httpx.Client(base_url=url, timeout=300)
 
 
-def _undisturbed(client: httpx.Client) -> float:
-    """Seconds that the sweep takes."""
+def _run_experiment(client: httpx.Client) -> float:
+    """Run the experiment to its end, and return the seconds."""
     _start(client)
     began = time.perf_counter()
-    _ended(client)
+    _wait_until_ended(client)
     return time.perf_counter() - began
 
 
@@ -125,19 +132,19 @@ def _start(client: httpx.Client) -> None:
     assert answer.json()["trials"]["total"] == TRIALS
 
 
-def _killed(folder: Path, device: str, seconds: float) -> list[int]:
-    """Kills the server after random whiles; how many samples were done each time.
+def _kill_repeatedly(folder: Path, device: str, seconds: float) -> list[int]:
+    """Kill the server after random times, and return how many samples were done each time.
 
-    A while begins when the server has announced itself: some end before it is ready, and while it
-    goes through what the kill before has left.
+    A time starts when the server has printed its address. Some end before the server is ready,
+    while it recovers from the kill before.
     """
-    chance = random.Random(0)
-    done = []
-    for life in range(KILLS):
+    draw = random.Random(0)
+    done: list[int] = []
+    for start in range(KILLS):
         with server_of(folder, device, kill=True) as server, _client(server.url) as client:
-            if life == 0:
+            if start == 0:
                 _start(client)
-            time.sleep(chance.uniform(0, 1.6 * seconds / KILLS))
+            time.sleep(draw.uniform(0, 1.6 * seconds / KILLS))
             done.append(_done(client, done[-1] if done else 0))
     return done
 
@@ -149,7 +156,7 @@ def _done(client: httpx.Client, before: int) -> int:
     answer.raise_for_status()
     done: int = answer.json()["progress"]["samples_done"]
     if done < before:
-        raise RuntimeError(f"{before} samples were done, and now it is {done}")
+        raise RuntimeError(f"{before} samples were done before the restart, and {done} after it")
     return done
 
 
@@ -158,19 +165,19 @@ def _wait_until_ready(client: httpx.Client) -> None:
         time.sleep(0.05)
 
 
-def _ended(client: httpx.Client) -> dict[str, Any]:
-    """Waits for the end of the sweep."""
+def _wait_until_ended(client: httpx.Client) -> dict[str, Any]:
+    """Wait for the end of the experiment, and return its state."""
     _wait_until_ready(client)
-    until = time.monotonic() + LONGEST_SECONDS
+    until = time.monotonic() + MAX_SECONDS
     while time.monotonic() < until:
         experiment: dict[str, Any] = client.get("/v1/experiments/sweep").json()
         if experiment["state"] in ENDED:
             return experiment
         time.sleep(0.2)
-    raise RuntimeError("the sweep did not end")
+    raise RuntimeError(f"the experiment has not ended after {MAX_SECONDS} s")
 
 
-def _kept(client: httpx.Client) -> Iterator[Kept]:
+def _read_trials(client: httpx.Client) -> Iterator[TrialData]:
     trials = client.get("/v1/experiments/sweep/trials", params={"limit": 1000}).json()["items"]
     for trial in trials:
         url = trial["run_url"]
@@ -180,7 +187,7 @@ def _kept(client: httpx.Client) -> Iterator[Kept]:
         for answer in (*outputs.values(), trace, samples):
             answer.raise_for_status()
         metrics = {name: value for name, value in trial["metrics"].items() if name not in TIMES}
-        yield Kept(
+        yield TrialData(
             {name: answer.content for name, answer in outputs.items()},
             pq.read_table(io.BytesIO(trace.content)),
             {
@@ -195,17 +202,17 @@ def _kept(client: httpx.Client) -> Iterator[Kept]:
         )
 
 
-def _differences(expected: list[Kept], found: list[Kept]) -> dict[str, int]:
-    """How much was compared, and how much of it differs."""
+def _differences(expected: list[TrialData], found: list[TrialData]) -> dict[str, int]:
+    """Return how much was compared, and how much of it differs."""
     pairs = list(zip(expected, found, strict=True))
     samples = [
         (one, other)
         for left, right in pairs
-        for one, other in zip(left.told["samples"], right.told["samples"], strict=True)
+        for one, other in zip(left.facts["samples"], right.facts["samples"], strict=True)
     ]
     return {
         "trials_compared": len(pairs),
-        "trials_different": sum(left.told != right.told for left, right in pairs),
+        "trials_different": sum(left.facts != right.facts for left, right in pairs),
         "output_bytes_compared": sum(len(data) for one in found for data in one.outputs.values()),
         "outputs_different": sum(
             left.outputs[name] != right.outputs[name] for left, right in pairs for name in OUTPUTS
@@ -218,7 +225,7 @@ def _differences(expected: list[Kept], found: list[Kept]) -> dict[str, int]:
 
 
 def _left_over(data_dir: Path, client: httpx.Client) -> list[str]:
-    """Files that should not be there."""
+    """Return the files that should not exist."""
     known = {run["run_id"] for run in client.get("/v1/runs?limit=1000").json()["items"]}
     wanted = {f"{name}.npy" for name in OUTPUTS}
     wanted |= {"trace.parquet", "chunks.jsonl", "memory.json", "profile.json"}

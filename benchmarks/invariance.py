@@ -1,4 +1,8 @@
-"""What ``batch_invariant`` costs: fixed block heights against whatever height is at hand."""
+"""``invariance``: the cost of results that do not depend on the batch.
+
+Measures: ``FlowProcessor.simulate`` with ``batch_invariant``, which uses blocks of fixed heights.
+Unit: seconds, and their ratio. Baseline: the same run without it, in blocks of any height.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from benchmarks.comparison import in_turns
+from benchmarks.comparison import time_in_turns
 from benchmarks.options import Findings, Options
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.workload import embeddings, processor, shape
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A batch in ``debug``, with other values for some fields."""
+    """One comparison, with the preset ``debug``.
+
+    Attributes:
+        name: name in the results.
+        batch: number of samples.
+        rounds: usual number of rounds.
+        changes: other values of some fields.
+    """
 
     name: str
     batch: int
@@ -23,7 +34,7 @@ class Case:
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
-# Hardly any flow is born and they leave one by one, so that most steps move few rows.
+# There are few births, and flows leave one by one, so most steps have few rows.
 LONG_TAIL = {
     "lattice_depth": 120,
     "projection_age": 120,
@@ -42,18 +53,22 @@ CASES = (
 
 
 def measure(options: Options) -> Findings:
-    """Compares ``batch_invariant`` on and off for every case."""
+    """Measure every case with and without ``batch_invariant``, in turns.
+
+    Args:
+        options: how to measure.
+    """
     config: dict[str, Any] = {}
     figures: dict[str, Any] = {}
     rows = []
     off: dict[str, Any] = {"options": {"batch_invariant": False}}
     for case in CASES:
         rounds = options.rounds(case.rounds)
-        say(f"invariance: {case.name}, {rounds} rounds")
+        print_line(f"invariance: {case.name}, {rounds} rounds")
         model = processor("debug", options.device, case.changes)
         inputs = embeddings(case.batch)
         kept = model.simulate(inputs)
-        times = in_turns(
+        times = time_in_turns(
             {"on": partial(model.simulate, inputs), "off": partial(model.simulate, inputs, **off)},
             rounds,
             options.device,
@@ -70,8 +85,9 @@ def measure(options: Options) -> Findings:
         }
         rows.append((case.name, len(active), sum(active), active[-1], times.median("on"), ratio))
     show(
-        "batch_invariant on over off, time of simulate",
-        ("debug float32", "steps", "flow-steps", "rows at last", "on, s", "on / off"),
+        "Time of simulate with batch_invariant (on) against without (off)",
+        ("debug float32", "steps", "flow-steps", "last rows", "on, s", "on / off"),
         rows,
+        "last rows: rows of the last step.",
     )
     return Findings(config, figures)

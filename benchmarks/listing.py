@@ -1,7 +1,8 @@
-"""Lists of many finished runs and experiments: filtered, and in pages near and far.
+"""``listing``: lists of many finished runs and experiments, filtered and in pages.
 
-One run and one experiment are really carried out; the others are copies of their rows, so that the
-index is as large as if all had been.
+Measures: requests that list 100 of 10,000 runs or experiments. Unit: milliseconds. Baseline: the
+target of 50 ms. One run and one experiment are computed; the others are copies of their rows in the
+index.
 """
 
 from __future__ import annotations
@@ -19,60 +20,64 @@ from sqlalchemy import insert
 
 from benchmarks.options import Findings, Options
 from benchmarks.server_process import server_of
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.workload import DATA, embeddings
 from service.store.database import Database
 from service.store.tables import ExperimentRow, RunRow, Table
 
 COUNT = 10_000
 TRIALS = 10
-"""Of each experiment in the index that has some."""
+"""Number of trials of an experiment that has runs in the index."""
 ROUNDS = 40
 LIMIT = 100
 TARGET_MS = 50
 
 
 def measure(options: Options) -> Findings:
-    """Fills an index, serves it, and asks for lists, one after the other."""
+    """Fill an index, start a server on it, and request lists, one after the other.
+
+    Args:
+        options: how to measure.
+    """
     rounds = options.rounds(ROUNDS)
     with tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder:
         with server_of(Path(folder), options.device) as server:
-            _carry_out(server.url)
-        say(f"listing: {COUNT:,} runs and {COUNT:,} experiments")
+            _compute_one(server.url)
+        print_line(f"listing: {COUNT:,} runs and {COUNT:,} experiments")
         _fill(Path(folder) / "data" / "index.sqlite3")
         with server_of(Path(folder), options.device) as server:
             times = _times(server.url, rounds)
     figures = {path: _summary(of) for path, of in times.items()}
     show(
         f"Lists of {LIMIT} among {COUNT:,}",
-        ("request", "p50, ms", "p99, ms", "most, ms"),
-        [(path, told["p50_ms"], told["p99_ms"], told["most_ms"]) for path, told in figures.items()],
-        note=f"{rounds} requests each; at most {TARGET_MS} ms are wanted",
+        ("request", "p50, ms", "p99, ms", "max, ms"),
+        [(path, one["p50_ms"], one["p99_ms"], one["most_ms"]) for path, one in figures.items()],
+        note=f"{rounds} requests each; the target is at most {TARGET_MS} ms.",
     )
     config = {"runs": COUNT, "experiments": COUNT, "limit": LIMIT, "rounds": rounds}
     return Findings(config, {"target_ms": TARGET_MS, "requests": figures})
 
 
-def _carry_out(url: str) -> None:
-    """One run, one experiment."""
+def _compute_one(url: str) -> None:
+    """Compute one run and one experiment."""
     with httpx.Client(base_url=url, timeout=300) as client:
         while client.get("/readyz").status_code != 200:
             time.sleep(0.1)
-        sent = {"content-type": "application/octet-stream"}
+        headers = {"content-type": "application/octet-stream"}
         put = client.put(
-            "/v1/datasets/sentences?format=safetensors", content=DATA.read_bytes(), headers=sent
+            "/v1/datasets/sentences?format=safetensors", content=DATA.read_bytes(), headers=headers
         )
         put.raise_for_status()
         run = client.post("/v1/simulate", json={"embeddings": embeddings(4).tolist()})
         run.raise_for_status()
-        asked = {"name": "one", "dataset": "sentences", "rows": [0, 4]}
-        client.post("/v1/experiments", json=asked).raise_for_status()
+        request = {"name": "one", "dataset": "sentences", "rows": [0, 4]}
+        client.post("/v1/experiments", json=request).raise_for_status()
         while client.get("/v1/experiments/one").json()["state"] != "succeeded":
             time.sleep(0.1)
 
 
 def _fill(index: Path) -> None:
-    """Copies of what is in the index, in every state, until there are as many as wanted."""
+    """Copy the rows of the index, in every state, until there are ``COUNT`` of each kind."""
     database = Database(f"sqlite:///{index}")
     with database.session() as session:
         run = _columns(session.query(RunRow).filter_by(kind="simulate").one())
@@ -80,7 +85,7 @@ def _fill(index: Path) -> None:
         experiment = _columns(session.query(ExperimentRow).one())
     runs, experiments = [], []
     for number in range(COUNT - 1):
-        # One in ten has failed, one was cancelled.
+        # One in ten has failed, one in ten was cancelled.
         state = {1: "failed", 2: "cancelled"}.get(number % 10, "succeeded")
         identity = f"{number:032x}"
         experiments.append(
@@ -107,12 +112,12 @@ def _columns(row: Table) -> dict[str, Any]:
 
 
 def _times(url: str, rounds: int) -> Mapping[str, list[float]]:
-    """Milliseconds of each request, by what it asks for."""
+    """Return the milliseconds of each request, by its name."""
     with httpx.Client(base_url=url, timeout=300) as client:
         while client.get("/readyz").status_code != 200:
             time.sleep(0.1)
         trials = f"/v1/experiments/{'0' * 32}/trials"
-        asked = {
+        requests = {
             **_lists("/v1/runs", client, ("state=failed", "kind=trial", "kind=simulate")),
             "/v1/runs of one experiment": ("/v1/runs", {"experiment": "copy-0"}),
             "/v1/runs?state=failed&kind=trial": ("/v1/runs", {"state": "failed", "kind": "trial"}),
@@ -120,9 +125,9 @@ def _times(url: str, rounds: int) -> Mapping[str, list[float]]:
             "one experiment": ("/v1/experiments/copy-5000", {}),
             "its trials": (trials, {"state": "succeeded"}),
         }
-        times: dict[str, list[float]] = {name: [] for name in asked}
+        times: dict[str, list[float]] = {name: [] for name in requests}
         for round_number in range(rounds + 1):
-            for name, (path, query) in asked.items():
+            for name, (path, query) in requests.items():
                 before = time.perf_counter()
                 answer = client.get(path, params={"limit": LIMIT, **query})
                 milliseconds = (time.perf_counter() - before) * 1e3
@@ -135,7 +140,7 @@ def _times(url: str, rounds: int) -> Mapping[str, list[float]]:
 def _lists(
     path: str, client: httpx.Client, filters: tuple[str, ...]
 ) -> dict[str, tuple[str, dict[str, Any]]]:
-    """A list, filtered, and its page in the middle."""
+    """Return requests for a list, its filtered forms, and a page in the middle, by name."""
     first = client.get(path, params={"limit": 1000})
     first.raise_for_status()
     cursor: str = first.json()["next_cursor"]

@@ -1,8 +1,9 @@
-"""The same processor behind LitServe with its batching, as a peer: uniform and staggered load.
+"""``litserve``: a server against another serving framework.
 
-Both servers run at once, each in processes of its own, and serve in turns; while one serves, the
-other's processes are stopped, because LitServe's look for work even when there is none. The same
-caller sends both the same JSON over HTTP; nothing is kept, and the trace stays where it is.
+Measures: callers of ``energy-flow serve`` by JSON over HTTP, without stored runs and traces. Unit:
+milliseconds of a request, embeddings a second, and ratios. Baseline: the same processor behind
+LitServe with its batching, with the same requests. Both servers run at the same time and serve in
+turns. While one serves, the processes of the other are suspended, because LitServe's poll for work.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.callers import (
-    MOST_ROWS,
+    MAX_ROWS,
     Load,
     Served,
     percentile,
@@ -38,7 +39,7 @@ from benchmarks.options import Findings, Options
 from benchmarks.server_process import RunningServer, energy_flow_server, running
 from benchmarks.service import expected_surfaces
 from benchmarks.standstill import resume, suspend
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.workload import processor, shape
 
 ROUNDS = 6
@@ -49,7 +50,10 @@ START_SECONDS = 120
 
 
 def measure(options: Options) -> Findings:
-    """Starts both servers and lets callers come.
+    """Start both servers, and send the same requests to them in turns.
+
+    Args:
+        options: how to measure.
 
     Raises:
         RuntimeError: LitServe is not installed, or does not start.
@@ -66,7 +70,7 @@ def measure(options: Options) -> Findings:
         peer = stack.enter_context(running(command, folder / "server.log", own=False))
         _wait_until_healthy(peer.url)
         try:
-            figures = asyncio.run(_measured(own, peer, expected, options))
+            figures = asyncio.run(_measure(own, peer, expected, options))
         finally:
             resume(own.pid)
             resume(peer.pid)
@@ -82,53 +86,53 @@ def _wait_until_healthy(url: str) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    raise RuntimeError("LitServe did not become healthy")
+    raise RuntimeError(f"LitServe was not healthy after {START_SECONDS} s")
 
 
-async def _measured(
+async def _measure(
     own: RunningServer, peer: RunningServer, expected: NDArray[np.float32], options: Options
 ) -> dict[str, Any]:
     rounds, rows = options.rounds(ROUNDS), len(expected)
-    unkept: dict[str, Any] = {"store": False, "trace": {"inline": 0}}
+    unstored: dict[str, Any] = {"store": False, "trace": {"inline": 0}}
     async with AsyncExitStack() as stack:
         calls = {
             "energy_flow": await stack.enter_async_context(
-                plain_http(own.url, CALLERS, "/v1/simulate", unkept)
+                plain_http(own.url, CALLERS, "/v1/simulate", unstored)
             ),
             "litserve": await stack.enter_async_context(
                 plain_http(peer.url, CALLERS, "/predict", {})
             ),
         }
 
-        def take_turns(name: str) -> None:
+        def switch_to(name: str) -> None:
             idle, serving = (peer, own) if name == "energy_flow" else (own, peer)
             resume(serving.pid)
             suspend(idle.pid)
 
-        async def compared(name: str, load: Load) -> dict[str, list[Served]]:
-            say(f"litserve: {name}, {rounds} rounds")
+        async def compare(name: str, load: Load) -> dict[str, list[Served]]:
+            print_line(f"litserve: {name}, {rounds} rounds")
             contenders = {server: (call, load) for server, call in calls.items()}
-            return await serve_in_turns(contenders, expected, rounds, on_turn=take_turns)
+            return await serve_in_turns(contenders, expected, rounds, on_turn=switch_to)
 
-        counts = range(1, MOST_ROWS + 1)
-        at_once = await compared(
+        counts = range(1, MAX_ROWS + 1)
+        at_once = await compare(
             f"{CALLERS} callers with one embedding", uniform(CALLERS, 1, rows, [1], seed=0)
         )
-        again = await compared(
-            f"{STAGGERED_CALLERS} callers with 1 to {MOST_ROWS}, uniform",
+        uniform_load = await compare(
+            f"{STAGGERED_CALLERS} callers with 1 to {MAX_ROWS}, uniform",
             uniform(STAGGERED_CALLERS, STAGGERED_VISITS // 2, rows, counts, seed=1),
         )
-        pause = statistics.median(again["energy_flow"][-1].latencies)
-        scattered = await compared(
-            f"{STAGGERED_CALLERS} callers with 1 to {MOST_ROWS}, staggered",
+        pause = statistics.median(uniform_load["energy_flow"][-1].latencies)
+        staggered_load = await compare(
+            f"{STAGGERED_CALLERS} callers with 1 to {MAX_ROWS}, staggered",
             staggered(STAGGERED_CALLERS, STAGGERED_VISITS, rows, counts, 2, pause),
         )
     served = {
         f"{CALLERS} × 1 at once": at_once,
-        f"{STAGGERED_CALLERS} × 1 to {MOST_ROWS} uniform": again,
-        f"{STAGGERED_CALLERS} × 1 to {MOST_ROWS} staggered": scattered,
+        f"{STAGGERED_CALLERS} × 1 to {MAX_ROWS} uniform": uniform_load,
+        f"{STAGGERED_CALLERS} × 1 to {MAX_ROWS} staggered": staggered_load,
     }
-    told = {name: _told(one) for name, one in served.items()}
+    figures = {name: _figures(one) for name, one in served.items()}
     show(
         "Energy Flow / LitServe",
         ("load", "p50, ms", "p99, ms", "embeddings a second", "throughput", "p99", "wrong"),
@@ -144,14 +148,14 @@ async def _measured(
                 f"{one['p99']['median']:.3f} [{one['p99']['low']:.3f}, {one['p99']['high']:.3f}]",
                 one["energy_flow"]["wrong"] + one["litserve"]["wrong"],
             )
-            for name, one in told.items()
+            for name, one in figures.items()
         ],
-        "throughput and p99: Energy Flow over LitServe, median over rounds with 95 % interval",
+        "throughput, p99: Energy Flow / LitServe, median over rounds with a 95 % interval.",
     )
-    return {"mean_pause_ms": round(1e3 * pause, 1), "loads": told}
+    return {"mean_pause_ms": round(1e3 * pause, 1), "loads": figures}
 
 
-def _told(served: dict[str, list[Served]]) -> dict[str, Any]:
+def _figures(served: dict[str, list[Served]]) -> dict[str, Any]:
     pairs = list(zip(served["energy_flow"], served["litserve"], strict=True))
     return {name: summary(of) for name, of in served.items()} | {
         "throughput": estimate([theirs.seconds / ours.seconds for ours, theirs in pairs]).to_dict(),

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""The machine and the versions on which figures are measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ import torch
 
 
 def describe_machine(device: str) -> dict[str, Any]:
-    """Machine, versions and commit, as plain JSON data."""
+    """Return machine, versions and commit, as plain JSON data.
+
+    Args:
+        device: device that is measured.
+    """
     described: dict[str, Any] = {
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
@@ -23,10 +27,10 @@ def describe_machine(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": device,
-        # Threads that wait for work by spinning take the cores from others, and suffer likewise.
+        # Threads that spin while they wait occupy cores that other threads need.
         "wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
         "commit": commit(),
-        # Others at work on the machine make every figure noisier.
+        # Other work on the machine makes every figure noisier.
         "load_average": round(os.getloadavg()[0], 2),
     }
     if torch.device(device).type == "cuda":
@@ -35,7 +39,7 @@ def describe_machine(device: str) -> dict[str, Any]:
 
 
 def cpu_model() -> str:
-    """The processor's name, as far as the system tells it."""
+    """Return the name of the processor, or its architecture if the system has no name."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8").splitlines():
@@ -45,9 +49,9 @@ def cpu_model() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the code, with ``-dirty`` when files differ from it; none outside git."""
+    """Return the commit of the code, with ``-dirty`` if files differ; none outside git."""
     try:
-        told = subprocess.run(
+        described = subprocess.run(
             ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=12"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -57,4 +61,4 @@ def commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip()
+    return described.stdout.strip()

@@ -1,13 +1,16 @@
-"""Peak memory of a full pool against prediction, and memory over a long run.
+"""``memory``: the memory of simulations.
 
-Each is measured in a process of its own, which has nothing else in its memory.
+Measures: the peak memory of a pool in which every sample has as many flows as it may, and the
+resident memory during a long run that is streamed. Unit: bytes, and the ratio of prediction and
+peak. Baseline: the predicted memory, and the memory after the first hundred samples. Each is
+measured in a process of its own.
 """
 
 from __future__ import annotations
 
-from benchmarks.child_process import child_told
+from benchmarks.child_process import run_child
 from benchmarks.options import Findings, Options
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 
 POOLS = (
     ("debug", "float32", 16),
@@ -20,12 +23,16 @@ STREAMED_LONG = 10_000
 
 
 def measure(options: Options) -> Findings:
-    """Measures both."""
-    say("memory: full pools")
+    """Measure full pools and a long run.
+
+    Args:
+        options: how to measure.
+    """
+    print_line("memory: full pools")
     pools = []
     for preset, precision, batch in POOLS:
-        told = child_told("benchmarks.full_pool", preset, precision, str(batch), options.device)
-        pools.append(told)
+        arguments = (preset, precision, str(batch), options.device)
+        pools.append(run_child("benchmarks.full_pool", *arguments))
     show(
         "Peak memory of a full pool against prediction",
         ("pool", "batch", "flows", "full steps", "peak, MiB", "predicted, MiB", "predicted / peak"),
@@ -41,15 +48,16 @@ def measure(options: Options) -> Findings:
             )
             for one in pools
         ],
-        "On a CPU the peak is the process's largest resident size, less what it had before the "
-        "model was made; on CUDA it is what torch allocated at most.",
+        "full steps: steps with as many flows as possible. peak: on a CPU, the largest resident "
+        "size of the process, minus that before the model was made; on CUDA, the largest size "
+        "that torch has allocated.",
     )
     samples = STREAMED_LONG if options.long else STREAMED
-    say(f"memory: {samples:,} samples through the engine")
-    stream = child_told("benchmarks.long_run", str(samples), options.device)
+    print_line(f"memory: {samples:,} samples through the engine")
+    stream = run_child("benchmarks.long_run", str(samples), options.device)
     show(
         "Resident memory while one run streams through the engine, debug float32",
-        ("samples", "after 100, MiB", "most after that, MiB", "at the end, MiB", "growth, MiB"),
+        ("samples", "after 100, MiB", "largest later, MiB", "at the end, MiB", "growth, MiB"),
         [
             (
                 str(stream["samples"]),
@@ -59,7 +67,7 @@ def measure(options: Options) -> Findings:
                 stream["growth_bytes"] / 2**20,
             )
         ],
-        "growth: from the second to the last third of the run, of the mean",
+        "growth: mean of the last third of the run minus that of the second third.",
     )
     return Findings(
         {"pools": [list(pool) for pool in POOLS], "streamed_samples": samples},

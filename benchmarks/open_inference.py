@@ -1,4 +1,9 @@
-"""An inference of 64 × 768 over a socket: what the round trip adds to the simulation."""
+"""``open_inference``: the overhead of a request by the Open Inference Protocol.
+
+Measures: requests with 64 × 768 numbers in several forms, and a scrape of the metrics. Unit:
+milliseconds that a request takes above its simulation. Baseline: the simulation itself, as the
+server reports it, and ``/v1/simulate``.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +32,21 @@ SMALL = (
     "carrier_hidden_size=16",
     "carrier_num_layers=1",
 )
-"""A simulation so short that what is above it can be told from its noise."""
+"""A model with a simulation so short that its noise does not hide the overhead."""
 
 ROUNDS = 40
 SCRAPES = 40
 
 Call = Callable[[], tuple[float, int]]
-"""Makes a request; the milliseconds of the simulation in it, and the bytes of the answer."""
+"""Sends a request; returns the milliseconds of its simulation and the bytes of the answer."""
 
 
 def measure(options: Options) -> Findings:
-    """Sends the same embeddings in every form, in turns, and scrapes the metrics."""
+    """Send the same embeddings in every form, in turns, and scrape the metrics.
+
+    Args:
+        options: how to measure.
+    """
     rows = 0.05 * np.random.default_rng(0).normal(size=(ROWS, DIMENSION))
     embeddings = rows.astype(np.float32)
     rounds = options.rounds(ROUNDS)
@@ -57,7 +66,7 @@ def measure(options: Options) -> Findings:
             figures = _in_turns(calls, rounds)
             scrape = _scrape(http)
     show(
-        f"One request of {ROWS} × {DIMENSION}: the round trip above its simulation",
+        f"One request with {ROWS} × {DIMENSION} numbers, and its time above the simulation",
         ("form", "round trip, ms", "simulation, ms", "above it, ms", "95 % interval"),
         [
             (
@@ -69,9 +78,9 @@ def measure(options: Options) -> Findings:
             )
             for name, one in figures.items()
         ],
-        "Medians over rounds; what is above the simulation is taken request by request, and has "
-        "the wait for the engine in it and, where the run is kept, the writing. A scrape of "
-        f"the metrics takes {scrape['ms']:.1f} ms.",
+        "Medians over rounds. above it: round trip minus simulation, request by request; with the "
+        "wait for the engine and, if the run is stored, the writing. A scrape of the metrics takes "
+        f"{scrape['ms']:.1f} ms.",
     )
     config = {
         "model": SMALL,
@@ -91,7 +100,7 @@ def _in_turns(calls: dict[str, Call], rounds: int) -> dict[str, Any]:
             began = time.perf_counter()
             simulation_ms, sizes[name] = call()
             round_trip_ms = (time.perf_counter() - began) * 1e3
-            # The first two warm up.
+            # The first two rounds warm up.
             if number > 1:
                 taken[name].append((round_trip_ms, simulation_ms))
     return {
@@ -133,26 +142,26 @@ def _simulation(http: httpx.Client, embeddings: NDArray[np.float32]) -> Call:
     def call() -> tuple[float, int]:
         request = {"embeddings": embeddings.tolist(), "trace": {"inline": 0}}
         answer = http.post("/v1/simulate", json=request).raise_for_status()
-        told = answer.json()
-        np.array(told["outputs"]["surface"], dtype=np.float32)
-        return float(told["timing"]["compute_ms"]), len(answer.content)
+        document = answer.json()
+        np.array(document["outputs"]["surface"], dtype=np.float32)
+        return float(document["timing"]["compute_ms"]), len(answer.content)
 
     return call
 
 
 def _scrape(http: httpx.Client) -> dict[str, Any]:
-    """A scrape of the metrics; the time of the server's process is what it takes from the load."""
+    """Return the time of a scrape, and the share of a CPU that one scrape a second needs."""
 
-    def used() -> float:
+    def cpu_seconds() -> float:
         text = http.get("/metrics").text
         line = next(one for one in text.splitlines() if one.startswith("process_cpu_seconds_total"))
         return float(line.split()[1])
 
-    first, began = used(), time.perf_counter()
+    first, began = cpu_seconds(), time.perf_counter()
     for _ in range(SCRAPES):
         answer = http.get("/metrics").raise_for_status()
     seconds = time.perf_counter() - began
-    cpu = used() - first
+    cpu = cpu_seconds() - first
     return {
         "ms": round(seconds / SCRAPES * 1e3, 3),
         "cpu_share_at_one_a_second": round(cpu / (SCRAPES + 1), 5),

@@ -1,4 +1,4 @@
-"""``Options``: what the command line asks of a benchmark; ``Findings``: what it gives back."""
+"""``Benchmark``: a measurement, how to do it (``Options``), and its results (``Findings``)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Options:
     """How to measure.
 
     Attributes:
-        device: for example ``cpu`` or ``cuda:0``.
-        long: whether time does not matter; otherwise a benchmark should take a minute or two.
-        pairs: rounds of every comparison, where it is not for the benchmark to choose.
+        device: name of the device, such as ``cpu`` or ``cuda:0``.
+        long: whether a benchmark may take longer than a minute or two.
+        pairs: number of rounds of every comparison; the benchmark's own number if none.
     """
 
     device: str = "cpu"
@@ -22,7 +22,11 @@ class Options:
     pairs: int | None = None
 
     def rounds(self, usual: int) -> int:
-        """How many rounds a comparison gets that usually takes ``usual``."""
+        """Return the number of rounds of a comparison.
+
+        Args:
+            usual: number without other options.
+        """
         if self.pairs is not None:
             return self.pairs
         return 3 * usual if self.long else usual
@@ -30,11 +34,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a benchmark has found, as plain JSON data.
+    """Results of a benchmark, as plain JSON data.
 
     Attributes:
         config: what was measured: shapes, sizes, rounds.
-        figures: the numbers.
+        figures: the measured numbers.
     """
 
     config: Mapping[str, Any]
@@ -46,6 +50,8 @@ class Benchmark:
     """One benchmark.
 
     Attributes:
+        name: name in the command line.
+        about: what it measures, in a line.
         short: whether it runs when no benchmark is named.
         load: imports what it needs and returns the function that measures.
     """

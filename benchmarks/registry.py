@@ -1,4 +1,4 @@
-"""All benchmarks by name, in the order in which they run."""
+"""The list of benchmarks, in the order in which they run. A new one is a file and a line here."""
 
 from __future__ import annotations
 
@@ -18,28 +18,34 @@ def _benchmark(name: str, about: str, *, short: bool = True) -> Benchmark:
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     _benchmark("step", "flow-steps a second against a bare GRU and its matrix products"),
-    _benchmark("trace", "what the event trace costs"),
-    _benchmark("trace_formats", "a million records in each format: time, and a server's memory"),
-    _benchmark("invariance", "what bitwise independence of the batch costs"),
-    _benchmark("batch", "one batch of 64 against eight of 8"),
-    _benchmark("growth", "time against lattice side, hidden size, batch and depth"),
-    _benchmark("memory", "peak memory of a full pool against prediction; a long run's memory"),
-    _benchmark("train", "a training step against a forward pass; its peak memory"),
-    _benchmark("service", "a server's callers against calls in this process"),
-    _benchmark("forms", "a simulation by the client, its arrays as bytes, against JSON"),
+    _benchmark("trace", "time of a simulation with a trace against without"),
+    _benchmark("trace_formats", "a million records in each format: time, and memory of a server"),
+    _benchmark("invariance", "time of a simulation with batch_invariant against without"),
+    _benchmark("batch", "time of one batch of 64 against eight batches of 8"),
+    _benchmark("growth", "time by lattice side, hidden size, batch and depth"),
+    _benchmark("memory", "peak memory of a full pool against prediction; memory of a long run"),
+    _benchmark("train", "time of a training step against a forward pass; its peak memory"),
+    _benchmark("service", "calls of a server against calls in this process"),
+    _benchmark("forms", "time of a simulation by the client, arrays as bytes against JSON"),
     _benchmark("open_inference", "64 × 768 by the Open Inference Protocol; a scrape of metrics"),
-    _benchmark("litserve", "the same processor behind LitServe, as a peer", short=False),
-    _benchmark("listing", "lists of ten thousand runs and experiments: filtered, in pages"),
-    _benchmark("interrupted", "a sweep killed twenty times against one undisturbed", short=False),
-    _benchmark("soak", "runs that are cancelled, hung up on and late: none lost or wrong"),
+    _benchmark("litserve", "a server against the same processor behind LitServe", short=False),
+    _benchmark("listing", "time to list ten thousand runs and experiments, filtered, in pages"),
+    _benchmark(
+        "interrupted", "a sweep whose server is killed against one undisturbed", short=False
+    ),
+    _benchmark("soak", "a thousand runs, most of them disturbed: none lost, none wrong"),
 )
 
 
-def chosen(names: list[str], *, long: bool) -> list[Benchmark]:
-    """The benchmarks of these names; without names the short ones, or all if time is no matter.
+def select(names: list[str], *, long: bool) -> list[Benchmark]:
+    """Return benchmarks by name; without names the short ones, or all.
+
+    Args:
+        names: names of benchmarks.
+        long: whether to return all if there are no names.
 
     Raises:
-        KeyError: naming one that does not exist.
+        KeyError: with a name that does not exist.
     """
     if not names:
         return [one for one in BENCHMARKS if one.short or long]

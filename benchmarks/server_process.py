@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,12 @@ END_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """Where it listens, and its process."""
+    """A server that accepts connections.
+
+    Attributes:
+        url: its address.
+        pid: id of its process.
+    """
 
     url: str
     pid: int
@@ -30,13 +36,17 @@ class RunningServer:
 
 @contextmanager
 def energy_flow_server(device: str, *assignments: str) -> Iterator[RunningServer]:
-    """``energy-flow serve`` with the ``debug`` preset for the bundled embeddings, until the end.
+    """Run ``energy-flow serve`` with the preset ``debug`` for the bundled embeddings.
 
     Args:
+        device: device of the server.
         assignments: further ``FIELD=VALUE`` changes of the preset.
 
+    Yields:
+        The server, which is stopped in the end.
+
     Raises:
-        RuntimeError: it did not start, or did not end well.
+        RuntimeError: the server did not start, or ended with an error.
     """
     with (
         tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder,
@@ -49,10 +59,16 @@ def energy_flow_server(device: str, *assignments: str) -> Iterator[RunningServer
 def server_of(
     folder: Path, device: str, *assignments: str, kill: bool = False
 ) -> Iterator[RunningServer]:
-    """As :func:`energy_flow_server`, with a data directory that stays.
+    """Run a server as :func:`energy_flow_server` does, with a data directory that is kept.
 
     Args:
-        kill: end it in the middle of what it does, by ``SIGKILL``.
+        folder: has the data directory and the log.
+        device: device of the server.
+        assignments: further ``FIELD=VALUE`` changes of the preset.
+        kill: whether to end the server by ``SIGKILL``.
+
+    Yields:
+        The server.
     """
     command = [sys.executable, "-m", "service.cli", "serve", "--port", "0"]
     command += ["--data-dir", str(folder / "data"), "--device", device]
@@ -64,14 +80,19 @@ def server_of(
 
 @contextmanager
 def running(command: list[str], log: Path, *, own: bool = True) -> Iterator[RunningServer]:
-    """A process that prints a line whose last word is the address at which it listens.
+    """Run a process that prints a line whose last word is its address.
 
     Args:
-        own: a server of this project, which is to end well when it is told to; any other is
-            ended with all processes that it has started.
+        command: command line of the process.
+        log: file for its messages.
+        own: whether it must end without an error on ``SIGTERM``; otherwise it is killed with all
+            processes that it has started.
+
+    Yields:
+        The server.
 
     Raises:
-        RuntimeError: it did not start, or ended with an error when told to stop.
+        RuntimeError: the server did not start, or ended with an error.
     """
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("ENERGY_FLOW_")
@@ -102,7 +123,7 @@ def running(command: list[str], log: Path, *, own: bool = True) -> Iterator[Runn
                 process.send_signal(signal.SIGTERM)
                 if process.wait(timeout=END_SECONDS) != 0:
                     raise RuntimeError(
-                        f"the server ended with {process.returncode}:\n{end_of(log)}"
+                        f"the server ended with the exit code {process.returncode}:\n{end_of(log)}"
                     )
         finally:
             if not own:
@@ -112,5 +133,16 @@ def running(command: list[str], log: Path, *, own: bool = True) -> Iterator[Runn
 
 
 def end_of(log: Path) -> str:
-    """Return the last lines of a log."""
+    """Return the last 20 lines of a log.
+
+    Args:
+        log: the file.
+    """
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
+
+
+def free_port() -> int:
+    """Return a port of this machine that is not in use."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port

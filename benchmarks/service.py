@@ -1,4 +1,9 @@
-"""A server's callers against calls in this process: a lone caller, a crowd, and loads between."""
+"""``service``: the cost of a server.
+
+Measures: one caller, 64 callers at once, and loads in between, which call a server by the client.
+Unit: milliseconds of a request, embeddings a second, and ratios. Baseline: the same calls, or one
+batch, in this process.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.callers import MOST_ROWS, Call, serve_in_turns, staggered, summary, uniform
+from benchmarks.callers import MAX_ROWS, Call, serve_in_turns, staggered, summary, uniform
 from benchmarks.comparison import Times
 from benchmarks.contenders import flow_clients, in_process
 from benchmarks.options import Findings, Options
 from benchmarks.server_process import energy_flow_server
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.workload import all_embeddings, processor, shape
 from energy_flow import FlowProcessor
 from energy_flow.runtime.threads import run_in_temporary_thread
@@ -25,28 +30,36 @@ LONE_ROUNDS = 40
 CROWD_ROUNDS = 20
 LOAD_ROUNDS = 2
 VISITS = {1: 12, 8: 4, 64: 1}
-COUNTS = range(1, MOST_ROWS + 1)
+COUNTS = range(1, MAX_ROWS + 1)
 
 
 def measure(options: Options) -> Findings:
-    """Starts a server and lets callers come, in turns with calls in this process."""
-    # The calls in this process have a thread of their own.
+    """Start a server, and send requests to it in turns with calls in this process.
+
+    Args:
+        options: how to measure.
+    """
+    # The calls in this process are made on a thread of their own.
     model = run_in_temporary_thread(lambda: processor("debug", options.device))
-    say("service: what the answers should be")
+    print_line("service: computing the expected answers")
     expected = run_in_temporary_thread(lambda: expected_surfaces(model))
     with energy_flow_server(options.device) as server:
-        figures = asyncio.run(_measured(model, expected, server.url, options))
-    config = shape(model.config) | {"rows_a_request": [1, MOST_ROWS], "crowd": CROWD}
+        figures = asyncio.run(_measure(model, expected, server.url, options))
+    config = shape(model.config) | {"rows_a_request": [1, MAX_ROWS], "crowd": CROWD}
     return Findings(config, figures)
 
 
 def expected_surfaces(model: FlowProcessor) -> NDArray[np.float32]:
-    """Surfaces of all bundled embeddings, simulated quietly."""
+    """Return the surfaces of all bundled embeddings, simulated without other load.
+
+    Args:
+        model: the model.
+    """
     surfaces: NDArray[np.float32] = model.simulate(all_embeddings()).outputs["surface"]
     return surfaces
 
 
-async def _measured(
+async def _measure(
     model: FlowProcessor, expected: NDArray[np.float32], url: str, options: Options
 ) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
@@ -55,43 +68,43 @@ async def _measured(
             "service": await stack.enter_async_context(flow_clients(url, CROWD, store=False)),
             "service_stored": await stack.enter_async_context(flow_clients(url, CROWD, store=True)),
         }
-        lone = await _lone(calls, expected, options)
-        crowd = await _crowd(calls, expected, options)
+        lone = await _one_caller(calls, expected, options)
+        crowd = await _many_callers(calls, expected, options)
         loads = await _loads(calls, expected, options)
     return {"lone_caller": lone, "crowd": crowd, "loads": loads}
 
 
-async def _lone(
+async def _one_caller(
     calls: dict[str, Call], expected: NDArray[np.float32], options: Options
 ) -> dict[str, Any]:
     rounds = options.rounds(LONE_ROUNDS)
-    say(f"service: a lone caller with one embedding, {rounds} rounds")
+    print_line(f"service: one caller with one embedding, {rounds} rounds")
     load = uniform(1, 1, len(expected), [1], seed=0)
     served = await serve_in_turns(
         {name: (call, load) for name, call in calls.items()}, expected, rounds
     )
-    told = {name: summary(list(of)) for name, of in served.items()}
-    base = told["in_process"]["p50_ms"]
+    figures = {name: summary(list(of)) for name, of in served.items()}
+    base = figures["in_process"]["p50_ms"]
     for name in ("service", "service_stored"):
-        told[name]["beyond_ms"] = round(told[name]["p50_ms"] - 1.1 * base, 2)
+        figures[name]["beyond_ms"] = round(figures[name]["p50_ms"] - 1.1 * base, 2)
     show(
-        "A lone caller with one embedding",
-        ("through", "p50, ms", "p99, ms", "p50 beyond 1.1 × in-process, ms", "wrong"),
+        "One caller with one embedding",
+        ("through", "p50, ms", "p99, ms", "p50 above 1.1 × in-process, ms", "wrong"),
         [
             (name, one["p50_ms"], one["p99_ms"], one.get("beyond_ms"), one["wrong"])
-            for name, one in told.items()
+            for name, one in figures.items()
         ],
-        "stored: the server keeps the run with its trace, as it does unless told otherwise",
+        "stored: the server stores the run with its trace, which is the default.",
     )
-    return told
+    return figures
 
 
-async def _crowd(
+async def _many_callers(
     calls: dict[str, Call], expected: NDArray[np.float32], options: Options
 ) -> dict[str, Any]:
-    """64 callers with one embedding each, all at once, against one batch of the same 64."""
+    """Measure 64 callers with one embedding each against one batch of the same 64."""
     rounds = options.rounds(CROWD_ROUNDS)
-    say(f"service: {CROWD} callers with one embedding each, {rounds} rounds")
+    print_line(f"service: {CROWD} callers with one embedding each, {rounds} rounds")
     rows = np.arange(CROWD)
     many = uniform(CROWD, 1, len(expected), [1], seed=1)
 
@@ -113,7 +126,7 @@ async def _crowd(
     ratios = {name: times.ratio("in_process", name) for name in ("service", "service_stored")}
     show(
         f"{CROWD} callers with one embedding each, against one batch of {CROWD} in this process",
-        ("through", "embeddings a second", "of in-process", "wrong"),
+        ("through", "embeddings a second", "/ in-process", "wrong"),
         [
             (
                 name,
@@ -135,9 +148,9 @@ async def _loads(
     calls: dict[str, Call], expected: NDArray[np.float32], options: Options
 ) -> list[dict[str, Any]]:
     rounds, rows = options.rounds(LOAD_ROUNDS), len(expected)
-    told: list[dict[str, Any]] = []
+    figures: list[dict[str, Any]] = []
     for callers, visits in VISITS.items():
-        say(f"service: {callers} callers with 1 to {MOST_ROWS} embeddings each")
+        print_line(f"service: {callers} callers with 1 to {MAX_ROWS} embeddings each")
         load = uniform(callers, visits, rows, COUNTS, seed=callers)
         pause = 0.0
         for arrivals in ("uniform", "staggered"):
@@ -147,16 +160,16 @@ async def _loads(
                 rounds,
                 warm_up=False,
             )
-            told.append(
+            figures.append(
                 {"callers": callers, "arrivals": arrivals, "mean_pause_ms": round(1e3 * pause, 1)}
                 | {name: summary(list(of)) for name, of in served.items()}
             )
-            # Pauses as long as a visit took: half as many callers wait at any time.
+            # With pauses as long as a request, half as many callers wait at any time.
             pause = statistics.median(served["service"][0].latencies)
             load = staggered(callers, visits, rows, COUNTS, seed=callers, pause=pause)
     show(
-        f"Callers with 1 to {MOST_ROWS} embeddings each: in this process one after the other / "
-        "through the server",
+        f"Callers with 1 to {MAX_ROWS} embeddings each: calls in this process, one after the "
+        "other / requests to the server",
         ("callers, arrivals", "requests", "p50, ms", "p99, ms", "embeddings a second", "wrong"),
         [
             (
@@ -168,8 +181,8 @@ async def _loads(
                 ),
                 one["in_process"]["wrong"] + one["service"]["wrong"],
             )
-            for one in told
+            for one in figures
         ],
-        "staggered: every caller pauses before each request, on average as long as one took",
+        "staggered: every caller pauses before each request, for about the time of a request.",
     )
-    return told
+    return figures

@@ -1,8 +1,9 @@
-"""Small runs of many kinds, what becomes of them, and what their results should be."""
+"""Small runs of many kinds, their disturbances, and the results that they must have."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.resident import growth
 from benchmarks.workload import embeddings, processor
 from energy_flow import FlowProcessor, SimulationResult
 
@@ -19,7 +21,7 @@ MODEL: Mapping[str, Any] = {
     "carrier_hidden_size": 64,
     "mapper_hidden_dim": 128,
 }
-"""A small ``debug``, so that many runs take little time."""
+"""Changes of the preset ``debug`` for a small model, with which many runs take little time."""
 OPTIONS: tuple[Mapping[str, Any], ...] = (
     {},
     {"noise_std": 0.15},
@@ -29,34 +31,44 @@ OPTIONS: tuple[Mapping[str, Any], ...] = (
     {"trace.kinds": ["terminate"], "aggregation_mode": "legacy"},
 )
 OUTPUTS = ("surface", "hits")
-MOST_ROWS = 6
+MAX_ROWS = 6
+KINDS = 24
+WAVES = 10
+AT_ONCE = 32
+LONGEST_SECONDS = 1.0
+"""Largest time until a disturbance."""
+LOST_AFTER_SECONDS = 120
+EMPTY_WITHIN_SECONDS = 5
 
 
 class Fate(StrEnum):
-    """What is done to a run."""
+    """Disturbance of a run; the values are names in the results."""
 
-    LEFT_ALONE = "left_alone"
+    UNDISTURBED = "undisturbed"
     CANCELLED = "cancelled"
-    HUNG_UP = "hung_up"
+    DISCONNECTED = "disconnected"
     LATE = "late"
 
 
-SHARES = {Fate.LEFT_ALONE: 0.4, Fate.CANCELLED: 0.2, Fate.HUNG_UP: 0.2, Fate.LATE: 0.2}
+SHARES = {Fate.UNDISTURBED: 0.4, Fate.CANCELLED: 0.2, Fate.DISCONNECTED: 0.2, Fate.LATE: 0.2}
+"""Share of the runs with each disturbance."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A request, and what it gives when nothing else is going on.
+    """A request, and its result without other load.
 
     Attributes:
-        rows: embeddings [B, E], sent under the keys 0 to B − 1.
-        quiet: the result; no ring of it has lost a record.
+        rows: embeddings [B, E], with the sample keys 0 to B − 1.
+        options: options of the run.
+        seed: seed of the noise.
+        expected: the result; its rings have dropped no record.
     """
 
     rows: NDArray[np.float32]
     options: Mapping[str, Any]
     seed: int
-    quiet: SimulationResult
+    expected: SimulationResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,9 @@ class Planned:
     """One run of a kind.
 
     Attributes:
-        moment: seconds after its start at which its fate overtakes it.
+        kind: the request and its expected result.
+        fate: how the run is disturbed.
+        moment: seconds from the start of the run until then.
     """
 
     kind: Kind
@@ -73,57 +87,125 @@ class Planned:
 
 
 def small_processor(device: str) -> FlowProcessor:
-    """The model of all runs."""
+    """Return the model of all runs.
+
+    Args:
+        device: where the model is to be.
+    """
     return processor("debug", device, MODEL)
 
 
-def kinds(model: FlowProcessor, count: int, seed: int) -> list[Kind]:
-    """Different requests, simulated one by one."""
-    random = np.random.default_rng(seed)
-    found = []
-    for number in range(count):
-        rows = embeddings(int(random.integers(1, MOST_ROWS + 1)), int(random.integers(0, 256)))
-        options = OPTIONS[number % len(OPTIONS)]
-        quiet = model.simulate(rows, options=options, seed=number, outputs=OUTPUTS)
-        assert not sum(quiet.trace.dropped.values())
-        found.append(Kind(rows, options, number, quiet))
-    return found
+def plan_runs(model: FlowProcessor, runs: int, seed: int) -> list[Planned]:
+    """Return runs of random kinds with random disturbances.
 
-
-def planned(known: list[Kind], runs: int, longest: float, seed: int) -> list[Planned]:
-    """``runs`` runs of random kinds and fates, overtaken within ``longest`` seconds."""
+    Args:
+        model: the model.
+        runs: number of runs.
+        seed: seed of the choice.
+    """
+    known = _kinds(model)
     random = np.random.default_rng(seed)
     fates = list(SHARES)
-    chosen = random.choice(len(fates), size=runs, p=list(SHARES.values()))
+    drawn = random.choice(len(fates), size=runs, p=list(SHARES.values()))
     return [
         Planned(
             known[int(random.integers(len(known)))],
             fates[int(fate)],
-            float(random.uniform(0, longest)),
+            float(random.uniform(0, LONGEST_SECONDS)),
         )
-        for fate in chosen
+        for fate in drawn
     ]
 
 
-def same_outputs(outputs: Mapping[str, NDArray[Any]], kind: Kind) -> bool:
-    """Whether outputs equal the quiet ones in every bit."""
-    return all(np.array_equal(outputs[name], kind.quiet.outputs[name]) for name in OUTPUTS)
+def _kinds(model: FlowProcessor) -> list[Kind]:
+    """Return different requests with their expected results."""
+    random = np.random.default_rng(0)
+    found = []
+    for number in range(KINDS):
+        rows = embeddings(int(random.integers(1, MAX_ROWS + 1)), int(random.integers(0, 256)))
+        options = OPTIONS[number % len(OPTIONS)]
+        expected = model.simulate(rows, options=options, seed=number, outputs=OUTPUTS)
+        assert not sum(expected.trace.dropped.values())
+        found.append(Kind(rows, options, number, expected))
+    return found
 
 
-def same_records(columns: Mapping[str, NDArray[Any]], kind: Kind) -> bool:
-    """Whether all records equal the quiet ones in every bit."""
-    quiet = kind.quiet.trace.columns
-    return all(np.array_equal(columns[name], quiet[name]) for name in quiet)
+def waves(plans: Sequence[Planned]) -> Iterator[Sequence[Planned]]:
+    """Yield the runs in ``WAVES`` parts, in their order.
+
+    Args:
+        plans: all runs.
+    """
+    size = -(-len(plans) // WAVES)
+    for first in range(0, len(plans), size):
+        yield plans[first : first + size]
 
 
-def is_beginning(columns: Mapping[str, NDArray[Any]], kind: Kind) -> bool:
-    """Whether the records of every sample are the first ones that it has in the quiet run."""
-    quiet = kind.quiet.trace.columns
+def figures(
+    plans: Sequence[Planned],
+    outcomes: Counter[str],
+    left_over: int,
+    memory: Sequence[int],
+    seconds: float,
+) -> dict[str, Any]:
+    """Return the figures of all runs as plain JSON data.
+
+    Args:
+        plans: all runs.
+        outcomes: number of runs by their outcome.
+        left_over: number of runs and flows after the waves.
+        memory: resident bytes after each wave.
+        seconds: time of all waves.
+    """
+    return {
+        "runs": len(plans),
+        "fates": dict(Counter(plan.fate.value for plan in plans)),
+        "finished": outcomes["finished"],
+        "ended_early": outcomes["ended_early"],
+        "lost": outcomes["lost"],
+        "wrong": outcomes["wrong"],
+        "left_over": left_over,
+        "resident_bytes_after_waves": list(memory),
+        "growth_bytes": round(growth(memory)),
+        "seconds": round(seconds, 2),
+    }
+
+
+def has_expected_outputs(outputs: Mapping[str, NDArray[Any]], kind: Kind) -> bool:
+    """Return whether outputs equal the expected ones in every bit.
+
+    Args:
+        outputs: arrays by name.
+        kind: the request.
+    """
+    return all(np.array_equal(outputs[name], kind.expected.outputs[name]) for name in OUTPUTS)
+
+
+def has_expected_records(columns: Mapping[str, NDArray[Any]], kind: Kind) -> bool:
+    """Return whether all trace records equal the expected ones in every bit.
+
+    Args:
+        columns: columns of the trace.
+        kind: the request.
+    """
+    expected = kind.expected.trace.columns
+    return all(np.array_equal(columns[name], expected[name]) for name in expected)
+
+
+def has_first_records(columns: Mapping[str, NDArray[Any]], kind: Kind) -> bool:
+    """Return whether the records of every sample are the first of the expected ones.
+
+    Args:
+        columns: columns of the trace of an incomplete run.
+        kind: the request.
+    """
+    expected = kind.expected.trace.columns
     for sample in np.unique(columns["sample"]):
-        mine, theirs = columns["sample"] == sample, quiet["sample"] == sample
-        count = int(mine.sum())
+        found, wanted = columns["sample"] == sample, expected["sample"] == sample
+        count = int(found.sum())
         if not all(
-            np.array_equal(columns[name][mine], quiet[name][theirs][:count]) for name in quiet
+            np.array_equal(columns[name][found], expected[name][wanted][:count])
+            for name in expected
         ):
             return False
     return True

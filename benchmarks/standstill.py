@@ -1,4 +1,4 @@
-"""Servers that stand still while another one is measured."""
+"""Suspension of processes while another one is measured."""
 
 from __future__ import annotations
 
@@ -6,18 +6,30 @@ import psutil
 
 
 def suspend(pid: int) -> None:
-    """Stop a process and all that it has started, where they are."""
+    """Suspend a process and all processes that it has started.
+
+    Args:
+        pid: id of the process.
+    """
     for process in process_tree(pid):
         process.suspend()
 
 
 def resume(pid: int) -> None:
-    """Let them go on."""
+    """Resume a process and all processes that it has started.
+
+    Args:
+        pid: id of the process.
+    """
     for process in process_tree(pid):
         process.resume()
 
 
 def process_tree(pid: int) -> list[psutil.Process]:
-    """Return the process with all that it has started."""
+    """Return a process and all processes that it has started.
+
+    Args:
+        pid: id of the process.
+    """
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]

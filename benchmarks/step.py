@@ -1,4 +1,8 @@
-"""Flow-steps a second of ``simulate`` against a bare GRU that steps the same rows."""
+"""``step``: the speed of a simulation.
+
+Measures: ``FlowProcessor.simulate`` with real embeddings. Unit: flow-steps a second. Baseline: a
+bare ``torch.nn.GRU`` for the rows of the same steps, and its matrix products alone.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.bare_gru import BareGRU
-from benchmarks.comparison import in_turns
+from benchmarks.comparison import time_in_turns
 from benchmarks.options import Findings, Options
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.workload import embeddings, processor, shape
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One comparison: a preset in a precision, with a batch, and how many rounds it gets."""
+    """One comparison.
+
+    Attributes:
+        preset: name of the preset.
+        precision: precision of the networks.
+        batch: number of samples.
+        rounds: usual number of rounds.
+    """
 
     preset: str
     precision: str
@@ -23,7 +34,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The shape and the precision."""
+        """Preset and precision."""
         return f"{self.preset} {self.precision}"
 
 
@@ -36,14 +47,18 @@ CASES = (
 
 
 def measure(options: Options) -> Findings:
-    """Compares every case: simulation, bare GRU and matrix products in turns."""
+    """Measure every case: simulation, bare GRU and matrix products in turns.
+
+    Args:
+        options: how to measure.
+    """
     measured = {}
     for case in CASES:
-        say(f"step: {case.name}, {options.rounds(case.rounds)} rounds")
+        print_line(f"step: {case.name}, {options.rounds(case.rounds)} rounds")
         measured[case.name] = _measured(case, options)
     show(
         "Flow-steps a second: simulate, a bare GRU, its matrix products alone",
-        ("shape", "batch", "flow-steps", "simulate", "GRU", "products", "of GRU", "of products"),
+        ("preset", "batch", "flow-steps", "simulate", "GRU", "products", "/ GRU", "/ products"),
         [
             (
                 name,
@@ -57,9 +72,9 @@ def measure(options: Options) -> Findings:
             )
             for name, one in measured.items()
         ],
-        "Rates by median time; ratios are medians over rounds with a 95 % interval. The GRU and "
-        "the products get exactly the rows of each step, at their best block height, in memory "
-        "that stays in the cache.",
+        "Flow-steps a second by median time. / GRU, / products: speed of simulate as a share of "
+        "theirs, the median over rounds with a 95 % interval. They compute the rows of the same "
+        "steps, at their fastest block height, in memory that stays in the cache.",
     )
     return Findings({name: one.pop("config") for name, one in measured.items()}, measured)
 
@@ -70,12 +85,12 @@ def _measured(case: Case, options: Options) -> dict[str, Any]:
     result = model.simulate(inputs)
     rows = result.profile.active_flows
     gru = BareGRU(model.config, options.device)
-    stepping, multiplying = gru.steps(rows), gru.products(rows)
-    times = in_turns(
+    calls, products = gru.steps(rows), gru.products(rows)
+    times = time_in_turns(
         {
             "simulate": lambda: model.simulate(inputs),
-            "gru": stepping.run,
-            "products": multiplying.run,
+            "gru": calls.run,
+            "products": products.run,
         },
         options.rounds(case.rounds),
         options.device,
@@ -83,7 +98,7 @@ def _measured(case: Case, options: Options) -> dict[str, Any]:
     flow_steps = sum(rows)
     return {
         "config": shape(model.config)
-        | {"gru_height": stepping.height, "products_height": multiplying.height},
+        | {"gru_height": calls.height, "products_height": products.height},
         "batch": case.batch,
         "steps": len(rows),
         "flow_steps": flow_steps,

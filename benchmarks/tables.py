@@ -1,4 +1,4 @@
-"""Tables for people."""
+"""Tables and lines of text for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH = 132
 
 
 def console() -> Console:
-    """Prints to stdout; as wide as a table needs where stdout is a file."""
+    """Return a console that prints to stdout, wide enough for tables if that is a file."""
     plain = Console(highlight=False)
     return plain if plain.is_terminal else Console(highlight=False, width=WIDTH)
 
@@ -19,7 +19,14 @@ def console() -> Console:
 def show(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = ""
 ) -> None:
-    """Prints a table; the first column is text, the others are figures."""
+    """Print a table.
+
+    Args:
+        title: line above the table.
+        columns: names of the columns; the first has text, the others have figures.
+        rows: a value for each column.
+        note: text below the table.
+    """
     table = Table(title=title, caption=note or None, title_justify="left", caption_justify="left")
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", overflow="fold")
@@ -28,13 +35,17 @@ def show(
     console().print(table)
 
 
-def say(text: str) -> None:
-    """Prints a line."""
+def print_line(text: str) -> None:
+    """Print a line.
+
+    Args:
+        text: the line.
+    """
     console().print(text)
 
 
 def cell_text(value: object) -> str:
-    """A value as it stands in a table."""
+    """Return a value as the text of a table cell."""
     if value is None:
         return "-"
     if isinstance(value, bool):

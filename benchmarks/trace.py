@@ -1,12 +1,16 @@
-"""What the event trace costs: a run with it against the same run with a ring of no records."""
+"""``trace``: the cost of the event trace.
+
+Measures: ``FlowProcessor.simulate`` with a trace. Unit: seconds, and their ratio. Baseline: the
+same run without a trace (``trace.capacity`` 0).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.comparison import Times, in_turns
+from benchmarks.comparison import Times, time_in_turns
 from benchmarks.options import Findings, Options
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.workload import embeddings, processor, shape
 
 CASES = (("float32", 32), ("bfloat16", 32))
@@ -14,13 +18,17 @@ ROUNDS = 30
 
 
 def measure(options: Options) -> Findings:
-    """Compares tracing on and off, for both precisions."""
+    """Measure both precisions with and without a trace, in turns.
+
+    Args:
+        options: how to measure.
+    """
     rounds = options.rounds(ROUNDS)
     config: dict[str, Any] = {}
     figures: dict[str, Any] = {}
     rows = []
     for precision, batch in CASES:
-        say(f"trace: debug {precision}, batch {batch}, {rounds} rounds")
+        print_line(f"trace: debug {precision}, batch {batch}, {rounds} rounds")
         model = processor("debug", options.device, {"precision": precision})
         times = _compared(model, batch, rounds, options.device)
         ratio = times.ratio("on", "off")
@@ -33,10 +41,10 @@ def measure(options: Options) -> Findings:
         }
         rows.append((precision, batch, records, times.median("on"), times.median("off"), ratio))
     show(
-        "Tracing on over tracing off, time of simulate",
+        "Time of simulate with a trace against without",
         ("debug", "batch", "records", "on, s", "off, s", "on / off"),
         rows,
-        "Records are those read back at the end; reading them is part of the run.",
+        "records: trace records of the run; reading them is part of its time.",
     )
     return Findings(config, figures)
 
@@ -44,7 +52,7 @@ def measure(options: Options) -> Findings:
 def _compared(model: Any, batch: int, rounds: int, device: str) -> Times:
     inputs = embeddings(batch)
     off = {"trace.capacity": 0}
-    return in_turns(
+    return time_in_turns(
         {
             "on": lambda: model.simulate(inputs),
             "off": lambda: model.simulate(inputs, options=off),

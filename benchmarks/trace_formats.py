@@ -1,6 +1,8 @@
-"""A trace of a million records from a server in each format: time, size, and the server's memory.
+"""``trace_formats``: downloads of a large trace.
 
-The baseline of memory is what the idle server holds just before it is asked, and when it started.
+Measures: a trace of a million records from a server in each format. Unit: seconds, bytes of the
+file, and bytes of the server's peak memory. Baseline: for times, the formats among each other; for
+memory, that of the idle server just before the request, and after its start.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ import numpy as np
 import psutil
 
 from benchmarks.options import Findings, Options
+from benchmarks.resident import peak_bytes, reset_peak, resident_bytes
 from benchmarks.server_process import RunningServer, energy_flow_server
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.workload import embeddings
+from energy_flow.choices import TraceFormat, names_of
 from energy_flow.client import FlowClient
 
-FORMATS = ("parquet", "arrow", "ndjson", "csv", "perfetto")
+FORMATS = names_of(TraceFormat)
 ROWS = 640
 RECORDS = 1_000_000
 SMALL_NETWORKS = (
@@ -28,34 +32,40 @@ SMALL_NETWORKS = (
     "mapper_hidden_dim=64",
     "trace.keep=lossless",
 )
-"""What the networks do takes time and adds nothing to a trace."""
+"""A model with small networks: they need time, and a trace does not depend on their size."""
 MEBIBYTE = 2**20
 
 
 def measure(options: Options) -> Findings:
-    """Runs once, then reads the trace in every format."""
+    """Run a simulation on a server, then download its trace in every format.
+
+    Args:
+        options: how to measure.
+    """
     with (
         energy_flow_server(options.device, *SMALL_NETWORKS) as server,
         FlowClient(server.url) as client,
         tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder,
     ):
         client.wait_until_ready(60)
-        started = _resident(server)
-        say(f"trace_formats: a run of {ROWS} samples")
+        started = resident_bytes(server.pid)
+        print_line(f"trace_formats: a run of {ROWS} samples")
         run = client.submit_run(embeddings(ROWS), seed=1)
         ended = client.wait(run.run_id)
         records = sum(ended.data["trace"]["recorded"].values())
         if records < RECORDS:
-            raise RuntimeError(f"the run made {records:,} records, fewer than {RECORDS:,}")
-        read = {}
+            raise RuntimeError(
+                f"the run has {records:,} records, fewer than {RECORDS:,}; raise ROWS"
+            )
+        downloads = {}
         for name in FORMATS:
-            say(f"trace_formats: {name}")
-            read[name] = _read(client, server, run.run_id, Path(folder), name, started)
-        again = _reread(client, server, run.run_id, Path(folder), started)
-        one = _one_sample(client, server, run.run_id, Path(folder), read["parquet"]["bytes"])
+            print_line(f"trace_formats: {name}")
+            downloads[name] = _download(client, server, run.run_id, Path(folder), name, started)
+        filtered = _download_filtered(client, server, run.run_id, Path(folder), started)
+        one = _one_sample(client, server, run.run_id, Path(folder), downloads["parquet"]["bytes"])
     show(
         f"A trace of {records:,} records over HTTP",
-        ("format", "seconds", "MiB", "peak above before, MiB", "peak above the start, MiB"),
+        ("format", "seconds", "MiB", "peak above idle, MiB", "peak above start, MiB"),
         [
             (
                 name,
@@ -64,16 +74,21 @@ def measure(options: Options) -> Findings:
                 one_format["above_before_bytes"] / MEBIBYTE,
                 one_format["above_start_bytes"] / MEBIBYTE,
             )
-            for name, one_format in {**read, "parquet, filtered": again}.items()
+            for name, one_format in {**downloads, "parquet, filtered": filtered}.items()
         ],
         f"one sample as Parquet: {one['bytes_read']:,} bytes read of the stored "
         f"{one['stored_bytes']:,} ({one['share']:.2%}), {one['records']:,} records",
     )
-    figures = {"records": records, "formats": read, "filtered_parquet": again, "one_sample": one}
+    figures = {
+        "records": records,
+        "formats": downloads,
+        "filtered_parquet": filtered,
+        "one_sample": one,
+    }
     return Findings({"samples": ROWS, "changes": list(SMALL_NETWORKS)}, figures)
 
 
-def _read(
+def _download(
     client: FlowClient,
     server: RunningServer,
     run_id: str,
@@ -83,12 +98,12 @@ def _read(
     **filters: Any,
 ) -> dict[str, Any]:
     path = folder / f"trace.{name}"
-    before = _resident(server)
-    _forget_peak(server)
+    before = resident_bytes(server.pid)
+    reset_peak(server.pid)
     began = time.perf_counter()
     client.download_trace(run_id, path, format=name, **filters)
     seconds = time.perf_counter() - began
-    peak = _peak(server)
+    peak = peak_bytes(server.pid)
     size = path.stat().st_size
     path.unlink()
     return {
@@ -99,19 +114,19 @@ def _read(
     }
 
 
-def _reread(
+def _download_filtered(
     client: FlowClient, server: RunningServer, run_id: str, folder: Path, started: int
 ) -> dict[str, Any]:
-    """Parquet that the server writes anew, because of a filter that keeps almost all."""
-    return _read(client, server, run_id, folder, "parquet", started, limit=RECORDS)
+    """Download Parquet that the server writes for the request, because it has a filter."""
+    return _download(client, server, run_id, folder, "parquet", started, limit=RECORDS)
 
 
 def _one_sample(
     client: FlowClient, server: RunningServer, run_id: str, folder: Path, stored: int
 ) -> dict[str, Any]:
-    """What the server's process reads to answer for one sample."""
+    """Return how many bytes the server reads to answer with the records of one sample."""
     path = folder / "one.parquet"
-    client.download_trace(run_id, path, sample=ROWS // 2)  # whatever is read once only
+    client.download_trace(run_id, path, sample=ROWS // 2)  # caches what is read only once
     process = psutil.Process(server.pid)
     before = process.io_counters().read_chars
     client.download_trace(run_id, path, sample=ROWS // 2)
@@ -123,23 +138,3 @@ def _one_sample(
         "share": read / stored,
         "records": records,
     }
-
-
-def _resident(server: RunningServer) -> int:
-    return int(psutil.Process(server.pid).memory_info().rss)
-
-
-def _forget_peak(server: RunningServer) -> None:
-    clear = Path(f"/proc/{server.pid}/clear_refs")
-    if clear.exists():
-        clear.write_text("5", encoding="ascii")
-
-
-def _peak(server: RunningServer) -> int:
-    """The largest resident size since :func:`_forget_peak`; elsewhere than on Linux, now."""
-    status = Path(f"/proc/{server.pid}/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return _resident(server)

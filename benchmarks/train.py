@@ -1,28 +1,41 @@
-"""A training step against a forward pass of the same rows; its peak memory against prediction."""
+"""``train``: the cost of training.
+
+Measures: a training step in every gradient mode, and the peak memory of training on full pools.
+Unit: milliseconds and bytes, and ratios. Baseline: a simulation of the same rows without gradients,
+and the predicted memory.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.child_process import child_told
-from benchmarks.comparison import Times, timed
+from benchmarks.child_process import run_child
+from benchmarks.comparison import Times, time_once
 from benchmarks.options import Findings, Options
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.train_memory import pairs, train_config
 from benchmarks.workload import processor, shape
 from energy_flow.training import TrainConfig, Trainer
 from energy_flow.training.data import batch_rows, noise_seed
-from energy_flow.training.unroll import QUIET
+from energy_flow.training.unroll import UNTRACED
 
 WARM_UPS = 3
-STANDSTILL = 1e-9
-"""A learning rate at which every round has as many flows, in memory that the process has had."""
+TINY_LEARNING_RATE = 1e-9
+"""With it weights hardly change, so that every round has the same number of flows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One comparison: a preset in a precision, rows of a batch, and how many rounds it gets."""
+    """One comparison.
+
+    Attributes:
+        preset: name of the preset.
+        precision: precision of the networks.
+        batch: rows of a batch.
+        mode: gradient mode.
+        rounds: usual number of rounds.
+    """
 
     preset: str
     precision: str
@@ -32,7 +45,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The shape, the precision and the mode."""
+        """Preset, precision and mode."""
         return f"{self.preset} {self.precision} {self.mode}"
 
 
@@ -52,14 +65,18 @@ POOLS = (
 
 
 def measure(options: Options) -> Findings:
-    """Measures both."""
+    """Measure training steps and peak memory.
+
+    Args:
+        options: how to measure.
+    """
     steps = {}
     for case in CASES:
-        say(f"train: {case.name}, {options.rounds(case.rounds)} rounds")
+        print_line(f"train: {case.name}, {options.rounds(case.rounds)} rounds")
         steps[case.name] = _measured(case, options)
     show(
         "A training step against a forward pass of the same rows",
-        ("shape", "batch", "flow-steps", "forward, ms", "step, ms", "step / forward"),
+        ("preset", "batch", "flow-steps", "forward, ms", "step, ms", "step / forward"),
         [
             (
                 name,
@@ -72,15 +89,15 @@ def measure(options: Options) -> Findings:
             )
             for name, one in steps.items()
         ],
-        "A step is everything that the trainer does for one: runs, losses, gradients, optimiser, "
-        "diagnostics; the weights hardly move, so that rounds have as many flows. Ratios are "
-        "medians over rounds with a 95 % interval.",
+        "step: everything that Trainer.advance does: runs, losses, gradients, optimiser, "
+        "diagnostics. The weights hardly change, so that all rounds have the same number of flows. "
+        "step / forward: median over rounds with a 95 % interval.",
     )
     pools = []
     for preset, precision, batch, mode in POOLS:
-        say(f"train: memory, {preset} {precision} {mode}")
+        print_line(f"train: memory, {preset} {precision} {mode}")
         arguments = (preset, precision, str(batch), mode, options.device)
-        pools.append(child_told("benchmarks.train_memory", *arguments))
+        pools.append(run_child("benchmarks.train_memory", *arguments))
     show(
         "Peak memory of two training steps on full pools against prediction",
         ("pool", "batch", "peak, MiB", "predicted, MiB", "predicted / peak"),
@@ -94,7 +111,7 @@ def measure(options: Options) -> Findings:
             )
             for one in pools
         ],
-        "Every sample holds as many flows as it may for most of the steps.",
+        "Every sample has as many flows as it may in most of the steps.",
     )
     config = {"cases": [case.name for case in CASES], "pools": [list(pool) for pool in POOLS]}
     return Findings(config, {"steps": steps, "full_pools": pools})
@@ -105,17 +122,17 @@ def _measured(case: Case, options: Options) -> dict[str, Any]:
     rounds = options.rounds(case.rounds)
     config = train_config(model.config, case.batch, case.mode)
     config = config.replace(
-        {"length.steps": WARM_UPS + rounds, "optimiser.learning_rate": STANDSTILL}
+        {"length.steps": WARM_UPS + rounds, "optimiser.learning_rate": TINY_LEARNING_RATE}
     )
     trainer = Trainer(config, model, pairs(4 * case.batch))
     forward, step, flow_steps = [], [], 0
     for number in range(WARM_UPS + rounds):
         run = _Forward(trainer, config)
-        before = timed(run, options.device)
-        took = timed(trainer.advance, options.device)
+        forward_seconds = time_once(run, options.device)
+        step_seconds = time_once(trainer.advance, options.device)
         if number >= WARM_UPS:
-            forward.append(before)
-            step.append(took)
+            forward.append(forward_seconds)
+            step.append(step_seconds)
             flow_steps = run.flow_steps
     times = Times({"forward": forward, "step": step})
     return {
@@ -129,7 +146,7 @@ def _measured(case: Case, options: Options) -> dict[str, Any]:
 
 
 class _Forward:
-    """What the next training step will run, without gradients; its weights packed beforehand."""
+    """The run of the next training step without gradients, with weights packed before."""
 
     def __init__(self, trainer: Trainer, config: TrainConfig) -> None:
         index = batch_rows(len(trainer.train), config.batch.rows, config.seed, trainer.step)
@@ -142,7 +159,7 @@ class _Forward:
     def __call__(self) -> None:
         result = self._processor.simulate(
             self._rows.inputs,
-            options=QUIET,
+            options=UNTRACED,
             seed=self._seed,
             sample_keys=self._rows.rows.tolist(),
             outputs=("embedding", "surface", "hits"),

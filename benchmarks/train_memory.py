@@ -1,4 +1,4 @@
-"""Trains two steps on a full pool and tells the peak memory; a process of ``train``.
+"""Trains for two steps on a full pool, and measures the peak memory; a process of ``train``.
 
 python -m benchmarks.train_memory PRESET PRECISION BATCH MODE DEVICE
 """
@@ -9,9 +9,9 @@ import json
 
 import torch
 
-from benchmarks.child_process import begin
+from benchmarks.child_process import begin_child
 from benchmarks.full_pool import full_config, load_libraries
-from benchmarks.resident import forget_peak, peak_bytes, resident_bytes
+from benchmarks.resident import peak_bytes, reset_peak, resident_bytes
 from benchmarks.workload import embeddings
 from energy_flow import FlowConfig, FlowProcessor
 from energy_flow.training import TrainConfig, Trainer
@@ -23,7 +23,13 @@ WINDOW = 2
 
 
 def train_config(model: FlowConfig, batch: int, mode: str) -> TrainConfig:
-    """A training of a few steps, with every loss term."""
+    """Return the config of a training of a few steps with every loss term.
+
+    Args:
+        model: config of the model.
+        batch: rows of a batch.
+        mode: gradient mode.
+    """
     return TrainConfig.from_dict(
         {
             "data.held_out": 0.0,
@@ -41,29 +47,33 @@ def train_config(model: FlowConfig, batch: int, mode: str) -> TrainConfig:
 
 
 def pairs(rows: int) -> Pairs:
-    """Real embeddings, each with the next one as its target."""
+    """Return real embeddings, each with the next one as its target.
+
+    Args:
+        rows: number of pairs.
+    """
     return Pairs.of(embeddings(rows), embeddings(rows, first=1))
 
 
 def main() -> None:
-    """Prints one line of JSON."""
-    asked = begin(__doc__, preset=str, precision=str, batch=int, mode=str, device=str)
-    chosen = full_config(asked.preset, asked.precision)
-    config, data = train_config(chosen, asked.batch, asked.mode), pairs(asked.batch)
-    load_libraries(chosen, asked.device)
-    forget_peak()
+    """Print one line of JSON."""
+    parsed = begin_child(__doc__, preset=str, precision=str, batch=int, mode=str, device=str)
+    chosen = full_config(parsed.preset, parsed.precision)
+    config, data = train_config(chosen, parsed.batch, parsed.mode), pairs(parsed.batch)
+    load_libraries(chosen, parsed.device)
+    reset_peak()
     before = resident_bytes()
-    on_gpu = torch.device(asked.device).type == "cuda"
-    trainer = Trainer(config, FlowProcessor(chosen, device=asked.device), data)
+    on_gpu = torch.device(parsed.device).type == "cuda"
+    trainer = Trainer(config, FlowProcessor(chosen, device=parsed.device), data)
     for _ in trainer.run():
         pass
-    peak = torch.cuda.max_memory_allocated(asked.device) if on_gpu else peak_bytes() - before
-    predicted = train_footprint(config, chosen, len(data), torch.device(asked.device))
-    told = {
-        "preset": asked.preset,
-        "precision": asked.precision,
-        "batch": asked.batch,
-        "mode": asked.mode,
+    peak = torch.cuda.max_memory_allocated(parsed.device) if on_gpu else peak_bytes() - before
+    predicted = train_footprint(config, chosen, len(data), torch.device(parsed.device))
+    figures = {
+        "preset": parsed.preset,
+        "precision": parsed.precision,
+        "batch": parsed.batch,
+        "mode": parsed.mode,
         "peak_bytes": peak,
         "predicted_bytes": predicted.total,
         "predicted_graph_bytes": predicted.graph,
@@ -71,7 +81,7 @@ def main() -> None:
         "predicted_workspace_bytes": predicted.workspace,
         "predicted_over_peak": round(predicted.total / peak, 4),
     }
-    print(json.dumps(told))
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

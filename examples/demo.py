@@ -1,9 +1,11 @@
-"""Looks words up by their definitions on a server with a trained model, and shows how.
+"""A trained and an untrained model on a server: outputs, flows, traces and a heat map.
 
     python examples/demo.py [FOLDER]
 
-Then it shows what the flows of an untrained model do, which split and wander. Writes the event
-traces of both and a heat map to FOLDER, by default build/demo. `make demo` runs this.
+Starts a server, and looks up words by their definitions with the trained model of
+examples/reverse_dictionary. Then it simulates the same definitions with an untrained model, whose
+flows move farther and have children. Writes the traces of both and a heat map to FOLDER, by default
+build/demo. `make demo` does the same. Needs torch (`pip install "energy-flow[server]"`).
 """
 
 from __future__ import annotations
@@ -26,15 +28,20 @@ from energy_flow.client import FlowClient, FlowClientError, Simulation
 ROOT = Path(__file__).resolve().parent.parent
 DICTIONARY = ROOT / "examples" / "reverse_dictionary"
 ROWS = 256
-SHOWN = 6
-NEAREST = 3
-SAMPLE_DRAWN = 0
-FLOW_FOLLOWED = 210
+"""Definitions that are simulated."""
+SHOWN_ROWS = 6
+"""Definitions whose words are printed."""
+SHOWN_WORDS = 3
+"""Nearest words that are printed for a definition."""
+SAMPLE = 0
+"""Definition whose heat map is drawn, and whose flow is replayed."""
+FLOW = 210
+"""Flow that is replayed."""
 PATH_COLUMNS = ("step", "x", "y", "z", "energy")
 
 
 def main() -> int:
-    """Runs the demo; returns the exit code."""
+    """Run the demo, and return the exit code."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
@@ -47,8 +54,8 @@ def main() -> int:
             FlowClient(url) as client,
         ):
             client.wait_until_ready(timeout_seconds=120)
-            look_up(client, definitions, pairs["targets"], folder)
-            wander(client, definitions, folder)
+            look_up_words(client, definitions, pairs["targets"], folder)
+            show_untrained_model(client, definitions, folder)
     except (FlowClientError, OSError, RuntimeError, subprocess.TimeoutExpired) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         if log.is_file():
@@ -57,39 +64,57 @@ def main() -> int:
     return 0
 
 
-def look_up(
+def look_up_words(
     client: FlowClient, definitions: NDArray[np.float16], words: NDArray[np.float16], folder: Path
 ) -> None:
-    """Definitions in, nearest words out, by the trained model."""
-    rows, dimension = definitions.shape
-    print(f"\nLooking up {rows} definitions, {dimension} numbers each, among {len(words):,} words")
+    """Find the words of definitions with the trained model.
+
+    Args:
+        client: of the server.
+        definitions: embeddings, [rows, components]; row n belongs to row n of ``words``.
+        words: embeddings, [words, components]; at least as many as definitions.
+        folder: where the trace is written.
+    """
+    rows, components = definitions.shape
+    print(f"\nLooking up {rows} definitions of {components} numbers among {len(words):,} words")
     result = client.simulate(definitions, outputs=["surface", "embedding"], trace={"inline": 0})
-    nearness = unit(result.outputs["embedding"]) @ unit(words).T
-    own = nearness[np.arange(rows), np.arange(rows)]
-    ranks = 1 + (nearness > own[:, None]).sum(axis=1)
+    cosines = normalize(result.outputs["embedding"]) @ normalize(words).T
+    own = cosines[np.arange(rows), np.arange(rows)]
+    ranks = 1 + (cosines > own[:, None]).sum(axis=1)
+    # The rank of the right word is 1 if no other word is nearer to the prediction.
     texts = [json.loads(line) for line in (DICTIONARY / "val.jsonl").open(encoding="utf-8")]
-    for row in range(SHOWN):
-        nearest = np.argsort(-nearness[row])[:NEAREST]
+    for row in range(SHOWN_ROWS):
+        nearest = np.argsort(-cosines[row])[:SHOWN_WORDS]
         print(f"\n  “{texts[row]['definition']}”")
         print(f"    -> {' / '.join(texts[word]['lemmas'] for word in nearest)}")
         print(f"       right: {texts[row]['lemmas']}, rank {ranks[row]}")
-    print(f"\nOf all {rows}, the right word is nearest for {(ranks == 1).mean():.1%}")
+    print(
+        f"\nThe right word is the nearest for {(ranks == 1).mean():.1%} of all {rows} definitions,"
+    )
     print(f"and among the ten nearest for {(ranks <= 10).mean():.1%}")
     print(f"\nModel:       {result.model.name}, trained; see docs/training.md")
-    show(result)
+    print_metrics(result)
     assert result.run_id is not None
-    replay = client.replay(result.run_id, SAMPLE_DRAWN, flow=FLOW_FOLLOWED)
-    path = replay.path
-    print(f"A flow:      {FLOW_FOLLOWED} of the first definition")
-    for step, *where, energy in zip(*(path[name] for name in PATH_COLUMNS), strict=True):
-        place = ", ".join(f"{one:+.3f}" for one in where)
+    # The server simulates this sample again, and records the path of one flow.
+    path = client.replay(result.run_id, SAMPLE, flow=FLOW).path
+    print(f"A flow:      {FLOW} of the first definition")
+    for step, *position, energy in zip(*(path[name] for name in PATH_COLUMNS), strict=True):
+        place = ", ".join(f"{one:+.3f}" for one in position)
         print(f"             step {step:2}: ({place}), energy {energy:+.4f}")
     trace = client.download_trace(result.run_id, folder / "dictionary_trace.parquet")
     print(f"Event trace: {trace} ({trace.stat().st_size:,} bytes)")
 
 
-def wander(client: FlowClient, definitions: NDArray[np.float16], folder: Path) -> None:
-    """The same definitions through a model that has learned nothing."""
+def show_untrained_model(
+    client: FlowClient, definitions: NDArray[np.float16], folder: Path
+) -> None:
+    """Simulate the same definitions with an untrained model.
+
+    Args:
+        client: of the server.
+        definitions: embeddings, [rows, components].
+        folder: where the trace and the heat map are written.
+    """
     untrained = client.create_model(
         "untrained", preset="debug", config={"embedding_dim": definitions.shape[1]}
     )
@@ -101,17 +126,25 @@ def wander(client: FlowClient, definitions: NDArray[np.float16], folder: Path) -
         model=untrained.name,
     )
     assert result.run_id is not None
-    print(f"\nModel:       {result.model.name}: its paths are mostly noise")
-    show(result)
+    print(f"\nModel:       {result.model.name}: noise is most of the movement")
+    print_metrics(result)
     trace = client.download_trace(result.run_id, folder / "trace.parquet")
-    picture = client.download_heat_map(result.run_id, folder / "surface.png", sample=SAMPLE_DRAWN)
+    picture = client.download_heat_map(result.run_id, folder / "surface.png", sample=SAMPLE)
     print(f"Event trace: {trace} ({trace.stat().st_size:,} bytes)")
     print(f"Heat map:    {picture}, the surface of the first definition")
 
 
 @contextmanager
 def running_server(model: Path, log: Path) -> Iterator[str]:
-    """The address of a server that runs until the block ends."""
+    """Run a server in a process of its own until the block ends.
+
+    Args:
+        model: checkpoint of the default model.
+        log: file for the messages of the server.
+
+    Yields:
+        The address of the server.
+    """
     with tempfile.TemporaryDirectory(prefix="energy-flow-demo-") as data_dir, log.open("wb") as out:
         command = [sys.executable, "-m", "service.cli", "serve", "--port", "0"]
         command += ["--model", str(model), "--data-dir", data_dir]
@@ -122,17 +155,17 @@ def running_server(model: Path, log: Path) -> Iterator[str]:
                 assert server.stdout is not None
                 announcement = server.stdout.readline()
                 if "http://" not in announcement:
-                    raise RuntimeError("the server did not start")
+                    raise RuntimeError(f"the server did not start; see its log, {log}")
                 yield announcement.split()[-1]
                 server.send_signal(signal.SIGTERM)
                 if server.wait(timeout=60) != 0:
-                    raise RuntimeError(f"the server ended with {server.returncode}")
+                    raise RuntimeError(f"the server ended with the exit code {server.returncode}")
             finally:
                 server.kill()
 
 
-def show(result: Simulation) -> None:
-    """Prints what came back."""
+def print_metrics(result: Simulation) -> None:
+    """Print the metrics of a run."""
     metrics, memory, timing = result.metrics, result.memory, result.timing
     surface = result.surface
     shape = " × ".join(str(length) for length in surface.shape)
@@ -171,15 +204,15 @@ def show(result: Simulation) -> None:
 
 
 def mebibytes(count: int) -> str:
-    """Bytes, for people."""
+    """Return a number of bytes as text."""
     return f"{count / 2**20:.1f} MiB"
 
 
-def unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rows of length 1."""
-    exact = rows.astype(np.float64)
-    lengths: NDArray[np.float64] = np.linalg.norm(exact, axis=1, keepdims=True)
-    return exact / lengths
+def normalize(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the rows with a length of 1."""
+    rows64 = rows.astype(np.float64)
+    lengths: NDArray[np.float64] = np.linalg.norm(rows64, axis=1, keepdims=True)
+    return rows64 / lengths
 
 
 if __name__ == "__main__":

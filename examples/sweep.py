@@ -1,6 +1,11 @@
-"""An experiment, from its file to its results: python examples/sweep.py http://127.0.0.1:8000
+"""An experiment: runs with every combination of some settings, and their results side by side.
 
-The server's model must take rows of 384 numbers: energy-flow serve --set embedding_dim=384
+Start a server in another terminal. The sample data has 384 components, so its model must have too:
+
+    energy-flow serve --set embedding_dim=384
+    python examples/sweep.py http://127.0.0.1:8000
+
+The settings are in sweep.toml beside this file.
 """
 
 import sys
@@ -15,20 +20,24 @@ URL = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
 document = tomllib.loads((HERE / "sweep.toml").read_text())
 
 with FlowClient(URL) as client:
+    # The rows that all runs of the experiment simulate.
     client.datasets.put(document["dataset"], HERE / "data" / "wordnet_256.safetensors")
+
+    # A trial is one run: one combination of the swept settings with one seed.
     experiment = client.experiments.create_from(document)
     print(f"{experiment.name}: {experiment.trials.total} trials of {', '.join(experiment.fields)}")
 
-    # The connection may break and the server restart meanwhile.
+    # Watching continues when the connection breaks or the server restarts.
     for event in client.experiments.watch(experiment.name):
         if event.trial is not None and event.trial.ended:
             print(f"trial {event.trial.trial} {event.trial.state}", dict(event.trial.parameters))
 
+    # A point is one combination; its figures are means over its seeds.
     points = client.experiments.results(experiment.name, of="points").to_pandas()
     print(points[[*experiment.fields, "seeds", "spawned.mean", "spawned.std"]])
 
-    # A trial is a run like any other.
+    # A trial is a run as any other, with outputs and a trace.
     trial = client.experiments.trial(experiment.name, 7)
     assert trial.run_id is not None
     births = client.trace(trial.run_id, kind="spawn", limit=5)
-    print("first births of trial 7, at steps", births["step"].tolist())
+    print("steps of the first births in trial 7", births["step"].tolist())

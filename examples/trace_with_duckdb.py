@@ -1,4 +1,11 @@
-"""A trace in DuckDB: python examples/trace_with_duckdb.py build/demo/trace.parquet"""
+"""A trace, read with DuckDB.
+
+    python examples/demo.py
+    python examples/trace_with_duckdb.py build/demo/trace.parquet
+
+A trace has a record for each event of a flow: a birth (spawn), a reflection at a side wall
+(reflect) or the end (terminate). docs/trace_format.md describes the columns.
+"""
 
 import sys
 
@@ -10,7 +17,8 @@ trace = duckdb.read_parquet(path)
 print("events by kind")
 print(duckdb.sql("select kind, count(*) as events from trace group by kind order by kind"))
 
-print("how many flows each generation has, in the first three samples")
+# Children of initial flows are generation 1, their children generation 2, and so on.
+print("number of flows in each generation, in the first three samples")
 print(
     duckdb.sql(
         """
@@ -30,6 +38,7 @@ print(
     )
 )
 
+# Of a reflection, `code` is the sum of the walls that the flow met.
 print("reflections by wall")
 print(
     duckdb.sql(

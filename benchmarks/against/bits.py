@@ -1,4 +1,8 @@
-"""Whether both versions give the same bits for the same input, on this machine."""
+"""``bits``: whether both versions compute the same bits.
+
+Measures: digests of all outputs, trace records and counters of simulations with equal inputs. Unit:
+equal or not. Baseline: the other version.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ import numpy as np
 
 from benchmarks.against.version import Version
 from benchmarks.options import Findings, Options
-from benchmarks.tables import say, show
+from benchmarks.tables import print_line, show
 from benchmarks.workload import all_embeddings
 
 RANDOM_CONFIGS = 10
@@ -21,7 +25,11 @@ CHECKPOINT = Path(__file__).resolve().parents[2] / "examples/reverse_dictionary/
 
 
 def measure(versions: Mapping[str, Version], options: Options) -> Findings:
-    """Simulate the same in both versions and compare digests of everything that comes out.
+    """Simulate the same inputs in both versions, and compare digests of the results.
+
+    Args:
+        versions: this version and the other, by name.
+        options: how to measure.
 
     Raises:
         RuntimeError: a version could not simulate.
@@ -31,11 +39,11 @@ def measure(versions: Mapping[str, Version], options: Options) -> Findings:
         rows = Path(folder) / "embeddings.npy"
         np.save(rows, all_embeddings())
         for name, version in versions.items():
-            say(f"bits: simulating with the {name} version")
+            print_line(f"bits: simulating with version '{name}'")
             digests[name] = _digests(version, rows, options.device)
     this, other = digests.values()
     equal = {case: this[case] == other[case] for case in this}
-    show("Same bits", ("simulation", "equal"), equal.items())
+    show("Equal bits in both versions", ("simulation", "equal"), equal.items())
     config = {"random_configs": RANDOM_CONFIGS}
     return Findings(config, {"equal": equal, "all_equal": all(equal.values())})
 
@@ -51,6 +59,6 @@ def _digests(version: Version, rows: Path, device: str) -> dict[str, Any]:
         check=False,
     )
     if ended.returncode != 0:
-        raise RuntimeError(f"the {version.name} version failed: {ended.stderr.strip()}")
+        raise RuntimeError(f"version '{version.name}' failed: {ended.stderr.strip()}")
     digests: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return digests

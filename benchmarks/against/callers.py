@@ -1,4 +1,8 @@
-"""Callers of a server: one alone, and 64 at once."""
+"""``callers``: requests of one caller, and of 64 callers at once.
+
+Measures: POST ``/v1/simulate`` with one embedding. Unit: milliseconds of a request of one caller,
+requests a second of 64. Baseline: the other version.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from benchmarks.against.server import StartedServer, serving, started_servers
 from benchmarks.against.turns import order_of
 from benchmarks.against.version import Version
 from benchmarks.options import Findings, Options
-from benchmarks.tables import say
+from benchmarks.tables import print_line
 from benchmarks.workload import all_embeddings
 
 ROUNDS = 6
@@ -32,7 +36,12 @@ AT_ONCE = f"{CROWD} callers at once"
 
 
 def measure(versions: Mapping[str, Version], options: Options) -> Findings:
-    """Call servers of both versions with one embedding a request, new servers every round."""
+    """Send requests to servers of both versions, new servers in every round.
+
+    Args:
+        versions: this version and the other, by name.
+        options: how to measure.
+    """
     rounds = options.rounds(ROUNDS)
     dimension = all_embeddings().shape[1]
     found: dict[str, dict[str, list[float]]] = {
@@ -40,7 +49,7 @@ def measure(versions: Mapping[str, Version], options: Options) -> Findings:
     }
     with TemporaryDirectory(prefix="energy-flow-bench-") as folder:
         for turn in range(rounds):
-            say(f"callers: round {turn + 1} of {rounds}")
+            print_line(f"callers: round {turn + 1} of {rounds}")
             with started_servers(
                 versions, Path(folder), options.device, turn, f"embedding_dim={dimension}"
             ) as servers:
@@ -57,7 +66,7 @@ def measure(versions: Mapping[str, Version], options: Options) -> Findings:
 
 
 async def _round(servers: Mapping[str, StartedServer], turn: int) -> dict[str, dict[str, float]]:
-    """Measure in the order A B B A; both measurements of a version are one value."""
+    """Measure in the order A B B A; the two measurements of a version make one value."""
     for name in order_of(turn):
         with serving(servers[name]) as server:
             await _latencies(server.url, 1, 2, kept=False)
@@ -81,10 +90,10 @@ async def _round(servers: Mapping[str, StartedServer], turn: int) -> dict[str, d
 async def _latencies(
     url: str, callers: int, calls: int, *, kept: bool
 ) -> tuple[list[float], float]:
-    """Let callers come at once, each with a connection of its own that is already open.
+    """Let all callers start together, each with an open connection of its own.
 
     Returns:
-        Seconds of every call, and from the first request to the last answer.
+        Seconds of every request, and from the first request to the last answer.
     """
     latencies: list[float] = []
     rows = all_embeddings()
@@ -108,7 +117,7 @@ async def _latencies(
         headers = {"accept-encoding": "identity", "content-type": "application/json"}
         clients = [
             await stack.enter_async_context(
-                # Verifying would load the system's certificates for each.
+                # Verification would load the certificates of the system for each client.
                 httpx.AsyncClient(
                     base_url=url, timeout=TIMEOUT_SECONDS, verify=False, headers=headers
                 )

@@ -15,6 +15,7 @@ from benchmarks.against.version import Version
 from benchmarks.against.worktree import UnknownCommit, copy_of, resolve_commit, worktree
 from benchmarks.command_line import common_options, measure_each, prepare, report
 from benchmarks.options import Findings, Options
+from energy_flow.choices import unknown_name
 
 NAME = "against"
 USAGE = f"python -m benchmarks {NAME} COMMIT"
@@ -22,37 +23,43 @@ ABOUT = "this version against another commit, interleaved"
 PARTS: Mapping[str, str] = {
     "bits": "whether outputs, traces and counters of the same simulations are equal",
     "step": "flow-steps a second of the three presets, each in float32 and bfloat16",
-    "callers": "a lone caller and 64 callers at once of a server",
-    "uploads": "bodies of 1 MiB: a simulation's rows, a dataset",
-    "start": "start-up time and idle memory of a server, beside the import of torch",
+    "callers": "requests of one caller and of 64 callers at once to a server",
+    "uploads": "requests with 1 MiB: embeddings to simulate, a dataset",
+    "start": "start-up time and idle memory of a server, and the import of torch",
 }
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: list[str]) -> int:
-    """Measure this version and another; return the exit code."""
+    """Measure this version against another, and return the exit code.
+
+    Args:
+        arguments: of the command line, after ``against``.
+    """
     parser = _parser()
-    asked = parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
     try:
-        commit = resolve_commit(ROOT, asked.commit)
+        commit = resolve_commit(ROOT, parsed.commit)
     except UnknownCommit as error:
         parser.error(str(error))
-    options, machine = prepare(asked)
+    options, machine = prepare(parsed)
     with (
         tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as kernels,
         copy_of(ROOT) as copy,
         worktree(ROOT, commit) as tree,
     ):
         own = machine["commit"], copy, sys.executable
-        peer = commit, tree, asked.other_python
+        peer = commit, tree, parsed.other_python
         versions = _versions(own, peer, Path(kernels).resolve(), machine["threads"])
         try:
             described = {name: version.check() for name, version in versions.items()}
         except RuntimeError as error:
             sys.exit(f"error: {error}")
-        found = measure_each({part: partial(_load(part), versions) for part in asked.only}, options)
-    return report({"machine": machine, "versions": described, "benchmarks": found}, asked.json)
+        found = measure_each(
+            {part: partial(_load(part), versions) for part in parsed.only}, options
+        )
+    return report({"machine": machine, "versions": described, "benchmarks": found}, parsed.json)
 
 
 def _versions(
@@ -64,7 +71,7 @@ def _versions(
     """Describe both, each by commit, directory and interpreter."""
     versions = {}
     for name, (commit, root, python) in zip(NAMES, (own, peer), strict=True):
-        # Each has a directory of its own for compiled kernels.
+        # Each version has its own directory for compiled kernels.
         (kernels / name).mkdir()
         versions[name] = Version(name, commit, root, python, kernels / name, threads)
     return versions
@@ -79,11 +86,11 @@ def _load(part: str) -> Callable[[Mapping[str, Version], Options], Findings]:
 
 def _parts(text: str) -> list[str]:
     names = text.split(",")
-    unknown = [name for name in names if name not in PARTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(
-            f"no part is called {', '.join(unknown)}; there are {', '.join(PARTS)}"
-        )
+    for name in names:
+        if name not in PARTS:
+            raise argparse.ArgumentTypeError(
+                f"there is no part '{name}'; {unknown_name(name, PARTS)}"
+            )
     return list(dict.fromkeys(names))
 
 
@@ -94,15 +101,15 @@ def _parser() -> argparse.ArgumentParser:
         parents=[common_options()],
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=(
-            "Measures this version, the files as they are now, against another commit, which is\n"
-            "checked out in a temporary git worktree. Both run in turns on the same third-party\n"
-            "packages; whichever is not measured stands still. Prints tables, then one line of\n"
-            "JSON. Every ratio is oriented so that above 1 this version is faster or needs less\n"
-            "memory; it is the median over rounds, with a 95 % interval."
+            "Measure this version, the present files, against another commit, which is checked\n"
+            "out in a temporary git worktree. Both run in turns on the same third-party packages;\n"
+            "the one that is not measured is suspended. Prints tables, then one line of JSON. A\n"
+            "ratio above 1 means that this version is faster or needs less memory; it is the\n"
+            "median over rounds, with a 95 % interval."
         ),
         epilog=(
             f"parts:\n{parts}\n\nOn a machine that others use, set OMP_WAIT_POLICY=passive: "
-            "docs/benchmarks.md says why."
+            "the reason is in docs/benchmarks.md."
         ),
     )
     parser.add_argument("commit", metavar="COMMIT", help="a branch, a tag, a hash, HEAD~3")
@@ -111,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_parts,
         default=list(PARTS),
         metavar="PART,...",
-        help=f"which parts, of {', '.join(PARTS)} (default: all)",
+        help=f"parts to measure, of {', '.join(PARTS)} (default: all)",
     )
     parser.add_argument(
         "--other-python",
@@ -120,5 +127,5 @@ def _parser() -> argparse.ArgumentParser:
         help="interpreter of an environment with the other commit's packages, where they differ "
         "(default: this one)",
     )
-    parser.add_argument("--long", action="store_true", help="take time: three times the rounds")
+    parser.add_argument("--long", action="store_true", help="three times the rounds")
     return parser

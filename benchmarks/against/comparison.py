@@ -1,4 +1,4 @@
-"""One quantity of both versions, round by round, and which of them is better by how much."""
+"""``Comparison``: one quantity of both versions, round by round, and the ratio of the two."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ class Comparison:
     """A quantity of both versions.
 
     Attributes:
-        unit: for people.
-        values: by version, one a round.
-        more_is_better: as for rates; otherwise less is, as for times and memory.
+        unit: unit of the values.
+        values: by version, one value a round.
+        more_is_better: whether larger values are better, as for rates; otherwise smaller ones are,
+            as for times and memory.
     """
 
     unit: str
@@ -27,31 +28,41 @@ class Comparison:
     more_is_better: bool = False
 
     def ratio(self) -> Estimate:
-        """Return how much better this version is; above 1 it is faster or leaner."""
+        """Return the ratio; above 1, this version is faster or needs less memory."""
         pairs = zip(self.values["this"], self.values["other"], strict=True)
         if self.more_is_better:
             return estimate([this / other for this, other in pairs])
         return estimate([other / this for this, other in pairs])
 
     def median(self, name: str) -> float:
-        """Return the median of a version."""
+        """Return the median of a version.
+
+        Args:
+            name: ``this`` or ``other``.
+        """
         return statistics.median(self.values[name])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON data."""
+        """Return unit, medians and ratio as plain JSON data."""
         medians = {name: float(f"{self.median(name):.6g}") for name in NAMES}
         return {"unit": self.unit, **medians, "ratio": self.ratio().to_dict()}
 
 
 def show_comparisons(title: str, comparisons: Mapping[str, Comparison], note: str = "") -> None:
-    """Print a table of them."""
+    """Print a table of comparisons.
+
+    Args:
+        title: line above the table.
+        comparisons: rows of the table, by name.
+        note: text below the table.
+    """
     show(
         title,
-        ("", "unit", "this", "other", "this is better by"),
+        ("", "unit", "this", "other", "ratio"),
         [
             (name, one.unit, one.median("this"), one.median("other"), str(one.ratio()))
             for name, one in comparisons.items()
         ],
-        "Medians over rounds, and the median of the rounds' ratios with a 95 % interval; above 1, "
-        f"this version is faster or needs less memory. {note}".rstrip(),
+        "Medians over rounds. ratio: median over rounds with a 95 % interval; above 1, this "
+        f"version is faster or needs less memory. {note}".rstrip(),
     )

@@ -1,13 +1,12 @@
 """Runs inside one version of Energy Flow: ``python -P inside.py CHECKOUT WHAT ...``.
 
-The script stands alone and is the same for both versions. It imports only public names, and it
-makes sure that they come from the given checkout: another checkout that is installed in the same
-environment is taken off the path.
+The script is the same for both versions. It imports only public names, and only from the given
+checkout: other checkouts that are installed in the environment are removed from the path.
 
 ``where`` prints the files from which the package and the program come. ``serve`` is
-``energy-flow serve`` with the same arguments. ``step`` reads one JSON object a line and answers
-each with another: with ``preset`` it builds a model, without it measures that model. ``bits``
-prints digests of everything that some simulations give.
+``energy-flow serve`` with the same arguments. ``step`` reads JSON objects, one a line, and answers
+each with another: with ``preset`` it makes a model, without ``preset`` it measures that model.
+``bits`` prints digests of the results of some simulations.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ PROGRAM = "energy-flow"
 
 
 def main(checkout: str, what: str, *arguments: str) -> None:
-    """Do one of the four things.
+    """Run one of the four commands.
 
     Args:
         checkout: root directory of the version.
         what: ``where``, ``step``, ``bits`` or ``serve``.
         arguments: of ``step``: an ``.npy`` file of embeddings, the device, and the number of
-            threads; of ``bits``: the same, how many random simulations, and a checkpoint; of
-            ``serve``: the program's own.
+            threads; of ``bits``: the same, the number of random simulations, and a checkpoint; of
+            ``serve``: those of the program.
     """
     root = Path(checkout).resolve()
     sys.path[:] = [str(root), *(path for path in sys.path if not _is_checkout(Path(path)))]
@@ -56,7 +55,14 @@ def _is_checkout(folder: Path) -> bool:
 
 
 def program(root: Path) -> tuple[str, str]:
-    """Return the module and the function of the program, as the version itself declares them."""
+    """Return the module and the function of the program that the version declares.
+
+    Args:
+        root: root directory of the version.
+
+    Raises:
+        LookupError: it declares none.
+    """
     declared = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     scripts: dict[str, str] = declared["project"].get("scripts", {})
     if PROGRAM not in scripts:
@@ -66,7 +72,11 @@ def program(root: Path) -> tuple[str, str]:
 
 
 def where(root: Path) -> dict[str, str | None]:
-    """Return the files of the package and of the program; early versions have no program."""
+    """Return the files of the package and of the program; early versions have no program.
+
+    Args:
+        root: root directory of the version.
+    """
     found = {"energy_flow": _file_of("energy_flow"), "program": None}
     with suppress(LookupError):
         found["program"] = _file_of(program(root)[0])
@@ -82,34 +92,48 @@ def _file_of(module: str) -> str | None:
 
 
 def step(embeddings: str, device: str, threads: int) -> None:
-    """Build models and measure them, as each line of the standard input demands."""
+    """Make models and measure them, as the lines of the standard input request.
+
+    Args:
+        embeddings: an ``.npy`` file.
+        device: where to simulate.
+        threads: threads of the arithmetic.
+    """
     import numpy as np
     import torch
 
     package = import_module("energy_flow")
     presets = _presets()
-    # Only answers go there, whatever a library prints.
+    # Only answers are written there; what libraries print goes to the standard error.
     answers, sys.stdout = sys.stdout, sys.stderr
     torch.set_num_threads(threads)
     rows = np.load(embeddings)
     print(json.dumps({"file": package.__file__}), file=answers, flush=True)
     measure = None
     for line in sys.stdin:
-        demand: dict[str, Any] = json.loads(line)
-        if "preset" in demand:
+        request: dict[str, Any] = json.loads(line)
+        if "preset" in request:
             measure = None
-            config = getattr(presets, demand["preset"])().replace(
-                {"precision": demand["precision"], "embedding_dim": rows.shape[1]}
+            config = getattr(presets, request["preset"])().replace(
+                {"precision": request["precision"], "embedding_dim": rows.shape[1]}
             )
             processor = package.FlowProcessor(config, device=device)
-            measure = _measurement(processor, rows[: demand["batch"]], demand["steps"], device)
-        assert measure is not None, "the first line must name a preset"
-        answer = measure(demand["seconds"])
+            measure = _measurement(processor, rows[: request["batch"]], request["steps"], device)
+        assert measure is not None, "the first line must have a preset"
+        answer = measure(request["seconds"])
         print(json.dumps(answer), file=answers, flush=True)
 
 
 def bits(embeddings: str, device: str, threads: int, count: int, checkpoint: str) -> None:
-    """Print digests of a trained model's simulation and of some with random configs."""
+    """Print digests of simulations with a trained model and with random configs.
+
+    Args:
+        embeddings: an ``.npy`` file.
+        device: where to simulate.
+        threads: threads of the arithmetic.
+        count: number of random configs.
+        checkpoint: file of the trained model.
+    """
     import numpy as np
     import torch
 
@@ -129,7 +153,13 @@ def bits(embeddings: str, device: str, threads: int, count: int, checkpoint: str
 
 
 def digest(processor: Any, rows: Any, options: dict[str, Any]) -> str:
-    """Return a SHA-256 of all outputs, trace records and counters of a simulation."""
+    """Return a SHA-256 of all outputs, trace records and counters of a simulation.
+
+    Args:
+        processor: the model.
+        rows: embeddings.
+        options: options of the run.
+    """
     names = ("surface", "planes", "hits", "embedding")
     result = processor.simulate(rows, outputs=names, options=options, seed=11)
     hashed = hashlib.sha256()
@@ -142,7 +172,12 @@ def digest(processor: Any, rows: Any, options: dict[str, Any]) -> str:
 
 
 def random_config(seed: int, width: int) -> dict[str, Any]:
-    """Return fields of a small model with random rules, of those that every version has."""
+    """Return fields of a small model with random rules; every version has these fields.
+
+    Args:
+        seed: seed of the choice.
+        width: number of components of an embedding.
+    """
     draw = random.Random(seed)
     spawn_mode = draw.choice(("off", "threshold", "percentile"))
     return {
@@ -169,7 +204,7 @@ def random_config(seed: int, width: int) -> dict[str, Any]:
 
 
 def _presets() -> Any:
-    """Return the module of the presets, which the package may export, or keep in one of these."""
+    """Return the module of the presets, whose name depends on the version."""
     for name in ("energy_flow.presets", "energy_flow.config.presets"):
         try:
             return import_module(name)
@@ -187,7 +222,7 @@ def _measurement(processor: Any, rows: Any, steps: int, device: str) -> Any:
             torch.cuda.synchronize(device)
 
     def measure(at_least: float) -> dict[str, Any]:
-        """Simulate until so many seconds have passed, always to the end of a simulation."""
+        """Repeat complete simulations until at least so many seconds have passed."""
         flow_steps, seconds = 0, 0.0
         while not seconds or seconds < at_least:
             state = processor.start(rows)

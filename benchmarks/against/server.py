@@ -1,9 +1,8 @@
-"""``energy-flow serve`` of a version, seen from outside only."""
+"""``StartedServer``: ``energy-flow serve`` of a version, measured from outside."""
 
 from __future__ import annotations
 
 import http.client
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -13,12 +12,12 @@ from pathlib import Path
 
 from benchmarks.against.turns import order_of
 from benchmarks.against.version import Version
-from benchmarks.server_process import END_SECONDS, end_of
+from benchmarks.server_process import END_SECONDS, end_of, free_port
 from benchmarks.standstill import process_tree, resume, suspend
 
 START_SECONDS = 300
 PAUSE_SECONDS = 0.01
-"""Between two looks at whether a server is ready."""
+"""Time between two requests whether a server is ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +25,8 @@ class StartedServer:
     """A server that is ready.
 
     Attributes:
+        url: its address.
+        pid: id of its process.
         seconds: from the start of its process until ``/readyz`` answered 200.
     """
 
@@ -34,11 +35,11 @@ class StartedServer:
     seconds: float
 
     def resident_bytes(self) -> int:
-        """Return its resident memory, with that of all processes that it has started."""
+        """Return the resident memory of its process and of all that it has started."""
         return sum(process.memory_info().rss for process in process_tree(self.pid))
 
     def proportional_bytes(self) -> int | None:
-        """Return the same, but each shared page divided by its users; only Linux knows that."""
+        """Return the same with shared pages divided by their users; none on systems but Linux."""
         sizes = [process.memory_full_info() for process in process_tree(self.pid)]
         return sum(size.pss for size in sizes) if hasattr(sizes[0], "pss") else None
 
@@ -50,13 +51,18 @@ def started_server(
     """Start a server, wait until it is ready, and stop it in the end.
 
     Args:
-        data: its data directory; the log lies beside it.
+        version: version of the server.
+        data: its data directory; the log is beside it.
+        device: its device.
         assignments: ``FIELD=VALUE`` changes of the preset.
 
+    Yields:
+        The server.
+
     Raises:
-        RuntimeError: it did not become ready, or ended with an error.
+        RuntimeError: the server was not ready in time, or ended with an error.
     """
-    port = _free_port()
+    port = free_port()
     command = version.command("serve", "--port", str(port), "--data-dir", str(data))
     command += ["--device", device]
     for change in assignments:
@@ -75,7 +81,8 @@ def started_server(
                 process.terminate()
                 if process.wait(timeout=END_SECONDS) != 0:
                     raise RuntimeError(
-                        f"the {version.name} version's server ended with {process.returncode}:\n"
+                        f"the server of version '{version.name}' ended with the exit code "
+                        f"{process.returncode}:\n"
                         f"{end_of(log)}"
                     )
             finally:
@@ -86,12 +93,17 @@ def started_server(
 def started_servers(
     versions: Mapping[str, Version], folder: Path, device: str, turn: int, *assignments: str
 ) -> Iterator[dict[str, StartedServer]]:
-    """Start a server of each version; both stand still, see :func:`serving`.
+    """Start a server of each version; both are suspended, see :func:`serving`.
 
     Args:
-        folder: for the data directories, new ones every turn.
-        turn: decides which one starts first.
+        versions: this version and the other, by name.
+        folder: for the data directories, new ones in every round.
+        device: device of the servers.
+        turn: number of the round, which decides which server starts first.
         assignments: ``FIELD=VALUE`` changes of the preset.
+
+    Yields:
+        The servers by the name of their version.
     """
     with ExitStack() as stack:
         servers = {}
@@ -105,7 +117,14 @@ def started_servers(
 
 @contextmanager
 def serving(server: StartedServer) -> Iterator[StartedServer]:
-    """Let a server go on for a while; it stands still before and afterwards."""
+    """Resume a server, and suspend it in the end.
+
+    Args:
+        server: a suspended server.
+
+    Yields:
+        The same server.
+    """
     resume(server.pid)
     yield server
     suspend(server.pid)
@@ -115,8 +134,10 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) ->
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:
-            raise RuntimeError(f"the server ended with {process.returncode}:\n{end_of(log)}")
-        # Not an httpx client: one takes longer to make than the time between two looks.
+            raise RuntimeError(
+                f"the server ended with the exit code {process.returncode}:\n{end_of(log)}"
+            )
+        # An httpx client takes longer to make than the time between two requests.
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
         with suppress(ConnectionError):
             connection.request("GET", "/readyz")
@@ -126,9 +147,3 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) ->
         connection.close()
         time.sleep(PAUSE_SECONDS)
     raise RuntimeError(f"the server was not ready after {START_SECONDS} s:\n{end_of(log)}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port

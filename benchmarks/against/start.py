@@ -1,4 +1,9 @@
-"""Start-up of a server, and its memory while nobody calls."""
+"""``start``: start-up time and idle memory of a server.
+
+Measures: ``energy-flow serve`` until ``/readyz`` is 200, in a new data directory and once more, and
+its memory without requests. Unit: seconds and MiB. Baseline: the other version; the import of torch
+alone shows the noise of the machine.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +19,10 @@ from benchmarks.against.server import started_server
 from benchmarks.against.turns import order_of
 from benchmarks.against.version import Version
 from benchmarks.options import Findings, Options
-from benchmarks.tables import say
+from benchmarks.tables import print_line
 
 ROUNDS = 6
-REST_SECONDS = 2
+IDLE_SECONDS = 2
 MIB = 2**20
 
 IMPORT = "python -c 'import torch'"
@@ -29,15 +34,20 @@ ORDER = (IMPORT, FIRST, SECOND, RESIDENT, PROPORTIONAL)
 
 
 def measure(versions: Mapping[str, Version], options: Options) -> Findings:
-    """Start servers of both versions, twice a round, each after an import of torch alone."""
+    """Start servers of both versions, twice in a round, each after an import of torch alone.
+
+    Args:
+        versions: this version and the other, by name.
+        options: how to measure.
+    """
     rounds = options.rounds(ROUNDS)
     found: dict[str, dict[str, list[float]]] = {}
     with TemporaryDirectory(prefix="energy-flow-bench-") as folder:
         for version in versions.values():
-            say(f"start: warming up the {version.name} version")
+            print_line(f"start: warming up version '{version.name}'")
             _round(version, Path(folder) / f"{version.name}-warm", options.device)
         for turn in range(rounds):
-            say(f"start: round {turn + 1} of {rounds}")
+            print_line(f"start: round {turn + 1} of {rounds}")
             for name in order_of(turn):
                 data = Path(folder) / f"{name}-{turn}"
                 for what, value in _round(versions[name], data, options.device).items():
@@ -49,14 +59,14 @@ def measure(versions: Mapping[str, Version], options: Options) -> Findings:
     show_comparisons(
         "Start-up and memory of energy-flow serve, debug preset",
         comparisons,
-        "The import of torch is the same work in both: its ratio shows the noise.",
+        "The import of torch is the same work in both versions; its ratio shows the noise.",
     )
     of_import = {
         name: round(statistics.median(_quotients(found[SECOND][name], found[IMPORT][name])), 4)
         for name in versions
     }
     return Findings(
-        {"rounds": rounds, "preset": "debug", "rest_seconds": REST_SECONDS},
+        {"rounds": rounds, "preset": "debug", "rest_seconds": IDLE_SECONDS},
         {what: one.to_dict() for what, one in comparisons.items()}
         | {"second start in imports of torch": of_import},
     )
@@ -70,7 +80,7 @@ def _round(version: Version, data: Path, device: str) -> dict[str, float]:
     found = {IMPORT: _import_seconds(version)}
     with started_server(version, data, device) as server:
         found[FIRST] = server.seconds
-        time.sleep(REST_SECONDS)
+        time.sleep(IDLE_SECONDS)
         found[RESIDENT] = server.resident_bytes() / MIB
         proportional = server.proportional_bytes()
         if proportional is not None:

@@ -1,4 +1,8 @@
-"""Flow-steps a second of the three presets in both precisions."""
+"""``step``: the speed of simulations.
+
+Measures: the three presets in both precisions. Unit: flow-steps a second. Baseline: the other
+version.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +22,15 @@ from benchmarks.against.turns import order_of
 from benchmarks.against.version import Version
 from benchmarks.options import Findings, Options
 from benchmarks.standstill import resume, suspend
-from benchmarks.tables import say
+from benchmarks.tables import print_line
 from benchmarks.workload import all_embeddings
 
 ROUNDS = 6
 SECONDS = 0.5
-"""What a measurement takes at least; it is always a whole number of simulations."""
+"""Shortest time of a measurement, which always has complete simulations."""
 
-# What the programs ask of glibc by themselves (a user of the package need not): memory that is
-# freed is kept, and all threads have one heap.
+# The settings of glibc that the programs make themselves: freed memory is kept, and all threads
+# share one heap.
 MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
@@ -37,11 +41,16 @@ MALLOC = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A preset in a precision, with a batch, and with so many steps at most.
+    """One comparison.
 
-    The large presets take few steps of few samples: their flows are so many that a step of one
-    sample fills two cores for a second. In the second step every flow has a hidden state, as in
-    all that follow.
+    The large presets have few steps and few samples: a step of one sample needs two cores for a
+    second. In the second step every flow has a hidden state, as in all later steps.
+
+    Attributes:
+        preset: name of the preset.
+        precision: precision of the networks.
+        batch: number of samples.
+        steps: largest number of steps.
     """
 
     preset: str
@@ -63,7 +72,12 @@ CASES = tuple(
 
 
 def measure(versions: Mapping[str, Version], options: Options) -> Findings:
-    """Measure every case in both versions, in new processes every round."""
+    """Measure every case in both versions, in new processes in every round.
+
+    Args:
+        versions: this version and the other, by name.
+        options: how to measure.
+    """
     rounds = options.rounds(ROUNDS)
     answers: dict[str, dict[str, list[dict[str, Any]]]] = {
         case.name: {name: [] for name in versions} for case in CASES
@@ -72,12 +86,12 @@ def measure(versions: Mapping[str, Version], options: Options) -> Findings:
         rows = Path(folder) / "embeddings.npy"
         np.save(rows, all_embeddings())
         for version in versions.values():
-            say(f"step: warming up the {version.name} version")
+            print_line(f"step: warming up version '{version.name}'")
             with stepping(version, rows, options.device) as process:
                 for case in CASES:
                     process.build(case)
         for turn in range(rounds):
-            say(f"step: round {turn + 1} of {rounds}")
+            print_line(f"step: round {turn + 1} of {rounds}")
             with ExitStack() as stack:
                 processes = {
                     name: stack.enter_context(stepping(versions[name], rows, options.device))
@@ -108,21 +122,30 @@ def measure(versions: Mapping[str, Version], options: Options) -> Findings:
 
 @dataclass(frozen=True, slots=True)
 class Stepping:
-    """A process in which a version steps; it stands still except while it answers."""
+    """A process that simulates with one version; it is suspended except while it answers.
+
+    Attributes:
+        process: the process.
+        name: name of the version.
+    """
 
     process: subprocess.Popen[str]
     name: str
 
     def build(self, case: Case) -> None:
-        """Build a model, and simulate with it once."""
+        """Make a model, and simulate with it once.
+
+        Args:
+            case: preset, precision and batch.
+        """
         self._ask({**asdict(case), "seconds": 0})
 
     def measure(self) -> dict[str, Any]:
-        """Return the flow-steps that were taken, and their seconds."""
+        """Return the number of flow-steps done, and their seconds."""
         return self._ask({"seconds": SECONDS})
 
     def answer(self) -> dict[str, Any]:
-        """Read a line.
+        """Return the next answer of the process.
 
         Raises:
             RuntimeError: the process has ended.
@@ -130,14 +153,14 @@ class Stepping:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the {self.name} version failed; what it printed stands above")
+            raise RuntimeError(f"version '{self.name}' failed; its messages are above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _ask(self, demand: Mapping[str, Any]) -> dict[str, Any]:
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None
         resume(self.process.pid)
-        print(json.dumps(demand), file=self.process.stdin, flush=True)
+        print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = self.answer()
         suspend(self.process.pid)
         return answer
@@ -145,10 +168,18 @@ class Stepping:
 
 @contextmanager
 def stepping(version: Version, rows: Path, device: str) -> Iterator[Stepping]:
-    """Start a process that builds models and measures them.
+    """Start a process that makes models and measures them.
+
+    Args:
+        version: version to measure.
+        rows: an ``.npy`` file of embeddings.
+        device: where to simulate.
+
+    Yields:
+        The process.
 
     Raises:
-        RuntimeError: it failed, or does not run the version that it should.
+        RuntimeError: the process failed, or imports another version.
     """
     with subprocess.Popen(
         version.command("step", str(rows), device, str(version.threads)),
@@ -162,7 +193,7 @@ def stepping(version: Version, rows: Path, device: str) -> Iterator[Stepping]:
             started = Stepping(process, version.name)
             file = started.answer()["file"]
             if not Path(file).is_relative_to(version.root):
-                raise RuntimeError(f"the {version.name} version's package comes from {file}")
+                raise RuntimeError(f"version '{version.name}': the package comes from {file}")
             suspend(process.pid)
             yield started
         finally:
@@ -170,7 +201,7 @@ def stepping(version: Version, rows: Path, device: str) -> Iterator[Stepping]:
 
 
 def _round(case: Case, processes: Mapping[str, Stepping], turn: int) -> dict[str, dict[str, Any]]:
-    """Measure a case in the order A B B A; both measurements of a version are one value."""
+    """Measure a case in the order A B B A; the two measurements of a version make one value."""
     for name in order_of(turn):
         processes[name].build(case)
     turns: Sequence[str] = (*order_of(turn), *order_of(turn + 1))

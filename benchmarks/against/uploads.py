@@ -1,4 +1,8 @@
-"""Bodies of 1 MiB: a simulation's rows, and a dataset."""
+"""``uploads``: requests with large bodies.
+
+Measures: 1 MiB of embeddings that are simulated by a tiny model, and a dataset of 1 MiB. Unit:
+milliseconds of a request. Baseline: the other version.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from benchmarks.against.server import StartedServer, serving, started_servers
 from benchmarks.against.turns import order_of
 from benchmarks.against.version import Version
 from benchmarks.options import Findings, Options
-from benchmarks.tables import say
+from benchmarks.tables import print_line
 
 ROUNDS = 6
 UPLOADS = 20
@@ -25,7 +29,7 @@ WARM_UPLOADS = 5
 TIMEOUT_SECONDS = 60
 
 ROWS, DIMENSION = 512, 512
-"""1 MiB of float32."""
+"""Shape of 1 MiB of float32."""
 TINY = (
     f"embedding_dim={DIMENSION}",
     "lattice_width=2",
@@ -36,21 +40,32 @@ TINY = (
     "carrier_num_layers=1",
     "trace.capacity=0",
 )
-"""A model that simulates the rows in less time than they take to arrive."""
+"""A model that simulates the rows in less time than their transfer takes."""
 
 NPY = {"content-type": "application/x-npy"}
 
 Upload = Callable[[httpx.Client, int, bytes], httpx.Response]
-"""Sends a body to a server, under a number that is new to it."""
+"""Sends a body to a server, with a number that the server has not seen."""
 
 
 def simulate(client: httpx.Client, _: int, body: bytes) -> httpx.Response:
-    """Have the rows simulated; the run is not kept."""
+    """Send rows to simulate; the run is not stored.
+
+    Args:
+        client: of the server.
+        body: an ``.npy`` file.
+    """
     return client.post("/v1/simulate", params={"store": "false"}, content=body, headers=NPY)
 
 
 def put_dataset(client: httpx.Client, number: int, body: bytes) -> httpx.Response:
-    """Store the rows under a new name."""
+    """Send rows as a new dataset.
+
+    Args:
+        client: of the server.
+        number: part of its name.
+        body: an ``.npy`` file.
+    """
     return client.put(f"/v1/datasets/rows-{number}", content=body, headers=NPY)
 
 
@@ -60,8 +75,12 @@ KINDS: Mapping[str, Upload] = {
 }
 
 
-def body_of(number: int) -> bytes:
-    """Return an ``.npy`` file, another one for every number."""
+def make_body(number: int) -> bytes:
+    """Return an ``.npy`` file.
+
+    Args:
+        number: seed of its content.
+    """
     rows = np.random.default_rng(number).normal(scale=0.05, size=(ROWS, DIMENSION))
     file = io.BytesIO()
     np.save(file, rows.astype(np.float32))
@@ -69,26 +88,31 @@ def body_of(number: int) -> bytes:
 
 
 def measure(versions: Mapping[str, Version], options: Options) -> Findings:
-    """Send both kinds of body to servers of both versions, new servers every round."""
+    """Send both kinds of requests to servers of both versions, new servers in every round.
+
+    Args:
+        versions: this version and the other, by name.
+        options: how to measure.
+    """
     rounds = options.rounds(ROUNDS)
     found: dict[str, dict[str, list[float]]] = {
         kind: {name: [] for name in versions} for kind in KINDS
     }
     with TemporaryDirectory(prefix="energy-flow-bench-") as folder:
         for turn in range(rounds):
-            say(f"uploads: round {turn + 1} of {rounds}")
+            print_line(f"uploads: round {turn + 1} of {rounds}")
             with started_servers(versions, Path(folder), options.device, turn, *TINY) as servers:
                 for kind, upload in KINDS.items():
                     for name, milliseconds in _round(upload, servers, turn).items():
                         found[kind][name].append(milliseconds)
     comparisons = {kind: Comparison("ms", of) for kind, of in found.items()}
-    show_comparisons("Bodies of 1 MiB, p50", comparisons)
+    show_comparisons("Requests with bodies of 1 MiB, p50", comparisons)
     config = {"rounds": rounds, "uploads": 2 * UPLOADS, "model": TINY}
     return Findings(config, {kind: one.to_dict() for kind, one in comparisons.items()})
 
 
 def _round(upload: Upload, servers: Mapping[str, StartedServer], turn: int) -> dict[str, float]:
-    """Measure in the order A B B A; both measurements of a version are one value."""
+    """Measure in the order A B B A; the two measurements of a version make one value."""
     latencies: dict[str, list[float]] = {name: [] for name in servers}
     numbers = dict.fromkeys(servers, 0)
     for visit, name in enumerate((*order_of(turn), *order_of(turn), *order_of(turn + 1))):
@@ -99,7 +123,7 @@ def _round(upload: Upload, servers: Mapping[str, StartedServer], turn: int) -> d
         ):
             for _ in range(WARM_UPLOADS if warming_up else UPLOADS):
                 numbers[name] += 1
-                body = body_of(numbers[name])
+                body = make_body(numbers[name])
                 began = time.perf_counter()
                 upload(client, numbers[name], body).raise_for_status()
                 if not warming_up:

@@ -1,4 +1,4 @@
-"""``Version``: one of the two checkouts that are measured, and processes that run in it."""
+"""``Version``: one of the two checkouts that are measured, and how to run it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# These would have the sources compiled at every start.
+# With these, Python would compile the sources at every start.
 BYTECODE = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
 INSIDE = Path(__file__).with_name("inside.py")
 
@@ -20,11 +20,11 @@ class Version:
 
     Attributes:
         name: ``this`` or ``other``.
-        commit: with ``-dirty`` where files differ from it; none outside git.
+        commit: its commit, with ``-dirty`` if files differ; none outside git.
         root: directory of the checkout.
-        python: the interpreter that runs it.
-        kernels: directory of its own for the machine code that Numba compiles.
-        threads: of the arithmetic on a CPU.
+        python: interpreter that runs it.
+        kernels: its own directory for the machine code that Numba compiles.
+        threads: threads of the arithmetic on a CPU.
     """
 
     name: str
@@ -35,11 +35,16 @@ class Version:
     threads: int
 
     def command(self, what: str, *arguments: str) -> list[str]:
-        """Return the command line that runs ``inside.py`` in this version."""
+        """Return the command line that runs ``inside.py`` in this version.
+
+        Args:
+            what: command of ``inside.py``.
+            arguments: arguments of the command.
+        """
         return [self.python, "-P", str(INSIDE), str(self.root), what, *arguments]
 
     def environment(self) -> dict[str, str]:
-        """Return the variables of a process that runs in this version."""
+        """Return the environment variables of a process that runs this version."""
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -52,10 +57,10 @@ class Version:
         }
 
     def check(self) -> dict[str, Any]:
-        """Make sure that this version's own files are imported; describe it as plain JSON data.
+        """Check that the files of this version are imported, and describe it as plain JSON data.
 
         Raises:
-            RuntimeError: they are not, or the interpreter does not run.
+            RuntimeError: other files are imported, or the interpreter does not run.
         """
         try:
             ended = subprocess.run(
@@ -68,21 +73,23 @@ class Version:
             )
         except OSError as error:
             raise RuntimeError(
-                f"{self.python} cannot be run ({error.strerror}); name an interpreter"
+                f"{self.python} cannot be run ({error.strerror}); give an interpreter by "
+                "--other-python"
             ) from None
         if ended.returncode != 0:
             raise RuntimeError(
-                f"{self.python} does not run the {self.name} version: {ended.stderr.strip()}"
+                f"{self.python} does not run version '{self.name}'; give an environment with its "
+                f"packages by --other-python: {ended.stderr.strip()}"
             )
         files: dict[str, str | None] = json.loads(ended.stdout)
         if files["energy_flow"] is None:
             raise RuntimeError(
-                f"commit {self.commit} has no package energy_flow; name one that has it"
+                f"commit {self.commit} has no package energy_flow; give another commit"
             )
         for what, file in files.items():
             if file is not None and not Path(file).is_relative_to(self.root):
                 raise RuntimeError(
-                    f"the {self.name} version's {what} comes from {file}, not from {self.root}; "
-                    "name an interpreter whose environment has no other one"
+                    f"version '{self.name}': {what} comes from {file}, not from {self.root}; "
+                    "give an interpreter whose environment does not have that one"
                 )
         return {"commit": self.commit, "python": self.python, "files": files}

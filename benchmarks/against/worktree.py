@@ -1,4 +1,4 @@
-"""Directories of both versions: a copy of the files as they are now, a worktree of a commit."""
+"""Directories of both versions: a copy of the present files, and a worktree of a commit."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def resolve_commit(repository: Path, revision: str) -> str:
     """Return the full hash of a commit.
 
     Args:
-        repository: a directory in it.
-        revision: whatever git accepts: a branch, a tag, a hash, ``HEAD~3``.
+        repository: a directory in the repository.
+        revision: a branch, a tag, a hash, ``HEAD~3``, or what else git accepts.
 
     Raises:
-        UnknownCommit: there is none, or this is no git repository, or git is missing.
+        UnknownCommit: there is no such commit, no repository, or no git.
     """
     try:
         inside = _git(repository, "rev-parse", "--git-dir")
@@ -36,7 +36,7 @@ def resolve_commit(repository: Path, revision: str) -> str:
         )
     if found.returncode != 0:
         raise UnknownCommit(
-            f"git knows no commit '{revision}'; name a branch, a tag or a hash that "
+            f"there is no commit '{revision}'; give a branch, a tag or a hash that "
             "`git log --oneline --all` shows, or get it with `git fetch` first"
         )
     return found.stdout.strip()
@@ -46,33 +46,48 @@ def resolve_commit(repository: Path, revision: str) -> str:
 def worktree(repository: Path, commit: str) -> Iterator[Path]:
     """Check a commit out in a temporary directory, and remove it in the end.
 
+    Args:
+        repository: a directory in the repository.
+        commit: hash of the commit.
+
+    Yields:
+        The directory.
+
     Raises:
-        RuntimeError: git could not do it.
+        RuntimeError: git could not make the worktree.
     """
     with tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder:
         tree = Path(folder).resolve() / "other"
         try:
             added = _git(repository, "worktree", "add", "--detach", str(tree), commit)
             if added.returncode != 0:
-                raise RuntimeError(f"git made no worktree of {commit}: {added.stderr.strip()}")
+                raise RuntimeError(
+                    f"git could not make a worktree of {commit}: {added.stderr.strip()}"
+                )
             yield tree
         finally:
-            # Twice forced, because git locks a worktree while it is being made.
+            # Forced twice, because git locks a worktree while it makes it.
             _git(repository, "worktree", "remove", "--force", "--force", str(tree))
 
 
 @contextmanager
 def copy_of(repository: Path) -> Iterator[Path]:
-    """Copy the files as they are now, without those that git ignores, to a temporary directory.
+    """Copy the present files, without those that git ignores, to a temporary directory.
 
-    So both versions lie in the same place, and nobody's edits reach what is being measured.
+    So both versions are on the same file system, and files can be edited during the measurement.
+
+    Args:
+        repository: a directory in the repository.
+
+    Yields:
+        The directory.
 
     Raises:
         RuntimeError: git does not list the files.
     """
     listed = _git(repository, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
     if listed.returncode != 0:
-        raise RuntimeError(f"git lists no files in {repository}: {listed.stderr.strip()}")
+        raise RuntimeError(f"git could not list the files in {repository}: {listed.stderr.strip()}")
     with tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder:
         copy = Path(folder).resolve() / "this"
         for name in listed.stdout.split("\0"):
@@ -84,7 +99,7 @@ def copy_of(repository: Path) -> Iterator[Path]:
 
 
 def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git without the user's hooks, and out of reach of the terminal's Ctrl-C."""
+    """Run git without the hooks of the user, and without the Ctrl-C of the terminal."""
     return subprocess.run(
         ["git", "-c", f"core.hooksPath={os.devnull}", *arguments],
         cwd=repository,

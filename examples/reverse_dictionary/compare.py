@@ -1,10 +1,11 @@
-"""Trains the flow model and its peers equally, and tells what the flows add.
+"""Trains the flow model and its peers in the same way, and measures what the flows add.
 
     python examples/reverse_dictionary/compare.py TRAIN [--seeds 0 1 2] [--out FOLDER]
 
-TRAIN is a .safetensors file with ``inputs`` and ``targets``, [rows, 384]; docs/training.md says
-what is in it. All figures are of the val rows beside this file, which nothing is chosen by. FOLDER
-keeps the flow models; a training that has ended there is not done again. Ends with a line of JSON.
+TRAIN is a .safetensors file with ``inputs`` and ``targets``, [rows, 384]; docs/training.md
+describes it. All figures are measured on the val rows beside this file, by which nothing is chosen.
+FOLDER keeps the flow models; a training that has ended there is not repeated. The last line is
+JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peers import WithoutFlows, mlp, predicted, ridge, train
+from peers import WithoutFlows, mlp, predict, predict_by_ridge, train
 from start import untrained
 
 from energy_flow import FlowProcessor, checkpoint
@@ -34,53 +35,67 @@ INPUT, RIDGE, MLP = "the input itself", "ridge regression", "MLP"
 WITHOUT, FLOWS = "mappers without flows", "flow model"
 FIGURES = ("cosine", "top_1", "top_10", "median_rank")
 RESAMPLES = 10_000
+"""Samples of the bootstrap."""
 ROWS_AT_ONCE = 100
 
 Predictions = NDArray[np.float32]
 
 
 def main() -> None:
-    """Trains, measures, prints."""
+    """Train, measure and print."""
     parser = argparse.ArgumentParser(description="Compares the flow model with its peers.")
     parser.add_argument("train", type=Path, metavar="TRAIN")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("build/reverse_dictionary"))
-    parser.add_argument(
-        "--steps", type=int, help="of the optimiser, instead of the recipe's epochs"
-    )
-    asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--steps", type=int, help="optimiser steps, instead of the recipe's epochs")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     val = Pairs.read(HERE / "val.safetensors")
-    told: dict[str, list[Predictions]] = {FLOWS: [], WITHOUT: [], MLP: []}
-    seconds: dict[str, list[float]] = {name: [] for name in told}
+    trained: dict[str, list[Predictions]] = {FLOWS: [], WITHOUT: [], MLP: []}
+    seconds: dict[str, list[float]] = {name: [] for name in trained}
     held_out: dict[int, dict[str, Any]] = {}
-    for seed in asked.seeds:
-        config = recipe(asked.train, asked.out / f"start_{seed}.safetensors", seed, asked.steps)
-        rows, _ = Pairs.read(asked.train).split(config.data.held_out, config.data.held_out_seed)
+    for seed in options.seeds:
+        config = recipe(
+            options.train, options.out / f"start_{seed}.safetensors", seed, options.steps
+        )
+        rows, _ = Pairs.read(options.train).split(config.data.held_out, config.data.held_out_seed)
         inputs = torch.from_numpy(rows.inputs)
-        folder = asked.out / f"run_{seed}"
+        folder = options.out / f"run_{seed}"
         held_out[seed], spent = train_flows(config, inputs, folder)
         seconds[FLOWS].append(spent)
-        told[FLOWS].append(run(checkpoint.load(folder / "model.safetensors"), val.inputs))
+        trained[FLOWS].append(
+            predict_with_flows(checkpoint.load(folder / "model.safetensors"), val.inputs)
+        )
         mappers = WithoutFlows(untrained(seed, inputs))
         parameters = sum(p.numel() for p in mappers.parameters())
         for name, model in ((WITHOUT, mappers), (MLP, mlp(parameters, inputs, seed))):
             began = time.perf_counter()
             train(model, config, rows)
             seconds[name].append(time.perf_counter() - began)
-            told[name].append(predicted(model, val.inputs))
+            trained[name].append(predict(model, val.inputs))
         print(f"seed {seed}: trained and measured", flush=True)
-    told = {INPUT: [val.inputs], RIDGE: [ridge(Pairs.read(asked.train), val.inputs)], **told}
-    table = {name: figures(one, val) for name, one in told.items()}
+    ridge = predict_by_ridge(Pairs.read(options.train), val.inputs)
+    predictions = {INPUT: [val.inputs], RIDGE: [ridge], **trained}
+    table = {name: figures(by_seed, val) for name, by_seed in predictions.items()}
     for name, spent_by_seed in seconds.items():
         table[name]["seconds"] = spent_by_seed
-    flows_add = {name: difference(told[FLOWS], told[name], val) for name in (WITHOUT, MLP, RIDGE)}
-    show(table, flows_add)
-    print(json.dumps({"table": table, "flows_minus": flows_add, "held_out": held_out}))
+    flows_minus = {
+        name: difference(predictions[FLOWS], predictions[name], val)
+        for name in (WITHOUT, MLP, RIDGE)
+    }
+    print_tables(table, flows_minus)
+    print(json.dumps({"table": table, "flows_minus": flows_minus, "held_out": held_out}))
 
 
 def recipe(train_file: Path, start: Path, seed: int, steps: int | None) -> TrainConfig:
-    """The training of one seed."""
+    """Return the config of the training of one seed.
+
+    Args:
+        train_file: rows to train on.
+        start: checkpoint of the model from which it starts.
+        seed: seed of the training.
+        steps: number of optimiser steps; by default, the epochs of recipe.toml.
+    """
     fields = tomllib.loads((HERE / "recipe.toml").read_text(encoding="utf-8"))
     changes = {"data.train": str(train_file), "model.checkpoint": str(start), "seed": seed}
     if steps is not None:
@@ -91,7 +106,16 @@ def recipe(train_file: Path, start: Path, seed: int, steps: int | None) -> Train
 def train_flows(
     config: TrainConfig, inputs: torch.Tensor, folder: Path
 ) -> tuple[dict[str, Any], float]:
-    """Figures of the rows held out, and the seconds that it took; what was done is kept."""
+    """Train a flow model, unless the folder has the complete training.
+
+    Args:
+        config: config of the training.
+        inputs: embeddings to train on, [R, E].
+        folder: where the training is kept.
+
+    Returns:
+        Figures on the rows held out, and the seconds of all optimiser steps.
+    """
     log = folder / "events.jsonl"
     events = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     if not events or events[-1]["kind"] != "end":
@@ -109,8 +133,13 @@ def train_flows(
     return events[-1]["held_out"], spent
 
 
-def run(processor: FlowProcessor, inputs: NDArray[np.float32]) -> Predictions:
-    """What a flow model makes of all rows, as it is used: flows on, no noise."""
+def predict_with_flows(processor: FlowProcessor, inputs: NDArray[np.float32]) -> Predictions:
+    """Return the predictions of a flow model for all rows, [R, E].
+
+    Args:
+        processor: the model.
+        inputs: embeddings, [R, E].
+    """
     parts = [
         processor.simulate(
             inputs[first : first + ROWS_AT_ONCE],
@@ -123,8 +152,13 @@ def run(processor: FlowProcessor, inputs: NDArray[np.float32]) -> Predictions:
 
 
 def figures(by_seed: list[Predictions], val: Pairs) -> dict[str, Any]:
-    """The median over the seeds of each figure, and each figure of each seed."""
-    each = [retrieval(one, val.targets).to_dict() for one in by_seed]
+    """Return the median over the seeds of each figure, and all figures of each seed.
+
+    Args:
+        by_seed: predictions of one model for the val rows.
+        val: the val rows.
+    """
+    each = [retrieval(predictions, val.targets).to_dict() for predictions in by_seed]
     return {
         "median": {name: statistics.median(one[name] for one in each) for name in FIGURES},
         "seeds": each,
@@ -132,42 +166,60 @@ def figures(by_seed: list[Predictions], val: Pairs) -> dict[str, Any]:
 
 
 def difference(first: list[Predictions], second: list[Predictions], val: Pairs) -> dict[str, Any]:
-    """What ``first`` has more of: mean over seeds and rows, and a 95 % interval over the rows.
+    """Return the mean difference over seeds and rows, with a 95 % interval over the rows.
 
-    Rows are drawn anew, both predictors on the same ones (Efron and Tibshirani, 1993, §13.3).
+    The interval is a bootstrap in which both models have the same rows (Efron and Tibshirani, "An
+    introduction to the bootstrap", 1993, §13.3).
+
+    Args:
+        first: predictions of one model, by seed.
+        second: predictions of the other model, which are subtracted.
+        val: the val rows.
     """
     random = np.random.default_rng(0)
     draws = random.integers(len(val), size=(RESAMPLES, len(val)))
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for place, name in enumerate(("cosine", "top_10")):
-        mine, other = (
-            np.mean([by_row(one, val)[place] for one in side], axis=0) for side in (first, second)
+        first_rows, second_rows = (
+            np.mean([by_row(predictions, val)[place] for predictions in by_seed], axis=0)
+            for by_seed in (first, second)
         )
-        means = (mine - other)[draws].mean(axis=1)
+        differences = first_rows - second_rows
+        means = differences[draws].mean(axis=1)
         low, high = np.percentile(means, [2.5, 97.5])
-        told[name] = {
-            "difference": float((mine - other).mean()),
+        found[name] = {
+            "difference": float(differences.mean()),
             "interval": [float(low), float(high)],
         }
-    return told
+    return found
 
 
 def by_row(predictions: Predictions, val: Pairs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Each row's cosine with its target, and whether that is among the ten nearest."""
-    mine, targets = (unit(rows.astype(np.float64)) for rows in (predictions, val.targets))
-    own = (mine * targets).sum(axis=1)
-    rank = 1 + (mine @ targets.T > own[:, None] + 1e-12).sum(axis=1)
+    """Return the cosine of each row with its target, and whether that is among the ten nearest.
+
+    Args:
+        predictions: for the val rows, [R, E].
+        val: the val rows.
+    """
+    predicted, targets = (normalize(rows.astype(np.float64)) for rows in (predictions, val.targets))
+    own = (predicted * targets).sum(axis=1)
+    rank = 1 + (predicted @ targets.T > own[:, None] + 1e-12).sum(axis=1)
     return own, (rank <= 10).astype(np.float64)
 
 
-def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows of length 1."""
+def normalize(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rows with a length of 1."""
     lengths: NDArray[np.float64] = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / lengths
 
 
-def show(table: dict[str, Any], flows_add: dict[str, Any]) -> None:
-    """Prints the figures."""
+def print_tables(table: dict[str, Any], flows_minus: dict[str, Any]) -> None:
+    """Print the figures.
+
+    Args:
+        table: figures of each model on the val rows.
+        flows_minus: what the flow model has more than each of its peers.
+    """
     print(
         f"\n{'val rows, median of the seeds':32}{'cosine':>8}{'top 1':>8}{'top 10':>8}{'rank':>6}"
     )
@@ -177,7 +229,7 @@ def show(table: dict[str, Any], flows_add: dict[str, Any]) -> None:
             f"{name:32}{middle['cosine']:8.3f}{middle['top_1']:8.1%}{middle['top_10']:8.1%}"
             f"{middle['median_rank']:6.0f}"
         )
-    for name, one in flows_add.items():
+    for name, one in flows_minus.items():
         print(f"\n{FLOWS} minus {name}, with a 95 % interval:")
         for figure, value in one.items():
             low, high = value["interval"]

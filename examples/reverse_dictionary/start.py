@@ -1,10 +1,10 @@
-"""Models to begin a training on the reverse dictionary with: they give back what they are given.
+"""Models from which a training on the reverse dictionary starts: they return their input.
 
-A definition's embedding is already near that of its words, so the mappers begin as the identity,
-and the carrier hands a flow's energy on to the cell that it began in. Training then has to find
-only what the identity lacks. Everything is drawn from a seed.
+The embedding of a definition is already near that of its words. So the mappers start as the
+identity, and the carrier keeps the energy of a flow and its cell. Training has to find only what
+the identity lacks. All weights are drawn from a seed.
 
-Shape legend: E embedding width, M mapper width, S surface cells.
+Shape legend: R rows, E embedding width, M mapper width, S surface cells.
 """
 
 from __future__ import annotations
@@ -35,58 +35,59 @@ CONFIG = {
 """S = 400 cells are just enough for 384 numbers; two steps of 1/2 take a flow to an exit plane."""
 
 ENERGY_SPREAD = 0.1
-"""Of the initial energies: small enough for the three Tanh on their way to be nearly linear."""
+"""Standard deviation of the initial energies, so small that the three Tanh are nearly linear."""
 SLOPE = 10.0
-"""Of the mappers' first layers, so that their GELUs bend."""
+"""Slope of the mappers' first layers, so large that their GELUs are not linear."""
 PROTOTYPE_SLOPE, PROTOTYPE_COSINE = 20.0, 0.3
-"""Units beside the identity wake up near a definition drawn from the training rows."""
+"""A unit beside the identity is active for inputs with a larger cosine to its prototype."""
 DRIFT = 0.5
-"""Towards ``zdepth`` in each step."""
-WANDERING = 0.01
-"""Of the untrained displacement that is kept; all of it would empty cells and mix others."""
-KEPT_GATE = -4.0
-"""Bias of the update gate: how closely the hidden energy follows the flow's energy."""
+"""Displacement towards ``zdepth`` in each step."""
+MOVEMENT = 0.01
+"""Share of the untrained displacement that stays; all of it would leave cells empty."""
+UPDATE_GATE_BIAS = -4.0
+"""Bias of the update gate: the lower, the closer the hidden energy follows the flow's energy."""
 
 
 def untrained(seed: int, inputs: Tensor) -> FlowProcessor:
-    """The model to begin with.
+    """Return the model from which a training starts.
 
     Args:
-        seed: of everything that is drawn. inputs: training rows, [R, E]; prototypes come from them.
+        seed: seed of all weights.
+        inputs: embeddings to train on, [R, E], from which prototypes are drawn.
     """
     processor = FlowProcessor(FlowConfig.from_dict({**CONFIG, "model_seed": seed}))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        _begin_mappers(processor, inputs, generator)
-        _begin_carrier(processor)
+        _set_mappers(processor, inputs, generator)
+        _set_carrier(processor)
     return processor
 
 
-def _begin_mappers(processor: FlowProcessor, inputs: Tensor, generator: torch.Generator) -> None:
+def _set_mappers(processor: FlowProcessor, inputs: Tensor, generator: torch.Generator) -> None:
     into, out_of = processor.input_mapper, processor.output_mapper
     width, cells = inputs.shape[1], processor.config.surface_cells
-    # Numbers of an embedding lie in the surface as an isometry lays them.
-    laid = orthogonal(cells, width, generator)
-    begin_identity(into.layers, torch.eye(width), laid, generator)
+    # An isometry maps an embedding to a surface.
+    isometry = orthogonal(cells, width, generator)
+    set_identity(into.layers, torch.eye(width), isometry, generator)
     add_prototypes(into.layers, inputs, generator)
     into.positional_encoding.zero_()
     spread = into(inputs[:256]).std()
     into.layers[3].weight.mul_(ENERGY_SPREAD / spread)
-    begin_identity(out_of.layers, laid.t(), torch.eye(width), generator)
-    # Of the size that the first mapper's units have, though energies are not unit vectors.
+    set_identity(out_of.layers, isometry.t(), torch.eye(width), generator)
+    # So the units are as large as those of the input mapper, although energies are no unit vectors.
     out_of.layers[0].weight[: 2 * width].mul_(1.0 / (ENERGY_SPREAD * math.sqrt(cells)))
 
 
-def _begin_carrier(processor: FlowProcessor) -> None:
-    """Hidden unit 0 holds the energy, the energy head reads it, and flows drift to ``zdepth``."""
+def _set_carrier(processor: FlowProcessor) -> None:
+    """Let hidden unit 0 hold the energy, the energy head read it, and flows move to ``zdepth``."""
     carrier, size = processor.carrier, processor.config.carrier_hidden_size
     gru = carrier.gru
     for gate in range(3):
         gru.weight_ih_l0[gate * size] = 0.0
         gru.weight_hh_l0[gate * size] = 0.0
-    gru.bias_ih_l0[size] = KEPT_GATE
+    gru.bias_ih_l0[size] = UPDATE_GATE_BIAS
     gru.weight_ih_l0[2 * size, -1] = 0.5
-    gain = 1.0 / (1.0 - torch.sigmoid(torch.tensor(KEPT_GATE)))
+    gain = 1.0 / (1.0 - torch.sigmoid(torch.tensor(UPDATE_GATE_BIAS)))
     first, last = carrier.energy_head[0], carrier.energy_head[2]
     # GELU(u) - GELU(-u) = u.
     first.weight[:2] = 0.0
@@ -94,20 +95,23 @@ def _begin_carrier(processor: FlowProcessor) -> None:
     last.weight.zero_()
     last.weight[0, 0], last.weight[0, 1] = gain, -gain
     moving = carrier.displacement_head[2]
-    moving.weight.mul_(WANDERING)
+    moving.weight.mul_(MOVEMENT)
     moving.bias.copy_(torch.tensor([0.0, 0.0, DRIFT / processor.config.displacement_scale]))
 
 
-def begin_identity(
+def set_identity(
     layers: nn.Sequential, before: Tensor, after: Tensor, generator: torch.Generator
 ) -> None:
-    """Makes Linear, GELU, LayerNorm, Linear the map ``after · before``, but for each row's scale.
+    """Make Linear, GELU, LayerNorm, Linear the map ``after · before``, up to a scale of each row.
 
-    Pairs of units make GELU linear, since GELU(u) - GELU(-u) = u; the units beyond the pairs keep
-    their drawn first layer and begin with no say in the second.
+    Two units together are linear, since GELU(u) - GELU(-u) = u. The units beyond these pairs keep
+    the first layer as it was drawn, and start with zeros in the second.
 
     Args:
-        before: isometry or its transpose, [E, in]. after: likewise, [out, E].
+        layers: the four layers.
+        before: an isometry or its transpose, [E, in].
+        after: an isometry or its transpose, [out, E].
+        generator: source of random numbers.
     """
     width = before.shape[0]
     first, last = layers[0], layers[3]
@@ -122,16 +126,28 @@ def begin_identity(
 
 
 def add_prototypes(layers: nn.Sequential, inputs: Tensor, generator: torch.Generator) -> None:
-    """Lets the units beyond the pairs wake up near rows drawn from ``inputs`` [R, E]."""
+    """Give each unit beyond the pairs a prototype, near which it is active.
+
+    Args:
+        layers: Linear, GELU, LayerNorm, Linear.
+        inputs: embeddings, [R, E], from which the prototypes are drawn.
+        generator: source of random numbers.
+    """
     first, paired = layers[0], 2 * inputs.shape[1]
     count = first.out_features - paired
     order = torch.randperm(len(inputs), generator=generator)
-    # Over again where there are more units than rows.
+    # Rows are repeated if there are more units than rows.
     drawn = inputs[order[torch.arange(count) % len(inputs)]]
     first.weight[paired:] = PROTOTYPE_SLOPE * drawn
     first.bias[paired:] = -PROTOTYPE_SLOPE * PROTOTYPE_COSINE
 
 
 def orthogonal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    """A random matrix with orthonormal columns; ``rows`` must not be fewer."""
+    """Return a random matrix with orthonormal columns.
+
+    Args:
+        rows: number of rows, at least as many as columns.
+        columns: number of columns.
+        generator: source of random numbers.
+    """
     return torch.linalg.qr(torch.randn(rows, columns, generator=generator))[0]
