@@ -1,7 +1,19 @@
-"""How examples are generated: the same ones on every machine, however slow it is."""
+"""The profile of generated examples, the marker ``slow``, and a server that many tests share."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
+from numpy.typing import NDArray
 
+from energy_flow.client import FlowClient, Run
+from tests.support.live_server import TRACED_OPTIONS, LiveServer, live_server, put_dataset
+
+# The same examples on every machine, however slow it is.
 settings.register_profile(
     "tests",
     deadline=None,
@@ -10,3 +22,47 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tests")
+
+
+FOLDER = Path(__file__).parent
+SLOW_FOLDERS = ("compatibility", "repository", "web")
+SLOW_FIXTURES = ("shared_server",)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whole folders as slow, and the tests that use a server in another process."""
+    for item in items:
+        folder = item.path.relative_to(FOLDER).parts[0]
+        fixtures = getattr(item, "fixturenames", ())
+        if folder in SLOW_FOLDERS or any(name in fixtures for name in SLOW_FIXTURES):
+            item.add_marker("slow")
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """Return a server that runs until the end of the session."""
+    with live_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def embeddings() -> NDArray[np.float32]:
+    """Return embeddings for the model of the shared server, (6, 8)."""
+    return np.random.default_rng(5).normal(size=(6, 8)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def dataset(shared_server: LiveServer, embeddings: NDArray[np.float32]) -> str:
+    """Return the name under which the shared server stores the embeddings."""
+    return put_dataset(shared_server, "words", embeddings)
+
+
+@pytest.fixture(scope="session")
+def traced_run(shared_server: LiveServer, embeddings: NDArray[np.float32]) -> Run:
+    """Return a run with spawns, reflections and a complete trace."""
+    with FlowClient(shared_server.url) as client:
+        submitted = client.submit_run(
+            embeddings, options=TRACED_OPTIONS, trace={"keep": "lossless"}
+        )
+        return client.wait(submitted.run_id)

@@ -28,7 +28,7 @@ MOST_ROWS = 8
 
 
 def body_of(media_type: str, content: bytes, *, values: bool) -> dict[str, Any]:
-    """Return what a body holds, under a name that says what it is.
+    """Return what a body holds, under a name for its kind.
 
     Args:
         media_type: of the body, without parameters.
@@ -73,6 +73,23 @@ def events_in(text: str) -> list[dict[str, Any]]:
         if "data" in event:
             found.append({**event, "data": json.loads(event["data"])})
     return found
+
+
+def with_named_tensors(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a body in which tensors of the Open Inference Protocol are members by their names.
+
+    Callers pick a tensor by its name, so there may be more of them. Bodies are recorded with lists.
+    """
+    document = body.get("json")
+    if not isinstance(document, dict):
+        return body
+    named = {
+        member: {entry["name"]: entry for entry in entries}
+        for member in ("output", "outputs")
+        if isinstance(entries := document.get(member), list)
+        and all(isinstance(entry, dict) and "name" in entry for entry in entries)
+    }
+    return {**body, "json": {**document, **named}}
 
 
 def array_of(data: NDArray[Any]) -> dict[str, Any]:

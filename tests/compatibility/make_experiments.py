@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import numpy as np
 
-from tests.compatibility.make_runs import ENDED, ENDLESS, NPY, ended, npy, rows
+from tests.compatibility.make_runs import ENDED, ENDLESS, ended, rows
 from tests.compatibility.make_training import LEARNING_RATE
-from tests.compatibility.program import until
+from tests.support.bodies import NPY, npy
+from tests.support.waits import until
 
 SWEEP: dict[str, Any] = {
     "dataset": "trials",

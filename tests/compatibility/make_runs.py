@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from tests.compatibility.program import until
+from tests.support.bodies import npy
+from tests.support.waits import until
 
 WIDTH = 12
 """embedding_dim of the models."""
@@ -121,13 +122,6 @@ DATASET_RUNS: dict[str, dict[str, Any]] = {
 def rows(count: int, seed: int = 0) -> NDArray[np.float32]:
     """Embeddings."""
     return np.random.default_rng(seed).standard_normal((count, WIDTH)).astype(np.float32)
-
-
-def npy(array: NDArray[Any]) -> bytes:
-    """An array as a ``.npy`` file."""
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
 
 
 def dataset_files() -> Iterator[tuple[str, str, bytes]]:

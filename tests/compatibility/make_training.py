@@ -12,7 +12,8 @@ from typing import Any
 from safetensors.numpy import save_file
 
 from tests.compatibility.make_runs import CONFIG, rows
-from tests.compatibility.program import LIMIT_SECONDS, environment, until
+from tests.compatibility.program import environment
+from tests.support.waits import LIMIT_SECONDS, until
 
 FOLDER = "training"
 """Beside the data directory; commands run in it, so that the paths that are kept are relative."""

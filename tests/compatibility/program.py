@@ -10,22 +10,20 @@ import os
 import subprocess
 import sys
 import sysconfig
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
+
+from tests.support.waits import LIMIT_SECONDS, until
 
 API_KEY = "the-key-of-the-compatibility-tests"
 
 THREADS = 1
 """That compute."""
 
-LIMIT_SECONDS = 600.0
-"""After which a program is taken to hang; far beyond what it takes on a busy machine."""
 
 DATA = "data"
 """The data directory, as the server is given it: relative, since a server stores paths in it."""
@@ -124,12 +122,3 @@ def environment() -> dict[str, str]:
     }
     threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(THREADS))
     return {**kept, **threads, "ENERGY_FLOW_API_KEY": API_KEY, "COLUMNS": "200"}
-
-
-def until(condition: Callable[[], Any], seconds: float = LIMIT_SECONDS) -> Any:
-    """Wait for a condition; return its value."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-    return value

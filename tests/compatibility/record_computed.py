@@ -10,8 +10,9 @@ import numpy as np
 from safetensors.numpy import save
 
 from tests.compatibility.answers import Request
-from tests.compatibility.make_runs import ALL_OUTPUTS, RUNS, WIDTH, npy, rows
+from tests.compatibility.make_runs import ALL_OUTPUTS, RUNS, WIDTH, rows
 from tests.compatibility.record import COMPUTED, ROUNDED, Recorder
+from tests.support.bodies import npy
 
 NPY = "application/x-npy"
 BINARY = "application/octet-stream"

@@ -9,8 +9,9 @@ from safetensors.numpy import save
 
 from tests.compatibility.answers import Request
 from tests.compatibility.make_experiments import FINISHED, SWEEP
-from tests.compatibility.make_runs import ENDLESS, MODELS, WIDTH, npy, rows
+from tests.compatibility.make_runs import ENDLESS, MODELS, WIDTH, rows
 from tests.compatibility.record import COMPUTED, Recorder
+from tests.support.bodies import npy
 
 JSON = "application/json"
 NPY = "application/x-npy"

@@ -41,7 +41,7 @@ def metrics_in(text: str) -> dict[str, Any]:
 
 
 def commands_in(call: Callable[[Sequence[list[str]]], list[Command]]) -> dict[str, list[str]]:
-    """Return all commands with their flags, as their help says.
+    """Return all commands with their flags, as listed in their help.
 
     Args:
         call: runs command lines.

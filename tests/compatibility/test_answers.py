@@ -1,4 +1,4 @@
-"""A server of today answers about an earlier version's data as that version did."""
+"""A current server answers about the data of an earlier version as that version did."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_answers_are_those_of_the_version(opened: Opened, topic: str) -> None:
 
 
 def test_replays_agree_with_the_runs(opened: Opened) -> None:
-    """Bit for bit on the kind of machine that made them, else as ``topic`` "replays" says."""
+    """Bit for bit on the kind of machine that made them, else as the topic "replays" allows."""
     if not opened.version.is_same_machine:
         return
     for exchange in opened.version.exchanges("replays"):

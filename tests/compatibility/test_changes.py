@@ -1,4 +1,4 @@
-"""What an earlier version left is finished, as that version would have, and can be removed."""
+"""Unfinished work of an earlier version is completed as by that version, and can be removed."""
 
 from __future__ import annotations
 

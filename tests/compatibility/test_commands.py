@@ -1,4 +1,4 @@
-"""The command line of today: an earlier version's commands, with what they print as JSON."""
+"""Commands of an earlier version, with the JSON that they print."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from tests.compatibility.record_commands import Printed, record_commands, record
 from tests.compatibility.versions import NOTHING, Version
 
 ANYTHING = rf"{VOLATILE}|.*\.(loaded|created_at|last_event_id|title|detail)|.*\.warnings\..*"
+
+REPAIRED = ("runs list",)
+"""Commands that failed in a version because of a defect, and succeed now.
+
+Version 0.1 could not list runs if one of them was a training.
+"""
 
 
 def test_commands_that_ask_a_server(opened: Opened) -> None:
@@ -47,5 +53,7 @@ def _check(recorded: list[dict[str, Any]], now: list[Printed], version: Version)
     found = []
     for one, other in zip(recorded, now, strict=True):
         line = " ".join(one["arguments"])
+        if one["exit_code"] and other.exit_code == 0 and line.startswith(REPAIRED):
+            continue
         found += [f"{line}: {text}" for text in comparison.differences(one, asdict(other))]
     assert not found, "\n".join(found)

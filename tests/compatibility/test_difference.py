@@ -1,4 +1,4 @@
-"""What counts as a difference of two answers."""
+"""Differences between two answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.compatibility.bodies import with_named_tensors
 from tests.compatibility.difference import Comparison
 
 RECORDED = {"state": "succeeded", "counts": [1, 2], "mean": 0.5, "is_best": True, "ms": 3.25}
@@ -41,6 +42,22 @@ def test_a_member_that_is_missing_is_a_difference(name: str) -> None:
 def test_what_is_new_or_ignored_is_none() -> None:
     now = {**RECORDED, "ms": 9.0, "new": {}}
     assert not list(Comparison(True, IGNORED).differences(RECORDED, now))
+
+
+def test_a_new_tensor_is_none() -> None:
+    """Wherever it is in the list; a tensor that is missing or another one is a difference."""
+    surface, hits = ({"name": name, "shape": [2, 2]} for name in ("surface", "hits"))
+    age = {"name": "age", "shape": [2]}
+
+    def found(recorded: list[Any], now: list[Any]) -> list[str]:
+        one, other = (
+            with_named_tensors({"json": {"outputs": tensors}}) for tensors in (recorded, now)
+        )
+        return list(Comparison(True, IGNORED).differences(one, other))
+
+    assert not found([surface, hits], [surface, age, hits])
+    assert len(found([surface, hits], [surface, age])) == 1
+    assert len(found([surface, hits], [surface, {**hits, "shape": [2]}])) == 1
 
 
 def test_last_bits_count_where_it_is_exact() -> None:

@@ -1,4 +1,4 @@
-"""What callers of an earlier version can name is still there."""
+"""All names that callers of an earlier version can use still exist."""
 
 from __future__ import annotations
 

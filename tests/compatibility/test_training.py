@@ -1,4 +1,4 @@
-"""A training that an earlier version's command line was interrupted in is resumed."""
+"""An interrupted training of an earlier version's command line is resumed."""
 
 from __future__ import annotations
 

@@ -10,15 +10,17 @@ from importlib.metadata import version
 import pytest
 
 import energy_flow
+import energy_flow.testing
 
 
 def test_every_exported_name_exists() -> None:
-    for name in energy_flow.__all__:
-        assert getattr(energy_flow, name) is not None
-    assert set(energy_flow.__all__) <= set(dir(energy_flow))
+    for package in (energy_flow, energy_flow.testing):
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+        assert set(package.__all__) <= set(dir(package))
+        with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+            _ = package.nonsense
     assert energy_flow.__version__ == version("energy-flow")
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        _ = energy_flow.nonsense
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,7 @@ def test_every_exported_name_exists() -> None:
         "import energy_flow.client",
         "import energy_flow.trace.records",
         "from energy_flow import EnergyFlowError, FlowConfig, presets",
+        "from energy_flow.testing import FakeFlowServer, tiny_config; tiny_config()",
     ],
 )
 def test_torch_is_loaded_only_when_it_is_needed(statement: str) -> None:
@@ -43,7 +46,7 @@ def test_torch_is_loaded_only_when_it_is_needed(statement: str) -> None:
         ("service.client", "energy_flow.client", "FlowClient"),
     ],
 )
-def test_former_places_work_and_warn(former: str, now: str, name: str) -> None:
+def test_former_modules_work_and_warn(former: str, now: str, name: str) -> None:
     sys.modules.pop(former, None)
     with pytest.warns(DeprecationWarning, match="has moved"):
         module = importlib.import_module(former)

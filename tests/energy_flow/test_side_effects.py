@@ -1,4 +1,4 @@
-"""What building and simulating must leave alone, and that importing does nothing."""
+"""Global state is not changed by simulations, and importing has no effect."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ import pytest
 import torch
 
 from energy_flow import FlowProcessor, checkpoint
-from tests.energy_flow.small import (
+from tests.support.repository import ROOT
+from tests.support.small_model import (
     LIVELY,
     OUTPUTS,
     bits,
-    differing,
     embeddings,
+    find_differences,
+    make_untrained,
     small_config,
-    untrained,
 )
-
-ROOT = Path(__file__).parents[2]
 
 
 def global_state() -> dict[str, Any]:
@@ -74,7 +73,7 @@ def use_everything(folder: Path) -> None:
         processor.simulate(embeddings(1), seed=-1)
 
 
-def test_globals_are_left_alone(tmp_path: Path) -> None:
+def test_globals_are_not_changed(tmp_path: Path) -> None:
     before = global_state()
     use_everything(tmp_path)
     after = global_state()
@@ -107,7 +106,7 @@ def deterministic_algorithms() -> Iterator[None]:
     "setting",
     ["float64 by default", "no_grad", "inference_mode", "deterministic algorithms", "seed"],
 )
-def test_the_callers_globals_do_not_matter(setting: str) -> None:
+def test_global_settings_do_not_change_results(setting: str) -> None:
     contexts: dict[str, Callable[[], AbstractContextManager[Any]]] = {
         "float64 by default": lambda: default_dtype(torch.float64),
         "no_grad": torch.no_grad,
@@ -115,17 +114,17 @@ def test_the_callers_globals_do_not_matter(setting: str) -> None:
         "deterministic algorithms": deterministic_algorithms,
         "seed": lambda: torch.random.fork_rng(devices=[]),
     }
-    expected = untrained().simulate(embeddings(2), options=LIVELY, outputs=OUTPUTS)
+    expected = make_untrained().simulate(embeddings(2), options=LIVELY, outputs=OUTPUTS)
     with contexts[setting]():
         if setting == "seed":
             torch.manual_seed(1234)
         processor = FlowProcessor(small_config())
         result = processor.simulate(embeddings(2), options=LIVELY, outputs=OUTPUTS)
-        assert processor.digest() == untrained().digest()
+        assert processor.digest() == make_untrained().digest()
         weights = processor.state_dict().values()
         assert {weight.dtype for weight in weights} == {torch.float32}
     for row in range(2):
-        assert differing(bits(result, row), bits(expected, row)) == []
+        assert find_differences(bits(result, row), bits(expected, row)) == []
 
 
 IMPORTS_DO_NOTHING = """
@@ -138,7 +137,7 @@ threads, counted = threading.active_count(), torch.get_num_threads()
 reads = []
 sys.addaudithook(lambda event, args: reads.append((event, args)) if event == "open" else None)
 import energy_flow, energy_flow.config.presets, energy_flow.simulation.checkpoint
-import energy_flow.engine, energy_flow.simulation.replay, energy_flow.trace.formats
+import energy_flow.engine, energy_flow.simulation.replay, energy_flow.trace.formats.parquet
 import energy_flow.training
 assert torch.equal(torch.get_rng_state(), generator)
 assert random.getstate() == drawn
@@ -163,8 +162,9 @@ for module in ("fastapi", "httpx", "sqlalchemy", "typer", "matplotlib"):
 """
 
 
+@pytest.mark.slow
 def test_importing_does_nothing(tmp_path: Path) -> None:
-    told = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-W", "error", "-c", IMPORTS_DO_NOTHING],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -172,5 +172,5 @@ def test_importing_does_nothing(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
-    assert told.stdout == told.stderr == ""
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == ended.stderr == ""

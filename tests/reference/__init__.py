@@ -2,7 +2,7 @@
 
 It takes one flow at a time through plain loops in numpy and Python, shares no code with the
 package, and is what the package's results are compared with: integers must be equal and floats
-close, unless `ReferenceSample.margin` says that a decision hung on rounding.
+close, unless `ReferenceSample.margin` shows that a decision depended on rounding.
 """
 
 from __future__ import annotations

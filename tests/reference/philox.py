@@ -59,7 +59,7 @@ def normals(
     """(g_x, g_y, g_z), three standard normals in float64, by Box and Muller.
 
     Raises ValueError for a seed outside [0, 2^64) or another word outside [0, 2^32): the
-    document does not say how such a number would be folded into the counter.
+    document does not define how such a number would be folded into the counter.
     """
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed must be in [0, 2**64), got {seed}")

@@ -102,7 +102,7 @@ class ReferenceSample:
     float32. `records` are those that the ring still holds, sorted by `seq`; `totals`, `recorded`
     and `dropped` are per kind name. `margin` is the smallest distance between a number that
     carries rounding and the threshold of a decision that it took part in (inf if there was none),
-    and `closest_decision` says which; see `margin.py`.
+    and `closest_decision` is its name; see `margin.py`.
     """
 
     surface: npt.NDArray[np.float32]

@@ -271,7 +271,7 @@ class _Sample:
         return children
 
     def length_identity(self, flow: Flow, move: Move) -> tuple[object, ...]:
-        """Equal for two flows only if no rounding can tell their lengths apart."""
+        """Equal for two flows only if no rounding can distinguish their lengths."""
         if all(move.displacement_known):
             return ("known", *(float(abs(component)) for component in move.displacement))
         if self.rules.noise_std > 0:

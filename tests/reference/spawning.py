@@ -1,4 +1,4 @@
-"""How many children each flow wants (docs/simulation.md §3, rule 10), and how nearly."""
+"""How many children each flow may have (docs/simulation.md §3, rule 10), with margins."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Parent(NamedTuple):
     exact: bool
     """Whether the length carries no rounding at all."""
     identity: tuple[object, ...]
-    """Equal for two flows only if no rounding can tell their lengths apart."""
+    """Equal for two flows only if no rounding can distinguish their lengths."""
 
 
 def children_of(

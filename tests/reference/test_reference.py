@@ -1,4 +1,4 @@
-"""The parts of the reference, against numbers that can be worked out by hand."""
+"""The parts of the reference, compared with numbers that can be calculated by hand."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_philox_known_answers() -> None:
     ones = 0xFFFFFFFF
     answer = philox4x32_10((ones, ones, ones, ones), (ones, ones))
     assert answer == (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)
-    # Random123's third vector, digits of pi: it tells counter and key words apart.
+    # Random123's third vector, digits of pi: it distinguishes counter and key words.
     pi = philox4x32_10((0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0))
     assert pi == (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)
 

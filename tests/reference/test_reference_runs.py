@@ -193,7 +193,7 @@ def test_convergence_ends_a_sample() -> None:
     assert sample.counters.by_plane_and_reason["zdepth.converged"] == 4
 
 
-def test_trace_settings_leave_the_result_alone() -> None:
+def test_trace_settings_do_not_change_the_result() -> None:
     config = make_config(spawn__mode="threshold", trace__capacity=3, trace__kinds=["spawn"])
     sample = drift(config, 0.0, 0.0, 0.5)
     full = drift(make_config(spawn__mode="threshold"), 0.0, 0.0, 0.5)
@@ -269,7 +269,7 @@ def test_every_kind_of_event_happens_and_balances() -> None:
         assert parent < flow
 
 
-def test_a_sample_does_not_know_its_batch() -> None:
+def test_a_sample_is_independent_of_its_batch() -> None:
     config = noisy_config()
     weights = random_weights(config)
     embeddings = np.random.default_rng(0).standard_normal((3, 3))
@@ -292,7 +292,7 @@ def test_not_finite_is_named() -> None:
         simulate(config, weights, np.ones((1, 3)), 0)
 
 
-def test_what_the_reference_does_not_take() -> None:
+def test_arguments_that_the_reference_refuses() -> None:
     weights = random_weights(make_config())
     for change in ({"precision": "bfloat16"}, {"coord_version": 1}, {"boundary": "wrap"}):
         with pytest.raises(ValueError, match=next(iter(change))):

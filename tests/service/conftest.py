@@ -8,9 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from energy_flow.engine.schedule import POOL_FLOWS
-from tests.service.disks import mounted
-from tests.service.servers import RunningServer, rows, serving
+from tests.support.disks import mounted
+from tests.support.servers import RunningServer, rows, serving
 
 
 @pytest.fixture(scope="session")
@@ -36,21 +35,6 @@ def still_works(client: httpx.Client) -> Iterator[None]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of three megabytes."""
+    """Return the folder of a file system of three megabytes."""
     with mounted(tmp_path / "disk", "3m") as path:
         yield path
-
-
-@pytest.fixture
-def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers come at once, also while the engine is held."""
-    monkeypatch.setattr("service.experiments.service.SETTLE_SECONDS", 0.05)
-
-
-@pytest.fixture
-def small_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more than thirty new samples of the tiny model are in the engine at once.
-
-    Otherwise it depends on how fast a machine reads whether a whole run enters in one round.
-    """
-    monkeypatch.setitem(POOL_FLOWS, "cpu", 640)

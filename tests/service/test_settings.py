@@ -1,7 +1,9 @@
-"""Settings: from arguments and the environment, and what is refused."""
+"""Settings: read from arguments and the environment; wrong values are refused."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,7 @@ def test_unknown_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "example.org"])
-def test_others_are_not_served_without_a_key(host: str) -> None:
+def test_requests_from_other_hosts_need_a_key(host: str) -> None:
     with pytest.raises(ValidationError, match="API_KEY"):
         Settings(host=host)
     assert Settings(host=host, allow_open=True).host == host
@@ -68,17 +70,30 @@ def test_loopback_needs_no_key(host: str) -> None:
 
 def test_the_key_is_not_shown() -> None:
     settings = Settings.model_validate({"api_key": "sesame"})
+    assert settings.api_key == "sesame"
     assert "sesame" not in repr(settings)
+    assert "sesame" not in str(settings)
+    with pytest.raises(ValidationError) as refused:
+        Settings(api_key="sesame", port=-1)
+    assert "sesame" not in str(refused.value)
     with pytest.raises(ValidationError):
         Settings.model_validate({"api_key": "  "})
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("port", -1), ("memory_limit", 0.0), ("memory_limit", 1.5), ("drain_seconds", -1)],
+    [
+        ("port", -1),
+        ("port", 65_536),
+        ("memory_limit", 0.0),
+        ("memory_limit", 1.5),
+        ("memory_limit", float("nan")),
+        ("max_samples", 0),
+        ("drain_seconds", -1),
+    ],
 )
 def test_values_out_of_range_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ValidationError, match=name):
+    with pytest.raises(ValidationError, match=rf"{name}\n.*must be (at least|at most|above)"):
         Settings.model_validate({name: value})
 
 
@@ -86,7 +101,22 @@ def test_a_bad_default_model_is_refused_with_every_fault() -> None:
     with pytest.raises(ConfigError) as refused:
         default_config(Settings(set=("lattice_width=1", "gravity=2")))
     assert len(refused.value.faults) == 2
-    with pytest.raises(ConfigError):
-        default_config(Settings(preset="nobody"))
+    with pytest.raises(ValidationError, match="did you mean 'debug'"):
+        Settings(preset="debg")
     with pytest.raises(ConfigError):
         default_config(Settings(model=Path("x"), set=("embedding_dim=4",)))
+
+
+@pytest.mark.parametrize("url", ["index.db", "nonsense://host/index"])
+def test_a_database_url_of_an_unknown_kind_is_refused_without_being_printed(url: str) -> None:
+    with pytest.raises(ValidationError, match="must be a SQLAlchemy URL") as refused:
+        Settings(database_url=url)
+    assert url not in str(refused.value)
+
+
+def test_the_table_of_settings_needs_the_standard_library_alone() -> None:
+    code = (
+        "import sys; import service.settings_table; "
+        "sys.exit(any(name in sys.modules for name in ('pydantic', 'typer', 'torch', 'numpy')))"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

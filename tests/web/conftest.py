@@ -1,10 +1,9 @@
-"""A browser without a window, and servers for it; every page must stay free of console errors."""
+"""A headless browser and a server for it. A test fails if a page logs an error."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import (
@@ -16,7 +15,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.live_server import LiveServer, live_server
+from tests.support.live_server import LiveServer, live_server
+from tests.support.repository import ROOT
 
 SMALL = (
     "lattice_width=8",
@@ -30,7 +30,7 @@ SMALL = (
 )
 FLAGS = tuple(flag for field in SMALL for flag in ("--set", field))
 
-# No display, no accelerator, no sandbox for root, and nothing said to the outside.
+# No display, no accelerator, no sandbox for root, and no requests to other servers.
 BROWSER_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -44,28 +44,29 @@ BROWSER_FLAGS = (
 )
 DESKTOP = {"width": 1280, "height": 720}
 
-PATIENCE_MS = 120_000
-"""After which a page is taken never to show what it should; far beyond what it takes anywhere."""
-expect.set_options(timeout=PATIENCE_MS)
+TIMEOUT_MS = 120_000
+"""Timeout of every wait in a page; long, so that slow machines pass."""
+expect.set_options(timeout=TIMEOUT_MS)
 
 NewPage = Callable[..., Page]
 
 
 def find_browser() -> str | None:
-    """The path of a Chromium or Chrome."""
+    """Return the path of Chromium or Chrome; None if neither is installed."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-# Until these tests end: Playwright keeps an event loop in this thread, and others start their own.
+# The scope ends with these tests: Playwright keeps an event loop in this thread, and tests of
+# other packages start their own.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = find_browser()
     if path is None:
-        pytest.skip("there is no Chromium on this machine")
+        pytest.skip("no Chromium or Chrome found; install one to test the pages")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=path, args=list(BROWSER_FLAGS), timeout=PATIENCE_MS
+            executable_path=path, args=list(BROWSER_FLAGS), timeout=TIMEOUT_MS
         )
         yield browser
         browser.close()
@@ -79,15 +80,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 @pytest.fixture
 def new_page(browser: Browser) -> Iterator[NewPage]:
-    """Makes pages; at the end of the test none of them may have had an error.
+    """Yield a function that opens pages; fail at the end if one of them logged an error.
 
-    ``expected`` are parts of messages that the test provokes, such as the browser's own word on
-    an answer of 422.
+    ``expected`` are parts of error messages that the test provokes, such as "422" for the message
+    of the browser about an answer of that status.
     """
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
-    def make(
+    def open_page(
         viewport: dict[str, int] | None = None, dark: bool = False, expected: tuple[str, ...] = ()
     ) -> Page:
         width, height = (viewport or DESKTOP).values()
@@ -98,18 +99,18 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(TIMEOUT_MS)
 
-        def heard(message: ConsoleMessage) -> None:
-            known = any(part in message.text for part in expected)
-            if message.type == "error" and not known:
+        def collect(message: ConsoleMessage) -> None:
+            is_expected = any(part in message.text for part in expected)
+            if message.type == "error" and not is_expected:
                 errors.append(message.text)
 
-        page.on("console", heard)
+        page.on("console", collect)
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
 
-    yield make
+    yield open_page
     for context in contexts:
         context.close()
     assert errors == []
@@ -117,14 +118,14 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
 
 @pytest.fixture
 def page(new_page: NewPage) -> Page:
-    """A page at 1280 × 720 in light colours."""
+    """Return a page of 1280 × 720 pixels in light colours."""
     return new_page()
 
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """A program that looks for what keeps people from using a page; comes with web/."""
-    script = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+    """Return the source of axe-core, which checks the accessibility of a page."""
+    script = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
     if not script.exists():
-        pytest.skip("axe-core is not installed: npm ci in web/")
+        pytest.skip("axe-core is not installed; run npm ci in web/")
     return script.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Runs that the pages are to show, made through the REST interface."""
+"""Runs for the tests of the pages, made through the client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DIMENSION = 384
 
 
 def make_run(url: str, *, seed: int = 7, samples: int = 2) -> str:
-    """A run that has succeeded; returns its id."""
+    """Submit a run, wait until it has succeeded, and return its id."""
     rows = np.random.default_rng(3).normal(size=(samples, DIMENSION)).astype(np.float32)
     with FlowClient(url) as client:
         run = client.submit_run(
@@ -20,8 +20,8 @@ def make_run(url: str, *, seed: int = 7, samples: int = 2) -> str:
     return run.run_id
 
 
-def begin_endless_run(url: str) -> str:
-    """A run that goes on until somebody ends it, some steps a second; returns its id."""
+def start_endless_run(url: str) -> str:
+    """Start a run that ends only when it is cancelled, with few steps a second; return its id."""
     lattice = {"lattice_width": 200, "lattice_height": 200, "lattice_depth": 8}
     network = {"mapper_hidden_dim": 32, "carrier_hidden_size": 16, "carrier_num_layers": 1}
     options = {

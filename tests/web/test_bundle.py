@@ -1,4 +1,4 @@
-"""The files of the pages, as the server gives them."""
+"""The files of the pages, as the server sends them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.live_server import LIMIT_SECONDS, LiveServer
+from tests.support.live_server import LiveServer
+from tests.support.waits import LIMIT_SECONDS
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def http(server: LiveServer) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_the_start_page_is_always_asked_for(http: httpx.Client) -> None:
+def test_the_start_page_is_revalidated(http: httpx.Client) -> None:
     answer = http.get("/")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -27,7 +28,7 @@ def test_the_start_page_is_always_asked_for(http: httpx.Client) -> None:
     assert again.content == b""
 
 
-def test_nothing_comes_from_elsewhere(http: httpx.Client) -> None:
+def test_pages_load_nothing_from_other_servers(http: httpx.Client) -> None:
     answer = http.get("/")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -37,7 +38,7 @@ def test_nothing_comes_from_elsewhere(http: httpx.Client) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_assets_are_kept_for_ever_and_have_their_types(http: httpx.Client) -> None:
+def test_assets_are_cached_as_immutable_with_their_media_types(http: httpx.Client) -> None:
     names = re.findall(r'"\./(assets/[^"]+)"', http.get("/").text)
     assert {name.rpartition(".")[2] for name in names} == {"js", "css"}
     for name in names:
@@ -51,14 +52,14 @@ def test_assets_are_kept_for_ever_and_have_their_types(http: httpx.Client) -> No
         assert head.content == b""
 
 
-def test_the_icon_is_a_picture(http: httpx.Client) -> None:
+def test_the_icon_is_an_svg_image(http: httpx.Client) -> None:
     assert http.get("/icon.svg").headers["content-type"] == "image/svg+xml"
 
 
 @pytest.mark.parametrize(
     "path", ["/assets/nothing.js", "/assets/..%2findex.html", "/assets/", "/nothing.svg"]
 )
-def test_what_is_not_there_is_not_found(http: httpx.Client, path: str) -> None:
+def test_unknown_files_are_not_found(http: httpx.Client, path: str) -> None:
     answer = http.get(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"

@@ -1,4 +1,4 @@
-"""The pages for experiments in a real browser over a real server, as somebody uses them."""
+"""The pages of experiments, datasets and models in a browser, with a running server."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import pyarrow.parquet
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.live_server import LIMIT_SECONDS, LiveServer, free_port, live_server
+from tests.support.live_server import LiveServer, free_port, live_server
+from tests.support.waits import LIMIT_SECONDS
 from tests.web.conftest import FLAGS, NewPage
 from tests.web.experiments_for_pages import (
-    begin_long_experiment,
-    begin_training,
     make_dataset,
     make_experiment,
     npy_file,
+    start_long_experiment,
+    start_training,
 )
 
-# What the browser itself says of a server that is gone.
-GONE = ("ERR_", "503")
+# Parts of the messages of the browser while there is no server.
+NO_SERVER = ("ERR_", "503")
 
 SWEEP = {"grid": {"noise_std": [0.01, 0.1, 1.0], "projection_age": [2, 4]}}
 
@@ -32,13 +33,11 @@ def experiment_id(server: LiveServer) -> str:
 
 
 def _state(page: Page, state: str) -> Locator:
-    """The state of the experiment whose page it is."""
+    """Return the badge of the experiment in a state."""
     return page.locator(f".run-line .badge-{state}")
 
 
-def test_an_experiment_is_made_watched_and_looked_at(
-    server: LiveServer, page: Page, tmp_path: Path
-) -> None:
+def test_an_experiment_is_created_and_shown(server: LiveServer, page: Page, tmp_path: Path) -> None:
     (tmp_path / "glosses.npy").write_bytes(npy_file(6))
     page.goto(f"{server.url}/#/experiments")
     page.get_by_role("link", name="New experiment").click()
@@ -128,7 +127,7 @@ def test_trials_are_filtered(server: LiveServer, page: Page, experiment_id: str)
 def test_an_experiment_is_paused_resumed_cancelled_and_deleted(
     server: LiveServer, new_page: NewPage
 ) -> None:
-    experiment_id = begin_long_experiment(server.url, "long")
+    experiment_id = start_long_experiment(server.url, "long")
     page = new_page()
     page.on("dialog", lambda dialog: dialog.accept())
     page.goto(f"{server.url}/#/experiments/{experiment_id}")
@@ -138,7 +137,7 @@ def test_an_experiment_is_paused_resumed_cancelled_and_deleted(
     expect(_state(page, "paused")).to_be_visible()
     page.get_by_role("button", name="Resume long").click()
     expect(_state(page, "running")).to_be_visible()
-    # Something is done, and told without anybody asking.
+    # The state of a trial changes without a reload.
     expect(page.locator(".badge-succeeded").first).to_be_visible()
     page.get_by_role("button", name="Cancel long").click()
     expect(_state(page, "cancelled")).to_be_visible()
@@ -148,11 +147,11 @@ def test_an_experiment_is_paused_resumed_cancelled_and_deleted(
     expect(page.get_by_role("link", name="long", exact=True)).to_have_count(0)
 
 
-def test_the_list_follows_experiments(server: LiveServer, new_page: NewPage) -> None:
+def test_the_list_shows_changes_of_state(server: LiveServer, new_page: NewPage) -> None:
     page = new_page()
     page.on("dialog", lambda dialog: dialog.accept())
     page.goto(f"{server.url}/#/experiments")
-    begin_long_experiment(server.url, "listed")
+    start_long_experiment(server.url, "listed")
     row = page.get_by_role("row", name=re.compile("^listed "))
     expect(row.locator(".badge-running")).to_be_visible()
     row.get_by_role("button", name="Pause listed").click()
@@ -163,7 +162,7 @@ def test_the_list_follows_experiments(server: LiveServer, new_page: NewPage) -> 
     expect(row).to_have_count(0)
 
 
-def test_complaints_stand_beside_the_fields(server: LiveServer, new_page: NewPage) -> None:
+def test_errors_are_shown_at_their_fields(server: LiveServer, new_page: NewPage) -> None:
     make_dataset(server.url, "few-rows", 4)
     page = new_page(expected=("422", "404", "409"))
     page.goto(f"{server.url}/#/experiments/new")
@@ -172,20 +171,21 @@ def test_complaints_stand_beside_the_fields(server: LiveServer, new_page: NewPag
     page.get_by_text("Every combination").click()
     page.get_by_label("Values of noise_std").fill("0.1, -1")
     page.get_by_role("button", name="Add a field").click()
+    page.get_by_label("Swept field").nth(1).select_option("max_steps")
     page.get_by_label("Values of max_steps").fill("0")
     page.get_by_label("seeds", exact=True).fill("1, 1")
     page.get_by_label("to", exact=True).fill("9")
     page.get_by_role("button", name="Start").click()
-    expect(page.get_by_text(re.compile("things are wrong; see the fields"))).to_be_visible()
+    expect(page.get_by_text(re.compile("values are not valid"))).to_be_visible()
     beside = page.locator(".sweep-row").filter(has=page.get_by_label("Values of noise_std"))
-    expect(beside.locator(".complaint").first).to_contain_text("value 2: ")
+    expect(beside.locator(".field-error").first).to_contain_text("value 2: ")
     expect(page.get_by_label("Values of noise_std")).to_have_attribute("aria-invalid", "true")
     other = page.locator(".sweep-row").filter(has=page.get_by_label("Values of max_steps"))
-    expect(other.locator(".complaint").first).to_contain_text("value 1: ")
-    expect(page.locator("#seeds-said .complaint")).to_contain_text("value 2: ")
+    expect(other.locator(".field-error").first).to_contain_text("value 1: ")
+    expect(page.locator("#seeds-message .field-error")).to_contain_text("value 2: ")
     expect(page.get_by_text(re.compile("of the dataset's 4 rows"))).to_be_visible()
     page.get_by_label("Values of noise_std").fill("0.1, 0.2")
-    page.get_by_role("button", name="Leave max_steps as it is").click()
+    page.get_by_role("button", name="Remove max_steps").click()
     page.get_by_label("seeds", exact=True).fill("1")
     page.get_by_label("to", exact=True).fill("")
     page.get_by_role("button", name="Start").click()
@@ -193,19 +193,19 @@ def test_complaints_stand_beside_the_fields(server: LiveServer, new_page: NewPag
     expect(_state(page, "succeeded")).to_be_visible()
 
 
-def test_a_page_goes_on_after_the_server_was_restarted(new_page: NewPage, tmp_path: Path) -> None:
-    page = new_page(expected=GONE)
+def test_a_page_reconnects_after_a_restart_of_the_server(new_page: NewPage, tmp_path: Path) -> None:
+    page = new_page(expected=NO_SERVER)
     port = free_port()
     with live_server(tmp_path, FLAGS, port=port) as first:
-        experiment_id = begin_long_experiment(first.url, "through")
+        experiment_id = start_long_experiment(first.url, "through")
         page.goto(f"{first.url}/#/experiments/{experiment_id}")
         expect(_state(page, "running")).to_be_visible()
         expect(page.locator(".badge-succeeded").first).to_be_visible()
         first.process.kill()
-    unheard = page.get_by_text("The server is not heard at the moment.")
-    expect(unheard).to_be_visible()
+    warning = page.get_by_text("The connection to the server is lost.")
+    expect(warning).to_be_visible()
     with live_server(tmp_path, FLAGS, port=port) as second:
-        expect(unheard).to_have_count(0)
+        expect(warning).to_have_count(0)
         done = page.locator(".tally .legend-item").filter(has_text="succeeded").locator("b")
         before = int(done.inner_text())
         expect(done).not_to_have_text(str(before))
@@ -216,11 +216,11 @@ def test_a_page_goes_on_after_the_server_was_restarted(new_page: NewPage, tmp_pa
         expect(_state(page, "cancelled")).to_be_visible()
 
 
-def test_a_training_shows_its_curves_and_what_it_made(server: LiveServer, page: Page) -> None:
-    experiment_id = begin_training(server.url, "learning")
+def test_a_training_shows_its_curves_and_model(server: LiveServer, page: Page) -> None:
+    experiment_id = start_training(server.url, "learning")
     page.goto(f"{server.url}/#/experiments/{experiment_id}")
     curves = page.locator("section", has=page.get_by_role("heading", name="Curves"))
-    # They are there before the end.
+    # Curves are shown before the end of the training.
     expect(curves.get_by_role("img", name=re.compile("^train.loss over "))).to_be_visible()
     expect(_state(page, "succeeded")).to_be_visible()
     curves.get_by_role("combobox", name="of trial").select_option("1")

@@ -1,4 +1,4 @@
-"""What holds on every page: it fits the window, and people with all kinds of means can use it."""
+"""Layout and accessibility of every page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.live_server import LiveServer
+from tests.support.live_server import LiveServer
 from tests.web.conftest import NewPage
 from tests.web.experiments_for_pages import make_experiment
 from tests.web.runs_for_pages import make_run
@@ -33,7 +33,7 @@ def runs(server: LiveServer) -> dict[str, str]:
     return {
         "a": make_run(server.url),
         "b": make_run(server.url, seed=8),
-        "e": make_experiment(server.url, "looked-at", sweep=SWEEP, seeds=[0, 1]),
+        "e": make_experiment(server.url, "layout", sweep=SWEEP, seeds=[0, 1]),
     }
 
 
@@ -56,22 +56,22 @@ def test_a_page_fits_a_phone(
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_can_be_used_by_all(
+def test_a_page_is_accessible(
     server: LiveServer, new_page: NewPage, runs: dict[str, str], axe: str, path: str, dark: bool
 ) -> None:
     page = new_page(dark=dark)
     _open(page, server, path, runs)
     page.evaluate(axe)
     found: dict[str, Any] = page.evaluate("axe.run()")
-    told = [
+    violations = [
         f"{fault['id']}: {node['html'][:160]} {node['failureSummary']}"
         for fault in found["violations"]
         for node in fault["nodes"]
     ]
-    assert told == []
+    assert violations == []
 
 
-def test_everything_is_reached_by_keyboard(server: LiveServer, page: Page) -> None:
+def test_links_are_reached_by_keyboard(server: LiveServer, page: Page) -> None:
     _open(page, server, "", {})
     reached = []
     for _ in range(8):

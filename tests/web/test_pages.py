@@ -1,4 +1,4 @@
-"""The pages in a real browser over a real server, as somebody uses them."""
+"""The pages of runs in a browser, with a running server."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from energy_flow.client import FlowClient
-from tests.live_server import LiveServer, live_server
+from tests.support.live_server import LiveServer, live_server
 from tests.web.conftest import FLAGS, NewPage
-from tests.web.runs_for_pages import begin_endless_run, make_run
+from tests.web.runs_for_pages import make_run, start_endless_run
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def other_run_id(server: LiveServer) -> str:
     return make_run(server.url, seed=8)
 
 
-def test_submitting_a_run_and_watching_it_end(server: LiveServer, page: Page) -> None:
+def test_a_run_is_submitted_and_shown(server: LiveServer, page: Page) -> None:
     page.goto(f"{server.url}/#/try")
     cost = page.get_by_label("Cost")
     expect(cost.get_by_text("256", exact=True)).to_be_visible()
@@ -46,9 +46,7 @@ def test_submitting_a_run_and_watching_it_end(server: LiveServer, page: Page) ->
     expect(page).to_have_url(re.compile("plane=hits"))
 
 
-def test_a_run_is_shown_with_what_happened_in_it(
-    server: LiveServer, page: Page, run_id: str
-) -> None:
+def test_a_run_shows_its_exits_and_steps(server: LiveServer, page: Page, run_id: str) -> None:
     with FlowClient(server.url) as client:
         metrics = client.run(run_id).metrics
     assert metrics is not None
@@ -60,7 +58,7 @@ def test_a_run_is_shown_with_what_happened_in_it(
         expect(row).to_be_visible()
         shown = [int(text) for text in row.get_by_role("cell").all_inner_texts()]
         assert sum(shown) == metrics.planes[plane]
-    for title in ("Active flows", "Events", "Displacement", "Memory"):
+    for title in ("Active flows", "Events", "Displacement", "Memory in MiB"):
         chart = page.get_by_role("img", name=re.compile(f"^{title} over {metrics.steps} steps"))
         expect(chart).to_be_visible()
     steps = page.get_by_role("group", name="Events by step")
@@ -69,26 +67,28 @@ def test_a_run_is_shown_with_what_happened_in_it(
     expect(steps.locator("xpath=..").get_by_text("step 0", exact=True)).to_be_visible()
 
 
-def test_complaints_stand_beside_the_fields(server: LiveServer, new_page: NewPage) -> None:
+def test_errors_are_shown_at_their_fields(server: LiveServer, new_page: NewPage) -> None:
     page = new_page(expected=("422",))
     page.goto(f"{server.url}/#/try")
     page.get_by_text("Options").click()
-    page.get_by_label("noise", exact=True).fill("-1")
+    page.get_by_label("noise std", exact=True).fill("-1")
     page.get_by_label("percentile").fill("200")
     send = page.get_by_role("button", name="Run", exact=True)
     for name in ("noise_std", "spawn.percentile"):
         field = page.locator(f'[name="{name}"]')
         expect(field).to_have_attribute("aria-invalid", "true")
-        complaint = page.locator(f'[id="option-{name}-said"] .complaint')
-        expect(complaint).not_to_be_empty()
-    expect(page.get_by_text("2 things are wrong")).to_be_visible()
+        message = page.locator(f'[id="option-{name}-message"] .field-error')
+        expect(message).not_to_be_empty()
+    expect(page.get_by_text("2 values are not valid")).to_be_visible()
     expect(send).to_be_disabled()
-    page.get_by_label("noise", exact=True).fill("0.1")
+    page.get_by_label("noise std", exact=True).fill("0.1")
     page.get_by_label("percentile").fill("")
     expect(send).to_be_enabled()
 
 
-def test_pasting_and_uploading(server: LiveServer, new_page: NewPage, tmp_path: Path) -> None:
+def test_embeddings_are_pasted_and_uploaded(
+    server: LiveServer, new_page: NewPage, tmp_path: Path
+) -> None:
     page = new_page(expected=("422",))
     page.goto(f"{server.url}/#/try")
     page.get_by_text("Paste").click()
@@ -106,7 +106,7 @@ def test_pasting_and_uploading(server: LiveServer, new_page: NewPage, tmp_path: 
     expect(page.get_by_text("succeeded")).to_be_visible()
 
 
-def test_flows_in_the_lattice(server: LiveServer, page: Page, run_id: str) -> None:
+def test_a_flow_is_selected_in_the_lattice(server: LiveServer, page: Page, run_id: str) -> None:
     page.goto(f"{server.url}/#/runs/{run_id}/lattice")
     canvas = page.get_by_role("img", name=re.compile("Flows of sample 0"))
     expect(canvas).to_be_visible()
@@ -117,7 +117,7 @@ def test_flows_in_the_lattice(server: LiveServer, page: Page, run_id: str) -> No
     slider.press("ArrowRight")
     slider.press("ArrowRight")
     expect(slider).to_have_attribute("aria-valuetext", re.compile("^2 of"))
-    # So slow that it is not at the end before it is told to pause.
+    # At this speed, the end is not reached before the pause.
     page.get_by_label("speed").select_option("0.25")
     page.get_by_role("button", name="Play").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
@@ -128,15 +128,15 @@ def test_flows_in_the_lattice(server: LiveServer, page: Page, run_id: str) -> No
 
     records = page.get_by_role("region", name="Trace records")
     expect(records.get_by_role("row").nth(5)).to_be_visible()
-    _pick_some_flow(page)
+    _select_a_flow(page)
     card = page.locator(".flow-card")
-    picked = int(card.locator("b").inner_text().removeprefix("Flow "))
-    expect(page.get_by_label("flow", exact=True)).to_have_value(str(picked))
-    page.get_by_label("of a picked flow, the records of its whole lineage").uncheck()
+    selected = int(card.locator("b").inner_text().removeprefix("Flow "))
+    expect(page.get_by_label("flow", exact=True)).to_have_value(str(selected))
+    page.get_by_label("show the records of the whole lineage").uncheck()
     flows = records.locator("tbody tr td:nth-child(4)")
-    others = flows.filter(has_not_text=re.compile(f"^{picked}$"))
+    others = flows.filter(has_not_text=re.compile(f"^{selected}$"))
     expect(others).to_have_count(0)
-    expect(flows.first).to_have_text(str(picked))
+    expect(flows.first).to_have_text(str(selected))
 
     canvas.press("Escape")
     expect(card).to_have_count(0)
@@ -147,11 +147,11 @@ def test_flows_in_the_lattice(server: LiveServer, page: Page, run_id: str) -> No
 
 
 NEXT_FRAME = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-"""Resolves when what the last event changed has been drawn."""
+"""Resolves when the changes by the last event have been drawn."""
 
 
-def _pick_some_flow(page: Page) -> None:
-    """Clicks on flows' dots until one is hit; they begin in the plane in the middle."""
+def _select_a_flow(page: Page) -> None:
+    """Click at several points until a flow is hit; flows start in the plane in the middle."""
     canvas = page.locator(".lattice-frame canvas")
     box = canvas.bounding_box()
     assert box is not None
@@ -162,7 +162,7 @@ def _pick_some_flow(page: Page) -> None:
             page.evaluate(NEXT_FRAME)
             if page.locator(".flow-card").count():
                 return
-    raise AssertionError("no flow could be picked")
+    raise AssertionError("no flow could be selected")
 
 
 def test_flows_and_records_are_filtered(server: LiveServer, page: Page, run_id: str) -> None:
@@ -172,7 +172,7 @@ def test_flows_and_records_are_filtered(server: LiveServer, page: Page, run_id: 
     with FlowClient(server.url) as client:
         plane = client.trace(run_id, kind="terminate", sample=0)
     expected = int((plane["code"] == 0).sum())
-    page.get_by_label("and ended by").select_option("plane")
+    page.get_by_label("that ended by").select_option("plane")
     expect(shown).to_contain_text(re.compile(f"^{expected} of "))
     page.get_by_role("combobox", name="reason", exact=True).select_option("plane")
     records = page.get_by_role("region", name="Trace records")
@@ -193,15 +193,15 @@ def test_two_runs_are_compared(
         page.get_by_role("checkbox", name=f"Compare run {name[:8]}").check()
     page.get_by_role("link", name="Compare the two").click()
     expect(page.get_by_role("img", name=re.compile("difference of the surfaces"))).to_be_visible()
-    expect(page.get_by_text("Where the traces of sample 0 part")).to_be_visible()
+    expect(page.get_by_text("First difference of the traces of sample 0")).to_be_visible()
     expect(page.get_by_text(re.compile("step 0, flow \\d+: ")).first).to_be_visible()
     metrics = page.get_by_role("table", name="Metrics of both runs")
     expect(metrics.get_by_role("row", name=re.compile("^created "))).to_be_visible()
     page.get_by_role("button", name="Show sample 1").click()
-    expect(page.get_by_text("Where the traces of sample 1 part")).to_be_visible()
+    expect(page.get_by_text("First difference of the traces of sample 1")).to_be_visible()
 
 
-def test_downloads_hold_what_the_server_has(
+def test_downloads_equal_the_data_of_the_server(
     server: LiveServer, page: Page, run_id: str, tmp_path: Path
 ) -> None:
     page.goto(f"{server.url}/#/runs/{run_id}")
@@ -221,15 +221,15 @@ def test_downloads_hold_what_the_server_has(
 
 
 def test_a_run_is_deleted(server: LiveServer, new_page: NewPage) -> None:
-    doomed = make_run(server.url, samples=1)
+    deleted = make_run(server.url, samples=1)
     page = new_page()
     page.on("dialog", lambda dialog: dialog.accept())
     page.goto(server.url)
-    page.get_by_role("button", name=f"Delete run {doomed[:8]}").click()
-    expect(page.get_by_role("link", name=doomed[:8])).to_have_count(0)
+    page.get_by_role("button", name=f"Delete run {deleted[:8]}").click()
+    expect(page.get_by_role("link", name=deleted[:8])).to_have_count(0)
 
 
-def test_a_server_with_a_key_asks_for_it(new_page: NewPage, tmp_path: Path) -> None:
+def test_a_server_with_a_key_requires_it(new_page: NewPage, tmp_path: Path) -> None:
     page = new_page(expected=("401",))
     with live_server(tmp_path, (*FLAGS, "--api-key", "sesame")) as guarded:
         page.goto(guarded.url)
@@ -239,17 +239,17 @@ def test_a_server_with_a_key_asks_for_it(new_page: NewPage, tmp_path: Path) -> N
         expect(dialog.get_by_text("The server refused this key.")).to_be_visible()
         dialog.get_by_label("Key").fill("sesame")
         dialog.get_by_label("Key").press("Enter")
-        expect(page.get_by_text("Nothing has run yet.")).to_be_visible()
+        expect(page.get_by_text("There is no run yet.")).to_be_visible()
         expect(dialog).to_be_hidden()
         page.reload()
-        expect(page.get_by_text("Nothing has run yet.")).to_be_visible()
+        expect(page.get_by_text("There is no run yet.")).to_be_visible()
         expect(dialog).to_be_hidden()
-        # It goes on asking for runs, which would fail once the server has gone.
+        # The page polls the runs, which would fail after the end of the server.
         page.close()
 
 
-def test_a_run_is_cancelled_on_its_way(server: LiveServer, page: Page) -> None:
-    run_id = begin_endless_run(server.url)
+def test_a_running_run_is_cancelled(server: LiveServer, page: Page) -> None:
+    run_id = start_endless_run(server.url)
     page.goto(f"{server.url}/#/runs/{run_id}")
     expect(page.locator(".badge-running")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("^Active flows over"))).to_be_visible()

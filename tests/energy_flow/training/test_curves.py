@@ -10,9 +10,9 @@ from safetensors.numpy import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from energy_flow.training import TrainConfig
+from energy_flow.training.event_log import EVENTS
 from energy_flow.training.start import from_files
-from energy_flow.training.store import EVENTS
-from tests.energy_flow.training.tiny import TINY, pairs
+from tests.support.small_training import TINY, pairs
 
 STEPS = 6
 
@@ -34,17 +34,18 @@ def config(tmp_path: Path) -> TrainConfig:
     return TrainConfig.from_dict(TINY, changes)
 
 
-def test_what_is_told_can_be_read_back(config: TrainConfig, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_events_are_curves_in_tensorboard(config: TrainConfig, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     for _ in from_files(config, folder).run():
         pass
-    told = curves(folder)
+    found = curves(folder)
     lines = (folder / EVENTS).read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
     losses = {event["step"]: event["loss"] for event in events if event["kind"] == "step"}
     assert list(losses) == list(range(1, STEPS + 1))
-    assert dict(told["train/loss"]) == pytest.approx(losses)
-    assert [step for step, _ in told["held_out/top_10"]] == [2, 4, 6]
+    assert dict(found["train/loss"]) == pytest.approx(losses)
+    assert [step for step, _ in found["held_out/top_10"]] == [2, 4, 6]
     assert {
         "train/learning_rate",
         "train/terms/cosine",
@@ -52,13 +53,13 @@ def test_what_is_told_can_be_read_back(config: TrainConfig, tmp_path: Path) -> N
         "train/diagnostics/planes/z0",
         "train/diagnostics/z_proposal_variance",
         "train/diagnostics/path_steps",
-    } <= set(told)
+    } <= set(found)
 
 
-def test_steps_that_are_done_again_are_shown_once(config: TrainConfig, tmp_path: Path) -> None:
+def test_steps_that_are_repeated_are_shown_once(config: TrainConfig, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     trainer = from_files(config, folder)
-    # One step beyond the last checkpoint, and then no more of this trainer.
+    # One step beyond the last checkpoint; this trainer is then dropped.
     while trainer.step < 5:
         trainer.advance()
     for _ in from_files(config, folder, resume=True).run():

@@ -1,4 +1,4 @@
-"""Pairs: what is read and refused, how they are split, and the order they come in."""
+"""Pairs: accepted and refused files, their split, and the order of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from energy_flow.errors import DataError
 from energy_flow.training.data import Pairs, batch_rows, noise_seed
-from tests.energy_flow.training.tiny import WIDTH, pairs
+from tests.support.small_training import WIDTH, pairs
 
 
 def write(path: Path, **tensors: Any) -> Path:
@@ -19,7 +19,7 @@ def write(path: Path, **tensors: Any) -> Path:
     return path
 
 
-def test_a_file_comes_back(tmp_path: Path) -> None:
+def test_a_file_is_read(tmp_path: Path) -> None:
     made = pairs(10)
     inputs = made.inputs.astype(np.float16)
     path = write(tmp_path / "pairs.safetensors", inputs=inputs, targets=made.targets)
@@ -42,9 +42,9 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
         "shape of the inputs": {"inputs": good, "targets": good[:3]},
         "finite": {"inputs": good, "targets": bad},
     }
-    for number, (said, tensors) in enumerate(cases.items()):
+    for number, (message, tensors) in enumerate(cases.items()):
         path = write(tmp_path / f"{number}.safetensors", **tensors)
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             Pairs.read(path)
     (tmp_path / "text.safetensors").write_text("no tensors here")
     with pytest.raises(DataError, match="cannot be read"):
@@ -52,11 +52,11 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Pairs.read(tmp_path / "missing.safetensors")
     path = write(tmp_path / "good.safetensors", inputs=good, targets=good)
-    with pytest.raises(DataError, match="rows 0 to 4"):
+    with pytest.raises(DataError, match="must end at 4"):
         Pairs.read(path, (2, 5))
 
 
-def test_both_faults_of_a_pair_are_told() -> None:
+def test_both_faults_of_a_pair_are_reported() -> None:
     bad = np.full((3, WIDTH), np.inf, dtype=np.float32)
     with pytest.raises(DataError) as refusal:
         Pairs.of(bad, bad)
@@ -68,8 +68,7 @@ def test_a_split_keeps_every_row_once() -> None:
     train, held_out = made.split(0.2, seed=1)
     assert len(held_out) == 20
     assert sorted([*train.rows, *held_out.rows]) == list(range(100))
-    again = made.split(0.2, seed=1)[1]
-    np.testing.assert_array_equal(held_out.rows, again.rows)
+    np.testing.assert_array_equal(held_out.rows, made.split(0.2, seed=1)[1].rows)
     assert held_out.rows.tolist() != made.split(0.2, seed=2)[1].rows.tolist()
 
 
@@ -86,7 +85,7 @@ def test_nothing_is_held_out_of_a_share_of_nothing() -> None:
     assert (len(train), len(held_out)) == (10, 0)
 
 
-def test_an_epoch_meets_every_row_once_in_its_own_order() -> None:
+def test_an_epoch_has_every_row_once_in_its_own_order() -> None:
     epochs = [
         np.concatenate([batch_rows(20, 5, seed=3, step=4 * epoch + step) for step in range(4)])
         for epoch in range(3)

@@ -1,4 +1,4 @@
-"""Signs of a collapse, forced and told."""
+"""Signs of a collapse: forced, and reported."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 
 from energy_flow import FlowProcessor
 from energy_flow.training import Trainer
-from energy_flow.training.diagnostics import STEPS_IN_A_ROW
+from energy_flow.training.collapse_watch import STEPS_IN_A_ROW
 from energy_flow.training.start import model_of
-from tests.energy_flow.training.tiny import WIDTH, pairs, tiny_config, tiny_trainer
+from tests.support.small_training import WIDTH, pairs, tiny_trainer, training_config
 
 
 def displace(processor: FlowProcessor, z: float, spread: float) -> None:
-    """Flows propose a z of this much, which differs from flow to flow by ``spread`` or so."""
+    """Make flows propose about this z, with differences of about ``spread`` between flows."""
     last = processor.carrier.displacement_head[2]
     assert isinstance(last, torch.nn.Linear)
     last.weight.mul_(spread)
@@ -43,22 +43,22 @@ def indifferent(processor: FlowProcessor) -> None:
     last.weight.mul_(1e-6)
 
 
-def hopeful(processor: FlowProcessor) -> None:
-    """As it is drawn."""
+def unchanged(processor: FlowProcessor) -> None:
+    """Leave the weights as they are drawn."""
 
 
 def warnings(change: Callable[[FlowProcessor], None], **fields: Any) -> list[tuple[int, str]]:
-    """What a training of a changed model warns of, with the steps."""
+    """Return the warnings of a training of a changed model, with their steps."""
     steps = 2 * STEPS_IN_A_ROW
-    config = tiny_config(length__steps=steps, optimiser__learning_rate=1e-20, **fields)
+    config = training_config(length__steps=steps, optimiser__learning_rate=1e-20, **fields)
     processor = model_of(config, WIDTH)
     with torch.no_grad():
         change(processor)
-    told = []
+    found = []
     for event in Trainer(config, processor, pairs()).run():
         if event["kind"] == "step":
-            told += [(event["step"], text) for text in event["warnings"]]
-    return told
+            found += [(event["step"], text) for text in event["warnings"]]
+    return found
 
 
 SIGNS: Mapping[str, tuple[Callable[[FlowProcessor], None], str]] = {
@@ -69,52 +69,58 @@ SIGNS: Mapping[str, tuple[Callable[[FlowProcessor], None], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNS)
-def test_a_forced_collapse_is_told_once(name: str) -> None:
+def test_a_forced_collapse_is_reported_once(name: str) -> None:
     change, words = SIGNS[name]
-    told = [step for step, text in warnings(change, model__config__noise_std=0.05) if words in text]
-    assert told == [STEPS_IN_A_ROW]
+    found = warnings(change, model__config__noise_std=0.05)
+    assert [step for step, text in found if words in text] == [STEPS_IN_A_ROW]
 
 
+@pytest.mark.slow
 def test_flows_that_reach_no_plane() -> None:
     quiet = {"model__config__noise_std": 0.0, "model__config__spawn__mode": "off"}
-    told = warnings(still, **quiet, model__config__displacement_scale=1e-3)
-    assert any("reach a plane" in text for _, text in told)
+    found = warnings(still, **quiet, model__config__displacement_scale=1e-3)
+    assert any("reach a plane" in text for _, text in found)
 
 
-def test_flows_that_leave_at_once() -> None:
+def test_flows_that_end_in_their_first_step() -> None:
     far = {"displacement_scale": 9.0, "max_displacement": 2.0}
-    told = warnings(drifting, **{f"model__config__{name}": value for name, value in far.items()})
-    assert any("live 1.00 steps" in text for _, text in told)
+    found = warnings(drifting, **{f"model__config__{name}": value for name, value in far.items()})
+    assert any("paths have 1.00 steps" in text for _, text in found)
 
 
+@pytest.mark.slow
 def test_a_part_that_gets_no_gradient() -> None:
-    """The mapper's energies are forgotten where the carrier hands nothing on."""
+    """The energies of the input mapper have no effect without input weights of the GRU."""
 
-    def deaf(processor: FlowProcessor) -> None:
+    def cut_off(processor: FlowProcessor) -> None:
         for parameter in processor.neuron.parameters():
             parameter.zero_()
         processor.get_parameter("carrier.gru.weight_ih_l0").zero_()
 
-    told = warnings(deaf)
-    assert any("no gradient reaches the input_mapper" in text for _, text in told)
+    found = warnings(cut_off)
+    assert any("no gradient reaches the input_mapper" in text for _, text in found)
 
 
-def test_a_healthy_training_is_left_in_peace() -> None:
-    assert warnings(hopeful) == []
+@pytest.mark.slow
+def test_a_healthy_training_has_no_warnings() -> None:
+    assert warnings(unchanged) == []
 
 
-def test_what_a_step_tells_of_its_flows() -> None:
+def test_figures_of_a_step() -> None:
     event = tiny_trainer().advance()
-    told = event["diagnostics"]
-    assert sum(told["planes"].values()) == pytest.approx(1.0)
-    assert sum(told["reasons"].values()) == pytest.approx(1.0)
-    assert 1 <= told["path_steps"] <= 5
-    assert 0 < told["covered"] <= 1
+    figures = event["diagnostics"]
+    assert sum(figures["planes"].values()) == pytest.approx(1.0)
+    assert sum(figures["reasons"].values()) == pytest.approx(1.0)
+    assert 1 <= figures["path_steps"] <= 5
+    assert 0 < figures["covered"] <= 1
     # Noise adds to what is proposed.
-    assert told["z_displacement_variance"] > told["z_proposal_variance"] > 0
+    assert figures["z_displacement_variance"] > figures["z_proposal_variance"] > 0
 
 
 def test_the_variance_of_proposals_without_noise_is_that_of_displacements() -> None:
-    told = tiny_trainer(model__config__noise_std=0.0).advance()["diagnostics"]
-    assert told["z_displacement_variance"] == pytest.approx(told["z_proposal_variance"], rel=1e-4)
+    figures = tiny_trainer(model__config__noise_std=0.0).advance()["diagnostics"]
+    assert figures["z_displacement_variance"] == pytest.approx(
+        figures["z_proposal_variance"], rel=1e-4
+    )

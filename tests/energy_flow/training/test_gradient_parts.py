@@ -1,4 +1,4 @@
-"""Parts of a batch that go one after the other add up to the batch."""
+"""Parts of a batch that are computed in turn add up to the batch."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 
 from energy_flow.training.gradients import backward
 from energy_flow.training.start import model_of
-from tests.energy_flow.training.tiny import WIDTH, pairs, tiny_config
+from tests.support.small_training import WIDTH, pairs, training_config
 
 OPTIONS = {"displacement_scale": 0.5, "noise_std": 0.1}
 ROUNDING = 1e-5
-"""Of sums of some thousand float32 numbers taken in another order, relative to the largest."""
+"""Of sums of some thousand float32 numbers in another order, relative to the largest gradient."""
 
 
 def gradients(**fields: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a batch of 8 rows tells, and its gradients."""
-    config = tiny_config(**fields)
+    """Return the report of a batch of 8 rows, and its gradients."""
+    config = training_config(**fields)
     processor = model_of(config, WIDTH)
-    told = backward(processor, config, pairs(), np.arange(3, 11), OPTIONS, seed=5)
+    report = backward(processor, config, pairs(), np.arange(3, 11), OPTIONS, seed=5)
     named = processor.named_parameters()
-    return told, {name: p.grad for name, p in named if p.grad is not None}
+    return report, {name: p.grad for name, p in named if p.grad is not None}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def gradients(**fields: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
         {"info_nce": {}},
         {"info_nce": {"negatives": "train"}, "cosine": {"weight": 2.0}},
     ],
-    ids=["row by row", "told apart in the batch", "told apart in all of train"],
+    ids=["row by row", "negatives of the batch", "negatives of all of train"],
 )
 def test_accumulation_is_one_larger_batch(losses: dict[str, Any]) -> None:
     whole, together = gradients(losses=losses)
@@ -53,14 +53,14 @@ def test_accumulation_is_one_larger_batch(losses: dict[str, Any]) -> None:
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
-    told, _ = gradients(losses={"cosine": {"weight": 2.0}, "mse": {"weight": 0.5}})
-    terms = told["terms"]
-    assert told["loss"] == pytest.approx(2.0 * terms["cosine"] + 0.5 * terms["mse"])
+    report, _ = gradients(losses={"cosine": {"weight": 2.0}, "mse": {"weight": 0.5}})
+    terms = report["terms"]
+    assert report["loss"] == pytest.approx(2.0 * terms["cosine"] + 0.5 * terms["mse"])
 
 
 def test_gradient_norms_are_those_of_the_parts() -> None:
-    told, found = gradients()
-    norms = told["gradient_norms"]
+    report, found = gradients()
+    norms = report["gradient_norms"]
     for part in ("input_mapper", "neuron", "carrier", "output_mapper"):
         of_part = [g.flatten() for name, g in found.items() if name.startswith(f"{part}.")]
         assert norms[part] == pytest.approx(float(torch.cat(of_part).norm()), rel=1e-5)

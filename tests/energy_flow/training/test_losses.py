@@ -1,4 +1,4 @@
-"""Loss terms against slow references and known answers."""
+"""Loss terms against slow references and known values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from energy_flow.training.config import InfoNCETerm, Losses, SurfaceTerm
-from energy_flow.training.losses import Answers, info_nce, surface_agreement, terms, total
+from energy_flow.training.losses import Losses, Predictions
+from energy_flow.training.losses.info_nce import InfoNCETerm
+from energy_flow.training.losses.surface import SurfaceTerm
 
 ROWS, WIDTH, CELLS = 5, 7, 6
 
@@ -21,20 +22,20 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def answers(**others: Any) -> Answers:
-    """Random answers; every row's own target is the candidate of its number."""
+def predictions(**others: Any) -> Predictions:
+    """Random predictions; the own target of row n is candidate n."""
     target = random(ROWS, WIDTH, seed=2)
     weights = random(WIDTH, CELLS, seed=3)
     fields: dict[str, Any] = {
         "embedding_BE": random(ROWS, WIDTH, seed=1),
         "target_BE": target,
         "surface_BS": random(ROWS, CELLS, seed=4),
-        "energies": lambda embedding: torch.tanh(embedding @ weights),
+        "input_mapper": lambda embedding: torch.tanh(embedding @ weights),
         "candidates_KE": target,
         "own_B": torch.arange(ROWS),
         "same_BK": torch.eye(ROWS, dtype=torch.bool),
     }
-    return Answers(**(fields | others))
+    return Predictions(**(fields | others))
 
 
 def cosine_of(one: Tensor, other: Tensor) -> float:
@@ -42,23 +43,23 @@ def cosine_of(one: Tensor, other: Tensor) -> float:
     return float(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
-def slow_info_nce(told: Answers, temperature: float) -> float:
+def slow_info_nce(given: Predictions, temperature: float) -> float:
     sums = []
     for row in range(ROWS):
-        own = int(told.own_B[row])
+        own = int(given.own_B[row])
         scores = {
-            number: cosine_of(told.embedding_BE[row], candidate) / temperature
-            for number, candidate in enumerate(told.candidates_KE)
-            if number == own or not bool(told.same_BK[row, number])
+            number: cosine_of(given.embedding_BE[row], candidate) / temperature
+            for number, candidate in enumerate(given.candidates_KE)
+            if number == own or not bool(given.same_BK[row, number])
         }
         sums.append(math.log(sum(map(math.exp, scores.values()))) - scores[own])
     return sum(sums) / ROWS
 
 
 def test_cosine_and_mse() -> None:
-    told = answers()
-    pairs = list(zip(told.embedding_BE, told.target_BE, strict=True))
-    found = terms(Losses.model_validate({"cosine": {}, "mse": {}}), told)
+    given = predictions()
+    pairs = list(zip(given.embedding_BE, given.target_BE, strict=True))
+    found = Losses.model_validate({"cosine": {}, "mse": {}}).values(given)
     assert float(found["cosine"]) == pytest.approx(
         sum(1 - cosine_of(*pair) for pair in pairs) / ROWS
     )
@@ -66,18 +67,18 @@ def test_cosine_and_mse() -> None:
     assert float(found["mse"]) == pytest.approx(float(sum(map(sum, squares))) / (ROWS * WIDTH))
 
 
-def test_an_answer_that_is_right_costs_nothing() -> None:
-    told = answers(embedding_BE=3.0 * random(ROWS, WIDTH, seed=2))
-    found = terms(Losses.model_validate({"cosine": {}, "mse": {}}), told)
+def test_the_cosine_of_a_prediction_in_the_right_direction_is_zero() -> None:
+    given = predictions(embedding_BE=3.0 * random(ROWS, WIDTH, seed=2))
+    found = Losses.model_validate({"cosine": {}, "mse": {}}).values(given)
     assert float(found["cosine"]) == pytest.approx(0.0, abs=1e-12)
     assert float(found["mse"]) > 0
 
 
-def test_surface_agreement() -> None:
-    told = answers()
-    wanted = told.energies(told.target_BE)
-    pairs = zip(told.surface_BS, wanted, strict=True)
-    assert float(surface_agreement(told, SurfaceTerm())) == pytest.approx(
+def test_surface() -> None:
+    given = predictions()
+    wanted = given.input_mapper(given.target_BE)
+    pairs = zip(given.surface_BS, wanted, strict=True)
+    assert float(SurfaceTerm().value(given)) == pytest.approx(
         sum(1 - cosine_of(*pair) for pair in pairs) / ROWS
     )
 
@@ -86,44 +87,44 @@ def test_surface_agreement() -> None:
 def test_only_a_target_that_is_not_detached_carries_gradients(detached: bool) -> None:
     scale = torch.ones((), dtype=torch.float64, requires_grad=True)
     surface = random(ROWS, CELLS, seed=4).requires_grad_()
-    told = answers(energies=lambda x: torch.tanh(scale * x[:, :CELLS]), surface_BS=surface)
-    torch.autograd.backward(surface_agreement(told, SurfaceTerm(detach_target=detached)))
+    given = predictions(input_mapper=lambda x: torch.tanh(scale * x[:, :CELLS]), surface_BS=surface)
+    torch.autograd.backward(SurfaceTerm(detach_target=detached).value(given))
     assert surface.grad is not None
     assert (scale.grad is None) == detached
 
 
 @pytest.mark.parametrize("temperature", [0.05, 1.0])
 def test_info_nce(temperature: float) -> None:
-    told = answers()
-    found = info_nce(told, InfoNCETerm(temperature=temperature))
-    assert float(found) == pytest.approx(slow_info_nce(told, temperature))
+    given = predictions()
+    found = InfoNCETerm(temperature=temperature).value(given)
+    assert float(found) == pytest.approx(slow_info_nce(given, temperature))
 
 
-def test_info_nce_of_answers_that_tell_nothing() -> None:
-    """Where all candidates are equally near, it is the logarithm of their number."""
-    told = answers(
+def test_info_nce_of_predictions_that_are_equally_near_to_all_candidates() -> None:
+    """It is the logarithm of their number."""
+    given = predictions(
         embedding_BE=torch.ones((ROWS, WIDTH), dtype=torch.float64),
         candidates_KE=torch.eye(WIDTH, dtype=torch.float64)[:ROWS],
     )
-    assert float(info_nce(told, InfoNCETerm())) == pytest.approx(math.log(ROWS))
+    assert float(InfoNCETerm().value(given)) == pytest.approx(math.log(ROWS))
 
 
 def test_info_nce_among_more_candidates_than_rows() -> None:
-    told = answers(
+    given = predictions(
         candidates_KE=random(9, WIDTH, seed=6),
         own_B=torch.tensor([8, 0, 3, 3, 5]),
         same_BK=torch.zeros((ROWS, 9), dtype=torch.bool),
     )
-    assert float(info_nce(told, InfoNCETerm())) == pytest.approx(slow_info_nce(told, 0.05))
+    assert float(InfoNCETerm().value(given)) == pytest.approx(slow_info_nce(given, 0.05))
 
 
 def test_equal_targets_do_not_count_as_others() -> None:
     same = torch.eye(ROWS, dtype=torch.bool)
     same[0, 3] = same[3, 0] = True
-    told = answers(same_BK=same)
-    found = float(info_nce(told, InfoNCETerm()))
-    assert found == pytest.approx(slow_info_nce(told, 0.05))
-    assert found < float(info_nce(answers(), InfoNCETerm()))
+    given = predictions(same_BK=same)
+    found = float(InfoNCETerm().value(given))
+    assert found == pytest.approx(slow_info_nce(given, 0.05))
+    assert found < float(InfoNCETerm().value(predictions()))
 
 
 def test_gradient_of_info_nce() -> None:
@@ -131,14 +132,14 @@ def test_gradient_of_info_nce() -> None:
     same[1, 2] = True
 
     def loss(embedding: Tensor) -> Tensor:
-        return info_nce(answers(embedding_BE=embedding, same_BK=same), InfoNCETerm())
+        return InfoNCETerm().value(predictions(embedding_BE=embedding, same_BK=same))
 
     assert torch.autograd.gradcheck(loss, (random(ROWS, WIDTH).requires_grad_(),))
 
 
-def test_terms_are_weighted_and_those_that_are_absent_cost_nothing() -> None:
+def test_terms_are_weighted_and_absent_terms_are_not_computed() -> None:
     losses = Losses.model_validate({"cosine": {"weight": 2.0}, "info_nce": {"weight": 0.5}})
-    found = terms(losses, answers())
+    found = losses.values(predictions())
     assert set(found) == {"cosine", "info_nce"}
     expected = 2.0 * float(found["cosine"]) + 0.5 * float(found["info_nce"])
-    assert float(total(losses, found)) == pytest.approx(expected)
+    assert float(losses.total(found)) == pytest.approx(expected)

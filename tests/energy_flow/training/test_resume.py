@@ -1,9 +1,10 @@
-"""A training that was stopped, or killed, and goes on: the same weights as without."""
+"""A training that was stopped or killed is resumed and ends with the same weights."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +18,14 @@ from safetensors.numpy import load_file, save_file
 from energy_flow import checkpoint
 from energy_flow.errors import CheckpointError, ConfigError
 from energy_flow.training import TrainConfig, Trainer
+from energy_flow.training.event_log import EVENTS
 from energy_flow.training.start import from_files
-from energy_flow.training.store import CHECKPOINTS, EVENTS, MODEL
-from tests.energy_flow.training.tiny import TINY, pairs
+from energy_flow.training.store import CHECKPOINTS, MODEL
+from tests.support.repository import ROOT
+from tests.support.small_training import TINY, pairs
 
-ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow
+
 WAIT = 1200
 STEPS = 32
 
@@ -56,13 +60,13 @@ def timeless(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def finished(trainer: Trainer) -> tuple[str, list[dict[str, Any]]]:
-    """The weights at the end and the events."""
+    """Return the final weights and the events."""
     events = [timeless(event) for event in trainer.run()]
     return trainer.processor.digest(), events
 
 
-def told(folder: Path) -> list[dict[str, Any]]:
-    """The log."""
+def logged(folder: Path) -> list[dict[str, Any]]:
+    """Return the log."""
     lines = (folder / EVENTS).read_text(encoding="utf-8").splitlines()
     return [timeless(json.loads(line)) for line in lines]
 
@@ -81,7 +85,7 @@ def told(folder: Path) -> list[dict[str, Any]]:
 def test_resumed_equals_uninterrupted(data: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
     chosen = config(data, **fields)
     digest, events = finished(from_files(chosen, tmp_path / "whole"))
-    # Left in the middle of a validation, between two checkpoints, right after one and at the end.
+    # Stopped in the middle of a validation, between two checkpoints, right after one, at the end.
     for calls in (3, 4, 6, 8, 11, 2, 1):
         trainer = from_files(chosen, tmp_path / "parts", resume=True)
         for _ in range(calls):
@@ -89,17 +93,17 @@ def test_resumed_equals_uninterrupted(data: Path, tmp_path: Path, fields: dict[s
                 trainer.advance()
         if calls % 2:
             trainer.save()
-    again, _ = finished(from_files(chosen, tmp_path / "parts", resume=True))
-    assert again == digest
-    assert told(tmp_path / "parts") == told(tmp_path / "whole")
-    assert [event for event in events if event["kind"] != "measuring"] == told(tmp_path / "whole")
+    resumed, _ = finished(from_files(chosen, tmp_path / "parts", resume=True))
+    assert resumed == digest
+    assert logged(tmp_path / "parts") == logged(tmp_path / "whole")
+    assert [event for event in events if event["kind"] != "measuring"] == logged(tmp_path / "whole")
     models = [checkpoint.load(tmp_path / name / MODEL) for name in ("whole", "parts")]
     assert [model.digest() for model in models] == [digest, digest]
     assert all(model.trained for model in models)
 
 
-def test_killed_in_the_middle_it_goes_on(data: Path, tmp_path: Path) -> None:
-    """kill -9 at whatever moment between two checkpoints; another process ends it."""
+def test_a_killed_training_is_resumed(data: Path, tmp_path: Path) -> None:
+    """kill -9 between two checkpoints; another process completes the training."""
     chosen = config(data, length__steps=STEPS, validation__every=10, checkpoints__every=4)
     command = [
         *(sys.executable, "-c", PROGRAM, json.dumps(chosen.to_dict())),
@@ -117,11 +121,11 @@ def test_killed_in_the_middle_it_goes_on(data: Path, tmp_path: Path) -> None:
         command, env=environment, stdout=subprocess.PIPE, text=True, timeout=WAIT, check=True
     )
     lines = ended.stdout.splitlines()
-    assert int(lines[0].split()[1]) > STEPS // 2, "it began anew"
+    assert int(lines[0].split()[1]) > STEPS // 2, "it started from the beginning"
     assert lines[-1] == f"end {STEPS}"
     digest, _ = finished(from_files(chosen, tmp_path / "whole"))
     assert checkpoint.load(tmp_path / "killed" / MODEL).digest() == digest
-    assert told(tmp_path / "killed") == told(tmp_path / "whole")
+    assert logged(tmp_path / "killed") == logged(tmp_path / "whole")
 
 
 def test_the_last_checkpoints_are_kept_whole(data: Path, tmp_path: Path) -> None:
@@ -163,6 +167,52 @@ def test_a_checkpoint_of_another_config_is_refused(data: Path, tmp_path: Path) -
     assert (tmp_path / EVENTS).read_bytes() == before
 
 
+def test_files_may_be_moved_before_a_training_is_resumed(data: Path, tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    shutil.copy(data, before / "pairs.safetensors")
+    from_files(config(data), tmp_path / "first").save()
+    shutil.copy(
+        tmp_path / "first" / CHECKPOINTS / "step-00000000" / MODEL, before / "start.safetensors"
+    )
+
+    def chosen(place: Path, model: str) -> TrainConfig:
+        fields = config(place / "pairs.safetensors").to_dict()
+        return TrainConfig.from_dict(
+            {**fields, "model": {"checkpoint": str(place / model), "config": {}}}
+        )
+
+    digest, _ = finished(from_files(chosen(before, "start.safetensors"), tmp_path / "whole"))
+    trainer = from_files(chosen(before, "start.safetensors"), before / "parts")
+    while trainer.step < 6:
+        trainer.advance()
+    before.rename(after)
+    with pytest.raises(CheckpointError) as refusal:
+        from_files(chosen(after, "other.safetensors"), after / "parts", resume=True)
+    assert {fault.loc for fault in refusal.value.faults} == {("config", "model")}
+    resumed = from_files(chosen(after, "start.safetensors"), after / "parts", resume=True)
+    assert resumed.step == 6
+    assert finished(resumed)[0] == digest
+
+
+def test_a_checkpoint_without_fields_that_have_defaults_is_resumed(
+    data: Path, tmp_path: Path
+) -> None:
+    chosen = config(data)
+    digest, _ = finished(from_files(chosen, tmp_path / "whole"))
+    trainer = from_files(chosen, tmp_path / "parts")
+    while trainer.step < 6:
+        trainer.advance()
+    for path in (tmp_path / "parts" / CHECKPOINTS).glob("*/state.json"):
+        state = json.loads(path.read_text())
+        del state["config"]["max_skipped"], state["config"]["checkpoints"]["keep"]
+        path.write_text(json.dumps(state))
+    with pytest.raises(CheckpointError) as refusal:
+        from_files(config(data, max_skipped=3), tmp_path / "parts", resume=True)
+    assert {fault.loc for fault in refusal.value.faults} == {("config", "max_skipped")}
+    assert finished(from_files(chosen, tmp_path / "parts", resume=True))[0] == digest
+
+
 def test_a_checkpoint_of_other_data_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pairs.safetensors"
     for seed in (0, 1):
@@ -174,7 +224,7 @@ def test_a_checkpoint_of_other_data_is_refused(tmp_path: Path) -> None:
         from_files(config(path), tmp_path / "kept", resume=True)
 
 
-def test_a_damaged_checkpoint_is_told(data: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(data: Path, tmp_path: Path) -> None:
     chosen = config(data)
     finished(from_files(chosen, tmp_path))
     place = tmp_path / CHECKPOINTS / "step-00000012"
@@ -184,16 +234,16 @@ def test_a_damaged_checkpoint_is_told(data: Path, tmp_path: Path) -> None:
         from_files(chosen, tmp_path, resume=True)
 
 
-def test_a_folder_is_not_written_over(data: Path, tmp_path: Path) -> None:
+def test_a_folder_is_not_overwritten(data: Path, tmp_path: Path) -> None:
     chosen = config(data)
     from_files(chosen, tmp_path).advance()
     with pytest.raises(ConfigError, match="holds a training already"):
         from_files(chosen, tmp_path)
 
 
-def test_a_training_that_has_ended_ends_again(data: Path, tmp_path: Path) -> None:
+def test_an_ended_training_can_be_resumed_and_ends_at_once(data: Path, tmp_path: Path) -> None:
     chosen = config(data)
     digest, _ = finished(from_files(chosen, tmp_path))
-    before = told(tmp_path)
+    before = logged(tmp_path)
     assert finished(from_files(chosen, tmp_path, resume=True))[0] == digest
-    assert told(tmp_path) == before
+    assert logged(tmp_path) == before

@@ -1,4 +1,4 @@
-"""Figures of retrieval against a slow search and known answers."""
+"""Figures of retrieval against a slow search and known values."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def slow_ranks(predicted: NDArray[np.float32], target: NDArray[np.float32]) -> l
 def test_against_a_slow_search() -> None:
     target = random(40, 6, seed=1)
     predicted = target + 0.7 * random(40, 6, seed=2)
-    told, ranks = retrieval(predicted, target), slow_ranks(predicted, target)
-    assert told.rows == 40
-    assert told.top_1 == sum(rank == 1 for rank in ranks) / 40
-    assert told.top_10 == sum(rank <= 10 for rank in ranks) / 40
-    assert told.median_rank == float(np.median(ranks))
-    assert 0 < told.top_1 < told.top_10 < 1
+    found, ranks = retrieval(predicted, target), slow_ranks(predicted, target)
+    assert found.rows == 40
+    assert found.top_1 == sum(rank == 1 for rank in ranks) / 40
+    assert found.top_10 == sum(rank <= 10 for rank in ranks) / 40
+    assert found.median_rank == float(np.median(ranks))
+    assert 0 < found.top_1 < found.top_10 < 1
 
 
 def test_targets_themselves_are_found_whatever_their_length() -> None:
     target = random(30, 5, seed=1)
     lengths = np.linspace(0.1, 9, 30, dtype=np.float32)[:, None]
-    told = retrieval(target * lengths, target)
-    assert told.cosine == pytest.approx(1.0)
-    assert (told.top_1, told.top_10, told.median_rank) == (1.0, 1.0, 1.0)
+    found = retrieval(target * lengths, target)
+    assert found.cosine == pytest.approx(1.0)
+    assert (found.top_1, found.top_10, found.median_rank) == (1.0, 1.0, 1.0)
 
 
 def test_equal_targets_do_not_count_against_each_other() -> None:
@@ -50,11 +50,11 @@ def test_equal_targets_do_not_count_against_each_other() -> None:
 
 def test_the_opposite_is_found_last() -> None:
     target = random(30, 5, seed=1)
-    told = retrieval(-target, target)
-    assert told.cosine == pytest.approx(-1.0)
-    assert told.median_rank == 30.0
+    found = retrieval(-target, target)
+    assert found.cosine == pytest.approx(-1.0)
+    assert found.median_rank == 30.0
 
 
-def test_answers_of_zeros_are_worth_nothing_and_break_nothing() -> None:
-    told = retrieval(np.zeros((3, 4), dtype=np.float32), random(3, 4, seed=1))
-    assert told.cosine == 0.0
+def test_predictions_of_zeros_have_no_cosine() -> None:
+    found = retrieval(np.zeros((3, 4), dtype=np.float32), random(3, 4, seed=1))
+    assert found.cosine == 0.0

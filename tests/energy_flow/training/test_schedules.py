@@ -1,4 +1,4 @@
-"""Values over a training."""
+"""Values that change during a training."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from energy_flow.training.config import Decay, Ramp
-from energy_flow.training.schedules import value_at
+from energy_flow.choices import Decay
+from energy_flow.training.schedules import Ramp, value_at
 
 STEPS = 100
 
@@ -22,28 +22,28 @@ def test_without_a_ramp_nothing_changes() -> None:
 
 
 def test_up_to_the_peak_and_down_to_the_end() -> None:
-    told = values(Ramp(start=0.0, peak=2.0, end=1.0, warm_up=0.1, decay=Decay.LINEAR))
-    assert told[:10] == pytest.approx([0.2 * step for step in range(1, 11)])
-    assert told[55] == pytest.approx(1.5)
-    assert told[-1] == pytest.approx(1.0 + 1 / 90)
-    assert told[9:] == sorted(told[9:], reverse=True)
+    found = values(Ramp(start=0.0, peak=2.0, end=1.0, warm_up=0.1, decay=Decay.LINEAR))
+    assert found[:10] == pytest.approx([0.2 * step for step in range(1, 11)])
+    assert found[55] == pytest.approx(1.5)
+    assert found[-1] == pytest.approx(1.0 + 1 / 90)
+    assert found[9:] == sorted(found[9:], reverse=True)
 
 
 def test_the_cosine() -> None:
-    told = values(Ramp(end=0.0), own=4.0)
+    found = values(Ramp(end=0.0), own=4.0)
     expected = [2.0 * (1 + math.cos(math.pi * step / STEPS)) for step in range(STEPS)]
-    assert told == pytest.approx(expected)
+    assert found == pytest.approx(expected)
 
 
-def test_values_that_are_left_out_are_the_fields_own() -> None:
-    told = values(Ramp(start=0.1, warm_up=0.5), own=0.5)
-    assert told[0] == pytest.approx(0.1 + 0.4 / 50)
-    assert told[50:] == [0.5] * 50
+def test_omitted_values_are_the_defaults_of_the_fields() -> None:
+    found = values(Ramp(start=0.1, warm_up=0.5), own=0.5)
+    assert found[0] == pytest.approx(0.1 + 0.4 / 50)
+    assert found[50:] == [0.5] * 50
 
 
-def test_a_warm_up_that_lasts_to_the_end() -> None:
-    told = values(Ramp(start=0.0, end=7.0, warm_up=1.0))
-    assert told == pytest.approx([(step + 1) / STEPS for step in range(STEPS)])
+def test_a_warm_up_as_long_as_the_training() -> None:
+    found = values(Ramp(start=0.0, end=7.0, warm_up=1.0))
+    assert found == pytest.approx([(step + 1) / STEPS for step in range(STEPS)])
 
 
 def test_one_step() -> None:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from energy_flow.errors import TrainingFailed
 from energy_flow.training import Trainer
-from tests.energy_flow.training.tiny import tiny_trainer
+from tests.support.small_training import tiny_trainer
 
 
 def poison(tensor: Tensor, value: float) -> float:
-    """Sets one weight; what it was."""
+    """Set one weight, and return what it was."""
     with torch.no_grad():
         flat = tensor.view(-1)
         before = float(flat[0])
@@ -23,23 +23,23 @@ def poison(tensor: Tensor, value: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "reason"),
     [
         (
             "carrier.displacement_head.2.bias",
-            "flow 0, step 0: the network's energy or displacement",
+            "flow 0, step 0: the networks gave an energy or a displacement",
         ),
         ("output_mapper.layers.3.bias", "loss term cosine is nan"),
     ],
 )
-def test_a_step_is_skipped_and_the_next_one_is_not(name: str, said: str) -> None:
+def test_a_step_is_skipped_and_the_next_one_is_not(name: str, reason: str) -> None:
     trainer = tiny_trainer()
     trainer.advance()
     weight = trainer.processor.get_parameter(name)
     before = poison(weight, math.nan)
     others = {n: p.detach().clone() for n, p in trainer.processor.named_parameters()}
     event = trainer.advance()
-    assert said in event["skipped"]
+    assert reason in event["skipped"]
     assert "loss" not in event or not math.isfinite(event["loss"])
     assert trainer.progress["skipped"] == trainer.skipped == 1
     assert trainer.step == 2

@@ -1,4 +1,4 @@
-"""The guard of a training: what is refused, all at once, and what is told."""
+"""Validation of a training's config: every fault is refused at once; warnings."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from energy_flow.choices import BackPropagationMode
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.training import TrainConfig
-from energy_flow.training.config import BackPropagation
-from tests.energy_flow.training.tiny import TINY, tiny_config
+from tests.support.small_training import TINY, training_config
 
 
 def faults(**fields: Any) -> list[Fault]:
-    """The faults of the tiny config with other fields, dots written as two underscores."""
+    """Return the faults of the config with other fields, dots written as two underscores."""
     with pytest.raises(ConfigError) as refusal:
-        tiny_config(**fields)
+        training_config(**fields)
     return list(refusal.value.faults)
 
 
@@ -25,8 +25,8 @@ def names(found: list[Fault]) -> set[str]:
     return {".".join(map(str, fault.loc)) for fault in found}
 
 
-def test_plain_data_there_and_back() -> None:
-    config = tiny_config(back_propagation={"mode": "truncated", "steps": 3})
+def test_plain_data_round_trip() -> None:
+    config = training_config(back_propagation={"mode": "truncated", "steps": 3})
     assert TrainConfig.from_dict(config.to_dict()) == config
     assert config.replace({"batch.rows": 4}).batch.rows == 4
     assert config.replace({"batch.rows": 4}).back_propagation.steps == 3
@@ -47,7 +47,7 @@ def test_toml_with_groups_and_dotted_changes() -> None:
     assert config.losses.info_nce is not None
     assert config.losses.info_nce.temperature == 0.1
     assert config.losses.info_nce.negatives == "train"
-    assert config.back_propagation.mode is BackPropagation.FULL
+    assert config.back_propagation.mode is BackPropagationMode.FULL
 
 
 REFUSED: Mapping[str, dict[str, Any]] = {
@@ -72,7 +72,7 @@ REFUSED: Mapping[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_fault_is_told_by_its_name(name: str) -> None:
+def test_a_fault_is_reported_at_its_field(name: str) -> None:
     assert names(faults(**REFUSED[name])) == {name}
 
 
@@ -80,7 +80,7 @@ def test_steps_belong_to_truncation_alone() -> None:
     assert names(faults(back_propagation__steps=4)) == {"back_propagation.steps"}
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     found = faults(
         length__epochs=1.0,
         batch__accumulation=3,
@@ -99,7 +99,7 @@ def test_all_faults_are_told_at_once() -> None:
     }
 
 
-def test_a_fault_tells_what_would_be_allowed() -> None:
+def test_a_fault_states_what_would_be_allowed() -> None:
     (fault,) = faults(batch__accumulation=3)
     assert "batch.rows = 8" in fault.msg
     assert fault.got == {"batch.accumulation": 3, "batch.rows": 8}
@@ -107,8 +107,8 @@ def test_a_fault_tells_what_would_be_allowed() -> None:
     assert "cosine, info_nce, mse, surface" in unknown.msg
 
 
-def test_a_rule_over_a_faulty_field_waits() -> None:
-    """Whether 3 parts divide the rows cannot be told while the rows are not known."""
+def test_a_rule_over_a_faulty_field_is_skipped() -> None:
+    """Whether 3 parts divide the rows is unknown while the rows are unknown."""
     assert names(faults(batch__rows="eight", batch__accumulation=3)) == {"batch.rows"}
 
 
@@ -118,15 +118,15 @@ def test_an_unknown_preset() -> None:
     assert "debug" in fault.msg
 
 
-def test_what_has_no_effect_is_told() -> None:
-    assert tiny_config().warnings() == ()
-    told = tiny_config(
+def test_settings_without_effect_give_a_warning() -> None:
+    assert training_config().warnings() == ()
+    warnings = training_config(
         schedule__noise_std={"start": 0.5, "end": 0.2}, data__held_out=0.0
     ).warnings()
-    assert len(told) == 3
-    assert any("warm_up is 0" in text for text in told)
-    assert any("noise_std of its own config" in text for text in told)
-    assert any("held_out" in text for text in told)
+    assert len(warnings) == 3
+    assert any("warm_up is 0" in text for text in warnings)
+    assert any("noise_std of its own config" in text for text in warnings)
+    assert any("held_out" in text for text in warnings)
 
 
 def test_a_config_is_frozen() -> None:

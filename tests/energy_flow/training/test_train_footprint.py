@@ -1,4 +1,4 @@
-"""Memory predicted from shapes: never too little for what the graph holds, refused in time."""
+"""Memory predicted from shapes: never less than the graph needs, and refused in time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from energy_flow import FlowConfig
 from energy_flow.errors import ConfigError
 from energy_flow.training import Trainer
-from energy_flow.training.config import BackPropagationChoice
-from energy_flow.training.footprint import flows_at_most, train_footprint
+from energy_flow.training.footprint import max_flows_by_step, train_footprint
+from energy_flow.training.gradient_modes import BackPropagationConfig
 from energy_flow.training.start import model_of
-from tests.energy_flow.small import CELLS, LIVELY, small_config
 from tests.energy_flow.training.test_unroll import SAMPLES, saved_bytes
-from tests.energy_flow.training.tiny import WIDTH, pairs, tiny_config
+from tests.support.small_model import CELLS, LIVELY, small_config
+from tests.support.small_training import WIDTH, pairs, training_config
 
 CPU = torch.device("cpu")
-CHOICES: dict[str, dict[str, Any]] = {
+MODES: dict[str, dict[str, Any]] = {
     "full": {"mode": "full"},
     "checkpointed": {"mode": "checkpointed"},
     "truncated": {"mode": "truncated", "steps": 2},
@@ -26,62 +26,63 @@ CHOICES: dict[str, dict[str, Any]] = {
 
 
 def graph(model: FlowConfig, mode: str, **fields: Any) -> int:
-    config = tiny_config(back_propagation=CHOICES[mode], **fields)
+    config = training_config(back_propagation=MODES[mode], **fields)
     return train_footprint(config, model, 32, CPU).graph
 
 
-def test_how_many_flows_there_can_be() -> None:
+def test_upper_bounds_of_flows() -> None:
     childless = small_config(max_steps=6, projection_age=3).replace({"spawn.mode": "off"})
-    assert flows_at_most(childless) == [CELLS] * 3
+    assert max_flows_by_step(childless) == [CELLS] * 3
     spawning = small_config(max_steps=6, projection_age=3, max_active_flows=40)
     spawning = spawning.replace({"spawn.max_children": 1})
-    assert flows_at_most(spawning) == [16, 32, 40, 40, 40, 40]
+    assert max_flows_by_step(spawning) == [16, 32, 40, 40, 40, 40]
 
 
-@pytest.mark.parametrize("mode", CHOICES)
-def test_what_a_graph_holds_is_within_the_prediction(mode: str) -> None:
-    choice = BackPropagationChoice.model_validate(CHOICES[mode])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_graph_is_within_the_prediction(mode: str) -> None:
+    config = BackPropagationConfig.model_validate(MODES[mode])
     model = small_config().replace(LIVELY)
     predicted = graph(model, mode, batch__rows=SAMPLES)
     # Weights are counted on their own; a small model's graph holds them too.
-    weights = train_footprint(tiny_config(), model, 0, CPU).weights
-    assert saved_bytes(choice) <= predicted + weights
+    weights = train_footprint(training_config(), model, 0, CPU).weights
+    assert saved_bytes(config) <= predicted + weights
 
 
 def test_long_unrolls_stay_in_bounds() -> None:
-    """Without bounds memory grows with the steps; of a window it is the state alone that does."""
+    """In the truncated mode only the states between windows grow with the number of steps."""
     short, long = (
         small_config(max_steps=steps, projection_age=4, carrier_hidden_size=256)
         for steps in (8, 80)
     )
-    growth = {mode: graph(long, mode) - graph(short, mode) for mode in CHOICES}
+    growth = {mode: graph(long, mode) - graph(short, mode) for mode in MODES}
     assert growth["checkpointed"] < growth["full"] / 3
     assert growth["truncated"] < growth["checkpointed"]
 
 
-def test_accumulation_takes_less() -> None:
+def test_accumulation_needs_less() -> None:
     model = small_config()
     whole, parts = (
-        train_footprint(tiny_config(batch__accumulation=count), model, 32, CPU) for count in (1, 4)
+        train_footprint(training_config(batch__accumulation=count), model, 32, CPU)
+        for count in (1, 4)
     )
     assert parts.graph == pytest.approx(whole.graph / 4, abs=4)
     assert parts.weights == whole.weights
 
 
-def test_a_training_that_may_not_fit_is_refused_with_what_would() -> None:
-    config = tiny_config(model__config__max_steps=60, model__config__carrier_hidden_size=64)
+def test_a_training_that_may_not_fit_is_refused_with_modes_that_do() -> None:
+    config = training_config(model__config__max_steps=60, model__config__carrier_hidden_size=64)
     processor = model_of(config, WIDTH)
     needed = {
         mode: train_footprint(
-            config.replace({"back_propagation": choice}), processor.config, 32, CPU
+            config.replace({"back_propagation": settings}), processor.config, 32, CPU
         ).total
-        for mode, choice in CHOICES.items()
+        for mode, settings in MODES.items()
     }
     limit = needed["full"] - 1
     with pytest.raises(ConfigError) as refusal:
         Trainer(config, processor, pairs(), memory_limit_bytes=limit)
     (fault,) = refusal.value.faults
     assert f"{needed['full']:,} bytes" in fault.msg
-    assert "checkpointed or truncated" in fault.msg
+    assert "checkpointed or truncated with 2 steps" in fault.msg
     assert fault.got["limit_bytes"] == limit
     Trainer(config, processor, pairs(), memory_limit_bytes=needed["full"])

@@ -1,4 +1,4 @@
-"""A training as a whole: what it does to a model, and what it tells."""
+"""A complete training: its effect on a model, and its events."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import pytest
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training import Trainer
 from energy_flow.training.measurement import Measurement
-from tests.energy_flow.training.tiny import pairs, tiny_trainer
+from tests.support.small_training import pairs, tiny_trainer
 
 
 def losses(trainer: Trainer) -> list[float]:
     return [event["loss"] for event in trainer.run() if event["kind"] == "step"]
 
 
+@pytest.mark.slow
 def test_a_training_lowers_its_loss() -> None:
-    told = losses(tiny_trainer(length__steps=40, validation__every=100))
-    assert sum(told[-5:]) < 0.8 * sum(told[:5])
+    found = losses(tiny_trainer(length__steps=40, validation__every=100))
+    assert sum(found[-5:]) < 0.8 * sum(found[:5])
 
 
+@pytest.mark.slow
 def test_the_same_training_twice() -> None:
     one, other = tiny_trainer(), tiny_trainer()
     assert losses(one) == losses(other)
@@ -27,8 +29,8 @@ def test_the_same_training_twice() -> None:
 
 def test_events_come_in_order() -> None:
     trainer = tiny_trainer(val=pairs(20, seed=3), validation__rows=16)
-    told = [(event["kind"], event["step"]) for event in trainer.run()]
-    assert told == [
+    events = [(event["kind"], event["step"]) for event in trainer.run()]
+    assert events == [
         *(("step", 1), ("step", 2), ("validation", 2)),
         *(("step", 3), ("step", 4), ("validation", 4)),
         *(("step", 5), ("step", 6), ("validation", 6)),
@@ -51,7 +53,7 @@ def test_the_model_ends_with_its_best_weights() -> None:
     assert trainer.processor.trained
 
 
-def test_the_weights_of_the_moment_are_measured() -> None:
+def test_a_validation_measures_the_present_weights() -> None:
     trainer = tiny_trainer(length__steps=6, validation__every=2)
     for event in trainer.run():
         if event["kind"] != "validation":
@@ -59,5 +61,5 @@ def test_the_weights_of_the_moment_are_measured() -> None:
         fresh = FlowProcessor(trainer.processor.config, weights=trainer.processor.state_dict())
         measurement = Measurement(trainer.held_out, 64)
         measurement.advance(fresh)
-        told = {name: event[name] for name in measurement.figures().to_dict()}
-        assert told == measurement.figures().to_dict()
+        figures = measurement.figures().to_dict()
+        assert {name: event[name] for name in figures} == figures

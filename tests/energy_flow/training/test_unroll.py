@@ -1,4 +1,4 @@
-"""What is kept for the backward pass decides over memory; gradients only change where it is cut."""
+"""Gradient modes: memory of the graph, and gradients that differ only where they are cut."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import torch
 from torch import Tensor
 
 from energy_flow import FlowProcessor
-from energy_flow.training.config import BackPropagation, BackPropagationChoice
+from energy_flow.choices import BackPropagationMode
+from energy_flow.training.gradient_modes import BackPropagationConfig
 from energy_flow.training.unroll import Unrolled, unroll
-from tests.energy_flow.small import LIVELY, embeddings, small_config, with_weights
 from tests.reference.cases import random_weights
+from tests.support.small_model import LIVELY, embeddings, small_config, with_weights
 
 SAMPLES = 3
-FULL = BackPropagationChoice()
-CHECKPOINTED = BackPropagationChoice(mode=BackPropagation.CHECKPOINTED)
+FULL = BackPropagationConfig()
+CHECKPOINTED = BackPropagationConfig(mode=BackPropagationMode.CHECKPOINTED)
 
 
-def truncated(steps: int) -> BackPropagationChoice:
-    return BackPropagationChoice(mode=BackPropagation.TRUNCATED, steps=steps)
+def truncated(steps: int) -> BackPropagationConfig:
+    return BackPropagationConfig(mode=BackPropagationMode.TRUNCATED, steps=steps)
 
 
 def model() -> FlowProcessor:
@@ -29,27 +30,27 @@ def model() -> FlowProcessor:
     return with_weights(config, random_weights(config.to_dict(), seed=5)).train()
 
 
-def run(processor: FlowProcessor, choice: BackPropagationChoice) -> Unrolled:
+def run(processor: FlowProcessor, config: BackPropagationConfig) -> Unrolled:
     return unroll(
         processor,
         embeddings(SAMPLES),
-        choice,
+        config,
         options=LIVELY,
         seed=1,
         sample_keys=list(range(SAMPLES)),
     )
 
 
-def gradients(choice: BackPropagationChoice) -> Mapping[str, Tensor]:
+def gradients(config: BackPropagationConfig) -> Mapping[str, Tensor]:
     processor = model()
-    told = run(processor, choice)
-    torch.autograd.backward((told.embedding**3).sum() + (told.surface**2).sum())
+    unrolled = run(processor, config)
+    torch.autograd.backward((unrolled.embedding_BE**3).sum() + (unrolled.surface_BS**2).sum())
     named = processor.named_parameters()
     return {name: p.grad for name, p in named if p.grad is not None}
 
 
-def saved_bytes(choice: BackPropagationChoice) -> int:
-    """Bytes that the graph of a run holds on to, each storage once."""
+def saved_bytes(config: BackPropagationConfig) -> int:
+    """Return the bytes that the graph of a run keeps, each storage once."""
     processor = model()
     storages: dict[int, int] = {}
 
@@ -59,17 +60,17 @@ def saved_bytes(choice: BackPropagationChoice) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        told = run(processor, choice)
+        unrolled = run(processor, config)
     # The graph keeps its storages alive until here, so that no address is used twice.
-    assert told.embedding.requires_grad
+    assert unrolled.embedding_BE.requires_grad
     return sum(storages.values())
 
 
 @pytest.mark.parametrize(
-    "choice", [CHECKPOINTED, truncated(100)], ids=["checkpointed", "one window"]
+    "config", [CHECKPOINTED, truncated(100)], ids=["checkpointed", "one window"]
 )
-def test_gradients_are_the_same_bit_by_bit(choice: BackPropagationChoice) -> None:
-    full, other = gradients(FULL), gradients(choice)
+def test_gradients_are_the_same_bit_by_bit(config: BackPropagationConfig) -> None:
+    full, other = gradients(FULL), gradients(config)
     assert full.keys() == other.keys()
     for name, gradient in full.items():
         assert torch.equal(gradient, other[name]), name
@@ -78,15 +79,15 @@ def test_gradients_are_the_same_bit_by_bit(choice: BackPropagationChoice) -> Non
 def test_the_forward_pass_is_the_same_bit_by_bit() -> None:
     processor = model()
     full = run(processor, FULL)
-    for choice in (CHECKPOINTED, truncated(2)):
-        other = run(processor, choice)
-        assert torch.equal(full.surface, other.surface)
-        assert torch.equal(full.embedding, other.embedding)
+    for config in (CHECKPOINTED, truncated(2)):
+        other = run(processor, config)
+        assert torch.equal(full.surface_BS, other.surface_BS)
+        assert torch.equal(full.embedding_BE, other.embedding_BE)
         assert full.counters.to_dict() == other.counters.to_dict()
 
 
 def cut_by_hand(steps: int) -> Mapping[str, Tensor]:
-    """Gradients of a run whose states are replaced by constants at every ``steps``-th step."""
+    """Return gradients of a run whose states are constants at every ``steps``-th step."""
     processor = model()
     state = processor.start(
         embeddings(SAMPLES),
@@ -107,12 +108,12 @@ def cut_by_hand(steps: int) -> Mapping[str, Tensor]:
             state = replace(state, flows=flows, hidden=replace(state.hidden, rows=rows))
         state = processor.step(state)
         done += 1
-    told = processor.finish(state, cohort, ("embedding", "surface")).outputs
-    torch.autograd.backward((told["embedding"] ** 3).sum() + (told["surface"] ** 2).sum())
+    outputs = processor.finish(state, cohort, ("embedding", "surface")).outputs
+    torch.autograd.backward((outputs["embedding"] ** 3).sum() + (outputs["surface"] ** 2).sum())
     return {name: p.grad for name, p in processor.named_parameters() if p.grad is not None}
 
 
-def test_truncation_cuts_what_flows_owe_to_earlier_windows() -> None:
+def test_truncation_cuts_gradients_of_flows_between_windows() -> None:
     cut, by_hand, full = gradients(truncated(2)), cut_by_hand(2), gradients(FULL)
     for name, gradient in cut.items():
         assert torch.equal(gradient, by_hand[name]), name

@@ -1,0 +1,38 @@
+"""Freed memory: kept during work, returned to the system afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import psutil, torch
+from energy_flow.runtime.malloc import trim_heap, configure_malloc
+
+def held():
+    return psutil.Process().memory_info().rss - before
+
+torch.ones(2**22).sum()
+assert configure_malloc()
+before = psutil.Process().memory_info().rss
+pieces = [torch.ones(2**22) for _ in range(16)]
+filled = held()
+del pieces
+kept = held()
+trim_heap()
+print(filled, kept, held())
+"""
+
+
+@pytest.mark.slow
+def test_freed_memory_stays_until_it_is_trimmed() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    filled, kept, left = map(int, ended.stdout.split())
+    # Of 256 MiB, but for what lay ready before.
+    assert filled >= 240 * 2**20
+    assert kept >= 240 * 2**20
+    assert left <= 32 * 2**20

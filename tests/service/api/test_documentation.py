@@ -1,0 +1,61 @@
+"""The documentation has every operation and metric of a server, and its examples are true."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import orjson
+
+from tests.support.repository import ROOT
+from tests.support.servers import DIMENSION
+
+PAGE = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+
+
+def test_every_operation_is_documented(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    operations = [
+        f"{method.upper()} {re.sub('{(run|experiment)_id}', '{id}', path)}".replace(
+            "{trial}", "{n}"
+        )
+        for path, methods in paths.items()
+        for method in methods
+        if path.startswith("/v1")
+    ]
+    assert len(operations) > 30
+    missing = [operation for operation in operations if f"{operation}`" not in PAGE]
+    assert not missing
+
+
+def test_the_documented_request_has_the_documented_answer(client: httpx.Client) -> None:
+    request, documented, problem = (
+        orjson.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    )
+    # The example is short; the rows of this server's model have another length.
+    request["embeddings"] = [[0.01] * DIMENSION]
+    answer = client.post("/v1/simulate", json=request).json()
+    # Of a sample, the page has only what the metrics of the run do not have.
+    documented["samples"] = [{**documented["metrics"], **documented["samples"][0]}]
+    for name in ("mean_step_ms", "max_step_ms"):
+        del documented["samples"][0][name]
+    assert _members(documented) == _members(answer)
+    request["options"]["noise_std"] = 11
+    assert client.post("/v1/simulate", json=request).json() == problem
+
+
+def test_every_metric_is_documented(client: httpx.Client) -> None:
+    names = re.findall(r"^# TYPE energy_flow_(\w+)", client.get("/metrics").text, re.MULTILINE)
+    assert len(names) > 30
+    assert not [name for name in names if f"`{name}`" not in MONITORING]
+
+
+def _members(value: Any) -> Any:
+    """Return the names of members at every depth; of a list, those of its first entry."""
+    if isinstance(value, dict):
+        return {name: _members(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_members(entry) for entry in value[:1] if isinstance(entry, dict | list)]
+    return None

@@ -1,0 +1,95 @@
+"""GET /v1/runs/{id}/outputs/{name}: JSON, .npy, pictures, parts."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from energy_flow.choices import Output, names_of
+from tests.support.servers import rows
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def answer(server: Any) -> dict[str, Any]:
+    fields = {"embeddings": rows(4).tolist(), "outputs": names_of(Output)}
+    document: dict[str, Any] = server.client.post("/v1/simulate", json=fields).json()
+    return document
+
+
+@pytest.fixture
+def url(answer: dict[str, Any]) -> str:
+    return f"/v1/runs/{answer['run_id']}/outputs"
+
+
+@pytest.mark.parametrize("name", names_of(Output))
+def test_json_and_npy_equal_the_answer(
+    client: httpx.Client, url: str, answer: dict[str, Any], name: str
+) -> None:
+    document = client.get(f"{url}/{name}").json()
+    array = np.load(io.BytesIO(client.get(f"{url}/{name}?format=npy").content))
+    assert document["data"] == answer["outputs"][name]
+    assert document["shape"] == list(array.shape)
+    assert document["dtype"] == str(array.dtype) == ("int32" if name == "hits" else "float32")
+    assert np.array_equal(np.array(document["data"], dtype=array.dtype), array)
+
+
+@pytest.mark.parametrize("name", names_of(Output))
+def test_safetensors_hold_the_same(client: httpx.Client, url: str, name: str) -> None:
+    for part in ("", "&sample_from=1&sample_to=3"):
+        file = client.get(f"{url}/{name}?format=safetensors{part}")
+        array = np.load(io.BytesIO(client.get(f"{url}/{name}?format=npy{part}").content))
+        ((held, tensor),) = safetensors.numpy.load(file.content).items()
+        assert held == name
+        assert tensor.dtype == array.dtype
+        assert np.array_equal(tensor, array)
+
+
+def test_parts(client: httpx.Client, url: str, answer: dict[str, Any]) -> None:
+    whole = answer["outputs"]["surface"]
+    one = client.get(f"{url}/surface?sample=2").json()
+    assert one["data"] == whole[2:3]
+    assert one["first_sample"] == 2
+    part = client.get(f"{url}/surface?sample_from=1&sample_to=3&format=npy").content
+    assert np.array_equal(np.load(io.BytesIO(part)), np.array(whole[1:3], dtype=np.float32))
+    for query in ("sample=4", "sample_from=3&sample_to=3", "sample_to=5", "sample=1&sample_to=2"):
+        assert client.get(f"{url}/surface?{query}").status_code == 422
+
+
+def test_a_whole_file_can_be_resumed(client: httpx.Client, url: str) -> None:
+    whole = client.get(f"{url}/surface?format=npy").content
+    rest = client.get(f"{url}/surface?format=npy", headers={"range": "bytes=100-"})
+    assert rest.status_code == 206
+    assert rest.content == whole[100:]
+
+
+@pytest.mark.parametrize("query", ["surface?", "planes?", "hits?sample=1&", "hits?plane=z0&"])
+def test_pictures(client: httpx.Client, url: str, query: str) -> None:
+    picture = client.get(f"{url}/{query}format=png")
+    assert picture.status_code == 200
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.content.startswith(PNG)
+
+
+def test_formats_by_accept(client: httpx.Client, url: str) -> None:
+    known = ("application/json", "application/x-npy", "application/octet-stream", "image/png")
+    for media_type in known:
+        document = client.get(f"{url}/surface", headers={"accept": media_type})
+        assert document.headers["content-type"] == media_type
+
+
+def test_unknown_resources_are_refused(client: httpx.Client, url: str) -> None:
+    assert client.get(f"{url}/volume").status_code == 422
+    unknown = client.get(f"{url}/surface?format=tiff")
+    assert unknown.status_code == 406
+    assert "npy" in unknown.json()["detail"]
+    assert client.get(f"{url}/embedding?format=png").status_code == 406
+    run = client.post("/v1/simulate", json={"embeddings": rows(1).tolist(), "outputs": []}).json()
+    missing = client.get(f"/v1/runs/{run['run_id']}/outputs/surface")
+    assert missing.status_code == 404

@@ -1,0 +1,233 @@
+"""Experiments after crashes, stops, power cuts and full disks have the same results."""
+
+from __future__ import annotations
+
+import random
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from energy_flow.choices import ServerState
+from service.experiments.store import ExperimentStore
+from service.store.catalog import RunCatalog
+from service.store.database import Database
+from service.store.run_folder import RunFolder
+from tests.support.disks import fill, mounted
+from tests.support.experiments import (
+    ENDED,
+    advance,
+    change_state,
+    count_stored,
+    experiment_server,
+    put_dataset,
+    read_experiment,
+    read_stored_results,
+    read_trials,
+    start_experiment,
+    wait_until_ended,
+    wait_until_quiet,
+)
+from tests.support.live_server import live_server
+from tests.support.servers import TINY, RunningServer, find_leftovers
+from tests.support.waits import LIMIT_SECONDS, until
+
+pytestmark = pytest.mark.slow
+
+SAMPLES = 100
+TRIALS = 4
+SWEEP: dict[str, Any] = {
+    "dataset": "some",
+    "sweep": {"grid": {"noise_std": [0.1, 0.3]}},
+    "options": {"spawn.threshold": 0.1},
+    "seeds": [0, 5],
+    "outputs": ["surface", "hits"],
+    "trace": {"capacity": 40},
+    "max_parallel": 2,
+    "chunk_samples": 4,
+}
+FILES = ("surface.npy", "hits.npy", "trace.parquet", "chunks.jsonl", "memory.json", "profile.json")
+
+
+def check_as_if_undisturbed(client: httpx.Client, data_dir: Path, name: str) -> None:
+    """Compare an interrupted experiment with one that is not interrupted."""
+    experiment = wait_until_ended(client, name)
+    assert experiment["state"] == "succeeded"
+    assert experiment["trials"]["succeeded"] == TRIALS
+    assert experiment["progress"]["samples_done"] == TRIALS * SAMPLES
+    found = read_trials(client, name)
+    assert experiment["progress"]["flow_steps"] == sum(
+        trial["metrics"]["flow_steps"] for trial in found
+    )
+    runs = [trial["run_id"] for trial in found]
+    assert sorted(find_leftovers(data_dir)) == sorted(set(runs))
+    for run in runs:
+        assert {path.name for path in (data_dir / "runs" / run).iterdir()} == set(FILES)
+    start_experiment(client, name="undisturbed", **SWEEP)
+    assert wait_until_ended(client, "undisturbed")["state"] == "succeeded"
+    assert read_stored_results(client, name) == read_stored_results(client, "undisturbed")
+
+
+def paused_midway(server: RunningServer, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Pause an experiment after its first chunks, and return it and its trials."""
+    client = server.client
+    put_dataset(client, "some", SAMPLES)
+    with server.engine_held() as engine:
+        start_experiment(client, name=name, **SWEEP)
+        advance(client, engine, name, 20)
+        change_state(client, name, "pause")
+    return wait_until_quiet(client, name), read_trials(client, name)
+
+
+def test_kills_at_random_moments_do_not_change_results(tmp_path: Path) -> None:
+    chance = random.Random(3)
+    claimed = 0
+
+    def far_enough(client: httpx.Client, target: int) -> bool:
+        return (
+            read_experiment(client, "killed")["state"] in ENDED
+            or count_stored(client, "killed") >= target
+        )
+
+    for life in range(4):
+        with (
+            live_server(tmp_path) as server,
+            httpx.Client(base_url=server.url, timeout=LIMIT_SECONDS) as client,
+        ):
+            if life == 0:
+                put_dataset(client, "some", SAMPLES)
+                start_experiment(client, name="killed", **SWEEP)
+            # Reported samples are stored.
+            assert count_stored(client, "killed") >= claimed
+            until(partial(far_enough, client, claimed + chance.randint(1, SAMPLES)))
+            claimed = count_stored(client, "killed")
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+    with experiment_server(tmp_path / "data") as last:
+        check_as_if_undisturbed(last.client, tmp_path / "data", "killed")
+
+
+def test_a_stop_completes_started_chunks_and_a_start_continues(tmp_path: Path) -> None:
+    with experiment_server(tmp_path, drain_seconds=LIMIT_SECONDS) as first:
+        client = first.client
+        put_dataset(client, "some", SAMPLES)
+        with first.engine_held() as engine:
+            start_experiment(client, name="stopped", **SWEEP)
+            advance(client, engine, "stopped", 20)
+            first.server.request_stop()
+            until(lambda: first.server.service.state is ServerState.DRAINING)
+    with experiment_server(tmp_path) as second:
+        assert count_stored(second.client, "stopped") >= 20
+        check_as_if_undisturbed(second.client, tmp_path, "stopped")
+
+
+def test_a_paused_experiment_stays_paused_over_a_restart(tmp_path: Path) -> None:
+    with experiment_server(tmp_path) as first:
+        before, found = paused_midway(first, "waiting")
+    with experiment_server(tmp_path) as second:
+        after = read_experiment(second.client, "waiting")
+        assert after.pop("last_event_id") > before.pop("last_event_id")
+        assert after == before
+        assert read_trials(second.client, "waiting") == found
+        assert change_state(second.client, "waiting", "resume")["state"] == "running"
+        check_as_if_undisturbed(second.client, tmp_path, "waiting")
+
+
+def test_runs_missing_from_the_index_after_a_power_cut_are_restored(tmp_path: Path) -> None:
+    with experiment_server(tmp_path) as first:
+        put_dataset(first.client, "some", SAMPLES)
+        start_experiment(first.client, name="forgotten", **SWEEP)
+        wait_until_ended(first.client, "forgotten")
+        before = read_stored_results(first.client, "forgotten")
+        found = read_trials(first.client, "forgotten")
+    database = Database(f"sqlite:///{tmp_path / 'index.sqlite3'}")
+    catalog, store = RunCatalog(database), ExperimentStore(database)
+    # All files are on the disk; the rows are as while the trials were running or queued.
+    for trial in found[:2]:
+        catalog.change(trial["run_id"], state="running", ended_at=None, samples_done=0, bytes=0)
+    catalog.change(found[2]["run_id"], state="queued", started_at=None, ended_at=None)
+    row = store.find("forgotten")
+    assert row is not None
+    store.change(row.experiment_id, state="running", ended_at=None, counts=None)
+    database.close()
+    with experiment_server(tmp_path) as second:
+        assert wait_until_ended(second.client, "forgotten")["trials"]["succeeded"] == TRIALS
+        assert read_stored_results(second.client, "forgotten") == before
+        check_as_if_undisturbed(second.client, tmp_path, "forgotten")
+
+
+def test_a_crash_after_a_cancel_or_a_failure_does_not_undo_it(tmp_path: Path) -> None:
+    with experiment_server(tmp_path) as first:
+        _, found = paused_midway(first, "cut-short")
+    begun = [trial for trial in found if trial["samples_done"]]
+    assert len(begun) >= 2
+    database = Database(f"sqlite:///{tmp_path / 'index.sqlite3'}")
+    catalog, store = RunCatalog(database), ExperimentStore(database)
+    # Noted before the folders were sealed, which the crash prevented.
+    verdict = {"type": "about:blank", "title": "", "status": 422, "detail": "broken", "errors": []}
+    catalog.change(begun[0]["run_id"], state="running", error=verdict)
+    row = store.find("cut-short")
+    assert row is not None
+    store.change(row.experiment_id, state="running", cancelling=True)
+    database.close()
+    with experiment_server(tmp_path) as second:
+        over = wait_until_ended(second.client, "cut-short")
+        assert over["state"] == "cancelled"
+        assert over["trials"]["failed"] == 1
+        assert over["trials"]["cancelled"] == TRIALS - 1
+        after = read_trials(second.client, "cut-short")
+        failed = after[begun[0]["trial"]]
+        assert (failed["state"], failed["error"]) == ("failed", verdict)
+        for trial in begun:
+            known = after[trial["trial"]]
+            assert known["samples_done"] == trial["samples_done"]
+            assert known["metrics"]["flow_steps"] == trial["metrics"]["flow_steps"]
+            surface = RunFolder(tmp_path / "runs" / trial["run_id"]).output("surface")
+            assert len(surface) == trial["samples_done"]
+        assert sorted(find_leftovers(tmp_path)) == sorted(trial["run_id"] for trial in begun)
+
+
+def test_an_experiment_whose_model_is_another_waits_for_it(tmp_path: Path) -> None:
+    with experiment_server(tmp_path) as first:
+        client = first.client
+        put_dataset(client, "some", SAMPLES)
+        with first.engine_held() as engine:
+            start_experiment(client, name="faithful", **SWEEP)
+            advance(client, engine, "faithful", 20)
+            first.stop_while_held()
+    with experiment_server(tmp_path, set=(*TINY, "model_seed=1")) as other:
+        until(lambda: read_experiment(other.client, "faithful")["state"] == "paused")
+        experiment = read_experiment(other.client, "faithful")
+        assert experiment["error"]["status"] == 409
+        assert "other weights" in experiment["error"]["detail"]
+    with experiment_server(tmp_path) as again:
+        assert change_state(again.client, "faithful", "resume")["error"] is None
+        check_as_if_undisturbed(again.client, tmp_path, "faithful")
+
+
+def test_a_full_disk_pauses_an_experiment_and_breaks_nothing(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "32m") as disk, experiment_server(disk / "data") as server:
+        data_dir, filler = disk / "data", disk / "filler"
+        client = server.client
+        put_dataset(client, "some", SAMPLES)
+        start_experiment(client, name="small", dataset="some", rows=[0, 4])
+        wait_until_ended(client, "small")
+        with server.engine_held() as engine:
+            start_experiment(client, name="squeezed", **SWEEP)
+            advance(client, engine, "squeezed", 20)
+            fill(filler)
+        until(lambda: read_experiment(client, "squeezed")["state"] == "paused")
+        stuck = wait_until_quiet(client, "squeezed")
+        assert stuck["error"]["status"] == 507
+        assert 20 <= stuck["progress"]["samples_done"] < TRIALS * SAMPLES
+        for trial in read_trials(client, "squeezed"):
+            assert trial["state"] in ("paused", "queued", "succeeded")
+        assert len(read_stored_results(client, "small")) == 1
+        assert client.get("/readyz").status_code == 200
+        filler.unlink()
+        assert change_state(client, "squeezed", "resume")["error"] is None
+        assert client.delete("/v1/experiments/small").status_code == 204
+        check_as_if_undisturbed(client, data_dir, "squeezed")
