@@ -12,11 +12,11 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo serve test check pages format bench clean
+.PHONY: help install demo serve test quick check client docs pages format bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Settings: PYTHON=$(PYTHON) (for a new environment), VENV=$(VENV), ARGS= (for serve, test, bench)"
+	@echo "Settings: PYTHON=$(PYTHON) (for a new environment), VENV=$(VENV), ARGS= (for serve, test, quick, bench)"
 
 install: $(STAMP) ## Make the virtual environment with everything in it
 
@@ -42,18 +42,34 @@ test: check ## Lint, types, import rules, then all tests; ARGS='-k ring' goes to
 	@test -n "$(BROWSER)" || echo "note: no Chromium found, so the tests of the pages in a browser are left out" >&2
 	$(BIN)/python -m pytest $(if $(BROWSER),,--ignore=tests/web) $(ARGS)
 
-check: $(STAMP) web/node_modules/.installed ## Formatting, lint, types, import rules, pages, Dockerfile and YAML
+quick: $(STAMP) ## The tests that are not marked as slow, in two minutes; ARGS='-k ring' goes to pytest
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+check: $(STAMP) web/node_modules/.installed ## Formatting, lint, generated code, types, import rules, pages, documentation, CI files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python scripts/unasync.py --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(NPM) run --silent check
 	$(BIN)/hadolint docker/Dockerfile
-	$(BIN)/yamllint --strict -d '{extends: default, rules: {document-start: disable, line-length: {max: 100}}}' docker-compose.yml
+	$(BIN)/yamllint --strict -d '{extends: default, rules: {document-start: disable, line-length: {max: 100}}}' \
+		docker-compose.yml .github .pre-commit-config.yaml CITATION.cff
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/pre-commit validate-config
+	$(MAKE) --no-print-directory docs
 
 web/node_modules/.installed: $(STAMP) web/package.json web/package-lock.json
 	$(NPM) ci --loglevel=error
 	@touch $@
+
+# From scratch, because pages that have not changed would not repeat their warnings.
+docs: $(STAMP) ## Build the documentation in build/docs; warnings and broken links are errors
+	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --nitpicky --quiet \
+		--doctree-dir build/doctrees docs build/docs
+
+client: $(STAMP) ## Generate the blocking client from the asynchronous one
+	$(BIN)/python scripts/unasync.py
 
 pages: web/node_modules/.installed ## Build the pages from web/ into the package
 	$(NPM) run --silent build
