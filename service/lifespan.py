@@ -112,8 +112,20 @@ class Service:
         self._resuming: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
 
+    def lock_data_dir(self) -> None:
+        """Create the data directory and lock it for this process, until the service stops.
+
+        Raises:
+            DataDirInUseError: Another server uses the data directory.
+            OSError: The data directory cannot be used.
+        """
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self._lock_file = _lock(self.settings.data_dir / "lock")
+
     def begin(self) -> None:
         """Check the settings, and start everything else in the background.
+
+        The data directory is locked first, unless :meth:`lock_data_dir` has locked it already.
 
         Raises:
             ConfigError: The config of the default model or the device is refused.
@@ -123,8 +135,8 @@ class Service:
         try:
             config = default_config(self.settings)
             device = resolve_device(self.settings.device)
-            self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-            self._lock_file = _lock(self.settings.data_dir / "lock")
+            if self._lock_file is None:
+                self.lock_data_dir()
         except Exception as error:
             self.failure = error
             self.state = ServerState.FAILED
@@ -287,7 +299,8 @@ def _lock(path: Path) -> IO[bytes]:
     except BlockingIOError:
         file.close()
         raise DataDirInUseError(
-            f"another server uses {path.parent}; choose another --data-dir for this one"
+            f"another server uses the data directory {path.parent}; use that server, or choose "
+            "another --data-dir for this one"
         ) from None
     file.truncate(0)
     file.write(f"{os.getpid()}\n".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -69,8 +70,12 @@ def _listen(host: str, port: int) -> socket.socket:
         bound.bind(address)
     except OSError as error:
         bound.close()
+        advice = "choose another port, or --port 0 for a free one"
+        if error.errno == errno.EADDRINUSE:
+            advice = (
+                f"if an Energy Flow server is running there already, use it; otherwise {advice}"
+            )
         raise CommandFailed(
-            f"cannot listen on {host}, port {port}: {error.strerror}; choose another port, "
-            "or --port 0 for a free one"
+            f"cannot listen on {host}, port {port}: {error.strerror}; {advice}"
         ) from None
     return bound

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from energy_flow.errors import Fault
 from service.requests.json_body import LargeArray, describe_type
+from service.schemas.simulate import SimulateFields
 
 EMBEDDINGS: Final = LargeArray("embeddings", lambda document: [document])
 """The embeddings of a JSON request."""
@@ -69,14 +70,29 @@ def describe_other_length(length: int, width: int) -> str:
     return f"has length {length}, but row 0 has length {width}; rows must have one length"
 
 
+def describe_other_dimension(model: str, dimension: int, given: int) -> str:
+    """Return what is wrong with rows of another dimension than the model's, and what to do.
+
+    Args:
+        model: Name of the model.
+        dimension: Numbers of a row that the model expects.
+        given: Numbers of the rows.
+    """
+    message = f"the model {model!r} expects rows of {dimension} numbers; "
+    if model == SimulateFields.model_fields["model"].default:
+        message += f"start the server with --set embedding_dim={given}, or "
+    return message + "name another model"
+
+
 def check_numbers(
-    numbers: NDArray[Any], dimension: int
+    numbers: NDArray[Any], dimension: int, model: str
 ) -> tuple[NDArray[np.float32] | None, list[Fault]]:
     """Return embeddings as float32, or the faults that prevent it.
 
     Args:
         numbers: Floats [rows, dimension].
         dimension: Numbers of a row that the model expects.
+        model: Name of the model.
     """
     faults: list[Fault] = []
     if numbers.ndim != 2:
@@ -85,8 +101,9 @@ def check_numbers(
     if len(numbers) == 0:
         return None, [Fault(("embeddings",), "must hold at least one row", list(numbers.shape))]
     if numbers.shape[1] != dimension:
-        message = f"the model expects rows of {dimension} numbers"
-        faults.append(Fault(("embeddings",), message, int(numbers.shape[1])))
+        given = int(numbers.shape[1])
+        message = describe_other_dimension(model, dimension, given)
+        faults.append(Fault(("embeddings",), message, given))
     unfit = find_unfit_number(numbers)
     if unfit is not None:
         faults.append(unfit)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
 from service.problems import Problem, invalid
-from service.requests.embeddings import check_numbers
+from service.requests.embeddings import check_numbers, describe_other_dimension
 from service.requests.parsed_request import ParsedRequest
 from service.requests.simulation_request import SimulationRequest
 from service.schemas.simulate import RunFields, SimulateFields
@@ -84,10 +84,12 @@ def _validate(
     faults = list(request.faults)
     embeddings: NDArray[np.float32] | DatasetRows | None = None
     if request.numbers is not None:
-        embeddings, number_faults = check_numbers(request.numbers, config.embedding_dim)
+        embeddings, number_faults = check_numbers(
+            request.numbers, config.embedding_dim, fields.model
+        )
         faults += number_faults
     elif dataset is not None and isinstance(fields, RunFields):
-        embeddings, row_faults = _check_rows(dataset, fields.rows, config.embedding_dim)
+        embeddings, row_faults = _check_rows(dataset, fields, config.embedding_dim)
         faults += row_faults
     samples = None if request.numbers is None else len(request.numbers)
     if isinstance(embeddings, DatasetRows):
@@ -128,16 +130,17 @@ def _check_sample_count(simulation: SimulationRequest, max_samples: int) -> None
 
 
 def _check_rows(
-    dataset: DatasetRows, rows: list[int] | None, dimension: int
+    dataset: DatasetRows, fields: RunFields, dimension: int
 ) -> tuple[DatasetRows | None, list[Fault]]:
     """Return some rows of a dataset, or the faults that prevent it."""
     faults: list[Fault] = []
+    rows = fields.rows
     first, stop = (0, dataset.rows) if rows is None else rows
     if not 0 <= first < stop <= dataset.rows:
         message = f"must be [from, to] within [0, {dataset.rows}], with from less than to"
         faults.append(Fault(("rows",), message, rows))
     if dataset.dim != dimension:
-        message = f"the model expects rows of {dimension} numbers"
+        message = describe_other_dimension(fields.model, dimension, dataset.dim)
         faults.append(Fault(("dataset",), message, dataset.dim))
     return (None, faults) if faults else (dataset.part(first, stop), [])
 

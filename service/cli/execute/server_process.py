@@ -15,7 +15,7 @@ from energy_flow.runtime.device import resolve_device
 from energy_flow.runtime.malloc import configure_malloc
 from energy_flow.simulation.checkpoint import describe
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
-from service.lifespan import default_config
+from service.lifespan import DataDirInUseError, default_config
 from service.monitoring.log_lines import JsonLines
 from service.monitoring.log_writer import LogWriter
 from service.serving import FlowServer
@@ -74,6 +74,10 @@ def run(settings: Settings, bound: socket.socket) -> None:
         raise CommandFailed(f"{settings.model}: {error}", EXIT_USAGE) from None
     configure_malloc()
     server = AnnouncingServer(settings, client_url(bound))
+    try:
+        server.service.lock_data_dir()
+    except DataDirInUseError as error:
+        raise CommandFailed(f"the server could not start: {error}") from None
     # uvicorn exits when the application cannot start; the reason is raised below.
     with suppress(SystemExit), LogWriter() as log:
         _set_up_log(log, settings.log_format)

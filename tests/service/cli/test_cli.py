@@ -309,7 +309,8 @@ def test_bad_settings_are_refused_in_one_line(
 
 def test_a_port_in_use_is_refused(call: Caller, server: LiveServer, tmp_path: Path) -> None:
     port = server.url.rpartition(":")[2]
-    assert_refused(call("serve", "--port", port, "--data-dir", tmp_path), port, "in use")
+    done = call("serve", "--port", port, "--data-dir", tmp_path)
+    assert_refused(done, port, "in use", "if an Energy Flow server is running", "--port 0")
 
 
 @pytest.mark.slow
@@ -317,8 +318,9 @@ def test_a_data_dir_in_use_is_refused(server: LiveServer) -> None:
     done = run("serve", "--port", "0", "--data-dir", server.log.parent / "data")
     assert done.returncode == 1
     assert done.stdout == ""
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("error: the server could not start: another server")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: the server could not start: another server")
+    assert "--data-dir" in line
 
 
 @pytest.mark.slow

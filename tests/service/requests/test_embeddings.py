@@ -127,7 +127,20 @@ def test_float32_is_preserved_through_json() -> None:
     body = orjson.dumps({"embeddings": values}, option=orjson.OPT_SERIALIZE_NUMPY)
     numbers, _ = make_array(parse_object_with_array(body, EMBEDDINGS)["embeddings"])
     assert numbers is not None
-    checked, faults = check_numbers(numbers, 7)
+    checked, faults = check_numbers(numbers, 7, "default")
     assert not faults
     assert checked is not None
     assert np.array_equal(checked, values)
+
+
+def test_another_dimension_is_refused_with_what_to_do() -> None:
+    numbers = np.zeros((2, 5), np.float32)
+    for model, advice in (
+        ("default", "start the server with --set embedding_dim=5, or name another model"),
+        ("mine", "name another model"),
+    ):
+        checked, [fault] = check_numbers(numbers, 7, model)
+        assert checked is None
+        assert fault.loc == ("embeddings",)
+        assert fault.msg == f"the model {model!r} expects rows of 7 numbers; {advice}"
+        assert fault.got == 5
