@@ -66,7 +66,7 @@ def test_an_experiment_is_created_and_shown(server: LiveServer, page: Page, tmp_
     expect(page.get_by_role("heading", name=re.compile("^Run "))).to_be_visible()
     expect(page.get_by_text("Trial 3 of")).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("^surface of sample 0"))).to_be_visible()
-    expect(page.get_by_text("glosses, rows 0 to 4")).to_be_visible()
+    expect(page.get_by_text("glosses, rows 0:4")).to_be_visible()
     expect(page.get_by_role("button", name="Delete")).to_have_count(0)
     page.get_by_role("link", name="its experiment").click()
     page.get_by_role("link", name="Trace of trial 3").click()

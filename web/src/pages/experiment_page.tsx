@@ -16,7 +16,6 @@ import { StateBadge } from "../parts/state_badge";
 import { navigate, type Route } from "../route";
 import {
   formatCompact,
-  formatCount,
   formatMilliseconds,
   formatTime,
   shortenId,
@@ -132,7 +131,7 @@ function factsOf(experiment: Experiment): (readonly [string, ComponentChildren])
     ["kind", experiment.kind],
     ["model", `${model.name}${model.trained ? "" : ", untrained"}`],
     ["dataset", dataset.name],
-    ["rows", `${formatCount(from)} to ${formatCount(to)}`],
+    ["rows", `${from}:${to}`],
     ["swept", experiment.fields.join(", ") || "nothing"],
     ["seeds", seeds.length > 6 ? `${seeds.length} seeds` : seeds.join(", ")],
     ["trials at once", experiment.max_parallel],

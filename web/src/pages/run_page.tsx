@@ -182,7 +182,7 @@ function RunFacts({ run }: { run: Run }) {
     ["lattice", `${w} × ${h} × ${d}`],
     ...(run.dataset === null
       ? []
-      : ([["dataset", `${run.dataset.name}, rows ${run.dataset.rows.join(" to ")}`]] as const)),
+      : ([["dataset", `${run.dataset.name}, rows ${run.dataset.rows.join(":")}`]] as const)),
     ["seed", run.seed],
     ["created", formatTime(run.created_at)],
     ["queued", formatMilliseconds(run.timing?.queue_ms)],
