@@ -7,7 +7,7 @@ together. A rule is skipped only if one of its fields is faulty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -110,18 +110,22 @@ def merge(base: Values, changes: Values) -> dict[str, Any]:
     return merged
 
 
-def collect_faults(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
+def collect_faults(
+    error: ValidationError, model: type[BaseModel], others: Collection[str] = ()
+) -> list[Fault]:
     """Return what pydantic refuses as faults with messages of ours.
 
     Args:
         error: of a validation.
         model: what was validated.
+        others: names that may stand beside the model's fields; messages list them too.
     """
     faults = []
     for entry in error.errors():
         loc = tuple(entry["loc"])
         group = find_group(model, loc[:-1])
-        known = sorted(group.model_fields) if group is not None else []
+        beside = others if len(loc) == 1 else ()
+        known = sorted({*group.model_fields, *beside}) if group is not None else []
         # The input of a missing field is the group without it.
         got = None if entry["type"] == "missing" else entry.get("input")
         faults.append(Fault(loc, describe_error(entry, known), got))

@@ -71,7 +71,7 @@ def _parse_json(
     if rows is not None:
         numbers, faults = make_array(rows)
     faults += [_unknown_parameter(name, values) for name, values in query.items()]
-    return _make_request(members, numbers, faults, kind)
+    return _make_request(members, numbers, faults, kind, others=("embeddings", "sample_keys"))
 
 
 def _parse_npy(
@@ -139,9 +139,10 @@ def _make_request(
     numbers: NDArray[Any] | None,
     faults: list[Fault],
     kind: type[SimulateFields],
+    others: Collection[str] = ("sample_keys",),
 ) -> ParsedRequest:
     sample_keys = members.pop("sample_keys", None)
-    fields, member_faults = check_members(kind, members)
+    fields, member_faults = check_members(kind, members, others)
     has_numbers = numbers is not None or any(fault.loc[0] == "embeddings" for fault in faults)
     faults += _find_source_faults(members, fields, has_numbers=has_numbers)
     return ParsedRequest(fields, numbers, sample_keys, (*member_faults, *faults))

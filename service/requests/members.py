@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,12 +14,15 @@ from service.problems import invalid
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def check_members(kind: type[Model], members: Mapping[str, Any]) -> tuple[Model, list[Fault]]:
+def check_members(
+    kind: type[Model], members: Mapping[str, Any], others: Collection[str] = ()
+) -> tuple[Model, list[Fault]]:
     """Return the members as a model and all faults; a faulty member has its default.
 
     Args:
         kind: The model.
         members: The members as sent. One that is null counts as absent.
+        others: Names of members that the body may have and that are read elsewhere.
 
     Raises:
         Problem: 422, a faulty or missing member has no default.
@@ -28,7 +31,7 @@ def check_members(kind: type[Model], members: Mapping[str, Any]) -> tuple[Model,
     try:
         return kind.model_validate(given), []
     except ValidationError as error:
-        faults = collect_faults(error, kind)
+        faults = collect_faults(error, kind, others)
     sound: Any = given
     for fault in faults:
         sound = _without(sound, fault.loc)

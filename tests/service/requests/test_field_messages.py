@@ -184,6 +184,15 @@ def test_messages_for_parameters(client: httpx.Client, path: str, message: str) 
     assert message in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("path", ["/v1/simulate", "/v1/runs"])
+def test_every_member_of_a_body_is_suggested(client: httpx.Client, path: str) -> None:
+    body = {"embedings": [[0.5]], "sampl_keys": [1], "outptus": ["hits"]}
+    answer = client.post(path, json=body)
+    assert answer.status_code == 422
+    for name in ("embeddings", "sample_keys", "outputs"):
+        assert f"did you mean '{name}'?" in answer.json()["detail"]
+
+
 def test_an_error_without_a_text_of_its_own_is_in_the_same_style() -> None:
     error = {"type": "other", "loc": ("at",), "msg": "Input should be later", "input": 1}
     assert describe_error(error) == "must be later"

@@ -41,7 +41,7 @@ export function Exits({ metrics }: { metrics: Metrics }) {
         <caption class="hidden">Ended flows by plane and reason</caption>
         <thead>
           <tr>
-            <th scope="col">plane</th>
+            <th scope="col">exit plane</th>
             {present.map((reason) => (
               <th key={reason} scope="col" class="number">
                 <span class={`legend-mark reason-${reason}`} aria-hidden="true" />
