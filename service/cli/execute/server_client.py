@@ -40,12 +40,9 @@ def open_for_datasets(url: str, api_key: str | None, *names: object) -> Iterator
         CommandFailed: a dataset does not exist, and another has a similar name.
     """
     with open_client(url, api_key) as client:
-        try:
+        datasets = client.datasets.list(page_size=PAGE_SIZE)
+        with _suggest_close_names(names, (dataset.name for dataset in datasets)):
             yield client
-        except NotFound as error:
-            datasets = client.datasets.list(page_size=PAGE_SIZE)
-            _suggest(error, names, (dataset.name for dataset in datasets))
-            raise
 
 
 @contextmanager
@@ -64,22 +61,30 @@ def open_for_experiments(
         CommandFailed: an experiment does not exist, and another has a similar name.
     """
     with open_client(url, api_key, retry) as client:
-        try:
+        experiments = client.experiments.list(page_size=PAGE_SIZE)
+        with _suggest_close_names(names, (experiment.name for experiment in experiments)):
             yield client
-        except NotFound as error:
-            experiments = client.experiments.list(page_size=PAGE_SIZE)
-            _suggest(error, names, (experiment.name for experiment in experiments))
-            raise
 
 
-def _suggest(error: NotFound, names: Iterable[object], existing: Iterable[str]) -> None:
-    """Raise an error that names what was probably meant, if that can be found."""
-    if "did you mean" in str(error):
-        return
-    # If the names cannot be listed, the command fails with the first error.
-    with suppress(FlowClientError):
-        known = list(islice(existing, MAX_NAMES))
-        for name in names:
-            close = None if name in known else closest_name(name, known)
-            if close is not None:
-                raise CommandFailed(f"{error}; did you mean '{close}'?") from None
+@contextmanager
+def _suggest_close_names(names: Iterable[object], existing: Iterable[str]) -> Iterator[None]:
+    """Add what was probably meant to an error about a name that does not exist, if it is close.
+
+    Args:
+        names: the names that the command names.
+        existing: the names on the server; read only if there is such an error.
+
+    Raises:
+        CommandFailed: one of the names does not exist, and another is similar.
+    """
+    try:
+        yield
+    except NotFound as error:
+        # If the names cannot be listed, the command fails with the first error.
+        with suppress(FlowClientError):
+            known = () if "did you mean" in str(error) else tuple(islice(existing, MAX_NAMES))
+            for name in names:
+                close = None if name in known else closest_name(name, known)
+                if close is not None:
+                    raise CommandFailed(f"{error}; did you mean '{close}'?") from None
+        raise
