@@ -38,7 +38,7 @@ from energy_flow.simulation.lattice import EnergyLattice
 from energy_flow.simulation.pool import FlowState
 from energy_flow.simulation.step import Observer, advance
 from energy_flow.simulation.tally.result import SimulationResult
-from energy_flow.telemetry.counters import Counters, RunMetrics, SampleMetrics
+from energy_flow.telemetry.counters import Counters, EventCounts, RunMetrics, SampleMetrics
 from energy_flow.telemetry.ledger import StepMetrics
 from energy_flow.telemetry.logs import log_end, log_step
 from energy_flow.telemetry.memory import MemoryProbe
@@ -302,7 +302,7 @@ class FlowProcessor(nn.Module):
             SampleMetrics(cohort.first_sample + row, key, ledger.sample(row, bool(lost[row])))
             for row, key in enumerate(cohort.sample_keys)
         )
-        run = Counters.total([sample.counters for sample in samples])
+        run = Counters.of(EventCounts.total([sample.events for sample in samples]))
         log_end(run, cohort.samples)
         summing_ms = 1e3 * (time.perf_counter() - began)
         return SimulationResult(

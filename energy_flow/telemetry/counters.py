@@ -193,12 +193,17 @@ class SampleMetrics:
     Attributes:
         sample: row in the request.
         sample_key: key of its noise.
-        counters: of the sample.
+        events: what was counted.
     """
 
     sample: int
     sample_key: int
-    counters: Counters
+    events: EventCounts
+
+    @property
+    def counters(self) -> Counters:
+        """Return the counters, made when they are read: a run can have many short samples."""
+        return Counters.of(self.events)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as plain JSON data."""

@@ -19,7 +19,6 @@ from energy_flow.telemetry.counters import (
     ENDED_COLUMNS,
     TALLIED_COLUMNS,
     Count,
-    Counters,
     EventCounts,
     Sum,
     variance,
@@ -216,21 +215,19 @@ class Ledger:
         """Return the events of each sample by kind, recorded or not, int64 [B, 3]."""
         return events_by_kind(self.counts)
 
-    def sample(self, row: int, trace_overflow: bool) -> Counters:
-        """Return the counters of one sample.
+    def sample(self, row: int, trace_overflow: bool) -> EventCounts:
+        """Return what was counted of one sample.
 
         Args:
             row: of the cohort.
             trace_overflow: whether its ring lost records.
         """
-        return Counters.of(
-            EventCounts(
-                self.initial,
-                self.counts[row].copy(),
-                self.sums[row].copy(),
-                int(self.steps[row]),
-                trace_overflow,
-            )
+        return EventCounts(
+            self.initial,
+            self.counts[row].copy(),
+            self.sums[row].copy(),
+            int(self.steps[row]),
+            trace_overflow,
         )
 
 

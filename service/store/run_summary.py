@@ -30,7 +30,7 @@ def describe_chunk(first_sample: int, result: SimulationResult) -> dict[str, Any
         first_sample: Row of the chunk's first sample in the run.
         result: Results of the chunk.
     """
-    each = [sample.counters.events for sample in result.samples]
+    each = [sample.events for sample in result.samples]
     return {
         "first_sample": first_sample,
         "samples": [sample.to_dict() for sample in result.samples],

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from energy_flow.telemetry.counters import Counters, RunMetrics, SampleMetrics
+from energy_flow.telemetry.counters import Counters, EventCounts, RunMetrics, SampleMetrics
 from energy_flow.telemetry.ledger import StepMetrics
 from energy_flow.telemetry.memory import MemoryReport
 from energy_flow.telemetry.profile import StepProfile
@@ -100,7 +100,7 @@ class SimulationResult:
             outputs=outputs,
             trace=Trace.concatenate([part.trace for part in parts]),
             metrics=RunMetrics(
-                Counters.total([sample.counters for sample in samples]),
+                Counters.of(EventCounts.total([sample.events for sample in samples])),
                 sum(step_ms) / len(step_ms) if step_ms else None,
                 max(step_ms, default=None),
             ),

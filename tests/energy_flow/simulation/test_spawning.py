@@ -12,6 +12,7 @@ import torch
 from energy_flow import FlowProcessor, SimulationResult
 from energy_flow.choices import SpawnMode
 from energy_flow.simulation.rules import spawning
+from energy_flow.telemetry.counters import Counters
 from tests.support.small_model import (
     CELLS,
     LIVELY,
@@ -193,7 +194,10 @@ def test_percentiles_never_spawn_for_a_lone_flow() -> None:
     lone = several = 0
     while state.active_flows:
         state = processor.step(state)
-        before, born = born, np.array([cohort.ledger.sample(r, False).spawned for r in range(40)])
+        before, born = (
+            born,
+            np.array([Counters.of(cohort.ledger.sample(r, False)).spawned for r in range(40)]),
+        )
         stayed = cohort.ledger.active - (born - before)
         assert (born[stayed <= 1] == before[stayed <= 1]).all()
         lone += int((stayed == 1).sum())

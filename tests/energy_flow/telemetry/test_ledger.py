@@ -14,7 +14,7 @@ from energy_flow.choices import Reason
 from energy_flow.errors import LedgerError
 from energy_flow.simulation.cohort import Cohort
 from energy_flow.simulation.pool import FlowState
-from energy_flow.telemetry.counters import COUNT_COLUMNS, Count, Sum
+from energy_flow.telemetry.counters import COUNT_COLUMNS, Count, Counters, Sum
 from energy_flow.telemetry.ledger import Ledger
 from energy_flow.trace.records import KINDS, PLANES, REASONS
 from tests.support.run_options import any_options
@@ -28,7 +28,7 @@ def check_flows(state: FlowState, cohort: Cohort) -> None:
     flows, limit = state.flows, cohort.config.active_limit
     sample, flow = flows.sample.numpy(), flows.flow_id.numpy()
     for row in range(cohort.samples):
-        counters = cohort.ledger.sample(row, False)
+        counters = Counters.of(cohort.ledger.sample(row, False))
         mine = flow[sample == row]
         active = int(cohort.ledger.active[row])
         assert len(mine) == active <= limit
@@ -55,7 +55,7 @@ def check_step(cohort: Cohort) -> None:
     """Assert that the metrics of a step are the difference of two states of the ledger."""
     step = cohort.ledger.history[-1]
     history = cohort.ledger.history
-    total = [cohort.ledger.sample(row, False) for row in range(cohort.samples)]
+    total = [Counters.of(cohort.ledger.sample(row, False)) for row in range(cohort.samples)]
     assert step.step == len(history) - 1
     assert step.active == cohort.active_flows
     assert sum(one.spawned for one in history) == sum(one.spawned for one in total)
