@@ -13,5 +13,7 @@ def shallow_dict(instance: DataclassInstance) -> dict[str, Any]:
 
     ``dataclasses.asdict`` also copies what the fields hold, which takes far longer.
     """
-    values = ((name, getattr(instance, name)) for name in instance.__dataclass_fields__)
-    return {name: list(value) if type(value) is tuple else value for name, value in values}
+    return {
+        name: list(value) if type(value := getattr(instance, name)) is tuple else value
+        for name in instance.__dataclass_fields__
+    }
