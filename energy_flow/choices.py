@@ -15,9 +15,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-ARITHMETIC: Final = 1
-"""Number of the arithmetic; it grows when the same input gives other bits on the same machine."""
-
 
 class Choice(StrEnum):
     """One name of a closed list.
@@ -95,6 +92,28 @@ class Precision(Choice):
     BFLOAT16 = "bfloat16"
 
 
+# A new number is larger than all others. So the largest number of some precisions changes when the
+# arithmetic of any of them does.
+_ARITHMETICS: Final[Mapping[Precision, int]] = MappingProxyType(
+    {Precision.FLOAT32: 1, Precision.BFLOAT16: 1}
+)
+
+ARITHMETIC: Final = max(_ARITHMETICS.values())
+"""Number of the newest arithmetic; it grows when the same input gives other bits on a machine."""
+
+
+def arithmetic_of(precision: Precision) -> int:
+    """Return the number of the arithmetic of a precision, from 1 to ``ARITHMETIC``.
+
+    It grows when the same input gives other bits on the same machine. Bits of two versions of the
+    program are equal if their numbers are, on the same machine with the same libraries.
+
+    Args:
+        precision: that of a run.
+    """
+    return _ARITHMETICS[precision]
+
+
 class Boundary(Choice):
     """What the side walls in x and y do to a flow that would cross them."""
 
@@ -115,6 +134,108 @@ class AggregationMode(Choice):
 
     WEIGHTED_V2 = "weighted_v2"
     LEGACY = "legacy"
+    SPLAT = "splat"
+
+
+class MapperKind(Choice):
+    """Layers of the mappers between embeddings and surfaces."""
+
+    MLP = "mlp"
+    LINEAR = "linear"
+    IDENTITY = "identity"
+
+
+class OutputPlanes(Choice):
+    """What the output mapper reads."""
+
+    output: str
+    """Name of the output that it reads."""
+    planes: int
+    """Surfaces of that output, P."""
+
+    def __new__(cls, name: str, output: str = "", planes: int = 0) -> OutputPlanes:
+        """Return a member with its attributes."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.output = output
+        member.planes = planes
+        return member
+
+    MERGED = "merged", "surface", 1
+    BOTH = "both", "planes", 2
+
+
+class EnergyUpdate(Choice):
+    """What the energy head gives: the new energy, or its difference from the old one."""
+
+    REPLACE = "replace"
+    RESIDUAL = "residual"
+
+
+class Ablation(Choice):
+    """Something that flows do, switched off to see what it is good for."""
+
+    axes: tuple[float, float, float]
+    """Factors of a step's displacement along x, y and z."""
+    keeps_energies: bool
+    """Whether a flow keeps the energy that it started with."""
+    options: tuple[tuple[str, object], ...]
+    """Fields of a run that are set."""
+    label: str
+    """What people call it."""
+    description: str
+    """One line for people."""
+
+    def __new__(
+        cls,
+        name: str,
+        label: str = "",
+        description: str = "",
+        axes: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        keeps_energies: bool = False,
+        options: tuple[tuple[str, object], ...] = (),
+    ) -> Ablation:
+        """Return a member with its attributes."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.label = label
+        member.description = description
+        member.axes = axes
+        member.keeps_energies = keeps_energies
+        member.options = options
+        return member
+
+    MOVES = (
+        "moves",
+        "moves frozen",
+        "flows stay in the cells where they start",
+        (0.0, 0.0, 0.0),
+    )
+    XY = "xy", "x and y off", "flows move along z alone", (0.0, 0.0, 1.0)
+    Z = "z", "z off", "flows move along x and y alone", (1.0, 1.0, 0.0)
+    ENERGIES = (
+        "energies",
+        "energies kept",
+        "flows keep the energies that they start with",
+        (1.0, 1.0, 1.0),
+        True,
+    )
+    SPAWNING = (
+        "spawning",
+        "spawning off",
+        "flows have no children",
+        (1.0, 1.0, 1.0),
+        False,
+        (("spawn.mode", "off"),),
+    )
+    NOISE = (
+        "noise",
+        "noise off",
+        "flows move without exploration noise",
+        (1.0, 1.0, 1.0),
+        False,
+        (("noise_std", 0.0),),
+    )
 
 
 class BackPropagationMode(Choice):
@@ -227,13 +348,21 @@ class Output(Choice):
         "energy",
         "energy of each surface cell, by exit plane",
     )
+    REACHED = (
+        "reached",
+        "bool",
+        (Axis.PLANE, Axis.Y, Axis.X),
+        "reached",
+        "reached",
+        "whether a score touches a surface cell, by exit plane",
+    )
     EMBEDDING = (
         "embedding",
         "float32",
         (Axis.EMBEDDING,),
         "embedding",
         "value",
-        "embedding that the output mapper makes of the surface",
+        "embedding that the output mapper makes of the surface or of both planes",
     )
 
 

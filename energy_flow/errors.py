@@ -139,7 +139,9 @@ class RunPaused(EnergyFlowError):
 
 
 class NonFiniteError(EnergyFlowError):
-    """The networks produced a displacement or an energy that is NaN or infinite.
+    """The networks produced a displacement that is NaN or infinite, or an energy likewise.
+
+    An energy beyond ``rules.termination.MAX_ENERGY`` counts as one that is infinite.
 
     Args:
         sample: row of the run.
@@ -153,7 +155,8 @@ class NonFiniteError(EnergyFlowError):
         self.step = step
         super().__init__(
             f"sample {sample}, flow {flow}, step {step}: the networks gave an energy or a "
-            "displacement that is not finite; check the model's weights"
+            "displacement that is not finite or far too large; check the model's weights and the "
+            "embeddings"
         )
 
 

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import math
 
-from energy_flow.choices import Boundary, SpawnMode, TraceKeep
+from energy_flow.choices import (
+    AggregationMode,
+    Boundary,
+    MapperKind,
+    OutputPlanes,
+    SpawnMode,
+    TraceKeep,
+)
 from energy_flow.config.validation import Rule, Values
 
 
@@ -26,6 +33,10 @@ def _longest_step(config: Values) -> float:
 def _spawns_by_threshold(config: Values) -> bool:
     spawn = config["spawn"]
     return bool(spawn["mode"] == SpawnMode.THRESHOLD and spawn["max_children"] > 0)
+
+
+def _mapped_cells(config: Values) -> int:
+    return OutputPlanes(config["output_planes"]).planes * _surface_cells(config)
 
 
 REFUSED = (
@@ -89,6 +100,33 @@ REFUSED = (
         lambda c: "a deterministic run is batch_invariant; set batch_invariant to true",
     ),
     Rule(
+        ("mapper", "embedding_dim", "lattice_width", "lattice_height"),
+        lambda c: c["mapper"] == MapperKind.IDENTITY and c["embedding_dim"] != _surface_cells(c),
+        lambda c: (
+            "with mapper identity, embedding_dim must be lattice_width * lattice_height = "
+            f"{_surface_cells(c)}; set embedding_dim to that, or mapper to mlp or linear"
+        ),
+    ),
+    Rule(
+        ("output_dim", "mapper", "output_planes"),
+        lambda c: (
+            c["mapper"] == MapperKind.IDENTITY and c["output_dim"] not in (None, _mapped_cells(c))
+        ),
+        lambda c: (
+            "with mapper identity, output_dim can only be the number of cells of output_planes = "
+            f"{c['output_planes']}, which is {_mapped_cells(c)}; leave it out, or set mapper to "
+            "mlp or linear"
+        ),
+    ),
+    Rule(
+        ("background", "aggregation_mode"),
+        lambda c: c["background"] is not None and c["aggregation_mode"] != AggregationMode.SPLAT,
+        lambda c: (
+            f"aggregation_mode {c['aggregation_mode']} has no background; set aggregation_mode to "
+            "splat, or leave background out"
+        ),
+    ),
+    Rule(
         ("trace.kinds",),
         lambda c: len(set(c["trace"]["kinds"])) != len(c["trace"]["kinds"]),
         lambda c: "must name each kind once",
@@ -122,6 +160,14 @@ WARNED = (
         lambda c: (
             "trace.keep = lossless keeps nothing: tracing is off, with trace.capacity "
             f"{c['trace']['capacity']} and {len(c['trace']['kinds'])} trace.kinds"
+        ),
+    ),
+    Rule(
+        ("background", "aggregation_mode"),
+        lambda c: c["aggregation_mode"] == AggregationMode.SPLAT and c["background"] == 0,
+        lambda c: (
+            "background = 0 with aggregation_mode splat: a cell jumps from 0 to the energy of a "
+            "flow at the slightest touch, so small moves change outputs much"
         ),
     ),
     _cannot_act("min_steps"),

@@ -17,6 +17,9 @@ from pydantic import Field, ValidationError
 from energy_flow.choices import (
     AggregationMode,
     Boundary,
+    EnergyUpdate,
+    MapperKind,
+    OutputPlanes,
     Precision,
     SpawnMode,
     TraceKeep,
@@ -35,6 +38,8 @@ from energy_flow.config.validation import (
 from energy_flow.errors import ConfigError, Fault
 
 COORD_VERSION = 2
+DEFAULT_BACKGROUND: Final = 0.1
+"""Background of soft deposition where the config names none."""
 
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Side = Annotated[int, Field(ge=2, le=4096)]
@@ -116,6 +121,26 @@ class _Fields(Group):
     carrier_num_layers: OfModel[Annotated[int, Field(ge=1, le=64)]] = Field(
         2, description="layers of the GRU"
     )
+    mapper: OfModel[MapperKind] = Field(
+        MapperKind.MLP,
+        description="layers of the input and the output mapper; identity: none, which needs "
+        "embedding_dim = lattice_width * lattice_height",
+    )
+    output_dim: OfModel[PositiveInt | None] = Field(
+        None,
+        description="numbers of an output embedding; null: embedding_dim, or one for each cell "
+        "that the output mapper reads where mapper is identity",
+    )
+    output_planes: OfModel[OutputPlanes] = Field(
+        OutputPlanes.MERGED,
+        description="what the output mapper reads: merged, the surface of both exit planes "
+        "together; both, the surfaces of the two planes, z0 first",
+    )
+    energy_update: OfModel[EnergyUpdate] = Field(
+        EnergyUpdate.REPLACE,
+        description="what the energy head gives in a step: replace, the new energy; residual, "
+        "its difference from the old one",
+    )
     precision: Precision = Field(
         Precision.FLOAT32, description="dtype of the neuron, the GRU and the hidden state"
     )
@@ -127,6 +152,13 @@ class _Fields(Group):
         gt=0,
         le=2,
         description="largest displacement per axis and step before noise, in half sides of the box",
+    )
+    field_strength: float = Field(
+        0.0,
+        ge=-1e6,
+        le=1e6,
+        description="strength of a field along z in which the energy acts as a charge: "
+        "displacement_scale * field_strength * energy is added to a step's displacement along z",
     )
     noise_std: float = Field(
         0.25,
@@ -165,7 +197,15 @@ class _Fields(Group):
         ConvergenceConfig(), description="when a sample ends early because its flows have arrived"
     )
     aggregation_mode: AggregationMode = Field(
-        AggregationMode.WEIGHTED_V2, description="how the scores of a surface cell are combined"
+        AggregationMode.WEIGHTED_V2,
+        description="how the scores of a surface cell are combined; splat: soft deposition on "
+        "four cells and both exit planes, which has gradients in the position of an exit",
+    )
+    background: float | None = Field(
+        None,
+        ge=0,
+        description="weight with which a surface cell holds 0 under aggregation_mode splat; null: "
+        f"{DEFAULT_BACKGROUND} under splat, none in other modes",
     )
     trace: TraceConfig = Field(TraceConfig(), description="which records of events are kept")
     deterministic: bool = Field(
@@ -221,6 +261,8 @@ class FlowConfig(_Fields):
         """Return a copy with other values for any fields.
 
         ``noise_std`` becomes 0 where ``deterministic`` is set to true and ``noise_std`` is not set.
+        ``background`` becomes null where another ``aggregation_mode`` than splat is set and
+        ``background`` is not.
 
         Args:
             fields: values by name, nested or dotted.
@@ -232,6 +274,8 @@ class FlowConfig(_Fields):
         base = self.to_dict()
         if changes.get("deterministic") is True and "noise_std" not in changes:
             base["noise_std"] = 0.0
+        if changes.get("aggregation_mode", AggregationMode.SPLAT) != AggregationMode.SPLAT:
+            base["background"] = None
         return type(self)(**merge(base, changes))
 
     def with_options(self, options: Mapping[str, Any]) -> Self:
@@ -272,6 +316,25 @@ class FlowConfig(_Fields):
     def surface_cells(self) -> int:
         """Return S = W · H, which is also the number of initial flows of a sample."""
         return self.lattice_width * self.lattice_height
+
+    @property
+    def mapped_cells(self) -> int:
+        """Return P · S, the number of surface cells that the output mapper reads."""
+        return self.output_planes.planes * self.surface_cells
+
+    @property
+    def output_width(self) -> int:
+        """Return E_out, the number of components of an output embedding."""
+        if self.output_dim is not None:
+            return self.output_dim
+        return self.mapped_cells if self.mapper is MapperKind.IDENTITY else self.embedding_dim
+
+    @property
+    def background_weight(self) -> float:
+        """Return β, the weight of the background under ``splat``; 0 in other modes."""
+        if self.aggregation_mode is not AggregationMode.SPLAT:
+            return 0.0
+        return DEFAULT_BACKGROUND if self.background is None else self.background
 
     @property
     def step_limit(self) -> int:

@@ -229,9 +229,11 @@ class EnergyCarrier(nn.Module):
                 for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh")
             )
             if layer == 0:
-                from_neuron = w_i[:, :-1]
-                b_i = b_i + from_neuron @ neuron.last_bias
-                w_i = torch.cat((from_neuron @ neuron.last_weight, w_i[:, -1:]), dim=1)
+                # Copies start at an aligned address, by which a product may round differently;
+                # weights that are parts of one vector do not.
+                from_neuron = w_i.clone()[:, :-1]
+                b_i = b_i + from_neuron @ neuron.last_bias.clone()
+                w_i = torch.cat((from_neuron @ neuron.last_weight.clone(), w_i[:, -1:]), dim=1)
             layers.append(PackedGRULayer.pack(w_i, b_i, w_h, b_h, dtype))
         return PackedCarrier(tuple(layers), heads_in, heads_out)
 

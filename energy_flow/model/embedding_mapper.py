@@ -4,7 +4,7 @@ GELU is ``x Φ(x)`` in its exact, erf form (Hendrycks and Gimpel, "Gaussian erro
 2016).
 
 Shape legend: B samples, E embedding width, M mapper width, H and W the lattice's height and width,
-S = H · W surface cells.
+S = H · W surface cells, P surfaces that the output mapper reads, O output embedding width.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from energy_flow.choices import MapperKind
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.model.linear import PackedNorm, PaddedLinear, init_defaults, linears, norms
 
@@ -25,14 +26,35 @@ RowMap = Callable[[Tensor], Tensor]
 """A function of rows: [B, in] -> [B, out], each row from its own input alone."""
 
 
-class InputMapper(nn.Module):
-    """The map from an embedding to the energies of the initial flows.
-
-    ``tanh(W₂ · LayerNorm(GELU(W₁ · x))) · energy_scale + energy_bias + positional_encoding``
-    (docs/simulation.md §2).
+class Mapper(nn.Module):
+    """A map of rows, each from its own input alone: docs/simulation.md §2.
 
     Attributes:
-        layers: the Sequential stack, E -> M -> S.
+        in_width: numbers of an input row.
+    """
+
+    in_width: int
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Draw the weights of an untrained mapper."""
+        raise NotImplementedError
+
+    def pack(self) -> RowMap:
+        """Return the map as a function of rows [B, in_width]."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the rows that the map makes of rows [B, in_width]."""
+        return self.pack()(x)
+
+
+class InputMapper(Mapper):
+    """The map from an embedding to the energies of the initial flows.
+
+    ``layers(x) · energy_scale + energy_bias + positional_encoding``.
+
+    Attributes:
+        layers: the Sequential stack, E -> M -> S with a tanh at the end, or E -> S.
         energy_scale: [1].
         energy_bias: [1].
         positional_encoding: [H, W].
@@ -40,14 +62,10 @@ class InputMapper(nn.Module):
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
-        cells = config.surface_cells
-        self.layers = nn.Sequential(
-            nn.Linear(config.embedding_dim, config.mapper_hidden_dim),
-            nn.GELU(),
-            nn.LayerNorm(config.mapper_hidden_dim),
-            nn.Linear(config.mapper_hidden_dim, cells),
-            nn.Tanh(),
-        )
+        self.in_width = config.embedding_dim
+        self.layers = _build_layers(config, config.embedding_dim, config.surface_cells)
+        if config.mapper is MapperKind.MLP:
+            self.layers.append(nn.Tanh())
         self.energy_scale = nn.Parameter(torch.empty(1))
         self.energy_bias = nn.Parameter(torch.empty(1))
         self.positional_encoding = nn.Parameter(
@@ -65,42 +83,37 @@ class InputMapper(nn.Module):
     def pack(self) -> RowMap:
         """Return the map as a function of embeddings [B, E] that gives energies [B, S]."""
         dtype = self.energy_scale.dtype
-        first, norm, second = _pack_layers(self.layers, dtype)
+        hidden, last = _pack_layers(self.layers, dtype)
+        has_tanh = isinstance(self.layers[-1], nn.Tanh)
         encoding_S = self.positional_encoding.reshape(-1)
 
         def map_embeddings(embedding_BE: Tensor) -> Tensor:
-            hidden_BM = norm(gelu(first(embedding_BE.to(dtype))))
-            surface_BS = torch.tanh(second.padded(hidden_BM))[:, : second.out_width]
+            surface = last.padded(hidden(embedding_BE.to(dtype)))
+            if has_tanh:
+                surface = torch.tanh(surface)
+            surface_BS = surface[:, : last.out_width]
             return surface_BS * self.energy_scale + self.energy_bias + encoding_S
 
         return map_embeddings
 
-    def forward(self, embedding_BE: Tensor) -> Tensor:
-        """Return the energies [B, S] of embeddings [B, E]."""
-        return self.pack()(embedding_BE)
 
-
-class OutputMapper(nn.Module):
-    """The map from a surface to an embedding.
-
-    ``W₂ · LayerNorm(GELU(W₁ · (surface · position_weights)))`` (docs/simulation.md §2).
+class OutputMapper(Mapper):
+    """The map from surfaces to an embedding: ``layers(surfaces · position_weights)``.
 
     Attributes:
-        position_weights: [H, W].
-        layers: the Sequential stack, S -> M -> E.
+        position_weights: [H, W], or [2, H, W] where it reads both planes.
+        layers: the Sequential stack, P · S -> M -> O, or P · S -> O.
     """
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
+        self.in_width = config.mapped_cells
+        planes = config.output_planes.planes
+        shape = (config.lattice_height, config.lattice_width)
         self.position_weights = nn.Parameter(
-            torch.empty(config.lattice_height, config.lattice_width)
+            torch.empty(shape if planes == 1 else (planes, *shape))
         )
-        self.layers = nn.Sequential(
-            nn.Linear(config.surface_cells, config.mapper_hidden_dim),
-            nn.GELU(),
-            nn.LayerNorm(config.mapper_hidden_dim),
-            nn.Linear(config.mapper_hidden_dim, config.embedding_dim),
-        )
+        self.layers = _build_layers(config, config.mapped_cells, config.output_width)
 
     def init_weights(self, generator: torch.Generator) -> None:
         """Draw the weights of an untrained mapper."""
@@ -109,24 +122,91 @@ class OutputMapper(nn.Module):
             self.position_weights.fill_(1.0)
 
     def pack(self) -> RowMap:
-        """Return the map as a function of surfaces [B, S] that gives embeddings [B, E]."""
+        """Return the map as a function of surfaces [B, P · S] that gives embeddings [B, O]."""
         dtype = self.position_weights.dtype
-        first, norm, second = _pack_layers(self.layers, dtype)
-        weights_S = self.position_weights.reshape(-1)
+        hidden, last = _pack_layers(self.layers, dtype)
+        weights = self.position_weights.reshape(-1)
 
-        def map_surfaces(surface_BS: Tensor) -> Tensor:
-            return second(norm(gelu(first(surface_BS.to(dtype) * weights_S))))
+        def map_surfaces(surface: Tensor) -> Tensor:
+            return last(hidden(surface.to(dtype) * weights))
 
         return map_surfaces
 
-    def forward(self, surface_BS: Tensor) -> Tensor:
-        """Return the embeddings [B, E] of surfaces [B, S]."""
-        return self.pack()(surface_BS)
+
+class IdentityInputMapper(Mapper):
+    """Energies of the initial flows that are the embedding itself, without any weights."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        self.in_width = config.embedding_dim
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Do nothing: there are no weights."""
+
+    def pack(self) -> RowMap:
+        """Return the identity."""
+        return lambda embedding_BE: embedding_BE
 
 
-def _pack_layers(
-    layers: nn.Sequential, dtype: torch.dtype
-) -> tuple[PaddedLinear, PackedNorm, PaddedLinear]:
-    first, second = (PaddedLinear.pack(one.weight, one.bias, dtype) for one in linears(layers))
+class IdentityOutputMapper(Mapper):
+    """An embedding that is the surfaces themselves: ``surface · output_gain + output_bias``.
+
+    Attributes:
+        output_gain: one factor for each surface, [P].
+        output_bias: one summand for each surface, [P].
+    """
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        self.in_width = config.mapped_cells
+        planes = config.output_planes.planes
+        self.output_gain = nn.Parameter(torch.empty(planes))
+        self.output_bias = nn.Parameter(torch.empty(planes))
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """Set the weights of an untrained mapper; none is random."""
+        with torch.no_grad():
+            self.output_gain.fill_(1.0)
+            self.output_bias.fill_(0.0)
+
+    def pack(self) -> RowMap:
+        """Return the map as a function of surfaces [B, P · S] that gives embeddings [B, P · S]."""
+        planes = self.output_gain.shape[0]
+        gain_P1, bias_P1 = self.output_gain.unsqueeze(1), self.output_bias.unsqueeze(1)
+
+        def map_surfaces(surface: Tensor) -> Tensor:
+            surface_BPS = surface.to(gain_P1.dtype).view(len(surface), planes, -1)
+            return (surface_BPS * gain_P1 + bias_P1).flatten(1)
+
+        return map_surfaces
+
+
+def build_mappers(config: FlowConfig) -> tuple[Mapper, Mapper]:
+    """Return the input and the output mapper of a model, by its ``mapper``.
+
+    Args:
+        config: of the model.
+    """
+    if config.mapper is MapperKind.IDENTITY:
+        return IdentityInputMapper(config), IdentityOutputMapper(config)
+    return InputMapper(config), OutputMapper(config)
+
+
+def _build_layers(config: FlowConfig, in_width: int, out_width: int) -> nn.Sequential:
+    """Return the layers of one mapper, in -> M -> out or in -> out."""
+    if config.mapper is MapperKind.LINEAR:
+        return nn.Sequential(nn.Linear(in_width, out_width))
+    wide = config.mapper_hidden_dim
+    return nn.Sequential(
+        nn.Linear(in_width, wide), nn.GELU(), nn.LayerNorm(wide), nn.Linear(wide, out_width)
+    )
+
+
+def _pack_layers(layers: nn.Sequential, dtype: torch.dtype) -> tuple[RowMap, PaddedLinear]:
+    """Return what comes before the last linear layer, and that layer."""
+    *before, last = (PaddedLinear.pack(one.weight, one.bias, dtype) for one in linears(layers))
+    if not before:
+        return lambda x: x, last
+    (first,) = before
     (norm,) = (PackedNorm.pack(one, dtype) for one in norms(layers))
-    return first, norm, second
+    return lambda x: norm(gelu(first(x))), last

@@ -18,9 +18,8 @@ from energy_flow.model.backends import select_proposal
 from energy_flow.model.backends.interface import BlockProposal, HiddenBlock, ProposeBlock, Tape
 from energy_flow.model.block_plan import PROBE_ROWS, BlockPlan, candidate_heights, try_heights
 from energy_flow.model.carrier import EnergyCarrier, PackedCarrier
-from energy_flow.model.embedding_mapper import InputMapper, OutputMapper, RowMap
+from energy_flow.model.embedding_mapper import Mapper, RowMap
 from energy_flow.model.hidden_state import Hidden
-from energy_flow.model.linear import linears
 from energy_flow.model.neuron import PackedNeuron, SimpleNeuron
 from energy_flow.runtime.device import product_dtype
 
@@ -82,21 +81,22 @@ class Networks:
         neuron: the neuron's weights as a step uses them.
         carrier: the carrier's weights as a step uses them.
         weights: tensors of both in the precision of the model, which gradients are taken of.
-        shape: of every weight, in order.
+        shape: input widths of the mappers, then the shape of every weight, in order.
     """
 
     def __init__(
         self,
-        input_mapper: InputMapper,
+        input_mapper: Mapper,
         neuron: SimpleNeuron,
         carrier: EnergyCarrier,
-        output_mapper: OutputMapper,
+        output_mapper: Mapper,
         dtype: torch.dtype,
         keeps_tapes: bool = True,
     ) -> None:
         self.dtype = dtype
-        self.state_dtype = input_mapper.energy_scale.dtype
-        self.device = input_mapper.energy_scale.device
+        # Not of the mappers, which may have no weights.
+        weight = next(neuron.parameters())
+        self.state_dtype, self.device = weight.dtype, weight.device
         self.keeps_tapes = keeps_tapes
         self.neuron: PackedNeuron = neuron.pack(dtype)
         self.carrier: PackedCarrier = carrier.pack(self.neuron, dtype)
@@ -112,23 +112,25 @@ class Networks:
         self._propose: ProposeBlock = select_proposal(self.neuron, self.carrier)
         self._input_map: RowMap = input_mapper.pack()
         self._output_map: RowMap = output_mapper.pack()
-        self._embedding_dim = linears(input_mapper.layers)[0].in_features
-        self._cells = linears(output_mapper.layers)[0].in_features
+        self._mapper_widths = (input_mapper.in_width, output_mapper.in_width)
         self._layers = carrier.gru.num_layers
         self._hidden_size = carrier.gru.hidden_size
-        self.shape = tuple(
-            tuple(weight.shape)
-            for part in (input_mapper, neuron, carrier, output_mapper)
-            for weight in part.parameters()
+        self.shape = (
+            self._mapper_widths,
+            *(
+                tuple(weight.shape)
+                for part in (input_mapper, neuron, carrier, output_mapper)
+                for weight in part.parameters()
+            ),
         )
 
     def map_embeddings(self, embedding_BE: Tensor, plan: BlockPlan) -> Tensor:
         """Return the energies of the initial flows, [B, S]."""
-        return _map_rows(self._input_map, embedding_BE, plan)
+        return _map_rows(self._input_map, embedding_BE.to(self.state_dtype), plan)
 
-    def map_surfaces(self, surface_BS: Tensor, plan: BlockPlan) -> Tensor:
-        """Return the embeddings of surfaces, [B, E]."""
-        return _map_rows(self._output_map, surface_BS, plan)
+    def map_surfaces(self, surface: Tensor, plan: BlockPlan) -> Tensor:
+        """Return the embeddings [B, E_out] of what the output mapper reads, [B, P · S]."""
+        return _map_rows(self._output_map, surface, plan)
 
     def propose(
         self,
@@ -236,7 +238,7 @@ class Networks:
         generator = torch.Generator().manual_seed(0)
         inputs = [
             torch.randn((rows, width), generator=generator).to(self.device, self.state_dtype)
-            for width in (self._embedding_dim, self._cells)
+            for width in self._mapper_widths
         ]
 
         def run(columns: Sequence[Tensor]) -> list[Tensor]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.choices import Output, TraceKeep, names_of
+from energy_flow.choices import AggregationMode, Output, TraceKeep, names_of
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.model.block_plan import BlockPlan
 from energy_flow.simulation.cohort import Cohort
@@ -55,7 +55,9 @@ def cohort_outputs(
     """
     began = time.perf_counter()
     cohorts = list(asked)
-    surfaces = state.tally.read([cohort.tally for cohort in cohorts])
+    surfaces = state.tally.read(
+        [cohort.tally for cohort in cohorts], [_background(cohort.config) for cohort in cohorts]
+    )
     rows = _consecutive(cohort.samples for cohort in cohorts)
     outputs: list[dict[str, Any]] = [{} for _ in cohorts]
     for name in names_of(Output):
@@ -65,6 +67,7 @@ def cohort_outputs(
         source = OutputSource(
             surfaces,
             [rows[index] for index in asking],
+            cohorts[0].config.output_planes,
             lambda surface: state.networks.map_surfaces(surface, plan),
         )
         values = _output(name, source, cohorts[0].config)
@@ -85,6 +88,12 @@ def cohort_outputs(
         )
         for index, cohort in enumerate(cohorts)
     }
+
+
+def _background(config: FlowConfig) -> float | None:
+    """Return β of soft deposition, or None for another way to tally."""
+    is_soft = config.aggregation_mode is AggregationMode.SPLAT
+    return config.background_weight if is_soft else None
 
 
 def _output(name: str, source: OutputSource, config: FlowConfig) -> list[Any]:

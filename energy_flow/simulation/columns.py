@@ -55,7 +55,7 @@ class Flows(_Columns):
         flow_id: id within the sample, int64 [N].
         parent: id of the parent, -1 for an initial flow, int64 [N].
         position: in [-1, 1]³, float32 [N, 3].
-        energy: in (-1, 1) after the first step, float32 [N].
+        energy: float32 [N]; in (-1, 1) after the first step where ``energy_update`` is replace.
         age: steps taken, int64 [N].
         path_length: sum of displacement lengths, float32 [N].
     """
@@ -101,6 +101,7 @@ class SampleOptions(_Columns):
         sample_key: word of the noise's counter.
         displacement_scale: as in the config, as are those without a remark.
         max_displacement: on each axis.
+        field_strength: κ.
         noise_std: standard deviation.
         noise_on_z: bool.
         clamp_walls: whether walls clamp instead of fold.
@@ -132,6 +133,7 @@ class SampleOptions(_Columns):
     sample_key: Tensor
     displacement_scale: Tensor
     max_displacement: Tensor
+    field_strength: Tensor
     noise_std: Tensor
     noise_on_z: Tensor
     clamp_walls: Tensor
@@ -179,6 +181,7 @@ class SampleOptions(_Columns):
             sample_key=torch.from_numpy(np.concatenate(keys)).to(device),
             displacement_scale=column(lambda config: float(config.displacement_scale)),
             max_displacement=column(lambda config: float(config.max_displacement)),
+            field_strength=column(lambda config: float(config.field_strength)),
             noise_std=column(lambda config: float(config.noise_std)),
             noise_on_z=column(lambda config: config.noise_on_z),
             clamp_walls=column(lambda config: config.boundary is Boundary.CLAMP),

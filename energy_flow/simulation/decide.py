@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from energy_flow.choices import ACTIVE, OUTCOMES, TALLIED, Reason, SpawnMode
+from energy_flow.choices import ACTIVE, OUTCOMES, TALLIED, EnergyUpdate, Reason, SpawnMode
 from energy_flow.model.networks import Proposals
 from energy_flow.simulation.backends import select_exploration
 from energy_flow.simulation.columns import (
@@ -34,13 +34,26 @@ CONVERGED = Reason.CONVERGED.code
 STALLED = Reason.STALLED.code
 
 
+def update_energies(state: FlowState, proposals: Proposals) -> Proposals:
+    """Apply the end of rule 1: return the proposals with e' as their energy."""
+    if state.ablation is not None and state.ablation.keeps_energies:
+        return replace(proposals, energy=state.flows.energy)
+    # A field of the model, so it is the same for all cohorts.
+    if state.cohorts[0].config.energy_update is EnergyUpdate.REPLACE:
+        return proposals
+    return replace(proposals, energy=state.flows.energy + proposals.energy)
+
+
 def limit_displacement(state: FlowState, proposals: Proposals) -> Tensor:
-    """Apply rule 2: return the proposed displacements, scaled and clamped, [N, 3]."""
-    return motion.limit_displacement(
-        proposals.raw,
-        _of_flows(state, state.options.displacement_scale),
-        _of_flows(state, state.options.max_displacement),
-    )
+    """Apply rule 2: return the proposed displacements, with the field and clamped, [N, 3]."""
+    options = state.options
+    scale_N = _of_flows(state, options.displacement_scale)
+    push_N = None
+    if any(cohort.config.field_strength for cohort in state.cohorts):
+        strength_N = _of_flows(state, options.field_strength)
+        push_N = motion.push_along_z(proposals.energy, scale_N, strength_N)
+    limit_N = _of_flows(state, options.max_displacement)
+    return motion.limit_displacement(proposals.raw, scale_N, limit_N, push_N)
 
 
 def explore(state: FlowState, displacement_N3: Tensor) -> Tensor:
@@ -54,6 +67,8 @@ def explore(state: FlowState, displacement_N3: Tensor) -> Tensor:
 
 def move(state: FlowState, displacement_N3: Tensor) -> Motion:
     """Apply rules 3 and 4: return displacements, their lengths and the targets."""
+    if state.ablation is not None:
+        displacement_N3 = displacement_N3 * displacement_N3.new_tensor(state.ablation.axes)
     return motion.move(state.flows.position, displacement_N3)
 
 
@@ -73,7 +88,9 @@ def terminate(
 ) -> Endings:
     """Apply rule 8: return which flows end and at which plane, and count them."""
     options = state.options
-    finite_N = torch.isfinite(proposals.energy) & torch.isfinite(proposals.raw).all(dim=1)
+    # NaN is not below the limit either.
+    finite_N = proposals.energy.abs() <= termination.MAX_ENERGY
+    finite_N &= torch.isfinite(proposals.raw).all(dim=1)
     outcome_N = termination.terminate(
         finite_N,
         met.exits,

@@ -61,8 +61,10 @@ def _add_scores(state: FlowState, decided: Decisions, lattice: EnergyLattice, sc
             slot=state.options.tally_slot.index_select(0, sample_K),
             plane=decided.endings.plane.index_select(0, index_K),
             cell=lattice.cell_of(position_K3[:, 0].detach(), position_K3[:, 1].detach()),
+            position=position_K3,
             energy=energy_K,
             weight=importance(energy_K, distance_K, age_K),
             aggregation=state.options.aggregation.index_select(0, sample_K),
-        )
+        ),
+        {cohort.config.aggregation_mode for cohort in state.cohorts},
     )

@@ -23,7 +23,7 @@ from energy_flow.choices import Precision
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.model.block_plan import BlockPlan
 from energy_flow.model.carrier import EnergyCarrier
-from energy_flow.model.embedding_mapper import InputMapper, OutputMapper
+from energy_flow.model.embedding_mapper import Mapper, build_mappers
 from energy_flow.model.networks import Networks
 from energy_flow.model.neuron import SimpleNeuron
 from energy_flow.simulation.cohort import Cohort, CohortRequest
@@ -80,10 +80,10 @@ class FlowProcessor(nn.Module):
         output_mapper: from surfaces to embeddings.
     """
 
-    input_mapper: InputMapper
+    input_mapper: Mapper
     neuron: SimpleNeuron
     carrier: EnergyCarrier
-    output_mapper: OutputMapper
+    output_mapper: Mapper
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class FlowProcessor(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.input_mapper.energy_scale.device
+        return next(self.neuron.parameters()).device
 
     def digest(self) -> str:
         """Return the SHA-256 of names, shapes, dtypes and bytes of all weights, in hexadecimal."""
@@ -378,7 +378,7 @@ class FlowProcessor(nn.Module):
 
     def _pack(self, config: FlowConfig) -> Networks:
         """Return the packed networks, packed again if a weight has changed or for gradients."""
-        state_dtype = self.input_mapper.energy_scale.dtype
+        state_dtype = next(self.neuron.parameters()).dtype
         dtype = torch.bfloat16 if config.precision is Precision.BFLOAT16 else state_dtype
         parts = (self.input_mapper, self.neuron, self.carrier, self.output_mapper)
         if not torch.is_inference_mode_enabled():
@@ -415,9 +415,10 @@ def _plan_key(networks: Networks) -> tuple[Any, ...]:
 def _build_parts(config: FlowConfig) -> dict[str, nn.Module]:
     """Return the networks without storage, so that no random numbers are drawn."""
     with torch.device("meta"):
+        input_mapper, output_mapper = build_mappers(config)
         return {
-            "input_mapper": InputMapper(config).float(),
+            "input_mapper": input_mapper.float(),
             "neuron": SimpleNeuron(config).float(),
             "carrier": EnergyCarrier(config).float(),
-            "output_mapper": OutputMapper(config).float(),
+            "output_mapper": output_mapper.float(),
         }

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from energy_flow.choices import Ablation
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import NonFiniteError
 from energy_flow.model.block_plan import BlockPlan
@@ -51,6 +52,7 @@ class FlowState:
         cohorts: the samples in order, on the host.
         tally_slots: which slots of the tally are in use.
         ring_places: which rows of the ring are in use.
+        ablation: something that flows do, switched off in this pool; none in a usual run.
     """
 
     networks: Networks
@@ -64,6 +66,7 @@ class FlowState:
     cohorts: tuple[Cohort, ...] = ()
     tally_slots: SpanAllocator = field(default_factory=SpanAllocator)
     ring_places: SpanAllocator = field(default_factory=SpanAllocator)
+    ablation: Ablation | None = None
 
     @classmethod
     def empty(cls, config: FlowConfig, networks: Networks, plan: BlockPlan) -> FlowState:
@@ -84,7 +87,7 @@ class FlowState:
             hidden=Hidden((), index),
             options=SampleOptions.place([SamplePlacement(config, 0, (), 0, 0)], device),
             progress=SampleProgress.start(0, 0, 1, device),
-            tally=Tally.empty(config.surface_cells, dtype, device),
+            tally=Tally.empty(config.lattice_width, config.surface_cells, dtype, device),
             ring=TraceRing(device),
         )
 

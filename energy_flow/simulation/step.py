@@ -27,6 +27,7 @@ from energy_flow.simulation.decide import (
     move,
     spawn,
     terminate,
+    update_energies,
 )
 from energy_flow.simulation.emit import emit
 from energy_flow.simulation.lattice import EnergyLattice
@@ -54,7 +55,7 @@ def advance(
         The state after the step, and what the step counted and how long it took.
     """
     began = time.perf_counter()
-    proposals = propose(state)  # rule 1
+    proposals = update_energies(state, propose(state))  # rule 1
     proposed = time.perf_counter()
     starts = segment_starts(state.progress.active)
     displacement_N3 = limit_displacement(state, proposals)  # rule 2
@@ -98,7 +99,7 @@ def advance(
 
 
 def propose(state: FlowState) -> Proposals:
-    """Apply rule 1: return what the networks propose, with gradients where they are enabled."""
+    """Apply rule 1: return what the networks give, with gradients where they are enabled."""
     flows, networks = state.flows, state.networks
     if torch.is_grad_enabled():
         return autograd.propose(networks, flows.position, flows.energy, state.hidden, state.plan)

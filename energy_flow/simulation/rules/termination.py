@@ -7,6 +7,8 @@ from torch import Tensor
 
 from energy_flow.choices import ACTIVE, FAILED, TALLIED, Reason
 
+MAX_ENERGY = 1e15
+"""Largest magnitude of an energy: sums of the tally hold squares of energies in float32."""
 LAST_REASON = len(Reason) - 1
 LAST_TALLIED = len(TALLIED) - 1
 

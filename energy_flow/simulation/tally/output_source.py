@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from energy_flow.choices import OutputPlanes
 from energy_flow.simulation.tally.tally import Surfaces
 
 
@@ -18,11 +19,13 @@ class OutputSource:
     Attributes:
         surfaces: of these samples and perhaps others.
         rows: which rows of the surfaces belong to the samples.
-        embed: the output mapper, from surfaces [B, S] to embeddings [B, E].
+        mapped: what the output mapper reads.
+        embed: the output mapper, from that [B, P · S] to embeddings [B, E_out].
     """
 
     surfaces: Surfaces
     rows: Sequence[slice]
+    mapped: OutputPlanes
     embed: Callable[[Tensor], Tensor]
 
     def take(self, column: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ _LENGTHS: Final[Mapping[Axis, Callable[[FlowConfig], int]]] = MappingProxyType(
         Axis.PLANE: lambda _: len(Plane),
         Axis.Y: lambda config: config.lattice_height,
         Axis.X: lambda config: config.lattice_width,
-        Axis.EMBEDDING: lambda config: config.embedding_dim,
+        Axis.EMBEDDING: lambda config: config.output_width,
     }
 )
 

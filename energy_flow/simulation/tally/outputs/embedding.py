@@ -1,4 +1,4 @@
-"""The embedding that the output mapper makes of the surface, [B, E]."""
+"""The embedding that the output mapper makes of the surface or of both planes, [B, E_out]."""
 
 from __future__ import annotations
 
@@ -11,5 +11,6 @@ if TYPE_CHECKING:
 
 
 def read(source: OutputSource) -> Tensor:
-    """Return the embeddings, [B, E]."""
-    return source.embed(source.take(source.surfaces.surface))
+    """Return the embeddings, [B, E_out]."""
+    columns = {"surface": source.surfaces.surface, "planes": source.surfaces.planes}
+    return source.embed(source.take(columns[source.mapped.output]).flatten(1))
