@@ -15,12 +15,24 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from energy_flow.choices import AggregationMode
 from energy_flow.config.flow_config import COORD_VERSION, FlowConfig
 from energy_flow.errors import CheckpointError, ConfigError, Fault
 from energy_flow.simulation.flow_processor import FlowProcessor
 
 FORMAT = "energy_flow"
-FORMAT_VERSION = "1"
+FIRST_VERSION = "1"
+"""Version of a file whose config has none of :data:`SECOND_FIELDS`."""
+SECOND_VERSION = "2"
+SECOND_FIELDS = (
+    "mapper",
+    "output_dim",
+    "output_planes",
+    "energy_update",
+    "field_strength",
+    "background",
+)
+"""Fields that version 2 has added; a file of version 1 means their defaults."""
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -38,12 +50,13 @@ def save(processor: FlowProcessor, path: str | Path) -> None:
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in processor.state_dict().items()
     }
+    version, config = _write_config(processor.config)
     metadata = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": version,
         "coord_version": str(COORD_VERSION),
         "trained": "true" if processor.trained else "false",
-        "config": json.dumps(processor.config.to_dict()),
+        "config": json.dumps(config),
     }
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -119,6 +132,20 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> FlowProcessor:
     return processor
 
 
+def _write_config(config: FlowConfig) -> tuple[str, dict[str, Any]]:
+    """Return the format version of a config, and the fields to write.
+
+    Older programs read version 1, so it is written where a config means the same to them.
+    """
+    fields = config.to_dict()
+    is_new = config.aggregation_mode is AggregationMode.SPLAT or any(
+        fields[name] != FlowConfig.model_fields[name].default for name in SECOND_FIELDS
+    )
+    if is_new:
+        return SECOND_VERSION, fields
+    return FIRST_VERSION, {name: fields[name] for name in fields if name not in SECOND_FIELDS}
+
+
 def _open(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
@@ -136,18 +163,19 @@ def _names(file: Any) -> list[str]:
 
 def _check_metadata(metadata: dict[str, str]) -> dict[str, str]:
     expected = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "coord_version": str(COORD_VERSION),
+        "format": (FORMAT,),
+        "format_version": (FIRST_VERSION, SECOND_VERSION),
+        "coord_version": (str(COORD_VERSION),),
     }
     faults = [
         Fault(
             (name,),
-            f"this version reads {name} {wanted}, the checkpoint has {metadata.get(name, 'none')}",
+            f"this version reads {name} {' and '.join(known)}, the checkpoint has "
+            f"{metadata.get(name, 'none')}",
             metadata.get(name),
         )
-        for name, wanted in expected.items()
-        if metadata.get(name) != wanted
+        for name, known in expected.items()
+        if metadata.get(name) not in known
     ]
     if faults:
         raise CheckpointError(*faults)

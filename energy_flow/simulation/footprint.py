@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import torch
 
-from energy_flow.choices import Output, Precision, TraceKeep
+from energy_flow.choices import MapperKind, Output, Precision, TraceKeep
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.model.networks import STEP_ROWS
@@ -97,9 +97,7 @@ def _spilled_records(config: FlowConfig) -> int:
 
 def parameter_count(config: FlowConfig) -> int:
     """Return the number of parameters of a model."""
-    cells, wide = config.surface_cells, config.mapper_hidden_dim
-    mappers = 2 * (config.embedding_dim * wide + wide * cells + 3 * wide)
-    mappers += cells + config.embedding_dim + 2 * cells + 2
+    mappers = _mapper_parameters(config)
     nh, n = config.neuron_hidden_dim, config.neuron_output_dim
     neuron = 5 * nh + nh * (nh + 1) + 4 * nh + n * (nh + 1)
     hc, total = config.carrier_hidden_size, 0
@@ -109,6 +107,21 @@ def parameter_count(config: FlowConfig) -> int:
     half = hc // 2
     heads = half * (hc + 1) + half + 1 + 64 * (hc + 1) + 3 * 65
     return mappers + neuron + total + heads
+
+
+def _mapper_parameters(config: FlowConfig) -> int:
+    """Return the number of parameters of both mappers."""
+    if config.mapper is MapperKind.IDENTITY:
+        return 2 * config.output_planes.planes
+    cells, mapped, wide = config.surface_cells, config.mapped_cells, config.mapper_hidden_dim
+
+    def layers(inputs: int, outputs: int) -> int:
+        if config.mapper is MapperKind.LINEAR:
+            return outputs * (inputs + 1)
+        return wide * (inputs + 1) + 2 * wide + outputs * (wide + 1)
+
+    of_layers = layers(config.embedding_dim, cells) + layers(mapped, config.output_width)
+    return of_layers + 2 + cells + mapped
 
 
 def require_fit(config: FlowConfig, limit_bytes: int) -> None:

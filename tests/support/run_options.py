@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from energy_flow.choices import SpawnMode, names_of
+from energy_flow.choices import AggregationMode, SpawnMode, names_of
 from energy_flow.trace.records import KINDS
 from tests.support.small_model import CELLS
 
@@ -15,6 +15,8 @@ from tests.support.small_model import CELLS
 def any_options(draw: st.DrawFn, capacities: tuple[int, ...] = (0, 3, 40, 4096)) -> dict[str, Any]:
     """Draw any valid combination of options for the small model."""
     mode = draw(st.sampled_from(names_of(SpawnMode)))
+    aggregation = draw(st.sampled_from(names_of(AggregationMode)))
+    backgrounds = (None, 0.0, 0.3) if aggregation == "splat" else (None,)
     clamps = mode == "off" and draw(st.booleans())
     max_steps = draw(st.integers(1, 12))
     return {
@@ -38,7 +40,9 @@ def any_options(draw: st.DrawFn, capacities: tuple[int, ...] = (0, 3, 40, 4096))
         "convergence.window": draw(st.integers(1, 4)),
         "convergence.patience": draw(st.integers(1, 3)),
         "convergence.min_improvement": draw(st.sampled_from((0.0, 0.01, 0.3))),
-        "aggregation_mode": draw(st.sampled_from(("weighted_v2", "legacy"))),
+        "aggregation_mode": aggregation,
+        "background": draw(st.sampled_from(backgrounds)),
+        "field_strength": draw(st.sampled_from((0.0, -1.5, 0.7))),
         "trace.capacity": draw(st.sampled_from(capacities)),
         "trace.keep": draw(st.sampled_from(("latest", "earliest", "lossless"))),
         "trace.kinds": draw(st.lists(st.sampled_from(KINDS), unique=True)),

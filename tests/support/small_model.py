@@ -56,6 +56,32 @@ def make_varied() -> FlowProcessor:
     return with_weights(small_config(), random_weights(small_config().to_dict(), seed=5))
 
 
+MAPPERS: Mapping[str, Mapping[str, Any]] = {
+    "mlp of both planes": {"output_planes": "both", "output_dim": 5},
+    "linear": {"mapper": "linear", "output_dim": 11},
+    "linear of both planes": {"mapper": "linear", "output_planes": "both"},
+    "identity": {"mapper": "identity", "embedding_dim": CELLS},
+    "identity of both planes": {
+        "mapper": "identity",
+        "embedding_dim": CELLS,
+        "output_planes": "both",
+    },
+}
+"""Fields of models with other mappers than the usual ones."""
+
+
+@cache
+def make_with_mapper(kind: str) -> FlowProcessor:
+    """Return a small model of :data:`MAPPERS` with residual energies and soft deposition.
+
+    Args:
+        kind: name of the mappers.
+    """
+    fields = {**MAPPERS[kind], "energy_update": "residual", "aggregation_mode": "splat"}
+    config = small_config(**fields)
+    return with_weights(config, random_weights(config.to_dict(), seed=6))
+
+
 def with_weights(config: FlowConfig, weights: Mapping[str, NDArray[np.float32]]) -> FlowProcessor:
     """Return a processor with these weights."""
     processor = FlowProcessor(config)

@@ -101,12 +101,50 @@ def test_trained_is_stored(tmp_path: Path) -> None:
     assert checkpoint.load(str(tmp_path / "model.safetensors")).trained is True
 
 
+SECOND_FIELDS = {
+    "mapper",
+    "output_dim",
+    "output_planes",
+    "energy_update",
+    "field_strength",
+    "background",
+}
+"""Fields of version 2 of the format."""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mapper": "linear"},
+        {"mapper": "identity", "embedding_dim": 16, "output_planes": "both"},
+        {"output_dim": 3},
+        {"energy_update": "residual"},
+        {"field_strength": -0.5},
+        {"aggregation_mode": "splat"},
+        {"aggregation_mode": "splat", "background": 0.4},
+    ],
+)
+def test_new_fields_make_a_file_of_version_2(tmp_path: Path, fields: dict[str, Any]) -> None:
+    processor = FlowProcessor(small_config(**fields))
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(processor, path)
+    assert metadata_of(path)["format_version"] == "2"
+    assert json.loads(metadata_of(path)["config"]) == processor.config.to_dict()
+    again = checkpoint.load(path)
+    assert checkpoint.describe(path)["format_version"] == "2"
+    assert again.config == processor.config
+    assert again.digest() == processor.digest()
+
+
 def test_members_of_the_file(good: Path) -> None:
     metadata = metadata_of(good)
     assert metadata["format"] == "energy_flow"
     assert metadata["format_version"] == "1"
     assert metadata["coord_version"] == "2"
-    assert json.loads(metadata["config"]) == make_untrained().config.to_dict()
+    config = json.loads(metadata["config"])
+    fields = make_untrained().config.to_dict()
+    assert fields.keys() - config.keys() == SECOND_FIELDS
+    assert config == {name: fields[name] for name in config}
     tensors = load_file(good)
     assert tensors.keys() == make_untrained().state_dict().keys()
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
@@ -150,7 +188,7 @@ def test_other_coordinates_are_refused_and_both_versions_named(good: Path, versi
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("format", "other"), ("format_version", "2"), ("format_version", "")]
+    ("name", "value"), [("format", "other"), ("format_version", "3"), ("format_version", "")]
 )
 def test_other_formats_are_refused(good: Path, name: str, value: str) -> None:
     path = rewritten(good, lambda _, metadata: metadata.update({name: value}))

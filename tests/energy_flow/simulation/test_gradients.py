@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from energy_flow import FlowConfig, FlowProcessor
-from energy_flow.choices import Output, names_of
+from energy_flow.choices import AggregationMode, Output, names_of
+from energy_flow.simulation.span_allocator import Span
+from energy_flow.simulation.tally.tally import Scores, Tally
 from tests.reference.cases import random_weights
 from tests.support.small_model import embeddings
 
@@ -24,19 +26,35 @@ RELATIVE = 1e-5
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "weighted": {"aggregation_mode": "weighted_v2"},
     "legacy": {"aggregation_mode": "legacy"},
+    "splat": {"aggregation_mode": "splat"},
+    "splat without background": {"aggregation_mode": "splat", "background": 0.0},
+    "field": {"aggregation_mode": "splat", "field_strength": 0.4},
     "noise": {"noise_std": 0.1},
     "childless": {"spawn.mode": "off"},
     "percentile": {"spawn.mode": "percentile", "spawn.percentile": 50.0},
 }
 
 
-def tiny() -> FlowProcessor:
+MODELS: Mapping[str, Mapping[str, Any]] = {
+    "mlp": {},
+    "linear": {"mapper": "linear", "output_dim": 3, "output_planes": "both"},
+    "identity": {
+        "mapper": "identity",
+        "lattice_width": 4,
+        "output_planes": "both",
+        "energy_update": "residual",
+    },
+}
+"""Fields of models with every kind of mapper."""
+
+
+def tiny(kind: str = "mlp") -> FlowProcessor:
     """2 × 2 × 6, two layers, in float64; its flows spawn, reflect and are projected."""
-    return copy.deepcopy(_original())
+    return copy.deepcopy(_original(kind))
 
 
 @cache
-def _original() -> FlowProcessor:
+def _original(kind: str) -> FlowProcessor:
     """Run once, so that copies have their block heights."""
     config = FlowConfig.from_dict(
         {
@@ -56,6 +74,7 @@ def _original() -> FlowProcessor:
             "projection_age": 4,
             "spawn.threshold": 0.05,
             "convergence.enabled": False,
+            **MODELS[kind],
         }
     )
     processor = FlowProcessor(config)
@@ -122,7 +141,51 @@ def test_against_finite_differences(options: str, output: str) -> None:
         assert derivative == pytest.approx(difference, rel=RELATIVE, abs=1e-8), part
 
 
-@pytest.mark.parametrize("mode", ["weighted_v2", "legacy"])
+@pytest.mark.parametrize("kind", MODELS)
+def test_mappers_and_energies_against_finite_differences(kind: str) -> None:
+    """Through whole runs with spawning, soft deposition, a field and both planes."""
+    processor = tiny(kind)
+    run = {"aggregation_mode": "splat", "field_strength": -0.6}
+    counters = processor.simulate(embeddings(2), options=run).metrics.counters.to_dict()
+    assert counters["spawned"] > 0
+    # Flows that did not reach a plane are shared between both, by their z.
+    assert counters["terminated"]["max_steps"] > 0
+    for number, part in enumerate(PARTS):
+        if not part_parameters(processor, part):
+            continue
+        derivative, difference = directional(processor, part, "embedding", run, number)
+        assert derivative != 0, part
+        assert derivative == pytest.approx(difference, rel=RELATIVE, abs=1e-8), part
+
+
+def test_soft_deposits_have_gradients_in_all_that_they_depend_on() -> None:
+    generator = torch.Generator().manual_seed(2)
+    scores = 9
+    position = torch.rand((scores, 3), generator=generator, dtype=torch.float64) * 2 - 1
+    energy = torch.rand(scores, generator=generator, dtype=torch.float64) * 2 - 1
+    weight = torch.rand(scores, generator=generator, dtype=torch.float64) * 3
+    slot = torch.arange(scores) // 5
+    width, height = 3, 2
+
+    def surfaces(position: Tensor, energy: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        tally = Tally.empty(width, width * height, torch.float64, torch.device("cpu")).resize(2)
+        for rows in (slice(0, 4), slice(4, scores)):
+            count = len(slot[rows])
+            zeros = torch.zeros(count, dtype=torch.int64)
+            mode = torch.full((count,), AggregationMode.SPLAT.code)
+            tally = tally.add(
+                Scores(slot[rows], zeros, zeros, position[rows], energy[rows], weight[rows], mode),
+                {AggregationMode.SPLAT},
+            )
+        read = tally.read([Span(0, 2)], [0.2])
+        return read.surface, read.planes
+
+    assert float(weight.max()) > 2 > float(weight.min())
+    leaves = tuple(one.requires_grad_() for one in (position, energy, weight))
+    assert torch.autograd.gradcheck(surfaces, leaves)
+
+
+@pytest.mark.parametrize("mode", ["weighted_v2", "legacy", "splat"])
 def test_every_parameter_has_a_gradient(mode: str) -> None:
     processor = tiny()
     torch.autograd.backward(loss(processor, "embedding", {"aggregation_mode": mode}))
@@ -160,10 +223,12 @@ def test_mappers_by_their_inputs(part: str) -> None:
     assert torch.autograd.gradcheck(module, (x.requires_grad_(),))
 
 
-def test_a_run_that_carries_gradients_computes_the_same() -> None:
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("mode", names_of(AggregationMode))
+def test_a_run_that_carries_gradients_computes_the_same(kind: str, mode: str) -> None:
     """In float32, so that the run without gradients is the usual one."""
-    processor = tiny().float()
-    options = {"noise_std": 0.1}
+    processor = tiny(kind).float()
+    options = {"noise_std": 0.1, "aggregation_mode": mode, "field_strength": 0.3}
     outputs = names_of(Output)
     with_gradients = processor.simulate(embeddings(3), options=options, outputs=outputs)
     without = processor.eval().simulate(embeddings(3), options=options, outputs=outputs)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,11 +20,13 @@ from tests.support.run_options import any_options
 from tests.support.small_model import (
     CELLS,
     LIVELY,
+    MAPPERS,
     OUTPUTS,
     bits,
     embeddings,
     find_differences,
     make_varied,
+    make_with_mapper,
 )
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -31,6 +34,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "quiet": {"noise_std": 0.0},
     "percentile": {"spawn.mode": "percentile", "spawn.percentile": 60.0},
     "legacy": {"aggregation_mode": "legacy"},
+    "splat": {"aggregation_mode": "splat"},
+    "splat without background": {"aggregation_mode": "splat", "background": 0.0},
+    "field": {"field_strength": 1.5},
     "tight": {"max_active_flows": CELLS + 3, "trace.capacity": 30},
     "earliest": {"trace.capacity": 30, "trace.keep": "earliest", "trace.kinds": ["terminate"]},
     "converging": {"convergence.enabled": True, "convergence.threshold": 0.3},
@@ -54,11 +60,30 @@ def simulate(rows: list[int], options: Mapping[str, Any]) -> SimulationResult:
 def test_alone_in_any_batch_and_in_any_order(variant: str, precision: str) -> None:
     options = {**VARIANTS[variant], "precision": precision}
     whole = simulate(list(range(COUNT)), options)
-    assert whole.warnings == () or variant == "clamp"
+    assert whole.warnings == () or variant in ("clamp", "splat without background")
     for row in (0, 4, 8):
         assert find_differences(bits(simulate([row], options), 0), bits(whole, row)) == []
     for rows in ([8, 3, 5, 0, 1, 7, 2, 6, 4], [4, 3]):
         part = simulate(rows, options)
+        for place, row in enumerate(rows):
+            assert find_differences(bits(part, place), bits(whole, row)) == []
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", MAPPERS)
+def test_alone_in_any_batch_with_any_mapper(kind: str, precision: str) -> None:
+    processor = make_with_mapper(kind)
+    x = np.random.default_rng(3).standard_normal((COUNT, processor.config.embedding_dim))
+    options = {**LIVELY, "precision": precision, "field_strength": -0.8}
+
+    def run(rows: list[int]) -> SimulationResult:
+        keys = [KEYS[row] for row in rows]
+        return processor.simulate(x[rows], options=options, sample_keys=keys, outputs=OUTPUTS)
+
+    whole = run(list(range(COUNT)))
+    assert whole.outputs["embedding"].shape == (COUNT, processor.config.output_width)
+    for rows in ([0], [8], [7, 3, 5, 0, 1]):
+        part = run(rows)
         for place, row in enumerate(rows):
             assert find_differences(bits(part, place), bits(whole, row)) == []
 

@@ -30,6 +30,8 @@ OTHERS: list[dict[str, Any]] = [
     {"noise_std": 0.0, "spawn.mode": "percentile", "spawn.percentile": 70.0},
     {"aggregation_mode": "legacy", "trace.capacity": 0, "max_steps": 5, "projection_age": 4},
     {"trace.capacity": 17, "trace.keep": "earliest", "spawn.max_children": 4, "noise_std": 0.4},
+    {"aggregation_mode": "splat", "field_strength": 0.9},
+    {"aggregation_mode": "splat", "background": 0.7, "spawn.max_children": 3},
     {"boundary": "clamp", "spawn.mode": "off", "min_displacement": 0.1, "noise_on_z": False},
     {"convergence.enabled": True, "convergence.window": 9, "convergence.patience": 1},
     {"convergence.enabled": True, "convergence.min_steps": 1, "max_displacement": 0.2},

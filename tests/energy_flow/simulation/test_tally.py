@@ -1,4 +1,4 @@
-"""The tally: scores folded into surfaces, in both aggregation modes."""
+"""The tally: scores folded into surfaces, in all aggregation modes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from energy_flow.choices import AggregationMode
 from energy_flow.simulation.span_allocator import Span
 from energy_flow.simulation.tally.tally import Scores, Surfaces, Tally, importance
 
-CELLS = 6
+WIDTH, HEIGHT = 3, 2
+CELLS = WIDTH * HEIGHT
+BACKGROUND = 0.1
 SLOTS = 3
 ROUNDING = 2e-6
 """Energies are below 1 and float32 sums of a few hundred of them are good to about this."""
@@ -30,9 +32,19 @@ def random_scores(count: int, seed: int, slots: int = SLOTS) -> Columns:
         "slot": np.sort(rng.integers(0, slots, count)),
         "plane": rng.integers(0, 2, count),
         "cell": rng.integers(0, CELLS - 1, count),
+        "position": _positions(rng, count),
         "energy": rng.uniform(-1, 1, count).astype(np.float32),
         "weight": rng.uniform(0, 3, count).astype(np.float32),
     }
+
+
+def _positions(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
+    """Return positions of which some are at cell centres, at walls and at planes."""
+    position = rng.uniform(-1, 1, (count, 3)).astype(np.float32)
+    position[::3, 2] = rng.choice((-1.0, 1.0), len(position[::3]))
+    position[::5, 0] = rng.choice((-1.0, 0.0, 1.0), len(position[::5]))
+    position[::7, 1] = rng.choice((-1.0, 1.0), len(position[::7]))
+    return position
 
 
 def joined(*parts: Columns) -> Columns:
@@ -42,15 +54,29 @@ def joined(*parts: Columns) -> Columns:
     return {name: column[order] for name, column in whole.items()}
 
 
-def tallied(steps: Sequence[Columns], legacy: bool) -> Surfaces:
-    """Return the outputs of a tally after some steps."""
-    tally = Tally.empty(CELLS, torch.float32, torch.device("cpu")).resize(SLOTS)
+def empty_tally(dtype: torch.dtype = torch.float32) -> Tally:
+    return Tally.empty(WIDTH, CELLS, dtype, torch.device("cpu"))
+
+
+def add_all(steps: Sequence[Columns], mode: AggregationMode) -> Tally:
+    """Return a tally after some steps."""
+    tally = empty_tally().resize(SLOTS)
     for columns in steps:
         tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
-        mode = AggregationMode.LEGACY if legacy else AggregationMode.WEIGHTED_V2
         aggregation = torch.full((len(columns["slot"]),), mode.code)
-        tally = tally.add(Scores(**tensors, aggregation=aggregation))
-    return tally.read([Span(0, SLOTS)])
+        tally = tally.add(Scores(**tensors, aggregation=aggregation), {mode})
+    return tally
+
+
+def tallied(steps: Sequence[Columns], legacy: bool) -> Surfaces:
+    """Return the outputs of a tally after some steps."""
+    mode = AggregationMode.LEGACY if legacy else AggregationMode.WEIGHTED_V2
+    return add_all(steps, mode).read([Span(0, SLOTS)], [None])
+
+
+def deposited(steps: Sequence[Columns], background: float = BACKGROUND) -> Surfaces:
+    """Return the outputs of a tally of soft deposits after some steps."""
+    return add_all(steps, AggregationMode.SPLAT).read([Span(0, SLOTS)], [background])
 
 
 def expected_mean(columns: Columns, here: NDArray[np.bool_], legacy: bool) -> float:
@@ -63,6 +89,11 @@ def expected_mean(columns: Columns, here: NDArray[np.bool_], legacy: bool) -> fl
         return float((weight * energy).sum() / weight.sum()) if weight.sum() else 0.0
     share = np.exp(weight - weight.max())
     return float((share * energy).sum() / share.sum())
+
+
+def assert_same_bits(mine: torch.Tensor, other: torch.Tensor) -> None:
+    """Compare bytes: 0 and -0 are equal numbers, but they are not the same result."""
+    assert mine.numpy().tobytes() == other.numpy().tobytes()
 
 
 def assert_equal(mine: Surfaces, other: Surfaces, factor: int = 1) -> None:
@@ -87,6 +118,7 @@ def test_follows_the_definition(legacy: bool) -> None:
                     alone, abs=ROUNDING
                 )
                 assert int(surfaces.hits[slot, plane, cell]) == here.sum()
+                assert bool(surfaces.reached[slot, plane, cell]) == here.any()
     assert int(surfaces.hits[:, :, CELLS - 1].sum()) == 0
     assert not surfaces.surface[:, CELLS - 1].any()
 
@@ -109,6 +141,49 @@ def test_when_scores_arrive_does_not_matter(legacy: bool) -> None:
     whole = tallied([joined(*steps)], legacy)
     assert_equal(tallied(steps, legacy), whole)
     assert_equal(tallied(steps[::-1], legacy), whole)
+
+
+def expected_deposits(columns: Columns, slot: int, background: float) -> tuple[Any, Any, Any]:
+    """Return the surface, planes and reached cells of a slot by their definition, in float64."""
+    shares = np.zeros((2, HEIGHT, WIDTH))
+    energies = np.zeros((2, HEIGHT, WIDTH))
+    for row in np.flatnonzero(columns["slot"] == slot):
+        x, y, z = columns["position"][row].astype(np.float64)
+        factor = np.exp(min(float(columns["weight"][row]), 2.0))
+        for iy in range(HEIGHT):
+            for ix in range(WIDTH):
+                k_x = max(0.0, 1 - abs((x + 1) / 2 * (WIDTH - 1) - ix))
+                k_y = max(0.0, 1 - abs((y + 1) / 2 * (HEIGHT - 1) - iy))
+                for plane, zeta in enumerate(((1 - z) / 2, (1 + z) / 2)):
+                    shares[plane, iy, ix] += k_x * k_y * zeta * factor
+                    energies[plane, iy, ix] += k_x * k_y * zeta * factor * columns["energy"][row]
+    both = shares.sum(0)
+    return (
+        energies.sum(0) / np.where(both + background > 0, both + background, 1),
+        energies / np.where(shares + background > 0, shares + background, 1),
+        shares > 0,
+    )
+
+
+@pytest.mark.parametrize("background", [0.0, BACKGROUND, 3.0])
+def test_soft_deposits_follow_the_definition(background: float) -> None:
+    steps = [random_scores(count, seed) for seed, count in enumerate((1, 12, 3, 60))]
+    for parts in (steps[:1], steps[:3], steps):
+        surfaces, scores = deposited(parts, background), joined(*parts)
+        for slot in range(SLOTS):
+            surface, planes, reached = expected_deposits(scores, slot, background)
+            flat = surfaces.surface[slot].numpy().reshape(HEIGHT, WIDTH)
+            np.testing.assert_allclose(flat, surface, atol=ROUNDING)
+            of_planes = surfaces.planes[slot].numpy().reshape(2, HEIGHT, WIDTH)
+            np.testing.assert_allclose(of_planes, planes, atol=ROUNDING)
+            found = surfaces.reached[slot].numpy().reshape(2, HEIGHT, WIDTH)
+            np.testing.assert_array_equal(found, reached)
+            assert int(surfaces.hits[slot].sum()) == int((scores["slot"] == slot).sum())
+
+
+def test_hits_of_soft_deposits_are_those_of_the_nearest_cells() -> None:
+    steps = [random_scores(count, seed) for seed, count in enumerate((40, 70))]
+    assert torch.equal(deposited(steps).hits, tallied(steps, legacy=False).hits)
 
 
 def test_importances_may_be_large() -> None:
@@ -144,28 +219,38 @@ def test_weighted_without_weight_is_the_plain_mean() -> None:
 
 
 def test_slots_do_not_touch_each_other() -> None:
-    tally = Tally.empty(CELLS, torch.float32, torch.device("cpu")).resize(SLOTS)
     scores = random_scores(60, 5)
     tensors = {name: torch.from_numpy(column) for name, column in scores.items()}
-    aggregation = torch.where(
-        tensors["slot"] == 1, AggregationMode.LEGACY.code, AggregationMode.WEIGHTED_V2.code
-    )
-    mixed = tally.add(Scores(**tensors, aggregation=aggregation))
-    for slot in range(SLOTS):
-        alone = tallied([scores], legacy=slot == 1)
-        assert torch.equal(mixed.read([Span(slot, 1)]).surface[0], alone.surface[slot])
-    cleared = mixed.clear([Span(1, 1)])
-    assert not cleared.read([Span(1, 1)]).hits.any()
-    assert not cleared.read([Span(1, 1)]).surface.any()
-    assert torch.equal(cleared.read([Span(0, 1)]).surface, mixed.read([Span(0, 1)]).surface)
-    assert torch.equal(cleared.read([Span(2, 1)]).planes, mixed.read([Span(2, 1)]).planes)
+    modes = tuple(AggregationMode)
+    aggregation = torch.tensor([mode.code for mode in modes])[tensors["slot"]]
+    mixed = empty_tally().resize(SLOTS).add(Scores(**tensors, aggregation=aggregation), set(modes))
+    backgrounds = [BACKGROUND if mode is AggregationMode.SPLAT else None for mode in modes]
+    spans = [Span(slot, 1) for slot in range(SLOTS)]
+    together = mixed.read(spans, backgrounds)
+    for slot, mode in enumerate(modes):
+        alone = add_all([scores], mode).read([spans[slot]], [backgrounds[slot]])
+        for name in ("surface", "planes", "hits", "reached"):
+            assert_same_bits(getattr(together, name)[slot], getattr(alone, name)[0])
+
+    def read(tally: Tally, slot: int) -> Surfaces:
+        return tally.read([spans[slot]], [backgrounds[slot]])
+
+    for gone in range(SLOTS):
+        cleared = mixed.clear([spans[gone]])
+        for slot in range(SLOTS):
+            if slot == gone:
+                assert not read(cleared, slot).hits.any()
+                assert not read(cleared, slot).reached.any()
+                assert not read(cleared, slot).surface.any()
+            else:
+                assert_same_bits(read(cleared, slot).planes, read(mixed, slot).planes)
     grown = mixed.resize(7).resize(SLOTS)
-    assert torch.equal(grown.read([Span(0, SLOTS)]).planes, mixed.read([Span(0, SLOTS)]).planes)
+    assert_same_bits(grown.read(spans, backgrounds).planes, together.planes)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_bytes_are_those_of_the_cells(dtype: torch.dtype) -> None:
-    tally = Tally.empty(CELLS, dtype, torch.device("cpu"))
+    tally = empty_tally(dtype)
     added = tally.resize(SLOTS).bytes - tally.bytes
     assert added == SLOTS * CELLS * Tally.cell_bytes(dtype)
     members = [getattr(tally, member.name) for member in fields(tally)]
