@@ -260,12 +260,34 @@ class Negatives(Choice):
     TRAIN = "train"
 
 
+class ComparedOutput(Choice):
+    """The output of a run that a loss term compares with the targets."""
+
+    EMBEDDING = "embedding"
+    PLANES = "planes"
+
+
+class InitialHead(Choice):
+    """How the energy head of an untrained model begins; ``training.initial_weights`` does it."""
+
+    DRAWN = "drawn"
+    ZERO = "zero"
+
+
+class InitialMappers(Choice):
+    """How the mappers of an untrained model begin; ``training.initial_weights`` does it."""
+
+    DRAWN = "drawn"
+    ISOMETRY = "isometry"
+
+
 class ValidationMetric(Choice):
     """Figure of a validation by which a training may stop early; larger is better."""
 
     COSINE = "cosine"
     TOP_1 = "top_1"
     TOP_10 = "top_10"
+    R2 = "r2"
 
 
 class TrainingEvent(Choice):
