@@ -210,9 +210,25 @@ class Ablation(Choice):
         "moves frozen",
         "flows stay in the cells where they start",
         (0.0, 0.0, 0.0),
+        False,
+        (("min_displacement", 0.0),),
     )
-    XY = "xy", "x and y off", "flows move along z alone", (0.0, 0.0, 1.0)
-    Z = "z", "z off", "flows move along x and y alone", (1.0, 1.0, 0.0)
+    XY = (
+        "xy",
+        "x and y off",
+        "flows move along z alone",
+        (0.0, 0.0, 1.0),
+        False,
+        (("min_displacement", 0.0),),
+    )
+    Z = (
+        "z",
+        "z off",
+        "flows move along x and y alone",
+        (1.0, 1.0, 0.0),
+        False,
+        (("min_displacement", 0.0),),
+    )
     ENERGIES = (
         "energies",
         "energies kept",

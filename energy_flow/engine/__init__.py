@@ -5,6 +5,7 @@ from energy_flow.engine.estimate import Estimate
 from energy_flow.engine.jobs import ReplayOutcome
 from energy_flow.engine.loaded_models import LoadedModel
 from energy_flow.engine.request import (
+    AblationRequest,
     EmbeddingSource,
     ReplayRequest,
     RunListener,
@@ -15,6 +16,7 @@ from energy_flow.engine.request import (
 from energy_flow.engine.status import EngineStatus
 
 __all__ = [
+    "AblationRequest",
     "EmbeddingSource",
     "Engine",
     "EngineStatus",

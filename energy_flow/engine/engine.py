@@ -17,11 +17,13 @@ from typing import TypeVar
 
 import torch
 
+from energy_flow.ablation import AblationRun
 from energy_flow.choices import EngineState
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.engine.capacity import chunk_samples, pool_flows
+from energy_flow.engine.capacity import pool_flows
 from energy_flow.engine.estimate import Estimate, flow_steps_bound, needed_bytes
 from energy_flow.engine.jobs import (
+    AblationJob,
     CallJob,
     Job,
     PreparationJob,
@@ -29,9 +31,10 @@ from energy_flow.engine.jobs import (
     ReplayOutcome,
     TrainingJob,
 )
-from energy_flow.engine.loaded_models import LoadedModel, LoadedModels
+from energy_flow.engine.loaded_models import LoadedModel, LoadedModels, make_processor
 from energy_flow.engine.pools import Pools
 from energy_flow.engine.request import (
+    AblationRequest,
     ReplayRequest,
     RunListener,
     RunRequest,
@@ -43,9 +46,9 @@ from energy_flow.engine.status import EngineStatus
 from energy_flow.errors import CapacityError, EngineUnavailable, QueueFull
 from energy_flow.runtime.malloc import trim_heap
 from energy_flow.runtime.threads import run_in_temporary_thread
-from energy_flow.simulation.checkpoint import load, save
+from energy_flow.simulation.checkpoint import save
 from energy_flow.simulation.flow_processor import FlowProcessor
-from energy_flow.simulation.footprint import footprint, require_fit
+from energy_flow.simulation.footprint import require_fit
 
 Answer = TypeVar("Answer")
 
@@ -252,7 +255,7 @@ class Engine:
             CheckpointError: the file is not a usable checkpoint.
             EngineUnavailable: the engine is not running.
         """
-        make = partial(_make, source, str(self.device))
+        make = partial(make_processor, source, str(self.device))
         # On a CPU, another thread does it, so that steps do not wait.
         on_cpu = self.device.type == "cpu"
         processor = run_in_temporary_thread(make) if on_cpu else self.call(make).result()
@@ -307,6 +310,24 @@ class Engine:
         self._enqueue(job)
         return job.future
 
+    def ablate(self, request: AblationRequest) -> Future[AblationRun]:
+        """Measure a model with parts of it switched off, in short turns between steps.
+
+        Args:
+            request: what to measure.
+
+        Returns:
+            The run after its last step; until then it can be cancelled.
+
+        Raises:
+            DataError: the rows do not suit the model.
+            EngineUnavailable: the engine is not running.
+            ModelNotLoaded: the model is not loaded.
+        """
+        job = AblationJob(request, self._models.get(request.model, request.config))
+        self._enqueue(job)
+        return job.future
+
     def train(self, request: TrainingRequest, listener: TrainingListener) -> None:
         """Start a training and return at once; it does one turn after each step of the pools.
 
@@ -344,17 +365,13 @@ class Engine:
             config: config of the run.
             samples: number of its samples.
         """
-        max_flows = self.max_pool_flows
-        pool_samples = max(
-            chunk_samples(config, max_flows, self.memory_limit_bytes),
-            max_flows // config.surface_cells,
-        )
         with self._lock:
             wait = self._seconds(self._queued_bound())
-        return Estimate(
-            flows=samples * config.surface_cells,
-            predicted_bytes=footprint(config, min(samples, pool_samples)).total,
-            flow_steps_bound=flow_steps_bound(config, samples),
+        return Estimate.of(
+            config,
+            samples,
+            max_pool_flows=self.max_pool_flows,
+            memory_limit_bytes=self.memory_limit_bytes,
             queue_wait_seconds=wait,
         )
 
@@ -484,9 +501,3 @@ class Engine:
             run.end(EngineUnavailable("the engine stopped before the run ended"))
         for job in jobs:
             job.abandon(EngineUnavailable("the engine stopped"))
-
-
-def _make(source: FlowConfig | Path, device: str) -> FlowProcessor:
-    if isinstance(source, FlowConfig):
-        return FlowProcessor(source, device=device)
-    return load(source, device)

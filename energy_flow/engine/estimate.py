@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from energy_flow.choices import Output
 from energy_flow.config.flow_config import FlowConfig
+from energy_flow.engine.capacity import chunk_samples
 from energy_flow.simulation.footprint import footprint
 from energy_flow.simulation.tally.outputs import sample_bytes
 
@@ -26,6 +27,36 @@ class Estimate:
     predicted_bytes: int
     flow_steps_bound: int
     queue_wait_seconds: float
+
+    @classmethod
+    def of(
+        cls,
+        config: FlowConfig,
+        samples: int,
+        *,
+        max_pool_flows: int,
+        memory_limit_bytes: int | None,
+        queue_wait_seconds: float,
+    ) -> Estimate:
+        """Return what a run would cost.
+
+        Args:
+            config: config of the run.
+            samples: number of its samples.
+            max_pool_flows: active flows up to which the pools admit samples.
+            memory_limit_bytes: largest predicted memory of the pools; no limit if none.
+            queue_wait_seconds: time until the run would start.
+        """
+        pool_samples = max(
+            chunk_samples(config, max_pool_flows, memory_limit_bytes),
+            max_pool_flows // config.surface_cells,
+        )
+        return cls(
+            flows=samples * config.surface_cells,
+            predicted_bytes=footprint(config, min(samples, pool_samples)).total,
+            flow_steps_bound=flow_steps_bound(config, samples),
+            queue_wait_seconds=queue_wait_seconds,
+        )
 
 
 def flow_steps_bound(config: FlowConfig, samples: int) -> int:

@@ -10,7 +10,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from energy_flow.engine.request import ReplayRequest, TrainingListener, TrainingRequest
+from energy_flow.ablation import AblationRun
+from energy_flow.engine.request import (
+    AblationRequest,
+    ReplayRequest,
+    TrainingListener,
+    TrainingRequest,
+)
 from energy_flow.errors import EnergyFlowError, RunPaused
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.replay import Replay, ReplayRun
@@ -151,6 +157,39 @@ class ReplayJob(_FutureJob[ReplayOutcome]):
                 return True
         self.future.set_result(ReplayOutcome(self._replay_run.result(), self._replay_run))
         return False
+
+
+class AblationJob(_FutureJob[AblationRun]):
+    """An ablation: in a turn at least one step, and more within ``TURN_SECONDS``.
+
+    Args:
+        request: what to measure.
+        processor: model of the request.
+    """
+
+    def __init__(self, request: AblationRequest, processor: FlowProcessor) -> None:
+        super().__init__()
+        self._request = request
+        self._run = AblationRun(
+            processor, request.pairs, config=request.config, resamples=request.resamples
+        )
+
+    def _advance(self) -> bool:
+        if self.future.cancelled():
+            return False
+        until = time.perf_counter() + TURN_SECONDS
+        while self._run.advance():
+            if time.perf_counter() > until:
+                self._request.on_turn(self._run)
+                return True
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_result(self._run)
+        return False
+
+    def abandon(self, error: EnergyFlowError) -> None:
+        """Let the future raise the error, unless it was cancelled."""
+        if self.future.set_running_or_notify_cancel():
+            super().abandon(error)
 
 
 class TrainingJob:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from energy_flow.config.flow_config import MODEL_FIELDS, FlowConfig
 from energy_flow.errors import ModelNotLoaded
+from energy_flow.simulation.checkpoint import load
 from energy_flow.simulation.flow_processor import FlowProcessor
 
 ModelKey = tuple[str, tuple[object, ...]]
@@ -39,6 +41,22 @@ def model_key(digest: str, config: FlowConfig) -> ModelKey:
     """
     fields = config.to_dict()
     return digest, tuple(fields[name] for name in sorted(MODEL_FIELDS))
+
+
+def make_processor(source: FlowConfig | Path, device: str) -> FlowProcessor:
+    """Return a model.
+
+    Args:
+        source: a checkpoint, or the config of an untrained model.
+        device: where the model is to be.
+
+    Raises:
+        CheckpointError: the file is not a usable checkpoint.
+        OSError: the file cannot be read.
+    """
+    if isinstance(source, FlowConfig):
+        return FlowProcessor(source, device=device)
+    return load(source, device)
 
 
 class LoadedModels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,11 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.ablation import AblationRun
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import EnergyFlowError
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.ledger import StepMetrics
 from energy_flow.training.config import TrainConfig
+from energy_flow.training.data import Pairs
 
 
 class EmbeddingSource(Protocol):
@@ -105,6 +107,25 @@ class TrainingRequest:
     run_id: str
     config: TrainConfig
     folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class AblationRequest:
+    """A model to measure with parts of it switched off.
+
+    Attributes:
+        model: digest of the weights of a loaded model.
+        config: of the runs.
+        pairs: rows to predict.
+        resamples: samples of rows from which intervals are computed.
+        on_turn: called on the engine's thread after each turn but the last; it must be short.
+    """
+
+    model: str
+    config: FlowConfig
+    pairs: Pairs
+    resamples: int
+    on_turn: Callable[[AblationRun], None]
 
 
 class TrainingListener(Protocol):

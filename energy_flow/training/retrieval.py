@@ -1,6 +1,6 @@
-"""``Retrieval``: how well predictions find their own targets among all targets.
+"""``Retrieval``: how well predictions find their own targets, and how near they come to them.
 
-Shape legend: B rows, E embedding width.
+Shape legend: B rows, E width of a target.
 """
 
 from __future__ import annotations
@@ -16,6 +16,42 @@ ROUNDING = 1e-12
 """Cosines that differ by less are taken as equal: they may be sums in a different order."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class RowFigures:
+    """What each prediction contributes to the figures of all of them.
+
+    Attributes:
+        cosine: of prediction and own target, float64 [B].
+        rank: of the own target among all targets, from 1, int64 [B].
+        squared_error: ‖p - y‖², float64 [B].
+    """
+
+    cosine: NDArray[np.float64]
+    rank: NDArray[np.int64]
+    squared_error: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, predicted_BE: NDArray[np.float32], target_BE: NDArray[np.float32]) -> RowFigures:
+        """Return the figures of predictions.
+
+        The rank of a target is one more than the number of targets that are nearer to the
+        prediction by cosine, so equal targets have equal ranks.
+
+        Args:
+            predicted_BE: predictions.
+            target_BE: their own targets, in the same order.
+        """
+        predicted, target = _normalize(predicted_BE), _normalize(target_BE)
+        own = (predicted * target).sum(axis=1)
+        ranks = np.empty(len(own), dtype=np.int64)
+        for first in range(0, len(own), ROWS_AT_ONCE):
+            part = slice(first, first + ROWS_AT_ONCE)
+            cosines = predicted[part] @ target.T
+            ranks[part] = 1 + (cosines > own[part, None] + ROUNDING).sum(axis=1)
+        error = predicted_BE.astype(np.float64) - target_BE.astype(np.float64)
+        return cls(own, ranks, (error * error).sum(axis=1))
+
+
 @dataclass(frozen=True, slots=True)
 class Retrieval:
     """Figures of a validation.
@@ -26,6 +62,7 @@ class Retrieval:
         top_1: share of rows whose own target is the nearest, in [0, 1].
         top_10: share of rows whose own target is among the ten nearest, in [0, 1].
         median_rank: median rank of the own target, from 1.
+        r2: 1 - Σ(p - y)² / Σ(y - mean of the column)², at most 1.
     """
 
     rows: int
@@ -33,6 +70,7 @@ class Retrieval:
     top_1: float
     top_10: float
     median_rank: float
+    r2: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return all figures as plain JSON data."""
@@ -40,29 +78,41 @@ class Retrieval:
 
 
 def retrieval(predicted_BE: NDArray[np.float32], target_BE: NDArray[np.float32]) -> Retrieval:
-    """Return how well predictions find their own targets by cosine.
-
-    The rank of a target is one more than the number of targets that are nearer to the prediction,
-    so equal targets have equal ranks.
+    """Return how well predictions find their own targets by cosine, and their R².
 
     Args:
         predicted_BE: predictions.
         target_BE: their own targets, in the same order.
     """
-    predicted, target = _normalize(predicted_BE), _normalize(target_BE)
-    own = (predicted * target).sum(axis=1)
-    ranks = np.empty(len(own), dtype=np.int64)
-    for first in range(0, len(own), ROWS_AT_ONCE):
-        part = slice(first, first + ROWS_AT_ONCE)
-        cosines = predicted[part] @ target.T
-        ranks[part] = 1 + (cosines > own[part, None] + ROUNDING).sum(axis=1)
+    rows = RowFigures.of(predicted_BE, target_BE)
     return Retrieval(
-        rows=len(own),
-        cosine=float(own.mean()),
-        top_1=float((ranks <= 1).mean()),
-        top_10=float((ranks <= 10).mean()),
-        median_rank=float(np.median(ranks)),
+        rows=len(rows.rank),
+        cosine=float(rows.cosine.mean()),
+        top_1=float((rows.rank <= 1).mean()),
+        top_10=float((rows.rank <= 10).mean()),
+        median_rank=float(np.median(rows.rank)),
+        r2=float(r_squared(rows.squared_error.sum(), total_variation(target_BE))),
     )
+
+
+def total_variation(target_BE: NDArray[np.float32]) -> float:
+    """Return Σ(y - mean of the column)² over rows and columns."""
+    centred = target_BE.astype(np.float64)
+    centred -= centred.mean(axis=0)
+    return float((centred * centred).sum())
+
+
+def r_squared(squared_error: Any, variation: Any) -> NDArray[np.float64]:
+    """Return 1 - squared_error / variation; where all targets are equal, 1 if exact, else 0.
+
+    Args:
+        squared_error: Σ(p - y)².
+        variation: Σ(y - mean of the column)², of the same shape.
+    """
+    error, total = np.asarray(squared_error, np.float64), np.asarray(variation, np.float64)
+    varies = total > 0
+    ratio = error / np.where(varies, total, 1.0)
+    return np.where(varies, 1.0 - ratio, np.where(error > 0, 0.0, 1.0))
 
 
 def _normalize(rows: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -1,0 +1,257 @@
+"""``AblationRun``: a model measured as it is, and with parts of it switched off.
+
+Shape legend: B rows, E width of a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_flow.ablation.bootstrap import compare_figures
+from energy_flow.ablation.result import AblationEntry, AblationResult, describe_flows
+from energy_flow.choices import Ablation, SpawnMode
+from energy_flow.config.flow_config import FlowConfig
+from energy_flow.errors import ConfigError, DataError, Fault
+from energy_flow.simulation.flow_processor import FlowProcessor
+from energy_flow.simulation.pool import FlowState
+from energy_flow.telemetry.counters import Counters
+from energy_flow.training.data import Pairs
+from energy_flow.training.retrieval import RowFigures
+from energy_flow.training.unroll import UNTRACED
+
+MIN_ROWS: Final = 2
+DEFAULT_ROWS_AT_ONCE: Final = 64
+DEFAULT_RESAMPLES: Final = 1000
+
+Progress = Callable[["AblationRun"], None]
+"""Is called with a run after each of its steps."""
+
+
+@dataclass(slots=True)
+class _Variant:
+    """The model as it is, or with one part switched off.
+
+    Attributes:
+        ablation: the part; none for the model as it is.
+        config: of its runs.
+        predicted: embeddings of the rows so far.
+        counters: of the runs so far.
+    """
+
+    ablation: Ablation | None
+    config: FlowConfig
+    predicted: list[NDArray[np.float32]] = field(default_factory=list)
+    counters: list[Counters] = field(default_factory=list)
+
+
+class AblationRun:
+    """An ablation in progress. It advances one step a call, so that other work can run in between.
+
+    All variants see the same rows, seed and sample keys.
+
+    Args:
+        processor: the model.
+        pairs: rows to predict.
+        config: of the runs; the model's own if none.
+        rows_at_once: rows that are simulated at once.
+        resamples: samples of rows, drawn with replacement, from which intervals are computed.
+        seed: of the resampling.
+
+    Raises:
+        DataError: the rows do not suit the model, or there are fewer than two.
+
+    Attributes:
+        total: rows to simulate, of all variants together.
+        done: those that have been simulated.
+        current: the part that is switched off now; none while the model is measured as it is.
+    """
+
+    def __init__(
+        self,
+        processor: FlowProcessor,
+        pairs: Pairs,
+        *,
+        config: FlowConfig | None = None,
+        rows_at_once: int = DEFAULT_ROWS_AT_ONCE,
+        resamples: int = DEFAULT_RESAMPLES,
+        seed: int = 0,
+    ) -> None:
+        check_pairs(pairs, processor.config)
+        self._processor = processor.eval()
+        self._pairs = pairs
+        self._rows_at_once = rows_at_once
+        self._resamples = resamples
+        self._seed = seed
+        self._base = (config or processor.config).with_options(UNTRACED)
+        self._variants = [_Variant(None, self._base)] + [
+            _Variant(ablation, _ablate_config(self._base, ablation))
+            for ablation in Ablation
+            if _missing_part(self._base, ablation) is None
+        ]
+        self._measured: list[RowFigures] = []
+        self._part: Pairs | None = None
+        self._state: FlowState | None = None
+        self.total = len(self._variants) * len(pairs)
+        self.done = 0
+
+    @property
+    def current(self) -> Ablation | None:
+        """The part that is switched off now; none while the model is measured as it is."""
+        last = len(self._variants) - 1
+        return self._variants[min(len(self._measured), last)].ablation
+
+    def advance(self) -> bool:
+        """Move the active flows once, and return whether more is left.
+
+        Raises:
+            NonFiniteError: the networks gave a flow a number that is not finite.
+        """
+        if len(self._measured) == len(self._variants):
+            return False
+        variant = self._variants[len(self._measured)]
+        if self._state is None:
+            self._state = self._start_part(variant)
+        self._state = self._processor.step(self._state)
+        (cohort,) = self._state.cohorts
+        if cohort.failure is not None:
+            raise cohort.failure
+        if not self._state.active_flows:
+            self._finish_part(variant)
+        return len(self._measured) < len(self._variants)
+
+    def result(self) -> AblationResult:
+        """Return the figures of all variants; to be called once nothing is left.
+
+        Takes long for many rows; the device is not used.
+        """
+        figures = compare_figures(self._measured, self._pairs.targets, self._resamples, self._seed)
+        measured = {
+            variant.ablation: AblationEntry(
+                variant.ablation,
+                None,
+                values,
+                changes,
+                describe_flows(Counters.total(variant.counters)),
+            )
+            for variant, (values, changes) in zip(self._variants, figures, strict=True)
+        }
+        entries = [measured[None]]
+        for ablation in Ablation:
+            reason = _missing_part(self._base, ablation)
+            entries.append(
+                measured[ablation]
+                if reason is None
+                else AblationEntry(ablation, reason, {}, {}, None)
+            )
+        return AblationResult(len(self._pairs), self._resamples, tuple(entries))
+
+    def _start_part(self, variant: _Variant) -> FlowState:
+        first = sum(map(len, variant.predicted))
+        last = min(first + self._rows_at_once, len(self._pairs))
+        self._part = self._pairs.take(np.arange(first, last))
+        state = replace(self._processor.empty(variant.config), ablation=variant.ablation)
+        return self._processor.add_cohort(
+            state, self._part.inputs, variant.config, variant.config.seed, self._part.rows.tolist()
+        )
+
+    def _finish_part(self, variant: _Variant) -> None:
+        assert self._state is not None
+        assert self._part is not None
+        (cohort,) = self._state.cohorts
+        result = self._processor.finish(self._state, cohort, ("embedding",))
+        self._state = None
+        self.done += len(self._part)
+        variant.predicted.append(result.outputs["embedding"])
+        variant.counters.append(result.metrics.counters)
+        if sum(map(len, variant.predicted)) == len(self._pairs):
+            predicted = np.concatenate(variant.predicted)
+            self._measured.append(RowFigures.of(predicted, self._pairs.targets))
+            variant.predicted.clear()
+
+
+def ablate(
+    processor: FlowProcessor,
+    pairs: Pairs,
+    *,
+    config: FlowConfig | None = None,
+    rows_at_once: int = DEFAULT_ROWS_AT_ONCE,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+    on_step: Progress | None = None,
+) -> AblationResult:
+    """Measure a model as it is, and with parts of it switched off.
+
+    Args:
+        processor: the model.
+        pairs: rows to predict; held-out ones show what the model has learned.
+        config: of the runs; the model's own if none.
+        rows_at_once: rows that are simulated at once.
+        resamples: samples of rows, drawn with replacement, from which intervals are computed.
+        seed: of the resampling.
+        on_step: is called after every step.
+
+    Raises:
+        DataError: the rows do not suit the model, or there are fewer than two.
+        NonFiniteError: the networks gave a flow a number that is not finite.
+    """
+    run = AblationRun(
+        processor,
+        pairs,
+        config=config,
+        rows_at_once=rows_at_once,
+        resamples=resamples,
+        seed=seed,
+    )
+    while run.advance():
+        if on_step is not None:
+            on_step(run)
+    return run.result()
+
+
+def check_pairs(pairs: Pairs, config: FlowConfig) -> None:
+    """Refuse rows that do not suit a model.
+
+    Args:
+        pairs: rows to predict.
+        config: of the model.
+
+    Raises:
+        DataError: their widths are not the model's, or there are fewer than two.
+    """
+    faults = [
+        Fault((name,), f"must have {width} components, as the model has", array.shape[1])
+        for name, array, width in (
+            ("inputs", pairs.inputs, config.embedding_dim),
+            ("targets", pairs.targets, config.output_width),
+        )
+        if array.shape[1] != width
+    ]
+    if len(pairs) < MIN_ROWS:
+        faults.append(Fault(("rows",), f"must be at least {MIN_ROWS}", len(pairs)))
+    if faults:
+        raise DataError(*faults)
+
+
+def _missing_part(config: FlowConfig, ablation: Ablation) -> str | None:
+    """Return why a model has nothing to switch off, if so."""
+    match ablation:
+        case Ablation.SPAWNING if config.spawn.mode is SpawnMode.OFF:
+            return "the model has no spawning"
+        case Ablation.NOISE if config.noise_std == 0:
+            return "the model has no noise"
+        case _:
+            return None
+
+
+def _ablate_config(config: FlowConfig, ablation: Ablation) -> FlowConfig:
+    options = dict(ablation.options)
+    try:
+        return config.with_options(options)
+    except ConfigError:
+        # A threshold that no displacement reaches without noise is refused.
+        return config.with_options({**options, "spawn.mode": SpawnMode.OFF})

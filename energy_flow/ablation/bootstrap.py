@@ -1,0 +1,96 @@
+"""Intervals of figures over resampled rows.
+
+The percentile bootstrap of Efron, "Bootstrap methods: another look at the jackknife" (1979). All
+variants are resampled alike, so that the interval of a change is that of pairs.
+
+Shape legend: V variants, B rows, E width of a target, R resamples of some of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_flow.ablation.result import Interval
+from energy_flow.choices import ValidationMetric
+from energy_flow.training.retrieval import RowFigures, r_squared
+
+Figures = Mapping[ValidationMetric, Interval]
+
+AT_ONCE = 100
+"""Resamples that are computed at once."""
+LOW, HIGH = 2.5, 97.5
+"""Percentiles between which an interval of 95 % lies."""
+
+_Values = dict[ValidationMetric, NDArray[np.float64]]
+
+
+def compare_figures(
+    measured: Sequence[RowFigures], target_BE: NDArray[np.float32], resamples: int, seed: int
+) -> list[tuple[Figures, Figures]]:
+    """Return the figures of each variant, and how they differ from those of the first.
+
+    Args:
+        measured: of V variants.
+        target_BE: targets of the rows.
+        resamples: how many.
+        seed: of the resampling.
+    """
+    rows = len(target_BE)
+    centred = target_BE.astype(np.float64)
+    centred -= centred.mean(axis=0)
+    whole = [_evaluate(one, centred, np.ones((1, rows))) for one in measured]
+    drawn: list[list[_Values]] = [[] for _ in measured]
+    for counts in _draw_counts(rows, resamples, seed):
+        for values, one in zip(drawn, measured, strict=True):
+            values.append(_evaluate(one, centred, counts))
+    samples = [_join(values) for values in drawn]
+    return [
+        (
+            {name: _interval(whole[v][name], samples[v][name]) for name in ValidationMetric},
+            {
+                name: _interval(
+                    whole[v][name] - whole[0][name], samples[v][name] - samples[0][name]
+                )
+                for name in ValidationMetric
+            },
+        )
+        for v in range(len(measured))
+    ]
+
+
+def _draw_counts(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Yield how often each row was drawn in some of the resamples, [R, B]."""
+    generator = np.random.Generator(np.random.Philox(seed))
+    share = np.full(rows, 1.0 / rows)
+    for first in range(0, resamples, AT_ONCE):
+        count = min(AT_ONCE, resamples - first)
+        yield generator.multinomial(rows, share, size=count).astype(np.float64)
+
+
+def _evaluate(
+    measured: RowFigures, centred_BE: NDArray[np.float64], counts_RB: NDArray[np.float64]
+) -> _Values:
+    """Return every figure of some resamples, [R] each."""
+    rows = counts_RB.shape[1]
+    squares_B = (centred_BE * centred_BE).sum(axis=1)
+    mean_RE = counts_RB @ centred_BE / rows
+    # Σ ‖y - mean‖² = Σ ‖y‖² - B ‖mean‖².
+    variation_R = counts_RB @ squares_B - rows * (mean_RE * mean_RE).sum(axis=1)
+    return {
+        ValidationMetric.COSINE: counts_RB @ measured.cosine / rows,
+        ValidationMetric.TOP_1: counts_RB @ (measured.rank <= 1) / rows,
+        ValidationMetric.TOP_10: counts_RB @ (measured.rank <= 10) / rows,
+        ValidationMetric.R2: r_squared(counts_RB @ measured.squared_error, variation_R),
+    }
+
+
+def _join(parts: Sequence[_Values]) -> _Values:
+    return {name: np.concatenate([part[name] for part in parts]) for name in ValidationMetric}
+
+
+def _interval(value: NDArray[np.float64], samples_R: NDArray[np.float64]) -> Interval:
+    low, high = np.percentile(samples_R, (LOW, HIGH))
+    return Interval(float(value[0]), float(low), float(high))
