@@ -21,6 +21,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _benchmark("trace", "time of a simulation with a trace against without"),
     _benchmark("trace_formats", "a million records in each format: time, and memory of a server"),
     _benchmark("invariance", "time of a simulation with batch_invariant against without"),
+    _benchmark("tally", "time of a simulation by aggregation mode"),
     _benchmark("batch", "time of one batch of 64 against eight batches of 8"),
     _benchmark("growth", "time by lattice side, hidden size, batch and depth"),
     _benchmark("memory", "peak memory of a full pool against prediction; memory of a long run"),
