@@ -18,6 +18,7 @@ F: Final = np.float32
 ONE: Final = np.float32(1.0)
 TWO: Final = np.float32(2.0)
 CELL_TIE_SHIFT: Final = np.float32(2.0**-12)
+ENERGY_LIMIT: Final = 1e15
 
 
 class Plane(IntEnum):
@@ -72,6 +73,11 @@ def exit_plane(z: np.float32) -> Plane:
 def nearest_plane(z: np.float32) -> Plane:
     """Where a projected flow goes: z ≤ 0 to z0."""
     return Plane.Z0 if z <= 0 else Plane.ZDEPTH
+
+
+def is_energy_within_limit(energy: np.float32) -> bool:
+    """Whether a run may go on with this e' (§7): finite and at most 10¹⁵ in magnitude."""
+    return bool(np.isfinite(energy)) and abs(float(energy)) <= ENERGY_LIMIT
 
 
 def fold(q: np.float32) -> np.float32:

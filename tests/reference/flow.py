@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .decisions import F, Plane, coordinate_of_cell
-from .networks import Float32
+from .layers import Float32
 from .results import NotFiniteError
 from .rules import Rules
 

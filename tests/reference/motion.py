@@ -6,19 +6,24 @@ import numpy as np
 
 from .decisions import F, clamp, exit_plane, fold, wall_code
 from .flow import Flow, Known, Move
+from .layers import Float32
 from .margin import CLEARLY_BEYOND, Margin, length_is_exact
-from .networks import Float32, Proposal
+from .networks import Proposal
 from .philox import normals
 from .rules import Rules
 
 
 def displace(
-    rules: Rules, r: Float32, constant_axes: Known, flow: int, t: int, key: int
+    rules: Rules, proposal: Proposal, constant_axes: Known, flow: int, t: int, key: int
 ) -> tuple[Float32, Known]:
-    """Rules 2 and 3: d [3] from the head's r [3], and which of its components are known."""
+    """Rules 2 and 3: d [3] from the head's r [3] and e', and which of its components are known."""
     limit = F(rules.max_displacement)
     with np.errstate(over="ignore"):
-        scaled = r * F(rules.displacement_scale)
+        scaled = proposal.displacement * F(rules.displacement_scale)
+        if rules.field_strength != 0:
+            pull = F(rules.displacement_scale * rules.field_strength * float(proposal.energy))
+            scaled[2] = F(scaled[2] + pull)
+            constant_axes = (constant_axes[0], constant_axes[1], False)
     d = np.array([clamp(component, limit) for component in scaled], dtype=np.float32)
     known = [
         constant or bool(abs(component) - limit > CLEARLY_BEYOND)

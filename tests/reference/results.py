@@ -12,11 +12,14 @@ from .ring import Record
 
 
 class NotFiniteError(ArithmeticError):
-    """A displacement or energy is not finite; names sample, flow and step."""
+    """A displacement or energy is not finite, or an energy beyond 10¹⁵ in magnitude.
+
+    Names sample, flow and step.
+    """
 
     def __init__(self, quantity: str, sample: int, flow: int, step: int) -> None:
         super().__init__(
-            f"{quantity} is not finite: sample {sample}, flow {flow}, "
+            f"{quantity} is not finite or too large: sample {sample}, flow {flow}, "
             + ("before the first step" if step < 0 else f"step {step}")
         )
         self.sample = sample
@@ -98,16 +101,17 @@ class Counters:
 class ReferenceSample:
     """One sample's result.
 
-    `surface` [H, W] float32, `planes` [2, H, W] float32, `hits` [2, H, W] int64, `embedding` [E]
-    float32. `records` are those that the ring still holds, sorted by `seq`; `totals`, `recorded`
-    and `dropped` are per kind name. `margin` is the smallest distance between a number that
-    carries rounding and the threshold of a decision that it took part in (inf if there was none),
-    and `closest_decision` is its name; see `margin.py`.
+    `surface` [H, W] float32, `planes` [2, H, W] float32, `hits` [2, H, W] int64, `reached`
+    [2, H, W] bool, `embedding` [E_out] float32. `records` are those that the ring still holds,
+    sorted by `seq`; `totals`, `recorded` and `dropped` are per kind name. `margin` is the smallest
+    distance between a number that carries rounding and the threshold of a decision that it took
+    part in (inf if there was none), and `closest_decision` is its name; see `margin.py`.
     """
 
     surface: npt.NDArray[np.float32]
     planes: npt.NDArray[np.float32]
     hits: npt.NDArray[np.int64]
+    reached: npt.NDArray[np.bool_]
     embedding: npt.NDArray[np.float32]
     records: list[Record]
     totals: dict[str, int]

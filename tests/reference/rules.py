@@ -53,8 +53,13 @@ class Rules:
     neuron_output_dim: int
     carrier_hidden_size: int
     carrier_num_layers: int
+    mapper: str
+    output_width: int
+    planes_read: int
+    residual: bool
     displacement_scale: float
     max_displacement: float
+    field_strength: float
     noise_std: float
     noise_on_z: bool
     reflect: bool
@@ -64,7 +69,8 @@ class Rules:
     spawn: SpawnRules
     max_active_flows: int
     convergence: ConvergenceRules
-    weighted: bool
+    aggregation_mode: str
+    background: float
     trace: TraceRules
     seed: int
 
@@ -84,8 +90,10 @@ def _one_of(group: Mapping[str, Any], field: str, allowed: tuple[str, ...]) -> s
 def read_rules(config: Mapping[str, Any], seed: int) -> Rules:
     """The rules of a run from its complete nested config and the seed that it was asked for.
 
-    Nulls become max_steps = D, projection_age = min(D // 2, max_steps), max_active_flows = 4·S.
-    With `deterministic` the noise is 0 and the seed is the config's own.
+    Nulls become max_steps = D, projection_age = min(D // 2, max_steps), max_active_flows = 4·S,
+    output_dim = E (P·S where `mapper` is identity), background = 0.1 (0 in other modes than
+    splat, where nothing reads it). With `deterministic` the noise is 0 and the seed is the
+    config's own.
     Raises ValueError for what the reference does not do.
     """
     if config["precision"] != "float32":
@@ -107,6 +115,24 @@ def read_rules(config: Mapping[str, Any], seed: int) -> Rules:
         if config["max_active_flows"] is None
         else int(config["max_active_flows"])
     )
+    embedding_dim, cells = int(config["embedding_dim"]), width * height
+    mapper = _one_of(config, "mapper", ("mlp", "linear", "identity"))
+    planes_read = 2 if _one_of(config, "output_planes", ("merged", "both")) == "both" else 1
+    output_width = planes_read * cells if mapper == "identity" else embedding_dim
+    if config["output_dim"] is not None:
+        if mapper == "identity" and int(config["output_dim"]) != output_width:
+            raise ValueError(f"output_dim must be {output_width}, got {config['output_dim']}")
+        output_width = int(config["output_dim"])
+    if mapper == "identity" and embedding_dim != cells:
+        raise ValueError(f"embedding_dim must be {cells} with mapper identity, got {embedding_dim}")
+
+    aggregation_mode = _one_of(config, "aggregation_mode", ("weighted_v2", "legacy", "splat"))
+    splat, background = aggregation_mode == "splat", config["background"]
+    if not splat and background is not None:
+        raise ValueError(f"background must be null with {aggregation_mode}, got {background}")
+    if background is None:
+        background = 0.1 if splat else 0.0
+
     deterministic = bool(config["deterministic"])
     spawn, convergence, trace = config["spawn"], config["convergence"], config["trace"]
     kinds = frozenset(trace["kinds"])
@@ -115,14 +141,19 @@ def read_rules(config: Mapping[str, Any], seed: int) -> Rules:
     return Rules(
         width=width,
         height=height,
-        embedding_dim=int(config["embedding_dim"]),
+        embedding_dim=embedding_dim,
         mapper_hidden_dim=int(config["mapper_hidden_dim"]),
         neuron_hidden_dim=int(config["neuron_hidden_dim"]),
         neuron_output_dim=int(config["neuron_output_dim"]),
         carrier_hidden_size=int(config["carrier_hidden_size"]),
         carrier_num_layers=int(config["carrier_num_layers"]),
+        mapper=mapper,
+        output_width=output_width,
+        planes_read=planes_read,
+        residual=_one_of(config, "energy_update", ("replace", "residual")) == "residual",
         displacement_scale=float(config["displacement_scale"]),
         max_displacement=float(config["max_displacement"]),
+        field_strength=float(config["field_strength"]),
         noise_std=0.0 if deterministic else float(config["noise_std"]),
         noise_on_z=bool(config["noise_on_z"]),
         reflect=_one_of(config, "boundary", ("reflect", "clamp")) == "reflect",
@@ -144,7 +175,8 @@ def read_rules(config: Mapping[str, Any], seed: int) -> Rules:
             patience=int(convergence["patience"]),
             min_improvement=float(convergence["min_improvement"]),
         ),
-        weighted=_one_of(config, "aggregation_mode", ("weighted_v2", "legacy")) == "weighted_v2",
+        aggregation_mode=aggregation_mode,
+        background=float(background),
         trace=TraceRules(
             capacity=int(trace["capacity"]),
             keep=_one_of(trace, "keep", ("latest", "earliest", "lossless")),

@@ -16,6 +16,7 @@ from .decisions import (
     Reason,
     cell_of_coordinate,
     distance_to_cell_border,
+    is_energy_within_limit,
     nearest_plane,
 )
 from .flow import Flow, Move, first_flows
@@ -26,6 +27,7 @@ from .results import Counters, NotFiniteError, ReferenceSample, StepMetrics
 from .ring import Event, Kind, Ring
 from .rules import Rules, read_rules
 from .spawning import Parent, children_of
+from .splat import Touch, distance_to_corner, touches_of
 from .tally import Score, Tally, importance
 
 
@@ -73,7 +75,7 @@ class _Sample:
         self.key = key
         self.margin = Margin()
         self.ring = Ring(rules.trace)
-        self.tally = Tally(rules.width, rules.height, rules.weighted)
+        self.tally = Tally(rules.width, rules.height, rules.aggregation_mode, rules.background)
         self.convergence = Convergence(rules.convergence)
         self.metrics: list[StepMetrics] = []
         self.ended: list[Flow] = []
@@ -92,11 +94,14 @@ class _Sample:
         counters.mean_path_steps = float(np.mean([flow.age for flow in self.ended]))
         counters.mean_path_length = float(np.mean([float(flow.path_length) for flow in self.ended]))
         surface = self.tally.surface()
+        planes = np.stack([self.tally.surface(Plane.Z0), self.tally.surface(Plane.ZDEPTH)])
+        surfaces = planes if self.rules.planes_read == 2 else surface[np.newaxis]
         return ReferenceSample(
             surface=surface,
-            planes=np.stack([self.tally.surface(Plane.Z0), self.tally.surface(Plane.ZDEPTH)]),
+            planes=planes,
             hits=self.tally.hits(),
-            embedding=self.networks.map_output(surface),
+            reached=self.tally.reached(),
+            embedding=self.networks.map_output(surfaces),
             records=self.ring.records,
             totals=self.ring.total,
             recorded=self.ring.recorded,
@@ -160,12 +165,12 @@ class _Sample:
     def move(self, flow: Flow, t: int) -> Move:
         """Rules 1 to 7; refuses a proposal that is not finite."""
         proposal = self.networks.propose(flow.position, flow.energy, flow.hidden)
-        if not np.isfinite(proposal.energy):
+        if not is_energy_within_limit(proposal.energy):
             raise NotFiniteError("energy", self.index, flow.id, t)
         if not np.isfinite(proposal.displacement).all():
             raise NotFiniteError("displacement", self.index, flow.id, t)
         constant = self.networks.constant_axes
-        d, known = displace(self.rules, proposal.displacement, constant, flow.id, t, self.key)
+        d, known = displace(self.rules, proposal, constant, flow.id, t, self.key)
         return move(self.rules, flow, proposal, d, known, t, self.margin)
 
     def reason_to_end(self, flow: Flow, move: Move, t: int) -> Reason | None:
@@ -195,13 +200,13 @@ class _Sample:
             counters.stalled += 1
         else:
             plane, distance = move.plane, F(0.0)
+            z = flow.position[2]
             if reason != Reason.PLANE:
-                z = flow.position[2]
                 if not flow.known[2]:
                     self.margin.see(abs(z), t, flow.id, f"projection side, z = {z} against 0")
                 plane, distance = nearest_plane(z), F(F(1.0) - abs(z))
                 flow.position[2] = -1.0 if plane == Plane.Z0 else 1.0
-            self.score(flow, plane, distance, t)
+            self.score(flow, z, plane, distance, t)
             counters.completed += 1
             counters.by_plane[plane.name.lower()] += 1
             counters.by_plane_and_reason[f"{plane.name.lower()}.{reason.name.lower()}"] += 1
@@ -209,9 +214,13 @@ class _Sample:
         self.ended.append(flow)
         self.record(Kind.TERMINATE, t, flow, int(reason), plane, move.length)
 
-    def score(self, flow: Flow, plane: Plane, distance: np.float32, t: int) -> None:
-        """Tally a flow in the cell of its final x and y."""
+    def score(self, flow: Flow, z: np.float32, plane: Plane, distance: np.float32, t: int) -> None:
+        """Tally a flow in the cell of its final x and y; z is before any move to a plane.
+
+        Whether a share of a plane is above 0 needs no margin of its own: rule 5 has taken it.
+        """
         sides = (self.rules.width, self.rules.height)
+        splat = self.rules.aggregation_mode == "splat"
         for axis in (0, 1):
             coordinate = flow.position[axis]
             if not flow.known[axis]:
@@ -221,13 +230,25 @@ class _Sample:
                     flow.id,
                     f"cell, {'xy'[axis]} = {coordinate} near a border",
                 )
+                if splat:
+                    self.margin.see(
+                        distance_to_corner(coordinate, sides[axis]),
+                        t,
+                        flow.id,
+                        f"touch, {'xy'[axis]} = {coordinate} near the centre of a cell",
+                    )
+        x, y = flow.position[0], flow.position[1]
+        ix, iy = cell_of_coordinate(x, sides[0]), cell_of_coordinate(y, sides[1])
         self.tally.add(
             Score(
                 plane=int(plane),
-                ix=cell_of_coordinate(flow.position[0], sides[0]),
-                iy=cell_of_coordinate(flow.position[1], sides[1]),
+                ix=ix,
+                iy=iy,
                 energy=float(flow.energy),
                 importance=importance(float(flow.energy), float(distance), flow.age),
+                touches=(
+                    touches_of(x, y, z, *sides) if splat else (Touch(int(plane), ix, iy, 1.0),)
+                ),
             )
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .cases import make_config, random_weights
+from .cases import make_config
 from .decisions import (
     Convergence,
     Plane,
@@ -25,13 +25,11 @@ from .decisions import (
 )
 from .margin import Margin, length_is_exact
 from .motion import displace
-from .networks import GRULayer, LayerNorm, Networks, gelu
+from .networks import Proposal
 from .philox import normals, philox4x32_10, uniform, uniform_open
 from .ring import Event, Kind, Ring
 from .rules import ConvergenceRules, SpawnRules, TraceRules, read_rules
-from .simulator import simulate
 from .spawning import Parent, children_of
-from .tally import Score, Tally, importance, legacy_mean, weighted_mean
 
 F = np.float32
 
@@ -188,20 +186,38 @@ def test_percentile_spawning_and_its_margin() -> None:
 # Margin
 
 
+def proposal(*r: float, energy: float = 0.0) -> Proposal:
+    return Proposal(F(energy), np.array(r, F), np.zeros((1, 4), F))
+
+
 def test_which_displacements_are_known() -> None:
     free = (False, False, False)
     rules = read_rules(make_config(), 0)
-    d, known = displace(rules, np.array([0.6, -0.50001, 0.3], F), free, flow=0, t=0, key=0)
+    d, known = displace(rules, proposal(0.6, -0.50001, 0.3), free, flow=0, t=0, key=0)
     assert d.tolist() == [0.5, -0.5, F(0.3)]
     # A clamp that rounding could still undo makes nothing known, a constant head does.
     assert known == (True, False, False)
-    assert displace(rules, np.zeros(3, F), (True, False, True), 0, 0, 0)[1] == (True, False, True)
+    still = proposal(0, 0, 0)
+    assert displace(rules, still, (True, False, True), 0, 0, 0)[1] == (True, False, True)
     noisy = read_rules(make_config(noise_std=0.1, noise_on_z=False), 0)
-    d, known = displace(noisy, np.full(3, 0.6, F), free, flow=0, t=0, key=0)
+    d, known = displace(noisy, proposal(0.6, 0.6, 0.6), free, flow=0, t=0, key=0)
     assert known == (False, False, True)
     assert d[2] == 0.5
     g = normals(0, 0, 0, 0)
     assert d[:2].tolist() == pytest.approx([0.5 + 0.1 * g[0], 0.5 + 0.1 * g[1]], abs=1e-6)
+
+
+def test_field_pulls_along_z() -> None:
+    rules = read_rules(make_config(displacement_scale=0.5, field_strength=-1.5), 0)
+    # 0.5 * 0.25 = 0.125 from the head and 0.5 * -1.5 * 0.25 = -0.1875 from the field.
+    moved = displace(rules, proposal(0.25, 0.25, 0.25, energy=0.25), (True, True, True), 0, 0, 0)
+    assert moved[0].tolist() == [0.125, 0.125, -0.0625]
+    # Along z even a constant head carries the rounding of the energy.
+    assert moved[1] == (True, True, False)
+    # The clamp comes after the field, so it limits the sum.
+    strong = displace(rules, proposal(0, 0, 0.5, energy=4.0), (True, True, True), 0, 0, 0)
+    assert strong[0].tolist() == [0, 0, -0.5]
+    assert strong[1] == (True, True, True)
 
 
 def test_which_lengths_are_exact() -> None:
@@ -267,35 +283,6 @@ def test_no_completion_keeps_the_count_of_stale_checks() -> None:
     assert watch.stale == 0
 
 
-# Tally
-
-
-def score(energy: float, w: float, plane: int = 0, ix: int = 0, iy: int = 0) -> Score:
-    return Score(plane=plane, ix=ix, iy=iy, energy=energy, importance=w)
-
-
-def test_tally_formulas() -> None:
-    assert importance(-0.5, distance=0.25, age=5) == pytest.approx(0.5 / 1.25 * 1.5)
-    scores = [score(0.5, 1.0), score(-0.25, 2.0)]
-    expected = (0.5 * math.e - 0.25 * math.e**2) / (math.e + math.e**2)
-    assert weighted_mean(scores) == pytest.approx(expected)
-    assert weighted_mean(scores * 2) == pytest.approx(expected)
-    assert weighted_mean([score(0.5, 1e4)]) == 0.5
-    assert legacy_mean(scores) == pytest.approx((0.5 - 0.5) / 3)
-    assert legacy_mean([score(0.0, 0.0)]) == 0
-    assert weighted_mean([]) == 0
-
-
-def test_tally_cells_and_planes() -> None:
-    tally = Tally(width=3, height=2, weighted=False)
-    for entry in (score(1.0, 1.0, 0, 2, 1), score(0.5, 3.0, 1, 2, 1), score(0.25, 1.0, 1, 0, 1)):
-        tally.add(entry)
-    assert tally.surface().tolist() == [[0, 0, 0], [0.25, 0, 0.625]]
-    assert tally.surface(0).tolist() == [[0, 0, 0], [0, 0, 1]]
-    assert tally.surface(1).tolist() == [[0, 0, 0], [0.25, 0, 0.5]]
-    assert tally.hits().tolist() == [[[0, 0, 0], [0, 0, 1]], [[0, 0, 0], [1, 0, 1]]]
-
-
 # Ring
 
 
@@ -330,89 +317,3 @@ def test_ring_kind_switched_off_and_capacity_zero() -> None:
     assert off.records == []
     assert off.total["reflect"] == 3
     assert set(off.recorded.values()) == set(off.dropped.values()) == {0}
-
-
-# Networks
-
-
-def test_gelu_and_layer_norm() -> None:
-    assert gelu(np.array([0.0, 1.0])).tolist() == [0.0, pytest.approx(0.8413447460685429)]
-    norm = LayerNorm(np.array([2.0, 1.0]), np.array([0.5, 0.0]))
-    unit = 1 / math.sqrt(1 + 1e-5)
-    assert norm(np.array([3.0, 1.0])).tolist() == pytest.approx([2 * unit + 0.5, -unit])
-
-
-def test_gru_of_width_one() -> None:
-    layer = GRULayer(
-        weight_ih=np.array([[0.1], [0.2], [0.3]]),
-        weight_hh=np.array([[0.4], [0.5], [0.6]]),
-        bias_ih=np.array([0.01, 0.02, 0.03]),
-        bias_hh=np.array([0.04, 0.05, 0.06]),
-    )
-    x, h = 2.0, -0.5
-    r = 1 / (1 + math.exp(-(0.2 + 0.01 - 0.2 + 0.04)))
-    z = 1 / (1 + math.exp(-(0.4 + 0.02 - 0.25 + 0.05)))
-    n = math.tanh(0.6 + 0.03 + r * (-0.3 + 0.06))
-    assert layer(np.array([x]), np.array([h]))[0] == pytest.approx((1 - z) * n + z * h)
-
-
-def test_networks_agree_with_torch() -> None:
-    torch = pytest.importorskip("torch")
-    config = make_config(lattice_width=3, carrier_num_layers=2)
-    weights = random_weights(config, seed=3)
-    tensors = {name: torch.tensor(array, dtype=torch.float64) for name, array in weights.items()}
-    networks = Networks(read_rules(config, 0), weights)
-    functional = torch.nn.functional
-
-    def linear(name: str, x: Any) -> Any:
-        return functional.linear(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
-
-    def norm(name: str, x: Any) -> Any:
-        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
-        return functional.layer_norm(x, x.shape[-1:], weight, bias)
-
-    position, energy = np.array([0.1, -0.2, 0.3], np.float32), F(0.4)
-    hidden = np.linspace(-0.5, 0.5, 8, dtype=np.float32).reshape(2, 4)
-    x = torch.tensor([*position, energy], dtype=torch.float64)
-    x = functional.gelu(norm("neuron.layers.1", linear("neuron.layers.0", x)))
-    x = functional.gelu(norm("neuron.layers.4", linear("neuron.layers.3", x)))
-    x = torch.cat([linear("neuron.layers.6", x), torch.tensor([energy], dtype=torch.float64)])
-    gru = torch.nn.GRU(4, 4, num_layers=2, dtype=torch.float64)
-    prefix = "carrier.gru."
-    gru.load_state_dict({n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)})
-    output, new_hidden = gru(x[None], torch.tensor(hidden, dtype=torch.float64))
-    e = torch.tanh(
-        linear("carrier.energy_head.2", functional.gelu(linear("carrier.energy_head.0", output)))
-    )
-    r = linear(
-        "carrier.displacement_head.2",
-        functional.gelu(linear("carrier.displacement_head.0", output)),
-    )
-    proposal = networks.propose(position, energy, hidden)
-    assert float(proposal.energy) == pytest.approx(e.item(), abs=1e-6)
-    np.testing.assert_allclose(proposal.displacement, r[0].detach().numpy(), atol=1e-6)
-    np.testing.assert_allclose(proposal.hidden, new_hidden.detach().numpy(), atol=1e-6)
-
-    embedding = np.array([0.5, -1.0, 2.0])
-    surface = functional.gelu(linear("input_mapper.layers.0", torch.tensor(embedding)))
-    surface = linear("input_mapper.layers.3", norm("input_mapper.layers.2", surface))
-    surface = torch.tanh(surface).reshape(2, 3) * tensors["input_mapper.energy_scale"]
-    surface += tensors["input_mapper.energy_bias"] + tensors["input_mapper.positional_encoding"]
-    energies = networks.map_input(embedding)
-    np.testing.assert_allclose(energies, surface.numpy(), atol=1e-6)
-
-    back = (torch.tensor(energies) * tensors["output_mapper.position_weights"]).flatten()
-    back = functional.gelu(linear("output_mapper.layers.0", back))
-    back = linear("output_mapper.layers.3", norm("output_mapper.layers.2", back))
-    np.testing.assert_allclose(networks.map_output(energies), back.numpy(), atol=1e-6)
-
-
-def test_bad_weights_are_named() -> None:
-    config = make_config()
-    weights = random_weights(config)
-    weights["neuron.layers.6.bias"][0] = np.nan
-    with pytest.raises(ValueError, match=r"neuron\.layers\.6\.bias"):
-        simulate(config, weights, np.ones((1, 3)), 0)
-    del weights["neuron.layers.6.bias"]
-    with pytest.raises(ValueError, match=r"neuron\.layers\.6\.bias"):
-        simulate(config, weights, np.ones((1, 3)), 0)

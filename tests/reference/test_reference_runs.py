@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .cases import drift, make_config, random_weights
+from .cases import drift, drifting_weights, make_config, random_weights
 from .philox import normals
 from .results import NotFiniteError, ReferenceSample
 from .ring import Kind, Record
@@ -227,6 +227,84 @@ def test_deterministic_means_no_noise_and_the_configs_seed() -> None:
     assert first.records == second.records
 
 
+def test_splat_deposits_from_before_the_move_to_a_plane() -> None:
+    # After two steps x is -0.5 (from -1) or 1 (from 1, off the wall at 0.75), and z is 0.25.
+    config = make_config(aggregation_mode="splat", projection_age=2)
+    sample = drift(config, 0.25, 0.0, 0.125)
+    assert {(r.code, r.plane, r.z) for r in of_kind(sample, Kind.TERMINATE)} == {(1, 1, 1.0)}
+    weight = math.exp(0.5 / 1.75 * 1.2)
+    left, right = 0.75 * weight, 1.25 * weight
+    for plane, share in ((0, 0.375), (1, 0.625)):
+        row = [0.5 * share * w / (0.1 + share * w) for w in (left, right)]
+        assert sample.planes[plane].tolist() == [pytest.approx(row)] * 2
+    assert (
+        sample.surface.tolist()
+        == [pytest.approx([0.5 * left / (0.1 + left), 0.5 * right / (0.1 + right)])] * 2
+    )
+    # Each is hit where it is nearest and reaches both planes.
+    assert sample.hits.tolist() == [[[0, 0], [0, 0]], [[1, 1], [1, 1]]]
+    assert sample.reached.all()
+    assert sample.margin == math.inf
+
+
+def test_splat_of_an_exit_gives_all_to_its_plane() -> None:
+    config = make_config(aggregation_mode="splat", background=0.0, lattice_width=3)
+    sample = drift(config, 0.0, 0.0, 0.5)
+    # Nothing moves off the centres of the cells.
+    assert sample.reached.tolist() == [[[False] * 3] * 2, [[True] * 3] * 2]
+    assert sample.planes[1] == pytest.approx(np.full((2, 3), 0.5))
+    assert sample.planes[0].max() == 0
+
+
+def test_touches_have_a_margin() -> None:
+    def margin(mode: str) -> float:
+        config = make_config(
+            aggregation_mode=mode, lattice_width=5, max_displacement=1.0, boundary="clamp"
+        )
+        weights = drifting_weights(config, (-0.499, 0.0, 1.0))
+        # A weight that adds next to nothing, so that x is no longer free of rounding.
+        weights["carrier.displacement_head.2.weight"][0, 0] = 1e-30
+        return simulate(config, weights, np.ones((1, 3)), 0)[0].margin
+
+    # Every flow ends 0.001 beside the centre of a cell, and so far from the border of two.
+    assert margin("splat") == pytest.approx(0.001, rel=1e-3)
+    assert margin("weighted_v2") == pytest.approx(0.249, rel=1e-2)
+
+
+def test_residual_energies_add_up() -> None:
+    config = make_config(mapper="identity", embedding_dim=4, energy_update="residual")
+    sample = drift(config, 0.0, 0.0, 0.25)
+    # e = 1 from the embedding, and 0.5 more in each of four steps.
+    assert {(r.step, r.energy) for r in of_kind(sample, Kind.TERMINATE)} == {(3, 3.0)}
+    assert sample.surface.tolist() == [[3, 3], [3, 3]]
+    both = make_config(mapper="identity", embedding_dim=4, output_planes="both")
+    assert drift(both, 0.0, 0.0, 0.25).embedding.shape == (8,)
+
+
+def test_field_decides_the_plane() -> None:
+    for strength, plane in ((0.5, 1), (-0.5, 0)):
+        config = make_config(field_strength=strength)
+        sample = drift(config, 0.0, 0.0, 0.0)
+        # 1.0 * 0.5 * 0.5 = 0.25 a step.
+        ends = of_kind(sample, Kind.TERMINATE)
+        assert {(r.step, r.code, r.plane) for r in ends} == {(3, 0, plane)}
+        assert ends[0].length == 0.25
+
+
+def test_energies_have_a_limit() -> None:
+    config = make_config(mapper="identity", embedding_dim=4, energy_update="residual")
+    weights = random_weights(config)
+    limit = np.float32(1e15)
+    embeddings = np.array([[0.0, 0.0, 0.0, -limit]])
+    assert simulate(config, weights, embeddings, 0)[0].counters.completed == 4
+    embeddings[0, 3] = -np.nextafter(limit, np.float32(np.inf))
+    with pytest.raises(NotFiniteError, match=r"energy .* sample 0, flow 3, step 0"):
+        simulate(config, weights, embeddings, 0)
+    # The limit is one of e', which a head that replaces the energy keeps within 1.
+    config["energy_update"] = "replace"
+    assert simulate(config, weights, embeddings, 0)[0].counters.completed == 4
+
+
 # Whole runs of random weights
 
 
@@ -296,6 +374,14 @@ def test_arguments_that_the_reference_refuses() -> None:
     weights = random_weights(make_config())
     for change in ({"precision": "bfloat16"}, {"coord_version": 1}, {"boundary": "wrap"}):
         with pytest.raises(ValueError, match=next(iter(change))):
+            simulate(make_config(**change), weights, np.ones((1, 3)), 0)
+    changes: tuple[dict[str, Any], ...] = (
+        {"mapper": "identity"},
+        {"mapper": "identity", "embedding_dim": 4, "output_dim": 5},
+        {"background": 0.1},
+    )
+    for change in changes:
+        with pytest.raises(ValueError, match=next(reversed(change))):
             simulate(make_config(**change), weights, np.ones((1, 3)), 0)
     with pytest.raises(ValueError, match="embeddings"):
         simulate(make_config(), weights, np.ones((1, 4)), 0)

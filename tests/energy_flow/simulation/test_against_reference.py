@@ -64,11 +64,11 @@ def difference(result: SimulationResult, row: int, expected: ReferenceSample) ->
         output: (result.outputs[output.value][row], getattr(expected, output.value))
         for output in Output
     }
-    counts = {output for output in Output if not np.issubdtype(np.dtype(output.dtype), np.floating)}
+    exact = {output for output in Output if not np.issubdtype(np.dtype(output.dtype), np.floating)}
     pairs += [
         (output, mine.tolist(), theirs.tolist())
         for output, (mine, theirs) in arrays.items()
-        if output in counts
+        if output in exact
     ]
     for name in ("total", "recorded", "dropped"):
         mine = dict(zip(KINDS, getattr(result.trace.counters, name)[row].tolist(), strict=True))
@@ -84,7 +84,7 @@ def difference(result: SimulationResult, row: int, expected: ReferenceSample) ->
         if mine != theirs:
             return f"{name}: {mine} is not {theirs}"
     floats: list[tuple[str, Any, Any]] = [
-        (output, *both) for output, both in arrays.items() if output not in counts
+        (output, *both) for output, both in arrays.items() if output not in exact
     ]
     floats += [
         (f"trace {name}", records[name], np.array([getattr(r, name) for r in wanted]))
