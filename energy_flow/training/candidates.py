@@ -1,6 +1,6 @@
 """``Candidates``: the targets among which the predictions of a batch look for their own.
 
-Shape legend: B rows, E embedding width, K candidates.
+Shape legend: B rows, O output embedding width, K candidates.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Candidates:
         device: where the tensors are.
 
     Attributes:
-        candidates_KE: the targets.
+        candidates_KO: the targets.
         own_B: index of each row's own target among them, int64.
         same_BK: which candidates equal the row's own target, that target included, bool.
     """
@@ -37,7 +37,7 @@ class Candidates:
         has_all = negatives is Negatives.TRAIN
         held = np.arange(len(train)) if has_all else rows
         ids = train.target_ids
-        self.candidates_KE: Tensor = torch.tensor(train.targets[held], device=device)
+        self.candidates_KO: Tensor = torch.tensor(train.targets[held], device=device)
         self.own_B: Tensor = torch.tensor(rows if has_all else np.arange(len(rows)), device=device)
         self.same_BK: Tensor = torch.tensor(ids[rows][:, None] == ids[held][None, :], device=device)
 
@@ -49,7 +49,7 @@ class Candidates:
         """
         place = torch.tensor(part, device=self.own_B.device)
         return {
-            "candidates_KE": self.candidates_KE,
+            "candidates_KO": self.candidates_KO,
             "own_B": self.own_B.index_select(0, place),
             "same_BK": self.same_BK.index_select(0, place),
         }

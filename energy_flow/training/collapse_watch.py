@@ -75,5 +75,5 @@ def _signs_of_gradients(norms: Mapping[str, float]) -> dict[str, str]:
     return {
         f"gradient of {part}": f"no gradient reaches the {part} (norm {norms[part]:.2g})"
         for part in PARTS
-        if norms[part] <= 1e-8 * norms["all"]
+        if part in norms and norms[part] <= 1e-8 * norms["all"]
     }

@@ -1,13 +1,24 @@
 """Combinations of a training's settings that are refused, and those that give a warning.
 
-Each rule reads plain config data.
+Each rule reads plain config data. :func:`find_model_faults` has those that depend on the model.
 """
 
 from __future__ import annotations
 
-from energy_flow.choices import BackPropagationMode, Negatives
-from energy_flow.config.validation import Rule, Values
+from energy_flow.choices import (
+    AggregationMode,
+    BackPropagationMode,
+    ComparedOutput,
+    EnergyUpdate,
+    InitialHead,
+    Negatives,
+    Plane,
+)
+from energy_flow.config.flow_config import FlowConfig
+from energy_flow.config.validation import Rule, Values, nest
+from energy_flow.errors import Fault
 from energy_flow.training.gradient_modes import GRADIENT_MODES
+from energy_flow.training.initial_weights import InitialWeights
 from energy_flow.training.schedules import SCHEDULED_OPTIONS, Schedule
 
 _RAMP_VALUES = ("start", "peak", "end")
@@ -27,12 +38,29 @@ def _takes_steps(config: Values) -> bool:
     return GRADIENT_MODES[BackPropagationMode(config["back_propagation"]["mode"])].takes_steps
 
 
+def _changes_weights(config: Values) -> bool:
+    return bool(config["model"]["initial"] != InitialWeights().model_dump(mode="json"))
+
+
+def _replaces_energies(config: Values) -> bool:
+    changes = nest(config["model"]["config"])
+    return bool(changes.get("energy_update", EnergyUpdate.REPLACE) == EnergyUpdate.REPLACE)
+
+
 REFUSED = (
     Rule(
         ("model.preset", "model.checkpoint"),
         lambda c: c["model"]["preset"] is not None and c["model"]["checkpoint"] is not None,
         lambda c: (
             "a training starts from model.preset or from model.checkpoint; leave one of them out"
+        ),
+    ),
+    Rule(
+        ("model.initial", "model.checkpoint"),
+        lambda c: c["model"]["checkpoint"] is not None and _changes_weights(c),
+        lambda c: (
+            "is for untrained models, and model.checkpoint names a model with weights; leave one "
+            "of them out"
         ),
     ),
     Rule(
@@ -112,6 +140,17 @@ WARNED = (
     *(_start_without_warm_up(field) for field in Schedule.model_fields),
     *(_end_of_its_own(field) for field in SCHEDULED_OPTIONS),
     Rule(
+        ("model.initial.energy_head", "model.config"),
+        lambda c: (
+            c["model"]["initial"]["energy_head"] == InitialHead.ZERO and _replaces_energies(c)
+        ),
+        lambda c: (
+            "model.initial.energy_head = zero with energy_update replace: all energies become 0 in "
+            "the first step, so at first no gradient reaches the input mapper; set "
+            "model.config.energy_update to residual"
+        ),
+    ),
+    Rule(
         ("data.held_out",),
         lambda c: c["data"]["held_out"] == 0,
         lambda c: (
@@ -120,3 +159,43 @@ WARNED = (
         ),
     ),
 )
+
+
+def find_model_faults(
+    config: Values, model: FlowConfig, width: int | None, target_width: int | None
+) -> list[Fault]:
+    """Return which loss terms and schedules do not suit a model.
+
+    Args:
+        config: complete plain data of a training's config.
+        model: config of the model.
+        width: number of components of an input embedding; not known yet if none.
+        target_width: number of components of an output embedding; not known yet if none.
+    """
+    faults: list[Fault] = []
+    losses, cells = config["losses"], len(Plane) * model.surface_cells
+    for name, term in losses.items():
+        on_planes = term is not None and term.get("on") == ComparedOutput.PLANES
+        if on_planes and target_width not in (None, cells):
+            message = (
+                f"planes has 2 * lattice_width * lattice_height = {cells} cells to compare with a "
+                f"target, and targets of this model have {target_width} components; set it to "
+                "embedding, or use a lattice with half as many cells as a target has components"
+            )
+            faults.append(Fault(("losses", name, "on"), message, term["on"]))
+    is_known = width is not None and target_width is not None
+    if losses["surface"] is not None and is_known and width != target_width:
+        message = (
+            "compares surfaces with the energies that a target would start with, and needs targets "
+            f"as wide as inputs; this model has inputs of {width} components and targets of "
+            f"{target_width}; leave the term out"
+        )
+        faults.append(Fault(("losses", "surface"), message, losses["surface"]))
+    ramp = config["schedule"]["background"]
+    if ramp is not None and model.aggregation_mode is not AggregationMode.SPLAT:
+        message = (
+            f"aggregation_mode {model.aggregation_mode} has no background; set the model's "
+            "aggregation_mode to splat, or leave schedule.background out"
+        )
+        faults.append(Fault(("schedule", "background"), message, ramp))
+    return faults

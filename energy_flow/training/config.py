@@ -30,7 +30,7 @@ from energy_flow.training.schedules import Schedule
 
 
 class DataConfig(Group):
-    """Pairs of embeddings: tensors ``inputs`` and ``targets``, each [rows, embedding_dim]."""
+    """Pairs: tensors ``inputs`` [rows, embedding_dim] and ``targets`` [rows, output width]."""
 
     train: str | None = Field(None, description="a .safetensors file of pairs to train on")
     val: str | None = Field(

@@ -1,6 +1,6 @@
 """``Pairs``: embeddings and their targets, and their order; ``TrainingRows``: their split.
 
-Shape legend: R rows, E embedding width, B rows of a batch.
+Shape legend: R rows, E input width, O target width, B rows of a batch.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from energy_flow.choices import MapperKind
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import DataError, EmbeddingError, Fault
 from energy_flow.simulation.inputs import check_embeddings
 from energy_flow.training.config import TrainConfig
+from energy_flow.training.retrieval import total_variation
 
 TENSORS = ("inputs", "targets")
 
@@ -28,7 +31,7 @@ class Pairs:
 
     Attributes:
         inputs: float32 [R, E].
-        targets: float32 [R, E].
+        targets: float32 [R, O].
         rows: index of each row in its file, int64 [R]; the key of its exploration noise.
     """
 
@@ -42,10 +45,10 @@ class Pairs:
 
         Args:
             inputs: [R, E].
-            targets: [R, E].
+            targets: [R, O].
 
         Raises:
-            DataError: they are not matrices of finite numbers, or have different shapes.
+            DataError: they are not matrices of finite numbers, or have different numbers of rows.
         """
         faults: list[Fault] = []
         checked = {}
@@ -55,9 +58,9 @@ class Pairs:
                 checked[name] = check_embeddings(values, int(width))
             except EmbeddingError as error:
                 faults += [Fault((name, *one.loc[1:]), one.msg, one.got) for one in error.faults]
-        if not faults and checked["inputs"].shape != checked["targets"].shape:
-            shapes = {name: list(array.shape) for name, array in checked.items()}
-            faults.append(Fault(TENSORS[1:], "must have the shape of the inputs", shapes))
+        if not faults and len(checked["inputs"]) != len(checked["targets"]):
+            rows = {name: len(array) for name, array in checked.items()}
+            faults.append(Fault(TENSORS[1:], "must have as many rows as the inputs", rows))
         if faults:
             raise DataError(*faults)
         return cls(checked["inputs"], checked["targets"], np.arange(len(checked["inputs"])))
@@ -102,13 +105,23 @@ class Pairs:
 
     @property
     def width(self) -> int:
-        """Number of components of an embedding."""
+        """Number of components of an input."""
         return int(self.inputs.shape[1])
+
+    @property
+    def target_width(self) -> int:
+        """Number of components of a target."""
+        return int(self.targets.shape[1])
 
     @cached_property
     def target_ids(self) -> NDArray[np.int64]:
         """Numbers that only rows with equal targets share, int64 [R]."""
         return np.unique(self.targets, axis=0, return_inverse=True)[1].reshape(-1)
+
+    @cached_property
+    def target_spread(self) -> float:
+        """Mean squared distance of a target from the mean target; 0 where all are the same."""
+        return total_variation(self.targets) / len(self)
 
     def take(self, index: NDArray[np.int64]) -> Pairs:
         """Return some of the rows.
@@ -192,7 +205,7 @@ class TrainingRows:
 
     @classmethod
     def split(
-        cls, config: TrainConfig, pairs: Pairs, val: Pairs | None, width: int
+        cls, config: TrainConfig, pairs: Pairs, val: Pairs | None, model: FlowConfig
     ) -> TrainingRows:
         """Return the rows of a training.
 
@@ -200,23 +213,26 @@ class TrainingRows:
             config: config of the training.
             pairs: rows to train on and to hold out.
             val: rows to measure at the end.
-            width: number of components that the model's embeddings have.
+            model: config of the model.
 
         Raises:
             DataError: rows do not suit the model or the config.
         """
         train, held_out = pairs.split(config.data.held_out, config.data.held_out_seed)
-        faults = [
-            Fault(("data", name), f"must have {width} components, as the model has", given.width)
-            for name, given in (("train", pairs), ("val", val))
-            if given is not None and given.width != width
-        ]
+        faults = _find_width_faults("train", pairs, model)
+        faults += [] if val is None else _find_width_faults("val", val, model)
         if len(train) < config.batch.rows:
             message = (
                 f"leaves {len(train)} rows to train on, fewer than batch.rows; lower batch.rows or "
                 "give more rows"
             )
             faults.append(Fault(("data", "train"), message, config.batch.rows))
+        elif config.losses.r2 is not None and train.target_spread == 0:
+            message = (
+                "all rows to train on have the same target, so losses.r2 is not defined; use "
+                "losses.mse, or other rows"
+            )
+            faults.append(Fault(("data", "train"), message, len(train)))
         if config.data.held_out > 0 and len(held_out) < MIN_HELD_OUT:
             message = (
                 f"holds out {len(held_out)} of {len(pairs)} rows, and a validation needs "
@@ -230,3 +246,23 @@ class TrainingRows:
     def __len__(self) -> int:
         """Return the number of all rows."""
         return len(self.train) + len(self.held_out) + (0 if self.val is None else len(self.val))
+
+
+def _find_width_faults(name: str, pairs: Pairs, model: FlowConfig) -> list[Fault]:
+    """Return which widths of some rows are not those of a model.
+
+    Args:
+        name: field of ``data`` that names the rows.
+        pairs: the rows.
+        model: config of the model.
+    """
+    has_identity = model.mapper is MapperKind.IDENTITY
+    why = "; with mapper identity it follows from the lattice" if has_identity else ""
+    return [
+        Fault(("data", name), f"{part} must have {wanted} components, as the model has{why}", given)
+        for part, given, wanted in (
+            ("inputs", pairs.width, model.embedding_dim),
+            ("targets", pairs.target_width, model.output_width),
+        )
+        if given != wanted
+    ]

@@ -1,6 +1,6 @@
 """Figures of one optimiser step: what its flows do, how alike predictions are, gradient norms.
 
-Shape legend: N flows, B rows, E embedding width, P planes, S surface cells.
+Shape legend: N flows, B rows, O output embedding width, P planes, S surface cells.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.simulation.pool import FlowState
 from energy_flow.simulation.step_types import Decisions
 from energy_flow.telemetry.counters import Counters
@@ -25,13 +26,13 @@ class ProposalSums:
     sums stay on the device until they are read.
 
     Args:
-        displacement_scale: of the runs.
-        max_displacement: of the runs.
+        run: config of the runs.
     """
 
-    def __init__(self, displacement_scale: float, max_displacement: float) -> None:
-        self._scale = displacement_scale
-        self._limit = max_displacement
+    def __init__(self, run: FlowConfig) -> None:
+        self._scale = run.displacement_scale
+        self._limit = run.max_displacement
+        self._strength = run.field_strength
         self._sums: list[Tensor] = []
 
     def __call__(self, state: FlowState, decided: Decisions) -> None:
@@ -41,10 +42,13 @@ class ProposalSums:
             state: flows of the step.
             decided: what was decided about them.
         """
-        raw_N3 = decided.proposals.raw.detach().to(torch.float64) * self._scale
-        z_N = raw_N3[:, 2].clamp(-self._limit, self._limit)
-        saturated = (raw_N3.abs() >= self._limit).sum()
-        count = torch.full_like(saturated, len(raw_N3))
+        proposed_N3 = decided.proposals.raw.detach().to(torch.float64) * self._scale
+        if self._strength:
+            energy_N = decided.proposals.energy.detach().to(torch.float64)
+            proposed_N3[:, 2] += self._scale * self._strength * energy_N
+        z_N = proposed_N3[:, 2].clamp(-self._limit, self._limit)
+        saturated = (proposed_N3.abs() >= self._limit).sum()
+        count = torch.full_like(saturated, len(proposed_N3))
         self._sums.append(torch.stack((count, saturated, z_N.sum(), (z_N * z_N).sum())))
 
     def read(self) -> dict[str, float]:
@@ -75,34 +79,40 @@ def describe_paths(counters: Counters) -> dict[str, Any]:
     }
 
 
-def describe_predictions(embedding_BE: Tensor, hits_BPS: Tensor) -> dict[str, float]:
-    """Return how alike predictions are, and which share of the surface cells has scores.
+def describe_predictions(embedding_BO: Tensor, reached_BPS: Tensor) -> dict[str, float]:
+    """Return how alike predictions are, and which share of the surface cells is reached.
 
     Args:
-        embedding_BE: predictions for different rows.
-        hits_BPS: number of scores of each surface cell by exit plane.
+        embedding_BO: predictions for different rows.
+        reached_BPS: whether a score touches a surface cell, by exit plane, bool.
 
     Returns:
         ``alike``, the mean cosine of two different predictions, and ``covered``.
     """
-    unit_BE = normalize(embedding_BE.detach().to(torch.float64))
-    rows = len(unit_BE)
+    unit_BO = normalize(embedding_BO.detach().to(torch.float64))
+    rows = len(unit_BO)
     # The sum of the cosines of all pairs follows from the length of the sum of the vectors.
     pairs = max(rows * (rows - 1), 1)
-    alike = (float(unit_BE.sum(0).square().sum()) - rows) / pairs if rows > 1 else 0.0
-    return {"alike": alike, "covered": float((hits_BPS.sum(1) > 0).double().mean())}
+    alike = (float(unit_BO.sum(0).square().sum()) - rows) / pairs if rows > 1 else 0.0
+    return {"alike": alike, "covered": float(reached_BPS.any(dim=1).double().mean())}
 
 
 def gradient_norms(model: nn.Module) -> dict[str, float]:
     """Return the 2-norm of the gradient of each part, and of all together as ``all``.
 
+    Parts without parameters are left out.
+
     Args:
         model: has the submodules ``PARTS``.
     """
-    squares = []
+    squares, parts = [], []
     for part in PARTS:
-        gradients = [p.grad for p in model.get_submodule(part).parameters() if p.grad is not None]
+        parameters = list(model.get_submodule(part).parameters())
+        if not parameters:
+            continue
+        parts.append(part)
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         norms = torch._foreach_norm(gradients) if gradients else [torch.zeros(())]
         squares.append(torch.stack([norm.to(torch.float64) for norm in norms]).square().sum())
     norms_of_parts = torch.stack([*squares, torch.stack(squares).sum()]).sqrt().tolist()
-    return dict(zip((*PARTS, "all"), norms_of_parts, strict=True))
+    return dict(zip((*parts, "all"), norms_of_parts, strict=True))

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 import torch
 
-from energy_flow.choices import BackPropagationMode, Negatives, Precision, SpawnMode
+from energy_flow.choices import (
+    AggregationMode,
+    BackPropagationMode,
+    MapperKind,
+    Negatives,
+    Precision,
+    SpawnMode,
+)
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.model.carrier import HEAD_WIDTH
@@ -23,6 +30,8 @@ from energy_flow.training.gradient_modes import GRADIENT_MODES, FlowBytes
 REAL_BYTES = 4
 RULES_BYTES = 320
 """Bytes that the rules of a step keep of one flow: clamps, folds, lengths, scores, indices."""
+DEPOSIT_BYTES = 360
+"""Bytes that soft deposition keeps of one score: its shares of cells and planes, and their sums."""
 FRAGMENTATION = 1.2
 """Memory of the host's allocator by the size of tensors that stay among others that do not."""
 SUGGESTED_STEPS = 2
@@ -88,9 +97,14 @@ def train_footprint(
     kept = FlowBytes(layers * size * real, RULES_BYTES, activations)
     mode = GRADIENT_MODES[config.back_propagation.mode]
     graph = mode.graph_bytes(flows, kept, config.back_propagation.steps or 1)
+    if model.aggregation_mode is AggregationMode.SPLAT:
+        # A flow scores once; children may replace all flows in any step.
+        scores = flows[0] if model.spawn.mode is SpawnMode.OFF else sum(flows)
+        graph += scores * DEPOSIT_BYTES
     run = footprint(model, 0)
     parameters = parameter_count(model)
-    mapped = 8 * model.mapper_hidden_dim + 4 * model.surface_cells + 4 * model.embedding_dim
+    widths = model.embedding_dim + model.surface_cells + model.mapped_cells + model.output_width
+    mapped = 2 * widths + (8 * model.mapper_hidden_dim if model.mapper is MapperKind.MLP else 0)
     return TrainFootprint(
         # Besides what a run has: gradients, two moments, weights packed for gradients, and the
         # sums of those in one step and in all of them; twice the packing where it rounds.
@@ -108,12 +122,13 @@ def _neuron_bytes(model: FlowConfig) -> int:
 
 def _data_bytes(config: TrainConfig, model: FlowConfig, pairs: int, samples: int) -> int:
     """Return the bytes of the rows, and of the candidates with their scores."""
-    data = 4 * pairs * model.embedding_dim * REAL_BYTES
+    # Twice: as they were read, and split.
+    data = 2 * pairs * (model.embedding_dim + model.output_width) * REAL_BYTES
     if config.losses.info_nce is None:
         return data
     has_all = config.losses.negatives is Negatives.TRAIN
     candidates = pairs if has_all else config.batch.rows
-    return data + candidates * (2 * model.embedding_dim + 4 * samples) * REAL_BYTES
+    return data + candidates * (2 * model.output_width + 4 * samples) * REAL_BYTES
 
 
 def require_fit(

@@ -38,7 +38,7 @@ def backward(
         config: config of the training.
         train: rows to train on.
         rows: the rows of the batch among them, int64 [B].
-        options: options of the runs; ``displacement_scale`` is one of them.
+        options: options of the runs.
         seed: seed of their noise.
 
     Returns:
@@ -49,12 +49,10 @@ def backward(
     """
     losses = config.losses
     candidates = Candidates(train, rows, losses.negatives, processor.device)
-    proposals = diagnostics.ProposalSums(
-        options["displacement_scale"], processor.config.max_displacement
-    )
+    proposals = diagnostics.ProposalSums(processor.config.with_options(options))
     terms: list[dict[str, torch.Tensor]] = []
     embeddings: list[torch.Tensor] = []
-    hits: list[torch.Tensor] = []
+    reached: list[torch.Tensor] = []
     counters: list[Counters] = []
     processor.train()
     for part in np.split(np.arange(len(rows)), config.batch.accumulation):
@@ -70,9 +68,11 @@ def backward(
         )
         values = losses.values(
             Predictions(
-                embedding_BE=run.embedding_BE,
-                target_BE=torch.tensor(pairs.targets, device=processor.device),
+                embedding_BO=run.embedding_BO,
+                target_BO=torch.tensor(pairs.targets, device=processor.device),
+                target_spread=train.target_spread,
                 surface_BS=run.surface_BS,
+                planes_BPS=run.planes_BPS,
                 input_mapper=processor.input_mapper,
                 **candidates.of_part(part),
             )
@@ -80,8 +80,8 @@ def backward(
         share = len(part) / len(rows)
         torch.autograd.backward(losses.total(values) * share)
         terms.append({name: value.detach() * share for name, value in values.items()})
-        embeddings.append(run.embedding_BE.detach())
-        hits.append(run.hits_BPS)
+        embeddings.append(run.embedding_BO.detach())
+        reached.append(run.reached_BPS)
         counters.append(run.counters)
     names = list(terms[0])
     summed = torch.stack([torch.stack([one[name] for name in names]) for one in terms]).sum(0)
@@ -93,7 +93,7 @@ def backward(
         "diagnostics": {
             **proposals.read(),
             **diagnostics.describe_paths(Counters.total(counters)),
-            **diagnostics.describe_predictions(torch.cat(embeddings), torch.cat(hits)),
+            **diagnostics.describe_predictions(torch.cat(embeddings), torch.cat(reached)),
         },
     }
 

@@ -5,6 +5,7 @@ Shape legend: B rows, E width of a target.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,15 +42,50 @@ class RowFigures:
             predicted_BE: predictions.
             target_BE: their own targets, in the same order.
         """
-        predicted, target = _normalize(predicted_BE), _normalize(target_BE)
-        own = (predicted * target).sum(axis=1)
+        return TargetRows(target_BE).measure(predicted_BE, 0)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[RowFigures]) -> RowFigures:
+        """Return the figures of consecutive predictions as one.
+
+        Args:
+            parts: at least one, in the order of the rows.
+        """
+        return cls(
+            np.concatenate([part.cosine for part in parts]),
+            np.concatenate([part.rank for part in parts]),
+            np.concatenate([part.squared_error for part in parts]),
+        )
+
+
+class TargetRows:
+    """Targets that are prepared once, for predictions that arrive in parts.
+
+    Args:
+        target_BE: targets of all rows.
+    """
+
+    def __init__(self, target_BE: NDArray[np.float32]) -> None:
+        self._target = target_BE
+        self._direction = _normalize(target_BE)
+
+    def measure(self, predicted_BE: NDArray[np.float32], first: int) -> RowFigures:
+        """Return the figures of predictions of consecutive rows.
+
+        Args:
+            predicted_BE: predictions.
+            first: row of the first one.
+        """
+        rows = slice(first, first + len(predicted_BE))
+        predicted = _normalize(predicted_BE)
+        own = (predicted * self._direction[rows]).sum(axis=1)
         ranks = np.empty(len(own), dtype=np.int64)
-        for first in range(0, len(own), ROWS_AT_ONCE):
-            part = slice(first, first + ROWS_AT_ONCE)
-            cosines = predicted[part] @ target.T
+        for start in range(0, len(own), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            cosines = predicted[part] @ self._direction.T
             ranks[part] = 1 + (cosines > own[part, None] + ROUNDING).sum(axis=1)
-        error = predicted_BE.astype(np.float64) - target_BE.astype(np.float64)
-        return cls(own, ranks, (error * error).sum(axis=1))
+        error = predicted_BE.astype(np.float64) - self._target[rows].astype(np.float64)
+        return RowFigures(own, ranks, (error * error).sum(axis=1))
 
 
 @dataclass(frozen=True, slots=True)

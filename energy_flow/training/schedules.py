@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from energy_flow.choices import Decay
+from energy_flow.choices import AggregationMode, Decay
 from energy_flow.config.flow_config import RUN_FIELDS, FlowConfig
 from energy_flow.config.validation import Group
 
@@ -44,6 +44,20 @@ class Ramp(Group):
     decay: Decay = Field(Decay.COSINE, description="shape of the way from peak to end")
 
 
+class SignedRamp(Ramp):
+    """A ramp whose values may be negative."""
+
+    start: float | None = Field(
+        None, ge=-1e6, le=1e6, description="value before the first step; null: the field's own"
+    )
+    peak: float | None = Field(
+        None, ge=-1e6, le=1e6, description="value at the end of the warm-up; null: the field's own"
+    )
+    end: float | None = Field(
+        None, ge=-1e6, le=1e6, description="value after the last step; null: the field's own"
+    )
+
+
 class Schedule(Group):
     """The values that change; a field that is null keeps its own value."""
 
@@ -54,18 +68,30 @@ class Schedule(Group):
         None, description="how displacement_scale of the runs changes"
     )
     noise_std: Ramp | None = Field(None, description="how noise_std of the runs changes")
+    field_strength: SignedRamp | None = Field(
+        None, description="how field_strength of the runs changes"
+    )
+    background: Ramp | None = Field(
+        None, description="how background of the runs changes; for aggregation_mode splat alone"
+    )
 
     def options_at(self, model: FlowConfig, step: int, steps: int) -> dict[str, float]:
         """Return the options of the runs of one optimiser step.
+
+        There is no ``background`` where the model's aggregation mode has none.
 
         Args:
             model: config with the own values of the fields.
             step: number of the step, in [0, steps).
             steps: number of all steps.
         """
+        own = {name: getattr(model, name) for name in SCHEDULED_OPTIONS}
+        if model.aggregation_mode is AggregationMode.SPLAT:
+            own["background"] = model.background_weight
+        else:
+            del own["background"]
         return {
-            name: value_at(getattr(self, name), getattr(model, name), step, steps)
-            for name in SCHEDULED_OPTIONS
+            name: value_at(getattr(self, name), value, step, steps) for name, value in own.items()
         }
 
 

@@ -11,19 +11,26 @@ from energy_flow.simulation import checkpoint
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.config import TrainConfig
 from energy_flow.training.data import Pairs
-from energy_flow.training.model_source import change_config
+from energy_flow.training.initial_weights import set_initial_weights
+from energy_flow.training.model_source import change_config, untrained_config
 from energy_flow.training.store import TrainingFolder
 from energy_flow.training.trainer import Trainer
 
 
-def model_of(config: TrainConfig, width: int, device: str = "cpu") -> FlowProcessor:
+def model_of(
+    config: TrainConfig, width: int, device: str = "cpu", *, target_width: int | None = None
+) -> FlowProcessor:
     """Return the model that a training starts from.
+
+    An untrained model has the widths of the data, unless ``model.config`` sets others: its
+    ``embedding_dim`` is the width of the inputs, and its ``output_dim`` that of the targets where
+    that is not what the config gives by itself. With mapper identity, both follow from the lattice.
 
     Args:
         config: config of the training.
-        width: number of components of the embeddings; an untrained model has as many unless
-            ``model.config`` sets another number.
+        width: number of components of the inputs.
         device: where the model is to be.
+        target_width: number of components of the targets; that of the inputs if none.
 
     Raises:
         ConfigError: with the faults of the config.
@@ -38,8 +45,11 @@ def model_of(config: TrainConfig, width: int, device: str = "cpu") -> FlowProces
         processor = checkpoint.load(source.checkpoint, device)
         processor.config = change_config(processor.config, changes, is_fixed=True)
         return processor
-    base = preset(source.preset or Preset.DEBUG).replace({"embedding_dim": width})
-    return FlowProcessor(change_config(base, changes, is_fixed=False), device=device)
+    base = preset(source.preset or Preset.DEBUG)
+    made = untrained_config(base, changes, width, width if target_width is None else target_width)
+    processor = FlowProcessor(made, device=device)
+    set_initial_weights(processor, source.initial)
+    return processor
 
 
 def from_files(
@@ -78,7 +88,9 @@ def from_files(
     snapshot = store.latest(device) if resume and store.has_snapshot() else None
     trainer = Trainer(
         config,
-        model_of(config, pairs.width, device) if snapshot is None else snapshot.processor,
+        snapshot.processor
+        if snapshot is not None
+        else model_of(config, pairs.width, device, target_width=pairs.target_width),
         pairs,
         val=val,
         store=store,

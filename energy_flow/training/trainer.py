@@ -12,19 +12,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from energy_flow.choices import TrainingEvent
-from energy_flow.errors import NonFiniteError, TrainingFailed
+from energy_flow.errors import ConfigError, NonFiniteError, TrainingFailed
 from energy_flow.simulation.flow_processor import FlowProcessor
-from energy_flow.training.best_model import BestModel
 from energy_flow.training.collapse_watch import CollapseWatch
+from energy_flow.training.combinations import find_model_faults
 from energy_flow.training.config import TrainConfig
 from energy_flow.training.data import Pairs, TrainingRows, batch_rows, noise_seed
 from energy_flow.training.footprint import require_fit, train_footprint
 from energy_flow.training.gradients import backward, check_finite
-from energy_flow.training.measurement import Measurement
 from energy_flow.training.optimiser import Optimiser
 from energy_flow.training.retrieval import Retrieval
 from energy_flow.training.schedules import value_at
 from energy_flow.training.store import Snapshot, TrainingStore, check_same_training
+from energy_flow.training.validation.best_model import BestModel
+from energy_flow.training.validation.measurement import Measurement
 
 Event = dict[str, Any]
 STATE_VERSION = 1
@@ -44,7 +45,8 @@ class Trainer:
         memory_limit_bytes: largest predicted memory; no limit if none.
 
     Raises:
-        ConfigError: the training may not fit in the memory.
+        ConfigError: a loss term or a schedule does not suit the model, or the training may not fit
+            in the memory.
         DataError: rows do not suit the model or the config.
         CheckpointError: the snapshot belongs to another training.
 
@@ -75,11 +77,15 @@ class Trainer:
     ) -> None:
         self.config = config
         self.processor = processor
-        rows = TrainingRows.split(config, pairs, val, processor.config.embedding_dim)
+        model = processor.config
+        plain = config.to_dict()
+        if faults := find_model_faults(plain, model, model.embedding_dim, model.output_width):
+            raise ConfigError(*faults)
+        rows = TrainingRows.split(config, pairs, val, model)
         self.train, self.held_out, self.val = rows.train, rows.held_out, rows.val
         if memory_limit_bytes is not None:
-            require_fit(config, processor.config, len(rows), memory_limit_bytes, processor.device)
-        self.predicted = train_footprint(config, processor.config, len(rows), processor.device)
+            require_fit(config, model, len(rows), memory_limit_bytes, processor.device)
+        self.predicted = train_footprint(config, model, len(rows), processor.device)
         self.steps_per_epoch = len(self.train) // config.batch.rows
         self.steps = config.length.steps or math.ceil(
             self.steps_per_epoch * (config.length.epochs or 0.0)

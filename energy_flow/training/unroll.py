@@ -1,6 +1,6 @@
 """``unroll``: a run of a part of a batch with gradients, by the same steps as inference.
 
-Shape legend: B rows, E embedding width, S surface cells, P planes.
+Shape legend: B rows, E embedding width, O output embedding width, S surface cells, P planes.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ class Unrolled:
     """Results of a run that carry gradients.
 
     Attributes:
-        embedding_BE: predictions.
+        embedding_BO: predictions.
         surface_BS: surfaces that the flows have left.
-        hits_BPS: number of scores of each surface cell by exit plane, int64.
+        planes_BPS: the same of each exit plane alone.
+        reached_BPS: whether a score touches a surface cell, by exit plane, bool.
         counters: counters of the run.
     """
 
-    embedding_BE: Tensor
+    embedding_BO: Tensor
     surface_BS: Tensor
-    hits_BPS: Tensor
+    planes_BPS: Tensor
+    reached_BPS: Tensor
     counters: Counters
 
 
@@ -74,10 +76,11 @@ def unroll(
         state = mode.advance(processor, state, back_propagation.steps or 1, observe)
         if cohort.failure is not None:
             raise cohort.failure
-    result = processor.finish(state, cohort, ("embedding", "surface", "hits"))
+    result = processor.finish(state, cohort, ("embedding", "surface", "planes", "reached"))
     return Unrolled(
-        embedding_BE=torch.as_tensor(result.outputs["embedding"]),
+        embedding_BO=torch.as_tensor(result.outputs["embedding"]),
         surface_BS=torch.as_tensor(result.outputs["surface"]).flatten(1),
-        hits_BPS=torch.as_tensor(result.outputs["hits"]).flatten(2),
+        planes_BPS=torch.as_tensor(result.outputs["planes"]).flatten(2),
+        reached_BPS=torch.as_tensor(result.outputs["reached"]).flatten(2),
         counters=result.metrics.counters,
     )

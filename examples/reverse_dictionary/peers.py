@@ -81,10 +81,12 @@ def _predictions(
 ) -> Predictions:
     candidates = Candidates(rows, batch, config.losses.negatives, torch.device("cpu"))
     return Predictions(
-        embedding_BE=model(torch.from_numpy(rows.inputs[batch])),
-        target_BE=torch.from_numpy(rows.targets[batch]),
-        # Only the loss term of surfaces needs these two, and it needs flows.
+        embedding_BO=model(torch.from_numpy(rows.inputs[batch])),
+        target_BO=torch.from_numpy(rows.targets[batch]),
+        target_spread=rows.target_spread,
+        # Only loss terms of surfaces need these three, and they need flows.
         surface_BS=torch.empty(0),
+        planes_BPS=torch.empty(0),
         input_mapper=nn.Identity(),
         **candidates.of_part(np.arange(len(batch))),
     )

@@ -18,6 +18,7 @@ from energy_flow.choices import (
     DatasetFormat,
     Output,
     Plane,
+    Precision,
     Reason,
     ResultFormat,
     RunState,
@@ -25,6 +26,7 @@ from energy_flow.choices import (
     TraceKeep,
     TraceKind,
     Wall,
+    arithmetic_of,
     names_of,
     unknown_name,
 )
@@ -69,7 +71,12 @@ def test_codes_are_those_of_stored_traces() -> None:
         "y_high": 8,
     }
     assert tuple(Reason)[: len(TALLIED)] == TALLIED, "the others follow"
-    assert ARITHMETIC >= 1
+
+
+def test_the_newest_arithmetic_is_the_largest_of_all_precisions() -> None:
+    numbers = [arithmetic_of(precision) for precision in Precision]
+    assert min(numbers) >= 1
+    assert max(numbers) == ARITHMETIC
 
 
 def test_outputs_have_the_declared_shapes_dtypes_and_bytes() -> None:
@@ -85,7 +92,7 @@ def test_outputs_have_the_declared_shapes_dtypes_and_bytes() -> None:
 
 @pytest.mark.parametrize("output", Output)
 def test_outputs_are_documented(output: Output) -> None:
-    lengths = {Axis.PLANE: "2", Axis.Y: "H", Axis.X: "W", Axis.EMBEDDING: "E"}
+    lengths = {Axis.PLANE: "2", Axis.Y: "H", Axis.X: "W", Axis.EMBEDDING: "E_out"}
     shape = ", ".join(["B", *(lengths[axis] for axis in output.axes)])
     row = f"| `{output}` | [{shape}] | {output.dtype} | "
     assert row in (DOCS / "simulation.md").read_text(encoding="utf-8")

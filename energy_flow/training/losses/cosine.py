@@ -12,4 +12,4 @@ class CosineTerm(LossTerm):
 
     def value(self, predictions: Predictions) -> Tensor:
         """Return the term without its weight, a scalar."""
-        return mean_cosine_distance(predictions.embedding_BE, predictions.target_BE)
+        return mean_cosine_distance(predictions.embedding_BO, predictions.target_BO)

@@ -1,6 +1,6 @@
 """``info_nce``: a prediction should be nearer to its own target than to others.
 
-Shape legend: B rows, E embedding width, K candidates.
+Shape legend: B rows, O output embedding width, K candidates.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class InfoNCETerm(LossTerm):
 
     def value(self, predictions: Predictions) -> Tensor:
         """Return the term without its weight, a scalar."""
-        embedding_BE = normalize(predictions.embedding_BE)
-        cosine_BK = embedding_BE @ normalize(predictions.candidates_KE).t()
+        embedding_BO = normalize(predictions.embedding_BO)
+        cosine_BK = embedding_BO @ normalize(predictions.candidates_KO).t()
         own_B1 = predictions.own_B.unsqueeze(1)
         is_own_B1 = torch.zeros_like(own_B1, dtype=torch.bool)
         excluded_BK = predictions.same_BK.scatter(1, own_B1, is_own_B1)

@@ -11,6 +11,7 @@ from energy_flow.config.validation import Group
 from energy_flow.training.losses.cosine import CosineTerm
 from energy_flow.training.losses.info_nce import InfoNCETerm
 from energy_flow.training.losses.mse import MSETerm
+from energy_flow.training.losses.r2 import R2Term
 from energy_flow.training.losses.surface import SurfaceTerm
 from energy_flow.training.losses.term import LossTerm, Predictions
 
@@ -20,6 +21,9 @@ class Losses(Group):
 
     cosine: CosineTerm | None = Field(None, description="1 - cosine of prediction and target")
     mse: MSETerm | None = Field(None, description="mean squared difference of their numbers")
+    r2: R2Term | None = Field(
+        None, description="1 - R², their squared difference by the variance of the targets"
+    )
     surface: SurfaceTerm | None = Field(
         None, description="1 - cosine of the surface and the target's initial energies"
     )

@@ -18,7 +18,7 @@ class SurfaceTerm(LossTerm):
 
     def value(self, predictions: Predictions) -> Tensor:
         """Return the term without its weight, a scalar."""
-        wanted_BS = predictions.input_mapper(predictions.target_BE)
+        wanted_BS = predictions.input_mapper(predictions.target_BO)
         if self.detach_target:
             wanted_BS = wanted_BS.detach()
         return mean_cosine_distance(predictions.surface_BS, wanted_BS)

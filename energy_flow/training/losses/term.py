@@ -1,6 +1,7 @@
 """``LossTerm``: what every loss term has, and ``Predictions``, from which terms are computed.
 
-Shape legend: B rows, E embedding width, S surface cells, K candidates.
+Shape legend: B rows, E embedding width, O output embedding width, S surface cells, P = 2 planes, K
+candidates.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from energy_flow.choices import ComparedOutput
 from energy_flow.config.validation import Group
 
 
@@ -21,22 +23,37 @@ class Predictions:
     """Predictions for some rows, and what they should be.
 
     Attributes:
-        embedding_BE: predicted embeddings.
-        target_BE: the embeddings that they should be.
+        embedding_BO: predicted embeddings.
+        target_BO: the embeddings that they should be.
+        target_spread: mean over the rows to train on of the squared distance of a target from the
+            mean target.
         surface_BS: surfaces that the flows have left.
+        planes_BPS: the same of each exit plane alone.
         input_mapper: maps embeddings [B, E] to the energies of the initial flows [B, S].
-        candidates_KE: targets among which a prediction looks for its own.
+        candidates_KO: targets among which a prediction looks for its own.
         own_B: index of each row's own target among the candidates, int64.
         same_BK: which candidates equal the row's own target, that target included, bool.
     """
 
-    embedding_BE: Tensor
-    target_BE: Tensor
+    embedding_BO: Tensor
+    target_BO: Tensor
+    target_spread: float
     surface_BS: Tensor
+    planes_BPS: Tensor
     input_mapper: Callable[[Tensor], Tensor]
-    candidates_KE: Tensor
+    candidates_KO: Tensor
     own_B: Tensor
     same_BK: Tensor
+
+    def of(self, output: ComparedOutput) -> Tensor:
+        """Return what is compared with the targets, [B, O].
+
+        Args:
+            output: its name; planes are flattened, z0 first.
+        """
+        if output is ComparedOutput.PLANES:
+            return self.planes_BPS.flatten(1)
+        return self.embedding_BO
 
 
 class LossTerm(Group):

@@ -39,7 +39,7 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     bad[2, 1] = np.nan
     cases = {
         "targets": {"inputs": good},
-        "shape of the inputs": {"inputs": good, "targets": good[:3]},
+        "as many rows as the inputs": {"inputs": good, "targets": good[:3]},
         "finite": {"inputs": good, "targets": bad},
     }
     for number, (message, tensors) in enumerate(cases.items()):
@@ -54,6 +54,20 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "good.safetensors", inputs=good, targets=good)
     with pytest.raises(DataError, match="must end at 4"):
         Pairs.read(path, (2, 5))
+
+
+def test_targets_may_have_another_width() -> None:
+    made = Pairs.of(np.ones((4, 3), dtype=np.float32), np.ones((4, 5), dtype=np.float32))
+    assert (made.width, made.target_width) == (3, 5)
+    with pytest.raises(DataError, match="as many rows"):
+        Pairs.of(np.ones((4, 3)), np.ones((5, 3)))
+
+
+def test_the_spread_of_targets_is_their_variance_in_all_columns() -> None:
+    made = pairs(50)
+    assert made.target_spread == pytest.approx(float(made.targets.var(axis=0).sum()), rel=1e-5)
+    same = Pairs.of(made.inputs, np.full_like(made.targets, 0.1))
+    assert same.target_spread == 0.0
 
 
 def test_both_faults_of_a_pair_are_reported() -> None:

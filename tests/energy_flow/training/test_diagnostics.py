@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from energy_flow import FlowProcessor
 from energy_flow.training import Trainer
 from energy_flow.training.collapse_watch import STEPS_IN_A_ROW
+from energy_flow.training.gradients import backward
 from energy_flow.training.start import model_of
-from tests.support.small_training import WIDTH, pairs, tiny_trainer, training_config
+from tests.support.small_model import CELLS
+from tests.support.small_training import (
+    WIDTH,
+    lattice_config,
+    lattice_pairs,
+    lattice_trainer,
+    pairs,
+    tiny_trainer,
+    training_config,
+)
 
 
 def displace(processor: FlowProcessor, z: float, spread: float) -> None:
@@ -38,7 +49,7 @@ def saturated(processor: FlowProcessor) -> None:
 
 
 def indifferent(processor: FlowProcessor) -> None:
-    last = processor.output_mapper.layers[3]
+    last = processor.get_submodule("output_mapper.layers.3")
     assert isinstance(last, torch.nn.Linear)
     last.weight.mul_(1e-6)
 
@@ -117,6 +128,43 @@ def test_figures_of_a_step() -> None:
     assert 0 < figures["covered"] <= 1
     # Noise adds to what is proposed.
     assert figures["z_displacement_variance"] > figures["z_proposal_variance"] > 0
+
+
+@pytest.mark.parametrize("strength", [-1.5, 0.8])
+def test_proposals_have_the_push_of_the_field(strength: float) -> None:
+    """Without noise, what is proposed is how flows move."""
+    runs: list[dict[str, Any]] = [{"model__config__field_strength": strength}, {}]
+    with_field, without = (lattice_trainer(**chosen).advance()["diagnostics"] for chosen in runs)
+    assert with_field["z_displacement_variance"] == pytest.approx(
+        with_field["z_proposal_variance"], rel=1e-4
+    )
+    assert with_field["z_proposal_variance"] > 10 * without["z_proposal_variance"]
+    # Energies are normal numbers, and a push of more than 0.5 is clamped.
+    assert with_field["saturated_share"] > 0 == without["saturated_share"]
+
+
+def test_cells_that_are_touched_are_covered() -> None:
+    """Flows that move by three quarters of a cell leave the first column, and still touch it."""
+    config = lattice_config(model__initial__displacement_head=1e-3)
+    processor, made = model_of(config, CELLS), lattice_pairs()
+    with torch.no_grad():
+        last = processor.carrier.displacement_head[2]
+        assert isinstance(last, torch.nn.Linear)
+        # Four steps of 0.125; cells are 2/3 apart.
+        last.bias.copy_(torch.tensor([0.25, 0.0, 0.0]))
+    report = backward(processor, config, made, np.arange(8), {}, seed=0)
+    found = processor.eval().simulate(made.inputs[:8], outputs=("reached", "hits")).outputs
+    touched, hit = (found[name].astype(bool).any(axis=1).mean() for name in ("reached", "hits"))
+    assert report["diagnostics"]["covered"] == pytest.approx(float(touched))
+    assert (touched, hit) == (1.0, 0.75)
+
+
+def test_parts_without_weights_have_no_gradient_and_no_warning() -> None:
+    steps = STEPS_IN_A_ROW + 1
+    events = list(lattice_trainer(length__steps=steps, optimiser__learning_rate=1e-20).run())
+    done = [event for event in events if event["kind"] == "step"]
+    assert set(done[0]["gradient_norms"]) == {"neuron", "carrier", "output_mapper", "all"}
+    assert not any("gradient" in text for event in done for text in event["warnings"])
 
 
 def test_the_variance_of_proposals_without_noise_is_that_of_displacements() -> None:

@@ -30,7 +30,7 @@ def gradients(**fields: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
 @pytest.mark.parametrize(
     "losses",
     [
-        {"cosine": {}, "mse": {"weight": 0.3}, "surface": {"weight": 0.2}},
+        {"cosine": {}, "mse": {"weight": 0.3}, "r2": {}, "surface": {"weight": 0.2}},
         {"info_nce": {}},
         {"info_nce": {"negatives": "train"}, "cosine": {"weight": 2.0}},
     ],

@@ -79,8 +79,17 @@ def logged(folder: Path) -> list[dict[str, Any]]:
         {"back_propagation": {"mode": "truncated", "steps": 2}, "batch__accumulation": 2},
         {"early_stopping__patience": 1, "early_stopping__min_improvement": 1.0},
         {"schedule__noise_std": {"start": 0.5, "warm_up": 0.5}, "data__held_out": 0.0},
+        {
+            "model__config__aggregation_mode": "splat",
+            "model__config__mapper": "linear",
+            "model__initial__mappers": "isometry",
+            "schedule__background": {"start": 1.0, "warm_up": 0.5},
+            "schedule__field_strength": {"start": -0.5, "warm_up": 0.5},
+            "losses__r2": {},
+            "early_stopping__metric": "r2",
+        },
     ],
-    ids=["plain", "bfloat16", "truncated", "stopped early", "nothing held out"],
+    ids=["plain", "bfloat16", "truncated", "stopped early", "nothing held out", "splat"],
 )
 def test_resumed_equals_uninterrupted(data: Path, tmp_path: Path, fields: dict[str, Any]) -> None:
     chosen = config(data, **fields)
@@ -211,6 +220,27 @@ def test_a_checkpoint_without_fields_that_have_defaults_is_resumed(
         from_files(config(data, max_skipped=3), tmp_path / "parts", resume=True)
     assert {fault.loc for fault in refusal.value.faults} == {("config", "max_skipped")}
     assert finished(from_files(chosen, tmp_path / "parts", resume=True))[0] == digest
+
+
+def test_a_checkpoint_from_before_r2_is_resumed(data: Path, tmp_path: Path) -> None:
+    """It has no fields that version 0.1 did not have, and figures without R²."""
+    chosen = config(data)
+    digest, _ = finished(from_files(chosen, tmp_path / "whole"))
+    trainer = from_files(chosen, tmp_path / "parts")
+    while trainer.step < 6:
+        trainer.advance()
+    for path in (tmp_path / "parts" / CHECKPOINTS).glob("*/state.json"):
+        state = json.loads(path.read_text())
+        if state["best"] is not None:
+            del state["best"]["r2"]
+        del state["config"]["model"]["initial"], state["config"]["losses"]["r2"]
+        for name in ("field_strength", "background"):
+            del state["config"]["schedule"][name]
+        path.write_text(json.dumps(state))
+    resumed = from_files(chosen, tmp_path / "parts", resume=True)
+    assert resumed.best is not None
+    assert "r2" not in resumed.best
+    assert finished(resumed)[0] == digest
 
 
 def test_a_checkpoint_of_other_data_is_refused(tmp_path: Path) -> None:

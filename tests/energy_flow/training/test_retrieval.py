@@ -35,6 +35,32 @@ def test_against_a_slow_search() -> None:
     assert 0 < found.top_1 < found.top_10 < 1
 
 
+def test_r2_against_its_definition() -> None:
+    target = 3.0 + random(40, 6, seed=1) * np.linspace(0.1, 2, 6, dtype=np.float32)
+    predicted = target + 0.7 * random(40, 6, seed=2)
+    means = target.astype(np.float64).mean(axis=0)
+    unexplained = total = 0.0
+    for row, own in zip(predicted.astype(np.float64), target.astype(np.float64), strict=True):
+        unexplained += sum((row - own) ** 2)
+        total += sum((own - means) ** 2)
+    assert retrieval(predicted, target).r2 == pytest.approx(1 - unexplained / total)
+
+
+def test_r2_of_known_predictions() -> None:
+    target = random(30, 5, seed=1)
+    mean = np.broadcast_to(target.astype(np.float64).mean(axis=0), target.shape)
+    assert retrieval(target, target).r2 == 1.0
+    # The means are rounded to float32.
+    assert retrieval(mean.astype(np.float32), target).r2 == pytest.approx(0.0, abs=1e-9)
+    assert retrieval(-target, target).r2 < 0
+
+
+def test_r2_of_targets_that_are_all_the_same() -> None:
+    same = np.full((7, 3), 0.1, dtype=np.float32)
+    assert retrieval(same, same).r2 == 1.0
+    assert retrieval(same + np.float32(0.5), same).r2 == 0.0
+
+
 def test_targets_themselves_are_found_whatever_their_length() -> None:
     target = random(30, 5, seed=1)
     lengths = np.linspace(0.1, 9, 30, dtype=np.float32)[:, None]

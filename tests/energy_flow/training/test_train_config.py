@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from energy_flow import FlowProcessor, checkpoint
 from energy_flow.choices import BackPropagationMode
 from energy_flow.errors import ConfigError, Fault
-from energy_flow.training import TrainConfig
-from tests.support.small_training import TINY, training_config
+from energy_flow.training import TrainConfig, Trainer
+from energy_flow.training.start import model_of
+from tests.support.small_model import small_config
+from tests.support.small_training import TINY, WIDTH, pairs, training_config
 
 
 def faults(**fields: Any) -> list[Fault]:
@@ -59,6 +63,14 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     "losses.info_nce": {"losses__info_nce": {}, "batch__rows": 1},
     "early_stopping.patience": {"early_stopping__patience": 2, "data__held_out": 0.0},
     "schedule.displacement_scale": {"schedule__displacement_scale": {"start": 0.0}},
+    "schedule.background": {"schedule__background": {"start": 1.0, "warm_up": 0.5}},
+    "schedule.background.start": {
+        "schedule__background": {"start": -1.0, "warm_up": 0.5},
+        "model__config__aggregation_mode": "splat",
+    },
+    "schedule.field_strength.end": {"schedule__field_strength": {"end": -1e7}},
+    "losses.r2.on": {"losses__r2": {"on": "hits"}},
+    "model.initial.energy_head": {"model__initial__energy_head": "ones"},
     "model.preset": {"model__preset": "debug", "model__checkpoint": "a.safetensors"},
     "optimiser.learning_rate": {"optimiser__learning_rate": 0.0},
     "optimiser.beta2": {"optimiser__beta2": 1.0},
@@ -104,7 +116,7 @@ def test_a_fault_states_what_would_be_allowed() -> None:
     assert "batch.rows = 8" in fault.msg
     assert fault.got == {"batch.accumulation": 3, "batch.rows": 8}
     (unknown,) = faults(losses__l1={})
-    assert "cosine, info_nce, mse, surface" in unknown.msg
+    assert "cosine, info_nce, mse, r2, surface" in unknown.msg
 
 
 def test_a_rule_over_a_faulty_field_is_skipped() -> None:
@@ -127,6 +139,30 @@ def test_settings_without_effect_give_a_warning() -> None:
     assert any("warm_up is 0" in text for text in warnings)
     assert any("noise_std of its own config" in text for text in warnings)
     assert any("held_out" in text for text in warnings)
+
+
+def test_an_end_of_its_own_gives_a_warning_for_every_field_of_a_run() -> None:
+    ramps = {"field_strength": {"end": -0.5}, "background": {"end": 1.0}}
+    field, background = training_config(
+        **{f"schedule__{name}": ramp for name, ramp in ramps.items()},
+        model__config__aggregation_mode="splat",
+    ).warnings()
+    assert "schedule.field_strength ends at -0.5" in field
+    assert "background of its own config" in background
+
+
+def test_a_background_needs_a_checkpoint_that_has_one(tmp_path: Path) -> None:
+    """Which is known when the training starts, because options may set the mode."""
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(FlowProcessor(small_config()), path)
+    tiny = {name: value for name, value in TINY.items() if name != "model.config"}
+    plain = TrainConfig.from_dict(
+        {**tiny, "model.checkpoint": str(path), "schedule.background": {"start": 1.0}}
+    )
+    with pytest.raises(ConfigError, match=r"schedule\.background: aggregation_mode weighted_v2"):
+        Trainer(plain, model_of(plain, WIDTH), pairs())
+    soft = plain.replace({"model.config": {"aggregation_mode": "splat"}})
+    assert Trainer(soft, model_of(soft, WIDTH), pairs()).advance()["background"] == 0.1
 
 
 def test_a_config_is_frozen() -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from energy_flow import FlowConfig
+from energy_flow import FlowConfig, FlowProcessor
 from energy_flow.errors import ConfigError
 from energy_flow.training import Trainer
 from energy_flow.training.footprint import max_flows_by_step, train_footprint
 from energy_flow.training.gradient_modes import BackPropagationConfig
 from energy_flow.training.start import model_of
-from tests.energy_flow.training.test_unroll import SAMPLES, saved_bytes
+from tests.energy_flow.training.test_unroll import SAMPLES, saved_bytes, saved_bytes_of
 from tests.support.small_model import CELLS, LIVELY, small_config
 from tests.support.small_training import WIDTH, pairs, training_config
 
@@ -46,6 +47,48 @@ def test_a_graph_is_within_the_prediction(mode: str) -> None:
     # Weights are counted on their own; a small model's graph holds them too.
     weights = train_footprint(training_config(), model, 0, CPU).weights
     assert saved_bytes(config) <= predicted + weights
+
+
+@pytest.mark.parametrize("planes", ["merged", "both"])
+@pytest.mark.parametrize("mapper", ["linear", "identity"])
+def test_a_graph_of_soft_deposits_is_within_the_prediction(mapper: str, planes: str) -> None:
+    """In one step, in which every flow scores and little else is kept."""
+    config = {"lattice_width": 24, "lattice_height": 24, "embedding_dim": 576, "mapper": mapper}
+    narrow = dict.fromkeys(("neuron_hidden_dim", "neuron_output_dim", "carrier_hidden_size"), 2)
+    model = FlowConfig.from_dict(
+        {
+            **config,
+            **narrow,
+            "carrier_num_layers": 1,
+            "output_planes": planes,
+            "energy_update": "residual",
+            "aggregation_mode": "splat",
+            "field_strength": 0.5,
+            "max_steps": 1,
+            "spawn.mode": "off",
+            "convergence.enabled": False,
+        }
+    )
+    inputs = np.random.default_rng(0).standard_normal((SAMPLES, 576)).astype(np.float32)
+    kept = saved_bytes_of(
+        FlowProcessor(model), inputs, BackPropagationConfig.model_validate(MODES["checkpointed"])
+    )
+    predicted = train_footprint(
+        training_config(back_propagation=MODES["checkpointed"], batch__rows=SAMPLES), model, 0, CPU
+    )
+    assert kept <= predicted.graph + predicted.weights + predicted.batch
+
+
+def test_widths_of_rows_count_on_their_own() -> None:
+    def batch(**fields: Any) -> int:
+        return train_footprint(training_config(), small_config(**fields), 1000, CPU).batch
+
+    narrow, wide_targets, wide = batch(), batch(output_dim=108), batch(embedding_dim=108)
+    # Twice 1,000 rows of 100 more numbers of 4 bytes.
+    assert wide_targets - narrow >= 800_000
+    assert wide - narrow == 2 * (wide_targets - narrow)
+    cells = batch(mapper="linear")
+    assert cells < narrow
 
 
 def test_long_unrolls_stay_in_bounds() -> None:

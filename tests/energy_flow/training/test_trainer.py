@@ -6,7 +6,7 @@ import pytest
 
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training import Trainer
-from energy_flow.training.measurement import Measurement
+from energy_flow.training.validation.measurement import Measurement
 from tests.support.small_training import pairs, tiny_trainer
 
 

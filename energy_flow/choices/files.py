@@ -1,0 +1,79 @@
+"""Names of the formats of files."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from energy_flow.choices.choice import Choice
+
+
+class FileFormat(Choice):
+    """One way to write a file."""
+
+    suffixes: tuple[str, ...]
+    """Of file names, with the dot; the first is the usual one."""
+    media_type: str
+    """As HTTP names it; empty where HTTP has no name for it."""
+    description: str
+    """One line for people."""
+
+    def __new__(
+        cls, name: str, suffixes: tuple[str, ...] = (), media_type: str = "", description: str = ""
+    ) -> FileFormat:
+        """Return a member with its attributes."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.suffixes = suffixes
+        member.media_type = media_type
+        member.description = description
+        return member
+
+
+PARQUET: Final = "application/vnd.apache.parquet"
+
+NDJSON: Final = "application/x-ndjson"
+
+
+class TraceFormat(FileFormat):
+    """A format of traces."""
+
+    # Each has a module in trace/formats.
+    PARQUET = "parquet", (".parquet",), PARQUET, "the stored form"
+    ARROW = (
+        "arrow",
+        (".arrows", ".arrow"),
+        "application/vnd.apache.arrow.stream",
+        "Arrow IPC stream",
+    )
+    NDJSON = "ndjson", (".ndjson", ".jsonl"), NDJSON, "an object a line, columns as members"
+    CSV = "csv", (".csv",), "text/csv", "a line of names, then the records"
+    PERFETTO = (
+        "perfetto",
+        (".perfetto-trace", ".pftrace"),
+        "application/x-perfetto-trace",
+        "for ui.perfetto.dev",
+    )
+
+
+class DatasetFormat(FileFormat):
+    """A format of files of embeddings."""
+
+    SAFETENSORS = "safetensors", (".safetensors",), "", "named tensors"
+    NPY = "npy", (".npy",), "application/x-npy", "one array"
+    PARQUET = "parquet", (".parquet",), PARQUET, "columns of lists"
+    JSONL = "jsonl", (".jsonl", ".ndjson"), NDJSON, "an object a line"
+
+
+class ResultFormat(FileFormat):
+    """A format of an experiment's results."""
+
+    JSON = "json", (".json",), "application/json", "a JSON object with a list of rows"
+    CSV = "csv", (".csv",), "text/csv", "a line of names, then the rows"
+    PARQUET = "parquet", (".parquet",), PARQUET, "columns with types"
+
+
+class ResultRows(Choice):
+    """What each row of an experiment's results stands for."""
+
+    TRIALS = "trials"
+    POINTS = "points"

@@ -1,0 +1,99 @@
+"""Names of a server: runs, experiments, and their states and events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from energy_flow.choices.choice import Choice
+
+
+class RunKind(Choice):
+    """How a run came to be."""
+
+    SIMULATE = "simulate"
+    RUN = "run"
+    TRIAL = "trial"
+    TRAINING = "training"
+
+
+class ExperimentKind(Choice):
+    """What the trials of an experiment do."""
+
+    SIMULATE = "simulate"
+    TRAIN = "train"
+
+
+class RunState(Choice):
+    """State of a run, a trial or an experiment."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TRANSITIONS: Final[Mapping[RunState, tuple[RunState, ...]]] = MappingProxyType(
+    {
+        RunState.QUEUED: (RunState.RUNNING, RunState.PAUSED, RunState.CANCELLED),
+        RunState.RUNNING: (
+            RunState.PAUSED,
+            RunState.SUCCEEDED,
+            RunState.FAILED,
+            RunState.CANCELLED,
+        ),
+        RunState.PAUSED: (RunState.RUNNING, RunState.CANCELLED),
+        RunState.SUCCEEDED: (),
+        RunState.FAILED: (),
+        RunState.CANCELLED: (),
+    }
+)
+"""To which states an experiment or a trial may change.
+
+A run outside an experiment is never paused, and may also fail before it runs.
+"""
+
+ENDED_STATES: Final = tuple(state for state, following in TRANSITIONS.items() if not following)
+"""States that are never left."""
+
+UNFINISHED_STATES: Final = tuple(state for state, following in TRANSITIONS.items() if following)
+"""All other states."""
+
+
+class EventName(Choice):
+    """Name of an event that a server sends about a run or an experiment."""
+
+    STATE = "state"
+    PROGRESS = "progress"
+    STEP = "step"
+    TRIAL = "trial"
+    GAP = "gap"
+
+
+class EngineState(Choice):
+    """State of the thread that owns the device."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+class ServerState(Choice):
+    """State of a server."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class LogFormat(Choice):
+    """How a server writes log lines."""
+
+    TEXT = "text"
+    JSON = "json"
