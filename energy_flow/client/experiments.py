@@ -75,6 +75,8 @@ class Experiment:
         last_event_id: of its newest event, after which ``watch`` can begin.
         warnings: settings that cannot have the effect one would expect.
         data: the whole answer of the server.
+        version: of Energy Flow, that created it; ``None`` if it is not known.
+        arithmetic: its number; a server with another number does not continue the experiment.
     """
 
     experiment_id: str
@@ -93,6 +95,9 @@ class Experiment:
     last_event_id: int
     warnings: tuple[str, ...]
     data: Mapping[str, Any] = field(repr=False)
+    # Servers that do not send it compute with arithmetic 1.
+    version: str | None = None
+    arithmetic: int = 1
 
     @property
     def ended(self) -> bool:

@@ -40,6 +40,7 @@ class Model:
         created_at: time (ISO 8601).
         config: its config.
         data: the whole answer of the server.
+        output_width: numbers of an output embedding; ``None`` of a server that does not name it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Model:
     created_at: str
     config: Mapping[str, Any] = field(repr=False)
     data: Mapping[str, Any] = field(repr=False)
+    output_width: int | None = None
 
 
 def model_path(name: str, *parts: str) -> str:

@@ -68,6 +68,8 @@ class Replay:
             is a name or ``None``; ``plane`` is 0 (z0), 1 (zdepth) or -1.
         path: a row per flow and step, sorted by (step, flow): where the flow is after the step. The
             first row of a flow is where it starts, at step -1 for an initial flow.
+        note: instead of a difference, the arithmetic of the run and that of the server, if they are
+            not the same; else ``None``.
     """
 
     run_id: str
@@ -77,6 +79,7 @@ class Replay:
     difference: Difference | None
     flows: Columns
     path: Columns
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,15 @@ class Comparison:
         b: id of the second run.
         metrics: by name, the value of each run.
         samples: those that both runs have.
+        note: the arithmetics of both runs, if they are not the same; then differences can come from
+            rounding alone. Else ``None``.
     """
 
     a: str
     b: str
     metrics: Mapping[str, Mapping[str, Any]]
     samples: tuple[SampleComparison, ...]
+    note: str | None = None
 
 
 def read_replay(reply: Reply) -> Replay:

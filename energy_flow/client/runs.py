@@ -53,6 +53,8 @@ class Run:
         warnings: settings that cannot have the effect one would expect.
         data: the whole answer of the server.
         dataset: where its embeddings come from; ``None`` if they came with the request.
+        version: of Energy Flow, that started it; ``None`` if it is not known.
+        arithmetic: its number; bits of runs with another number can differ.
     """
 
     run_id: str
@@ -66,6 +68,9 @@ class Run:
     warnings: tuple[str, ...]
     data: Mapping[str, Any] = field(repr=False)
     dataset: DatasetRows | None = None
+    # Servers that do not send it compute with arithmetic 1.
+    version: str | None = None
+    arithmetic: int = 1
 
     @property
     def ended(self) -> bool:

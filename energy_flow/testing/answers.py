@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Any, Final
 
 import httpx
@@ -16,10 +17,12 @@ from energy_flow.choices import (
     TALLIED,
     Output,
     Plane,
+    Precision,
     Reason,
     RunKind,
     RunState,
     TraceKind,
+    arithmetic_of,
 )
 from energy_flow.testing.tiny_model import TINY_FIELDS
 from energy_flow.trace.records import COLUMN_DTYPES
@@ -116,6 +119,8 @@ def run_document(state: str = RunState.RUNNING, **members: Any) -> dict[str, Any
         "error": None,
         "bytes": 0,
         "experiment": None,
+        "version": version("energy-flow"),
+        "arithmetic": arithmetic_of(Precision.FLOAT32),
         "url": f"/v1/runs/{run_id}",
         **members,
     }

@@ -35,13 +35,13 @@ DEFAULT_STATES: Final = (RunState.QUEUED, RunState.RUNNING, RunState.SUCCEEDED)
 
 
 def _default_outputs() -> dict[str, NDArray[Any]]:
-    """Return every output of one sample of a tiny model: ones for counts, else from 0 to 1."""
+    """Return every output of one sample of a tiny model: ones or true, or floats from 0 to 1."""
     config = tiny_config()
     outputs: dict[str, NDArray[Any]] = {}
     for output in Output:
         shape, dtype = output_shape(output, config), np.dtype(output.dtype)
-        is_count = np.issubdtype(dtype, np.integer)
-        values = np.ones(shape) if is_count else np.linspace(0.0, 1.0, prod(shape)).reshape(shape)
+        is_float = np.issubdtype(dtype, np.floating)
+        values = np.linspace(0.0, 1.0, prod(shape)).reshape(shape) if is_float else np.ones(shape)
         outputs[output.value] = values.astype(dtype)
     return outputs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from energy_flow.choices import (
@@ -16,6 +16,7 @@ from energy_flow.choices import (
 )
 from service.events import EventLog
 from service.experiments.active_trial import ActiveTrial
+from service.experiments.arithmetic import find_trials_arithmetic
 from service.experiments.progress_estimator import ProgressEstimator
 from service.store.tables import ExperimentRow, RunRow
 
@@ -41,6 +42,7 @@ class ActiveExperiment:
         tasks: Tasks that carry out the trials.
         is_closing: Whether its end, or the end of trials that never started, is being stored.
         has_failed_fast: Whether a trial failed, so that the others are cancelled.
+        arithmetic: The largest arithmetic with which this version computes its trials.
         lock: Held while its state changes.
         idle: Set while there are no active trials.
         ended: Set once the experiment has ended.
@@ -55,7 +57,7 @@ class ActiveExperiment:
     def __init__(
         self,
         row: ExperimentRow,
-        trials: Iterable[RunRow],
+        trials: Sequence[RunRow],
         loop: asyncio.AbstractEventLoop,
         ids_before: int = 0,
     ) -> None:
@@ -67,6 +69,7 @@ class ActiveExperiment:
         self.tasks: set[asyncio.Task[None]] = set()
         self.is_closing = False
         self.has_failed_fast = False
+        self.arithmetic = find_trials_arithmetic(trials)
         self.lock = asyncio.Lock()
         self.idle = asyncio.Event()
         self.idle.set()

@@ -75,7 +75,11 @@ def make_plan(
     """
     faults = list(faults)
     is_training = fields.kind is ExperimentKind.TRAIN
-    faults += find_training_faults(fields, dataset) if is_training else _find_idle_faults(fields)
+    faults += (
+        find_training_faults(fields, dataset, model.config)
+        if is_training
+        else _find_idle_faults(fields)
+    )
     first, stop, row_faults = _choose_rows(fields.rows, dataset)
     faults += row_faults
     if dataset.content.dim != model.config.embedding_dim:

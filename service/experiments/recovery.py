@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from energy_flow.choices import RunKind, RunState
+from service.experiments.arithmetic import find_arithmetic_problem, find_trials_arithmetic
 from service.experiments.store import ExperimentStore
 from service.states import transition
 from service.store.archive import RunArchive
@@ -15,6 +18,8 @@ def recover_trials(
 ) -> list[RunRow]:
     """Bring the rows of an experiment's trials up to date with their chunks on the disk.
 
+    An experiment of another arithmetic is paused before.
+
     Args:
         store: Store of the experiments.
         archive: Archive of the trials.
@@ -24,11 +29,30 @@ def recover_trials(
         The rows of all its trials, by number.
     """
     trials = store.trials(experiment.experiment_id)
+    _pause_other_arithmetic(store, experiment, trials)
     for row in trials:
         # One with an error has failed, which is stored when it is continued.
         if row.state == RunState.RUNNING and row.error is None:
             _recover_trial(archive, experiment, row)
     return trials
+
+
+def _pause_other_arithmetic(
+    store: ExperimentStore, experiment: ExperimentRow, trials: Sequence[RunRow]
+) -> None:
+    fails_fast = experiment.request["fail_fast"] and any(
+        trial.state == RunState.FAILED for trial in trials
+    )
+    if experiment.cancelling or fails_fast:
+        # It ends without further results.
+        return
+    problem = find_arithmetic_problem(experiment, find_trials_arithmetic(trials))
+    if problem is None:
+        return
+    if experiment.state != RunState.PAUSED:
+        experiment.state = transition(experiment.state, RunState.PAUSED)
+    experiment.error = problem.to_dict()
+    store.change(experiment.experiment_id, state=experiment.state, error=experiment.error)
 
 
 def _recover_trial(archive: RunArchive, experiment: ExperimentRow, row: RunRow) -> None:

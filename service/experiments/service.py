@@ -10,12 +10,15 @@ from typing import Any
 
 from energy_flow.choices import ENDED_STATES, RunKind, RunState, names_of
 from service.experiments.active_experiment import EVENT_IDS_PER_START, ActiveExperiment
+from service.experiments.arithmetic import find_arithmetic_problem
 from service.experiments.plan import Plan
 from service.experiments.runner import ExperimentRunner
 from service.experiments.store import ExperimentStore
+from service.experiments.trial_plans import TrialPlan
 from service.experiments.views import render_experiment
 from service.models.registry import ModelRegistry
 from service.problems import Problem, not_found
+from service.runs.arithmetic import find_arithmetic, installed_version
 from service.states import refusal, states_before
 from service.store.archive import RunArchive
 from service.store.datasets import DatasetRegistry
@@ -124,10 +127,13 @@ class ExperimentService:
         """Continue a paused experiment.
 
         Raises:
-            Problem: 409, it is not paused.
+            Problem: 409, it is not paused, or was started with another arithmetic.
         """
         action, allowed = "resume an experiment", (RunState.PAUSED,)
         experiment = self._find_changeable(row, action, RunState.RUNNING, allowed)
+        problem = find_arithmetic_problem(experiment.row, experiment.arithmetic)
+        if problem is not None:
+            raise problem
         started_at = experiment.row.started_at or time.time()
         await self._change(
             experiment, action, RunState.RUNNING, allowed, started_at=started_at, error=None
@@ -201,11 +207,13 @@ class ExperimentService:
             await asyncio.wait_for(event.wait(), self._max_wait_seconds)
 
     def _add(self, plan: Plan, row: ExperimentRow) -> bool:
+        trials = _make_trials(plan, row)
+        row.arithmetic = max(trial["arithmetic"] for trial in trials)
         with (
             self._models.prevent_removal(row.model),
             self._datasets.prevent_removal(row.dataset_digest),
         ):
-            return self.store.add(row, _make_trials(plan, row))
+            return self.store.add(row, trials)
 
     def _remove(self, row: ExperimentRow) -> bool:
         run_ids = self.store.remove(row.experiment_id)
@@ -251,6 +259,7 @@ def _make_row(plan: Plan, idempotency: IdempotencyKey | None) -> ExperimentRow:
         flow_steps=0,
         warnings=list(plan.warnings),
         last_event_id=EVENT_IDS_PER_START,
+        version=installed_version(),
     )
     if idempotency is not None:
         idempotency.write_to(row)
@@ -259,36 +268,41 @@ def _make_row(plan: Plan, idempotency: IdempotencyKey | None) -> ExperimentRow:
 
 def _make_trials(plan: Plan, row: ExperimentRow) -> list[dict[str, Any]]:
     """Return the columns of the runs of all trials."""
-    return [
-        {
-            "run_id": uuid.uuid4().hex,
-            "kind": RunKind.TRIAL if trial.training is None else RunKind.TRAINING,
-            "state": RunState.QUEUED,
-            "created_at": row.created_at,
-            "model": row.model,
-            "model_digest": row.model_digest,
-            "trained": row.trained,
-            "seed": trial.seed,
-            "samples": row.samples,
-            "dataset": row.dataset,
-            "dataset_digest": row.dataset_digest,
-            "dataset_from": row.dataset_from,
-            "samples_done": 0,
-            "config": trial.config.to_dict(),
-            "request": {
-                "options": trial.options,
-                "outputs": row.request["outputs"],
-                "timeout_ms": None,
-                "parameters": trial.parameters,
-                "training": None if trial.training is None else trial.training.to_dict(),
-                "makes_model": trial.makes_model,
-            },
-            "warnings": [],
-            "bytes": 0,
-            "safe": True,
-            "last_event_id": 0,
-            "experiment_id": row.experiment_id,
-            "trial": number,
-        }
-        for number, trial in enumerate(plan.trials)
-    ]
+    return [_make_trial(trial, number, row) for number, trial in enumerate(plan.trials)]
+
+
+def _make_trial(trial: TrialPlan, number: int, row: ExperimentRow) -> dict[str, Any]:
+    config = trial.config.to_dict()
+    request = {
+        "options": trial.options,
+        "outputs": row.request["outputs"],
+        "timeout_ms": None,
+        "parameters": trial.parameters,
+        "training": None if trial.training is None else trial.training.to_dict(),
+        "makes_model": trial.makes_model,
+    }
+    return {
+        "run_id": uuid.uuid4().hex,
+        "kind": RunKind.TRIAL if trial.training is None else RunKind.TRAINING,
+        "state": RunState.QUEUED,
+        "created_at": row.created_at,
+        "model": row.model,
+        "model_digest": row.model_digest,
+        "trained": row.trained,
+        "seed": trial.seed,
+        "samples": row.samples,
+        "dataset": row.dataset,
+        "dataset_digest": row.dataset_digest,
+        "dataset_from": row.dataset_from,
+        "samples_done": 0,
+        "config": config,
+        "request": request,
+        "warnings": [],
+        "bytes": 0,
+        "safe": True,
+        "last_event_id": 0,
+        "arithmetic": find_arithmetic(config, request),
+        "version": row.version,
+        "experiment_id": row.experiment_id,
+        "trial": number,
+    }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.validation import nest
-from energy_flow.errors import Fault
+from energy_flow.errors import ConfigError, Fault
 from energy_flow.training import TrainConfig
+from energy_flow.training.combinations import find_model_faults
 from service.schemas.experiment import ExperimentFields
 from service.store.datasets import Dataset
 
@@ -23,12 +25,15 @@ _OF_SIMULATIONS = ("outputs", "trace", "chunk_samples")
 _MAX_NAME = 64
 
 
-def find_training_faults(fields: ExperimentFields, dataset: Dataset) -> list[Fault]:
+def find_training_faults(
+    fields: ExperimentFields, dataset: Dataset, model: FlowConfig
+) -> list[Fault]:
     """Return the faults of a request to train, without those of its configs.
 
     Args:
         fields: The request.
         dataset: Its dataset.
+        model: Config of its model.
     """
     faults = [
         Fault((name,), "belongs to an experiment of kind 'simulate'", None)
@@ -47,8 +52,11 @@ def find_training_faults(fields: ExperimentFields, dataset: Dataset) -> list[Fau
     content = dataset.content
     if content.targets_dim is None:
         faults.append(Fault(("dataset",), "has no targets to train on", dataset.name))
-    elif content.targets_dim != content.dim:
-        message = f"its targets must have {content.dim} numbers, as its inputs have"
+    elif content.targets_dim != model.output_width:
+        message = (
+            f"its targets must have {model.output_width} numbers, as output embeddings of the "
+            "model have"
+        )
         faults.append(Fault(("dataset",), message, content.targets_dim))
     if len(fields.name) > _MAX_NAME - 6:
         message = f"may have {_MAX_NAME - 6} characters, because models are named after it"
@@ -62,6 +70,7 @@ def make_train_config(
     options: Mapping[str, Any],
     seed: int,
     rows: tuple[int, int],
+    model: FlowConfig,
 ) -> TrainConfig:
     """Return the config of one trial, without the paths of its files.
 
@@ -71,14 +80,20 @@ def make_train_config(
         options: Run-time fields of the model.
         seed: Seed of the trial.
         rows: First row of the dataset, and the row behind the last one.
+        model: Config of the model, with the options.
 
     Raises:
         ConfigError: With every fault.
     """
-    own = {"model": {"config": dict(options)}, "data.rows": list(rows), "seed": seed}
-    given = TrainConfig.from_dict(fields.train or {}, dict(parameters))
-    # With a checkpoint, the options are checked as those of an existing model.
-    return given.replace({**own, "model.checkpoint": fields.model})
+    # With a checkpoint, what depends on the model is checked as that of an existing one.
+    source = {"model.checkpoint": fields.model}
+    given = TrainConfig.from_dict(fields.train or {}, {**parameters, **source})
+    own = {"model.config": dict(options), "data.rows": list(rows), "seed": seed}
+    config = given.replace(own)
+    widths = (model.embedding_dim, model.output_width)
+    if faults := find_model_faults(config.to_dict(), model, *widths):
+        raise ConfigError(*faults)
+    return config
 
 
 def find_size_faults(config: TrainConfig, rows: tuple[int, int]) -> list[Fault]:

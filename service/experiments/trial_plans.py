@@ -119,7 +119,7 @@ def plan_trainings(
     for point in points(fields.sweep, OF_A_TRAINING):
         for seed in fields.seeds:
             try:
-                training = make_train_config(fields, point.parameters, options, seed, rows)
+                training = make_train_config(fields, point.parameters, options, seed, rows, config)
             except ConfigError as error:
                 plans.add_faults([_relocate_field(fault, fields, point) for fault in error.faults])
                 continue

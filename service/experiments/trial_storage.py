@@ -22,6 +22,7 @@ from energy_flow.simulation.tally.result import SimulationResult
 from service.experiments.active_trial import ActiveTrial, is_complete
 from service.problems import Problem, is_disk_full, problem_of
 from service.runs.active_run import ActiveRun
+from service.runs.arithmetic import installed_version
 from service.runs.recorder import Ending, RunObserver
 from service.states import transition
 from service.store.archive import RunArchive
@@ -46,9 +47,16 @@ class TrialStorage:
         row = _trial(run).row
         if row.state != RunState.RUNNING:
             row.state = transition(row.state, RunState.RUNNING)
-        row.started_at = row.started_at or run.started_time or time.time()
+        if row.started_at is None:
+            # Another version may have created the experiment.
+            row.version = installed_version()
+            row.started_at = run.started_time or time.time()
         self._archive.catalog.change(
-            run.run_id, state=row.state, started_at=row.started_at, error=None
+            run.run_id,
+            state=row.state,
+            started_at=row.started_at,
+            version=row.version,
+            error=None,
         )
 
     def append(self, run: ActiveRun, first_sample: int, result: SimulationResult) -> None:

@@ -51,6 +51,8 @@ def render_experiment(row: ExperimentRow, active: ActiveExperiment | None) -> di
         "last_event_id": row.last_event_id if active is None else active.events.last_id,
         "error": row.error,
         "warnings": row.warnings,
+        "version": row.version,
+        "arithmetic": row.arithmetic,
         "url": experiment_url(row.experiment_id),
     }
 

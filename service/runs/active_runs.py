@@ -27,6 +27,7 @@ from service.models.registry import ModelRegistry
 from service.problems import Problem, unavailable
 from service.requests.simulation_request import SimulationRequest
 from service.runs.active_run import ActiveRun, PendingRun, Persistence
+from service.runs.arithmetic import find_arithmetic, installed_version
 from service.runs.buffered_results import BufferedResults
 from service.runs.recorder import RunObserver, RunRecorder
 from service.runs.run_job import RunJob, make_job, make_row
@@ -180,7 +181,9 @@ class ActiveRuns:
         for row, run in queued:
             while run.ended_at is None:
                 try:
-                    await self._submit(run, await self._rebuild_job(row), forget=False)
+                    job = await self._rebuild_job(row)
+                    await asyncio.to_thread(self._store_origin, row)
+                    await self._submit(run, job, forget=False)
                     break
                 except QueueFull as error:
                     await asyncio.sleep(min(error.retry_after_seconds, 5.0))
@@ -291,6 +294,15 @@ class ActiveRuns:
         if idempotency is None:
             return None
         return await asyncio.to_thread(self._archive.catalog.find_created, idempotency)
+
+    def _store_origin(self, row: RunRow) -> None:
+        """Store that this version computes a run, which an earlier one may have queued."""
+        origin = (find_arithmetic(row.config, row.request), installed_version())
+        if (row.arithmetic, row.version) != origin:
+            row.arithmetic, row.version = origin
+            self._archive.catalog.change(
+                row.run_id, durable=True, arithmetic=row.arithmetic, version=row.version
+            )
 
     async def _rebuild_job(self, row: RunRow) -> RunJob:
         config = FlowConfig.from_dict(row.config)

@@ -17,6 +17,7 @@ from energy_flow.trace.difference import first_difference
 from energy_flow.trace.reader import read_batches
 from service.json_encoding import large_to_json
 from service.problems import Problem
+from service.runs.arithmetic import note_on_comparison
 from service.store.run_folder import RunFolder
 from service.store.tables import RunRow
 
@@ -85,6 +86,7 @@ def render_comparison(a: Side, b: Side) -> bytes:
         {
             "a": a.row.run_id,
             "b": b.row.run_id,
+            "note": note_on_comparison(a.row, b.row),
             "metrics": _metrics(a.row.metrics or {}, b.row.metrics or {}),
             "samples": samples,
         }

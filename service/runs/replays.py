@@ -23,6 +23,7 @@ from service.json_encoding import large_to_json
 from service.models.model import Model
 from service.models.registry import ModelRegistry
 from service.problems import invalid, not_found
+from service.runs.arithmetic import note_on_replay
 from service.store.archive import RunArchive
 from service.store.tables import RunRow
 
@@ -131,6 +132,10 @@ def _render(
     agrees = difference is None and (
         known is None or all(known[name] == counts[name] for name in _COUNTS)
     )
+    note = note_on_replay(row)
+    if note is not None:
+        # It can come from rounding alone.
+        difference = None
     whole = outcome.paths()
     shown = whole if flow is None else whole.lineage(flow)
     return large_to_json(
@@ -146,6 +151,7 @@ def _render(
                 "stored": difference.first,
                 "replayed": difference.second,
             },
+            "note": note,
             "flows": _render_lives(shown),
             "path": dict(shown.path),
         }

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.choices import RunKind, RunState, names_of
+from energy_flow.choices import RunKind, RunState, arithmetic_of, names_of
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine import EmbeddingSource, RunRequest
 from service.models.model import Model
 from service.requests.simulation_request import SimulationRequest
 from service.runs.active_run import ActiveRun, Persistence
+from service.runs.arithmetic import installed_version
 from service.store.tables import RunRow
 
 
@@ -118,4 +119,6 @@ def make_row(run_id: str, kind: RunKind, request: SimulationRequest, model: Mode
         bytes=0,
         safe=kind is RunKind.RUN,
         last_event_id=0,
+        arithmetic=arithmetic_of(request.config.precision),
+        version=installed_version(),
     )

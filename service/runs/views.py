@@ -85,6 +85,8 @@ def render_run(row: RunRow, active: ActiveRun | None) -> dict[str, Any]:
         "experiment": None
         if row.experiment_id is None
         else {"experiment_id": row.experiment_id, "trial": row.trial},
+        "version": row.version,
+        "arithmetic": row.arithmetic,
         "url": url,
     }
 
@@ -96,6 +98,7 @@ def render_model(model: Model) -> dict[str, Any]:
             model.name, model.trained, model.config.coord_version, model.digest
         ),
         "loaded": model.is_loaded,
+        "output_width": model.config.output_width,
         "config": model.config.to_dict(),
         "created_at": format_timestamp(model.created_at),
         "warnings": list(model.config.warnings()),

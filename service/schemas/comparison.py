@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from service.schemas.bodies import AnswerBody
 from service.schemas.trace import TraceRecord
 
@@ -37,5 +39,9 @@ class ComparisonAnswer(AnswerBody):
 
     a: str
     b: str
+    note: str | None = Field(
+        description="the arithmetics of both runs, if they are not the same; then differences can "
+        "come from rounding alone"
+    )
     metrics: dict[str, ComparedMetric]
     samples: list[ComparedSample]

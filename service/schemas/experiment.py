@@ -165,6 +165,13 @@ class ExperimentView(AnswerBody):
     )
     error: ProblemView | None
     warnings: list[str]
+    version: str | None = Field(
+        description="version of Energy Flow that created it; null: not known"
+    )
+    arithmetic: int = Field(
+        description="number of the arithmetic of its trials, the largest if the precision is "
+        "swept; a server with another number does not continue it"
+    )
     url: str
 
 

@@ -41,6 +41,7 @@ class ModelView(ModelReference):
     """A model as a resource."""
 
     loaded: bool
+    output_width: int = Field(description="numbers of an output embedding")
     config: FlowConfig
     created_at: Timestamp
     warnings: list[str]

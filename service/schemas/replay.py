@@ -62,5 +62,9 @@ class ReplayAnswer(AnswerBody):
     flow: int | None = Field(description="the flow whose lineage was requested; null for all")
     agrees: bool = Field(description="the replay equals the stored trace and counts")
     difference: ReplayDifference | None
+    note: str | None = Field(
+        description="instead of a difference: the arithmetic of the run and that of the server, "
+        "if they are not the same"
+    )
     flows: ReplayFlows
     path: ReplayPath

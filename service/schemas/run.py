@@ -69,6 +69,12 @@ class RunView(AnswerBody):
     error: ProblemView | None
     bytes: int
     experiment: TrialReference | None
+    version: str | None = Field(
+        description="version of Energy Flow that started it; null: not known"
+    )
+    arithmetic: int = Field(
+        description="number of the arithmetic; with another number, bits can differ"
+    )
     url: str
 
 
@@ -87,7 +93,7 @@ class OutputAnswer(AnswerBody):
     dtype: str
     shape: list[int]
     first_sample: int
-    data: list[Any] = Field(description="nested lists of numbers of that shape")
+    data: list[Any] = Field(description="nested lists of numbers or booleans of that shape")
 
 
 class RunStateEvent(AnswerBody):

@@ -90,7 +90,7 @@ Outputs = Annotated[
         }
     ),
 ]
-"""The requested outputs: nested lists of numbers, of shape [samples, ...]."""
+"""The requested outputs: nested lists of numbers or booleans, of shape [samples, ...]."""
 
 
 class SimulateAnswer(AnswerBody):

@@ -51,6 +51,8 @@ class RunRow(KeyedRow, Table):
         bytes: Size of the run's folder.
         safe: Whether its files are on the disk, so that a power cut cannot damage them.
         last_event_id: Id of its last event, once it has ended.
+        arithmetic: Number of the arithmetic that computes it.
+        version: Version of the program that started it; ``None`` if it is not known.
         trial: Number of the trial in its experiment, if it is one.
     """
 
@@ -91,6 +93,8 @@ class RunRow(KeyedRow, Table):
     bytes: Mapped[int] = mapped_column(BigInteger)
     safe: Mapped[bool] = mapped_column(Boolean)
     last_event_id: Mapped[int] = mapped_column(BigInteger)
+    arithmetic: Mapped[int] = mapped_column(Integer)
+    version: Mapped[str | None] = mapped_column(String(64))
     experiment_id: Mapped[str | None] = mapped_column(String(64))
     trial: Mapped[int | None] = mapped_column(Integer)
 
@@ -109,6 +113,8 @@ class ExperimentRow(KeyedRow, Table):
         samples_done: Samples of all trials, once the experiment has ended.
         flow_steps: Flow-steps of all trials, once the experiment has ended.
         last_event_id: An id that no event so far exceeds.
+        arithmetic: Largest number of the arithmetics of its trials.
+        version: Version of the program that created it; ``None`` if it is not known.
     """
 
     __tablename__ = "experiments"
@@ -144,6 +150,8 @@ class ExperimentRow(KeyedRow, Table):
     warnings: Mapped[list[str]] = mapped_column(_Json)
     error: Mapped[dict[str, Any] | None] = mapped_column(_Json)
     last_event_id: Mapped[int] = mapped_column(BigInteger)
+    arithmetic: Mapped[int] = mapped_column(Integer)
+    version: Mapped[str | None] = mapped_column(String(64))
 
 
 class ModelRow(KeyedRow, Table):

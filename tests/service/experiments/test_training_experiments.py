@@ -11,6 +11,7 @@ import httpx
 import pytest
 from safetensors.numpy import save
 
+from energy_flow.testing import TINY_FIELDS
 from tests.support.bodies import NPY, npy
 from tests.support.experiments import (
     change_state,
@@ -107,6 +108,61 @@ def test_its_best_model_is_served(tmp_path: Path) -> None:
         points = client.get("/v1/experiments/swept/results?of=points").json()
         assert [row["seeds"] for row in points["rows"]] == [2, 2]
         assert "held_out.cosine.mean" in points["columns"]
+
+
+def test_targets_have_the_width_of_the_models_outputs(tmp_path: Path) -> None:
+    with experiment_server(tmp_path) as server:
+        client = server.client
+        body = save({"inputs": rows(PAIRS), "targets": rows(PAIRS, seed=2)[:, :3]})
+        client.put("/v1/datasets/pairs", params={"format": "safetensors"}, content=body)
+        config = {**TINY_FIELDS, "output_dim": 3}
+        model = {"name": "narrow", "preset": "debug", "config": config}
+        assert client.post("/v1/models", json=model).status_code == 201
+        train = {**TRAINING["train"], "losses": {"r2": {}}, "early_stopping.metric": "r2"}
+
+        def refused(**changes: Any) -> list[list[str]]:
+            wanted = {**TRAINING, "name": "trained", "model": "narrow", "train": train, **changes}
+            answer = client.post("/v1/experiments", json=wanted)
+            assert answer.status_code == 422, answer.text
+            return [fault["loc"] for fault in answer.json()["errors"]]
+
+        assert refused(model="default") == [["dataset"]]
+        unsuitable = {**train, "losses": {"surface": {}, "mse": {"on": "planes"}}}
+        assert refused(train=unsuitable) == [
+            ["train", "losses", "mse", "on"],
+            ["train", "losses", "surface"],
+        ]
+        start_experiment(client, name="trained", **{**TRAINING, "model": "narrow", "train": train})
+        assert wait_until_ended(client, "trained")["state"] == "succeeded"
+        (trial,) = read_trials(client, "trained")
+        assert trial["metrics"]["held_out"]["r2"] <= 1
+        curves = client.get(f"{trial['url']}/curves").json()["curves"]
+        assert (
+            max(value for value in curves["held_out/r2"] if value is not None)
+            == (trial["metrics"]["held_out"]["r2"])
+        )
+        answer = client.post("/v1/simulate?model=trained", content=npy(rows(2)), headers=NPY)
+        assert answer.status_code == 200
+
+
+def test_a_background_is_scheduled_for_models_that_have_one(tmp_path: Path) -> None:
+    with experiment_server(tmp_path) as server:
+        client = server.client
+        put_pairs(client)
+        schedule = {"background": {"start": 1.0, "warm_up": 0.5}}
+        wanted = {**TRAINING, "train": {**TRAINING["train"], "schedule": schedule}}
+        answer = client.post("/v1/experiments", json={"name": "trained", **wanted})
+        assert answer.status_code == 422
+        (fault,) = answer.json()["errors"]
+        assert fault["loc"] == ["train", "schedule", "background"]
+        options = {**TRAINING["options"], "aggregation_mode": "splat"}
+        start_experiment(client, name="trained", **{**wanted, "options": options})
+        assert wait_until_ended(client, "trained")["state"] == "succeeded"
+        (trial,) = read_trials(client, "trained")
+        curves = client.get(f"{trial['url']}/curves").json()["curves"]
+        backgrounds = [value for value in curves["train/background"] if value is not None]
+        assert 0.9 < backgrounds[0] < 1.0
+        assert backgrounds[-1] == pytest.approx(0.1)
 
 
 def test_curves_are_those_of_the_training(tmp_path: Path) -> None:

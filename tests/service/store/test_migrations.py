@@ -73,6 +73,8 @@ def test_a_run_of_the_first_version_is_listed(url: str) -> None:
     row = RunCatalog(database).get("r")
     assert row is not None
     assert (row.seed, row.bytes, row.dataset, row.experiment_id) == (3, 7, None, None)
+    # All rows of versions that did not store them.
+    assert (row.arithmetic, row.version) == (1, None)
     database.close()
 
 
