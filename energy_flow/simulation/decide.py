@@ -88,8 +88,9 @@ def terminate(
 ) -> Endings:
     """Apply rule 8: return which flows end and at which plane, and count them."""
     options = state.options
-    # NaN is not below the limit either.
+    # NaN is not below the limit either. The old energy matters in the first step alone.
     finite_N = proposals.energy.abs() <= termination.MAX_ENERGY
+    finite_N &= state.flows.energy.abs() <= termination.MAX_ENERGY
     finite_N &= torch.isfinite(proposals.raw).all(dim=1)
     outcome_N = termination.terminate(
         finite_N,

@@ -165,7 +165,7 @@ class _Sample:
     def move(self, flow: Flow, t: int) -> Move:
         """Rules 1 to 7; refuses a proposal that is not finite."""
         proposal = self.networks.propose(flow.position, flow.energy, flow.hidden)
-        if not is_energy_within_limit(proposal.energy):
+        if not all(map(is_energy_within_limit, (flow.energy, proposal.energy))):
             raise NotFiniteError("energy", self.index, flow.id, t)
         if not np.isfinite(proposal.displacement).all():
             raise NotFiniteError("displacement", self.index, flow.id, t)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from energy_flow.config.flow_config import FlowConfig
+from energy_flow.config.flow_config import MODEL_FIELDS, FlowConfig
 from energy_flow.errors import ConfigError
 from energy_flow.simulation.footprint import footprint, require_fit
 from tests.support.small_model import CELLS, embeddings, make_untrained, small_config
@@ -54,6 +54,39 @@ REFUSED: list[Case] = [
         {"deterministic": True, "max_displacement": 0.3, "spawn.threshold": CANNOT_FIRE},
         ["spawn.threshold", "max_displacement"],
         [{"deterministic": True, "max_displacement": 0.3, "spawn.threshold": CAN_FIRE}],
+    ),
+    (
+        "identity with another width than the lattice has cells",
+        {"mapper": "identity", "embedding_dim": CELLS + 1},
+        ["mapper", "embedding_dim", str(CELLS), str(CELLS + 1)],
+        [
+            {"mapper": "identity", "embedding_dim": CELLS},
+            {"mapper": "linear", "embedding_dim": CELLS + 1},
+        ],
+    ),
+    (
+        "identity with another output than the lattice has",
+        {"mapper": "identity", "embedding_dim": CELLS, "output_dim": CELLS + 1},
+        ["output_dim", "output_planes", "merged", str(CELLS)],
+        [
+            {"mapper": "identity", "embedding_dim": CELLS, "output_dim": CELLS},
+            {
+                "mapper": "identity",
+                "embedding_dim": CELLS,
+                "output_dim": 2 * CELLS,
+                "output_planes": "both",
+            },
+            {"mapper": "linear", "embedding_dim": CELLS, "output_dim": CELLS + 1},
+        ],
+    ),
+    (
+        "a background without soft deposition",
+        {"aggregation_mode": "legacy", "background": 0.2},
+        ["background", "aggregation_mode", "legacy", "splat"],
+        [
+            {"aggregation_mode": "splat", "background": 0.2},
+            {"aggregation_mode": "legacy", "background": None},
+        ],
     ),
     *(
         (
@@ -133,7 +166,7 @@ def test_refused(fields: Fields, words: list[str]) -> None:
     for word in words:
         assert word in str(refusal.value)
     options = {name: value for name, value in fields.items() if not name.startswith("lattice")}
-    if options == fields and "coord_version" not in fields:
+    if options == fields and not set(fields) & MODEL_FIELDS:
         with pytest.raises(ConfigError) as again:
             small_config().with_options(options)
         assert [fault.loc for fault in again.value.faults] == [
@@ -160,9 +193,10 @@ def test_all_broken_rules_are_reported_together() -> None:
     with pytest.raises(ConfigError) as refusal:
         small_config(**fields)
     found = [".".join(map(str, fault.loc)) for fault in refusal.value.faults]
-    # Boundary, percentile, age, room, coordinates, children, kinds, and two of determinism.
-    assert len(found) == 9, found
-    assert len(set(map(str, refusal.value.faults))) == 9
+    # Boundary, percentile, age, room, coordinates, children, kinds, two of determinism, output
+    # of the identity, background.
+    assert len(found) == 11, found
+    assert len(set(map(str, refusal.value.faults))) == 11
 
 
 def test_a_sample_must_fit_in_memory() -> None:
@@ -181,6 +215,12 @@ def test_a_sample_must_fit_in_memory() -> None:
 
 
 WARNED: list[Case] = [
+    (
+        "soft deposition without background",
+        {"aggregation_mode": "splat", "background": 0.0},
+        ["background = 0", "splat"],
+        [{"aggregation_mode": "splat", "background": 0.01}, {"aggregation_mode": "splat"}],
+    ),
     *(
         (
             f"{name} beyond the steps",

@@ -31,6 +31,12 @@ BAD: list[tuple[str, list[Any]]] = [
     ("neuron_output_dim", [0, -1]),
     ("carrier_hidden_size", [0, 1, -1]),
     ("carrier_num_layers", [0, -1]),
+    ("mapper", ["cnn", 1, None]),
+    ("output_dim", [0, -1, 1.5, "all"]),
+    ("output_planes", ["one", 2, None]),
+    ("energy_update", ["add", None]),
+    ("field_strength", [math.nan, math.inf, 2e6, -2e6, "strong", None]),
+    ("background", [-0.1, math.nan, math.inf, "grey"]),
     ("precision", ["float16", "bf16", 32, None]),
     ("displacement_scale", [0, -1, math.nan, math.inf, "a"]),
     ("max_displacement", [0, -0.5, math.nan, math.inf]),
@@ -208,6 +214,7 @@ def test_model_fields() -> None:
         *(f"lattice_{side}" for side in ("width", "height", "depth")),
         *("embedding_dim", "mapper_hidden_dim", "neuron_hidden_dim", "neuron_output_dim"),
         *("carrier_hidden_size", "carrier_num_layers", "model_seed", "coord_version"),
+        *("mapper", "output_dim", "output_planes", "energy_update"),
     } == MODEL_FIELDS
     assert not MODEL_FIELDS & RUN_FIELDS
 
@@ -238,13 +245,49 @@ def test_options_of_a_run() -> None:
     assert config.with_options({"lattice_width": 4, "seed": 3}).seed == 3, "no change, no harm"
 
 
+OTHER_CHOICES = {
+    "mapper": "linear",
+    "output_dim": 5,
+    "output_planes": "both",
+    "energy_update": "residual",
+}
+
+
 @pytest.mark.parametrize("name", sorted(MODEL_FIELDS))
 def test_a_run_cannot_change_the_model(name: str) -> None:
     config = small_config()
+    other = OTHER_CHOICES[name] if name in OTHER_CHOICES else getattr(config, name) + 1
     with pytest.raises(ConfigError, match=name) as refusal:
-        config.with_options({name: getattr(config, name) + 1, "noise_std": -1, "nose": 1})
+        config.with_options({name: other, "noise_std": -1, "nose": 1})
     found = {str(fault.loc[0]) for fault in refusal.value.faults}
     assert found == {name, "noise_std", "nose"}, "every fault at once"
+
+
+def test_width_of_the_output() -> None:
+    assert small_config().output_width == small_config().embedding_dim
+    assert small_config(output_dim=3).output_width == 3
+    assert small_config(output_planes="both").mapped_cells == 2 * small_config().surface_cells
+    identity = small_config(mapper="identity", embedding_dim=16)
+    assert identity.output_width == 16
+    assert identity.replace({"output_planes": "both"}).output_width == 32
+
+
+def test_a_background_belongs_to_soft_deposition() -> None:
+    splat = small_config(aggregation_mode="splat", background=0.3)
+    assert splat.background_weight == 0.3
+    assert small_config(aggregation_mode="splat").background_weight == 0.1
+    assert small_config().background_weight == 0.0
+    for mode in ("weighted_v2", "legacy"):
+        assert splat.with_options({"aggregation_mode": mode}).background is None
+        with pytest.raises(ConfigError, match=f"aggregation_mode {mode} has no background"):
+            splat.with_options({"aggregation_mode": mode, "background": 0.2})
+    assert splat.with_options({"aggregation_mode": "splat"}).background == 0.3
+    assert splat.with_options({"noise_std": 0.1}).background == 0.3
+    with pytest.raises(ConfigError, match="has no background"):
+        small_config().with_options({"background": 0.2})
+    warnings = splat.with_options({"background": 0.0}).warnings()
+    assert any("background = 0" in warning for warning in warnings)
+    assert not any("background" in warning for warning in splat.warnings())
 
 
 def test_determinism_displaces_noise_that_was_inherited() -> None:

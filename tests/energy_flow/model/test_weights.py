@@ -111,5 +111,5 @@ def test_digest_follows_the_weights() -> None:
     processor.simulate(embeddings(1))
     assert processor.digest() == before
     with torch.no_grad():
-        processor.input_mapper.energy_bias.add_(1e-6)
+        processor.get_parameter("input_mapper.energy_bias").add_(1e-6)
     assert processor.digest() != before

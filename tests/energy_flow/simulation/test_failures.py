@@ -12,6 +12,7 @@ import torch
 from energy_flow import FlowProcessor
 from energy_flow.errors import ConfigError, EnergyFlowError, NonFiniteError
 from tests.support.small_model import (
+    CELLS,
     LIVELY,
     QUIET,
     bits,
@@ -21,6 +22,7 @@ from tests.support.small_model import (
     make_drifting,
     make_untrained,
     make_varied,
+    small_config,
     step_to_end,
 )
 
@@ -134,3 +136,18 @@ def test_displacements_that_are_not_finite_are_always_detected() -> None:
     options = {**QUIET, "displacement_scale": 1e39}
     with pytest.raises((ConfigError, NonFiniteError)):
         processor.simulate(embeddings(1), options=options)
+
+
+@pytest.mark.parametrize("update", ["replace", "residual"])
+def test_energies_have_a_limit(update: str) -> None:
+    """Beyond it, sums of float32 would overflow; only an embedding of that size can reach it."""
+    processor = FlowProcessor(
+        small_config(mapper="identity", embedding_dim=CELLS, energy_update=update)
+    )
+    rows = np.zeros((2, CELLS), np.float32)
+    rows[1, 5] = -1e15
+    assert processor.simulate(rows).metrics.counters.completed > 0
+    rows[1, 5] = -1.1e15
+    with pytest.raises(NonFiniteError, match="sample 1, flow 5, step 0") as failure:
+        processor.simulate(rows)
+    assert "too large" in str(failure.value)
