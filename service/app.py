@@ -16,6 +16,7 @@ from service.api.middleware.body_limit import BodyLimit
 from service.api.middleware.request_ids import RequestIds
 from service.api.openapi import DocumentedApp
 from service.api.routes import (
+    ablations,
     datasets,
     events,
     experiments,
@@ -91,6 +92,7 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
         traces,
         replays,
         models,
+        ablations,
         datasets,
         experiments,
         trials,

@@ -18,6 +18,7 @@ from energy_flow.engine import Engine
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.runtime.device import resolve_device
 from energy_flow.telemetry.memory import memory_limit
+from service.ablations.ablations import Ablations
 from service.experiments.runner import ExperimentRunner
 from service.experiments.service import ExperimentService
 from service.experiments.store import ExperimentStore
@@ -82,6 +83,7 @@ class Service:
         datasets: Datasets.
         runs: Active runs.
         replays: Replays of stored runs.
+        ablations: Ablations of models.
         experiments: Experiments.
 
     Args:
@@ -95,6 +97,7 @@ class Service:
     datasets: DatasetRegistry
     runs: ActiveRuns
     replays: Replays
+    ablations: Ablations
     experiments: ExperimentService
 
     def __init__(self, settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> None:
@@ -186,6 +189,7 @@ class Service:
                 self.instruments,
             )
             self.replays = Replays(self.engine, self.archive, self.models)
+            self.ablations = Ablations(self.engine, self.models, self.datasets)
             self.experiments = self._make_experiments(loop)
             await self.experiments.runner.open()
             if self.state is ServerState.STARTING:
@@ -266,6 +270,7 @@ class Service:
             await asyncio.to_thread(self._fsync_thread.stop)
         if was_ready:
             self.runs.close()
+            await self.ablations.close()
             await self.experiments.runner.close()
         if self._database is not None:
             self._database.close()

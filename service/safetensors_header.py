@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+from numpy.typing import NDArray
 
 from service.problems import Problem
 
 MAX_HEADER_BYTES: Final = 8 * 2**20
 """Largest header; it has room for tens of thousands of tensors."""
 
-_ITEM_BYTES = {"F32": 4, "I32": 4}
+_DTYPES = {"bool": "BOOL", "int32": "I32", "float32": "F32"}
+_ITEM_BYTES = {"BOOL": 1, "I32": 4, "F32": 4}
 
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -107,6 +109,11 @@ def make_header(
     if len(text) > room:
         raise ValueError(f"a header of {len(text)} bytes does not fit in {room}")
     return room.to_bytes(8, "little") + text.ljust(room)
+
+
+def dtype_of(array: NDArray[Any]) -> str:
+    """Return the format's name of the dtype of an output."""
+    return _DTYPES[array.dtype.name]
 
 
 def wrong_length(promised: int, held: int) -> Problem:

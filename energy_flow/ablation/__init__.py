@@ -7,9 +7,45 @@ The usual way::
     from energy_flow.training.data import Pairs
 
     print(ablate(load("model.safetensors"), Pairs.read("pairs.safetensors")).table())
+
+Names are loaded at their first use (PEP 562): clients read results and must not load torch.
 """
 
-from energy_flow.ablation.ablation_run import AblationRun, ablate
-from energy_flow.ablation.result import AblationEntry, AblationResult, Interval
+from __future__ import annotations
 
-__all__ = ["AblationEntry", "AblationResult", "AblationRun", "Interval", "ablate"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from energy_flow.ablation.ablation_run import (
+        DEFAULT_ROWS_AT_ONCE,
+        AblationRun,
+        ablate,
+        find_parts,
+    )
+    from energy_flow.ablation.result import (
+        DEFAULT_RESAMPLES,
+        AblationEntry,
+        AblationResult,
+        Interval,
+    )
+
+__all__ = [
+    "DEFAULT_RESAMPLES",
+    "DEFAULT_ROWS_AT_ONCE",
+    "AblationEntry",
+    "AblationResult",
+    "AblationRun",
+    "Interval",
+    "ablate",
+    "find_parts",
+]
+
+_RESULTS = ("DEFAULT_RESAMPLES", "AblationEntry", "AblationResult", "Interval")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "result" if name in _RESULTS else "ablation_run"
+    return getattr(import_module(f"{__name__}.{module}"), name)

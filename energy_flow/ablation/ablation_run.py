@@ -10,10 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from energy_flow.ablation.bootstrap import compare_figures
-from energy_flow.ablation.result import AblationEntry, AblationResult, describe_flows
+from energy_flow.ablation.result import (
+    DEFAULT_RESAMPLES,
+    AblationEntry,
+    AblationFlows,
+    AblationResult,
+)
 from energy_flow.choices import Ablation, SpawnMode
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError, DataError, Fault
@@ -21,12 +25,11 @@ from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.pool import FlowState
 from energy_flow.telemetry.counters import Counters
 from energy_flow.training.data import Pairs
-from energy_flow.training.retrieval import RowFigures
+from energy_flow.training.retrieval import RowFigures, TargetRows
 from energy_flow.training.unroll import UNTRACED
 
 MIN_ROWS: Final = 2
 DEFAULT_ROWS_AT_ONCE: Final = 64
-DEFAULT_RESAMPLES: Final = 1000
 
 Progress = Callable[["AblationRun"], None]
 """Is called with a run after each of its steps."""
@@ -39,14 +42,19 @@ class _Variant:
     Attributes:
         ablation: the part; none for the model as it is.
         config: of its runs.
-        predicted: embeddings of the rows so far.
+        figures: of the rows so far, part by part.
         counters: of the runs so far.
     """
 
     ablation: Ablation | None
     config: FlowConfig
-    predicted: list[NDArray[np.float32]] = field(default_factory=list)
+    figures: list[RowFigures] = field(default_factory=list)
     counters: list[Counters] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """Rows that have been simulated."""
+        return sum(len(part.rank) for part in self.figures)
 
 
 class AblationRun:
@@ -68,7 +76,6 @@ class AblationRun:
     Attributes:
         total: rows to simulate, of all variants together.
         done: those that have been simulated.
-        current: the part that is switched off now; none while the model is measured as it is.
     """
 
     def __init__(
@@ -90,9 +97,9 @@ class AblationRun:
         self._base = (config or processor.config).with_options(UNTRACED)
         self._variants = [_Variant(None, self._base)] + [
             _Variant(ablation, _ablate_config(self._base, ablation))
-            for ablation in Ablation
-            if _missing_part(self._base, ablation) is None
+            for ablation in find_parts(self._base)
         ]
+        self._targets = TargetRows(pairs.targets)
         self._measured: list[RowFigures] = []
         self._part: Pairs | None = None
         self._state: FlowState | None = None
@@ -136,7 +143,7 @@ class AblationRun:
                 None,
                 values,
                 changes,
-                describe_flows(Counters.total(variant.counters)),
+                _describe_flows(Counters.total(variant.counters)),
             )
             for variant, (values, changes) in zip(self._variants, figures, strict=True)
         }
@@ -151,7 +158,7 @@ class AblationRun:
         return AblationResult(len(self._pairs), self._resamples, tuple(entries))
 
     def _start_part(self, variant: _Variant) -> FlowState:
-        first = sum(map(len, variant.predicted))
+        first = variant.rows
         last = min(first + self._rows_at_once, len(self._pairs))
         self._part = self._pairs.take(np.arange(first, last))
         state = replace(self._processor.empty(variant.config), ablation=variant.ablation)
@@ -166,12 +173,12 @@ class AblationRun:
         result = self._processor.finish(self._state, cohort, ("embedding",))
         self._state = None
         self.done += len(self._part)
-        variant.predicted.append(result.outputs["embedding"])
+        # Ranks are found part by part: those of all rows at once would be one long step.
+        predicted = result.outputs["embedding"]
+        variant.figures.append(self._targets.measure(predicted, variant.rows))
         variant.counters.append(result.metrics.counters)
-        if sum(map(len, variant.predicted)) == len(self._pairs):
-            predicted = np.concatenate(variant.predicted)
-            self._measured.append(RowFigures.of(predicted, self._pairs.targets))
-            variant.predicted.clear()
+        if variant.rows == len(self._pairs):
+            self._measured.append(RowFigures.concatenate(variant.figures))
 
 
 def ablate(
@@ -235,6 +242,26 @@ def check_pairs(pairs: Pairs, config: FlowConfig) -> None:
         faults.append(Fault(("rows",), f"must be at least {MIN_ROWS}", len(pairs)))
     if faults:
         raise DataError(*faults)
+
+
+def find_parts(config: FlowConfig) -> tuple[Ablation, ...]:
+    """Return the parts that can be switched off, because the model has them.
+
+    Args:
+        config: of the runs.
+    """
+    return tuple(ablation for ablation in Ablation if _missing_part(config, ablation) is None)
+
+
+def _describe_flows(counters: Counters) -> AblationFlows:
+    """Return what the flows of some runs did."""
+    completed = max(counters.completed, 1)
+    return AblationFlows(
+        counters.mean_path_steps,
+        counters.mean_path_length,
+        counters.spawned / counters.initial,
+        {name: count / completed for name, count in counters.planes.items()},
+    )
 
 
 def _missing_part(config: FlowConfig, ablation: Ablation) -> str | None:

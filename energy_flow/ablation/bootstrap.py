@@ -41,11 +41,11 @@ def compare_figures(
     rows = len(target_BE)
     centred = target_BE.astype(np.float64)
     centred -= centred.mean(axis=0)
-    whole = [_evaluate(one, centred, np.ones((1, rows))) for one in measured]
+    whole = _evaluate(measured, centred, np.ones((1, rows)))
     drawn: list[list[_Values]] = [[] for _ in measured]
     for counts in _draw_counts(rows, resamples, seed):
-        for values, one in zip(drawn, measured, strict=True):
-            values.append(_evaluate(one, centred, counts))
+        for values, one in zip(drawn, _evaluate(measured, centred, counts), strict=True):
+            values.append(one)
     samples = [_join(values) for values in drawn]
     return [
         (
@@ -71,20 +71,25 @@ def _draw_counts(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.fl
 
 
 def _evaluate(
-    measured: RowFigures, centred_BE: NDArray[np.float64], counts_RB: NDArray[np.float64]
-) -> _Values:
-    """Return every figure of some resamples, [R] each."""
+    measured: Sequence[RowFigures],
+    centred_BE: NDArray[np.float64],
+    counts_RB: NDArray[np.float64],
+) -> list[_Values]:
+    """Return every figure of some resamples for each variant, [R] each."""
     rows = counts_RB.shape[1]
     squares_B = (centred_BE * centred_BE).sum(axis=1)
     mean_RE = counts_RB @ centred_BE / rows
     # Σ ‖y - mean‖² = Σ ‖y‖² - B ‖mean‖².
     variation_R = counts_RB @ squares_B - rows * (mean_RE * mean_RE).sum(axis=1)
-    return {
-        ValidationMetric.COSINE: counts_RB @ measured.cosine / rows,
-        ValidationMetric.TOP_1: counts_RB @ (measured.rank <= 1) / rows,
-        ValidationMetric.TOP_10: counts_RB @ (measured.rank <= 10) / rows,
-        ValidationMetric.R2: r_squared(counts_RB @ measured.squared_error, variation_R),
-    }
+    return [
+        {
+            ValidationMetric.COSINE: counts_RB @ one.cosine / rows,
+            ValidationMetric.TOP_1: counts_RB @ (one.rank <= 1) / rows,
+            ValidationMetric.TOP_10: counts_RB @ (one.rank <= 10) / rows,
+            ValidationMetric.R2: r_squared(counts_RB @ one.squared_error, variation_R),
+        }
+        for one in measured
+    ]
 
 
 def _join(parts: Sequence[_Values]) -> _Values:

@@ -1,18 +1,24 @@
-"""``AblationResult``: figures of a model with parts of it switched off."""
+"""``AblationResult``: figures of a model with parts of it switched off; loads no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from energy_flow.choices import Ablation, ValidationMetric
-from energy_flow.telemetry.counters import Counters
 
+DEFAULT_RESAMPLES: Final = 1000
+"""Samples of rows, drawn with replacement, from which intervals are computed."""
+MIN_RESAMPLES: Final = 100
+MAX_RESAMPLES: Final = 10_000
+"""Bounds for requests: fewer give no interval, and more change none."""
 AS_IT_IS = "as it is"
 """What people call the model with nothing switched off."""
 SHOWN = (ValidationMetric.COSINE, ValidationMetric.R2)
 """Figures that a table shows by default."""
+HOW_TO_READ = "change: figure minus that of the model as it is; [95 %]: interval over rows"
+"""One line below a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,21 +125,6 @@ class AblationResult:
             "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
             for line in lines
         )
-
-
-def describe_flows(counters: Counters) -> AblationFlows:
-    """Return what the flows of some runs did.
-
-    Args:
-        counters: of the runs.
-    """
-    completed = max(counters.completed, 1)
-    return AblationFlows(
-        counters.mean_path_steps,
-        counters.mean_path_length,
-        counters.spawned / counters.initial,
-        {name: count / completed for name, count in counters.planes.items()},
-    )
 
 
 def _cells(entry: AblationEntry, metrics: tuple[ValidationMetric, ...]) -> list[str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from energy_flow.ablation.result import AblationResult
+from energy_flow.choices import ENDED_STATES
 from energy_flow.client import calls
-from energy_flow.client.exchange import Request
+from energy_flow.client.datasets import DatasetRows
+from energy_flow.client.errors import ProblemError
+from energy_flow.client.exchange import Request, problem_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,46 @@ class Model:
     output_width: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """A model that the server measures with parts of its flows switched off.
+
+    Attributes:
+        ablation_id: its id.
+        state: ``queued``, ``running``, ``succeeded``, ``failed`` or ``cancelled``.
+        model: the model that is measured.
+        dataset: where its rows come from.
+        done: rows that have been simulated, of all variants together.
+        total: rows to simulate.
+        current: the part that is switched off now, a name of ``choices.Ablation``; ``None`` while
+            the model is measured as it is.
+        created_at: time of the request (ISO 8601).
+        result: the figures, once it has succeeded; ``print(result.table())`` shows them.
+        data: the whole answer of the server.
+    """
+
+    ablation_id: str
+    state: str
+    model: ModelVersion
+    dataset: DatasetRows
+    done: int
+    total: int
+    current: str | None
+    created_at: str
+    result: AblationResult | None = field(repr=False)
+    data: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def ended(self) -> bool:
+        """Return whether the ablation is in a state that it never leaves."""
+        return self.state in ENDED_STATES
+
+    @property
+    def problem(self) -> ProblemError | None:
+        """Return why the ablation failed, if it did."""
+        return problem_of(self.data)
+
+
 def model_path(name: str, *parts: str) -> str:
     """Return the path of a model, or of something below it."""
     return calls.api_path("models", name, *parts)
@@ -83,3 +127,20 @@ def put(name: str, file: Path, on_progress: Callable[[int, int], object] | None)
 def download(name: str, to: Path) -> Request:
     """Return a request that writes a model's checkpoint to a file."""
     return calls.get_file(model_path(name), to, calls.BYTES)
+
+
+def ablation_path(model: str, *parts: str) -> str:
+    """Return the path of the ablations of a model, or of something below it."""
+    return model_path(model, "ablations", *parts)
+
+
+def ablate(
+    model: str,
+    dataset: str,
+    rows: Sequence[int] | None,
+    resamples: int | None,
+    options: Mapping[str, Any] | None,
+) -> Request:
+    """Return a request for an ablation."""
+    fields = {"dataset": dataset, "rows": rows, "resamples": resamples, "options": options}
+    return calls.post(ablation_path(model), fields)

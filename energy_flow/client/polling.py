@@ -13,7 +13,7 @@ GROWTH = 1.5
 
 
 class Work(Protocol):
-    """A run or an experiment."""
+    """A run, an experiment or an ablation."""
 
     @property
     def state(self) -> str:

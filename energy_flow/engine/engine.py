@@ -324,7 +324,8 @@ class Engine:
             EngineUnavailable: the engine is not running.
             ModelNotLoaded: the model is not loaded.
         """
-        job = AblationJob(request, self._models.get(request.model, request.config))
+        processor = self._models.get(request.model, request.config)
+        job = AblationJob(request, processor, self.max_pool_flows, self.memory_limit_bytes)
         self._enqueue(job)
         return job.future
 
@@ -496,7 +497,7 @@ class Engine:
             self._jobs.clear()
             self._trainings.clear()
         self._pools.clear()
-        self._models.clear()
+        self._models.close()
         for run in runs:
             run.end(EngineUnavailable("the engine stopped before the run ended"))
         for job in jobs:

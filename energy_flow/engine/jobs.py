@@ -6,11 +6,13 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from energy_flow.ablation import AblationRun
+from energy_flow.ablation import DEFAULT_ROWS_AT_ONCE, AblationRun
+from energy_flow.engine.capacity import chunk_samples
 from energy_flow.engine.request import (
     AblationRequest,
     ReplayRequest,
@@ -63,12 +65,17 @@ class _FutureJob(ABC, Generic[Answer]):
         try:
             return self._advance()
         except BaseException as error:
-            self.future.set_exception(error)
+            self._fail(error)
             return False
 
     def abandon(self, error: EnergyFlowError) -> None:
         """Let the future raise the error."""
-        self.future.set_exception(error)
+        self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        # A future that was cancelled meanwhile takes no error.
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
 
     @abstractmethod
     def _advance(self) -> bool:
@@ -165,13 +172,26 @@ class AblationJob(_FutureJob[AblationRun]):
     Args:
         request: what to measure.
         processor: model of the request.
+        max_pool_flows: active flows up to which the pools admit samples.
+        memory_limit_bytes: largest predicted memory of the pools; no limit if none.
     """
 
-    def __init__(self, request: AblationRequest, processor: FlowProcessor) -> None:
+    def __init__(
+        self,
+        request: AblationRequest,
+        processor: FlowProcessor,
+        max_pool_flows: int,
+        memory_limit_bytes: int | None,
+    ) -> None:
         super().__init__()
         self._request = request
+        rows = chunk_samples(request.config, max_pool_flows, memory_limit_bytes)
         self._run = AblationRun(
-            processor, request.pairs, config=request.config, resamples=request.resamples
+            processor,
+            request.pairs,
+            config=request.config,
+            rows_at_once=min(rows, DEFAULT_ROWS_AT_ONCE),
+            resamples=request.resamples,
         )
 
     def _advance(self) -> bool:
@@ -185,11 +205,6 @@ class AblationJob(_FutureJob[AblationRun]):
         if self.future.set_running_or_notify_cancel():
             self.future.set_result(self._run)
         return False
-
-    def abandon(self, error: EnergyFlowError) -> None:
-        """Let the future raise the error, unless it was cancelled."""
-        if self.future.set_running_or_notify_cancel():
-            super().abandon(error)
 
 
 class TrainingJob:

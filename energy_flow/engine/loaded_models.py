@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energy_flow.config.flow_config import MODEL_FIELDS, FlowConfig
-from energy_flow.errors import ModelNotLoaded
+from energy_flow.errors import EngineUnavailable, ModelNotLoaded
 from energy_flow.simulation.checkpoint import load
 from energy_flow.simulation.flow_processor import FlowProcessor
 
@@ -65,6 +65,7 @@ class LoadedModels:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._models: dict[ModelKey, FlowProcessor] = {}
+        self._is_closed = False
 
     def add(self, processor: FlowProcessor) -> LoadedModel:
         """Add a model; an equal one is replaced.
@@ -85,9 +86,13 @@ class LoadedModels:
             config: config of the model, or of a run of it.
 
         Raises:
+            EngineUnavailable: the models are closed.
             ModelNotLoaded: the model is not loaded.
         """
         with self._lock:
+            # Callers load a model that is not loaded, which a stopped engine does not do.
+            if self._is_closed:
+                raise EngineUnavailable("the engine is stopped")
             processor = self._models.get(model_key(digest, config))
         if processor is None:
             raise ModelNotLoaded(digest)
@@ -103,7 +108,8 @@ class LoadedModels:
         with self._lock:
             self._models.pop(model_key(digest, config), None)
 
-    def clear(self) -> None:
-        """Forget all models."""
+    def close(self) -> None:
+        """Forget all models, because the engine stops."""
         with self._lock:
+            self._is_closed = True
             self._models.clear()

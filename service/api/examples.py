@@ -37,12 +37,16 @@ def make_examples(config: FlowConfig, preset: str) -> dict[str, dict[str, Any]]:
         "seeds": [0, 1],
         "max_parallel": 2,
     }
+    ablation = {"dataset": "pairs", "rows": [0, 4], "options": {"max_steps": 10}}
     return {
         "/v1/simulate": runs,
         "/v1/runs": runs,
         "/v2/models/{name}/infer": inference,
         "/v2/models/{name}/versions/{version}/infer": inference,
         "/v1/models": {"untrained": {"summary": "A model without noise", "value": model}},
+        "/v1/models/{name}/ablations": {
+            "held-out": {"summary": "Some pairs that were not trained on", "value": ablation}
+        },
         "/v1/experiments": {"sweep": {"summary": "Six trials of a dataset", "value": sweep}},
     }
 
@@ -58,7 +62,7 @@ def _make_full(config: FlowConfig) -> dict[str, Any]:
         "seed": 7,
         "sample_keys": [0],
         "options": {"noise_std": 0.05, "spawn": {"mode": "off"}},
-        "outputs": [Output.SURFACE.value, Output.HITS.value],
+        "outputs": [Output.SURFACE.value, Output.HITS.value, Output.REACHED.value],
         "trace": {
             "capacity": 4096,
             "keep": TraceKeep.LATEST.value,

@@ -15,6 +15,7 @@ import typer
 
 from energy_flow.client import FlowClientError
 from service.cli import datasets, experiments, models, runs
+from service.cli.ablate import ablate
 from service.cli.input.failures import EXIT_FAILED, CommandFailed
 from service.cli.input.terminal import print_note, print_text
 from service.cli.serve import serve
@@ -33,6 +34,7 @@ app.command()(serve)
 app.command()(simulate)
 app.command()(trace)
 app.command()(train)
+app.command()(ablate)
 app.add_typer(experiments.app, name="experiment")
 app.add_typer(runs.app, name="runs")
 app.add_typer(datasets.app, name="dataset")

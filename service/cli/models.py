@@ -74,14 +74,14 @@ def list_models(url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson 
     if as_json:
         print_json([model.data for model in models])
         return
-    table = columns_table(("model", "weights", "loaded", "lattice", "dimension", "created"))
+    table = columns_table(("model", "weights", "loaded", "lattice", "dimensions", "created"))
     for model in models:
         table.add_row(
             model.name,
             _weights(model),
             "yes" if model.loaded else "no",
             _lattice(model),
-            str(model.config["embedding_dim"]),
+            _dimensions(model),
             model.created_at,
         )
     print_text(table)
@@ -132,7 +132,7 @@ def _print(model: Model, as_json: bool) -> None:
         ("weights", _weights(model)),
         ("loaded", "yes" if model.loaded else "no"),
         ("lattice", _lattice(model)),
-        ("dimension", f"{model.config['embedding_dim']} numbers an embedding"),
+        ("dimensions", f"{_dimensions(model)} numbers an embedding"),
         ("digest", model.digest),
         ("created", model.created_at),
     ]
@@ -142,6 +142,12 @@ def _print(model: Model, as_json: bool) -> None:
 
 def _weights(model: Model) -> str:
     return "trained" if model.trained else "untrained"
+
+
+def _dimensions(model: Model) -> str:
+    """Return the width of embeddings, and that of output embeddings if it is another one."""
+    width = model.config["embedding_dim"]
+    return str(width) if model.output_width in (None, width) else f"{width} → {model.output_width}"
 
 
 def _lattice(model: Model) -> str:

@@ -14,6 +14,7 @@ from service.cli.execute.outcome import (
     describe_exits,
     describe_flows,
     describe_model,
+    describe_version,
 )
 from service.cli.execute.remote_run import failure_reason
 from service.cli.execute.server_client import PAGE_SIZE, open_client
@@ -112,6 +113,7 @@ def _print(run: Run, as_json: bool) -> None:
         ("run", run.run_id),
         ("state", run.state),
         ("model", describe_model(run.model.name, run.model.trained)),
+        ("version", describe_version(run.version, run.arithmetic)),
         ("seed", str(run.seed)),
         ("samples", f"{run.progress.samples_done:,} of {run.progress.samples:,}"),
     ]

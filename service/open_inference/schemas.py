@@ -158,12 +158,12 @@ class ModelMetadata(_Answer):
 
 
 class AnswerTensor(_Answer):
-    """An output; its numbers are in ``data``, or follow the JSON as bytes."""
+    """An output; its numbers or booleans are in ``data``, or follow the JSON as bytes."""
 
     name: str
     datatype: str
     shape: list[int]
-    data: list[float] | None = None
+    data: list[float] | list[bool] | None = None
     parameters: dict[str, Any] | None = None
 
 

@@ -41,6 +41,7 @@ ITEM_BYTES: Final[Mapping[str, int]] = {
 }
 
 _DATATYPES: Final[Mapping[str, str]] = {
+    "bool": "BOOL",
     "uint8": "UINT8",
     "int8": "INT8",
     "int32": "INT32",

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.plots.unreached_cells import COLOUR
+
 PANEL_INCHES = 4.8
 DOTS_PER_INCH = 120
 TICKS = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -21,7 +23,7 @@ def draw_paths(path: Columns, surface: NDArray[Any] | None, title: str, to: Path
 
     Args:
         path: Columns ``flow``, ``step``, ``x``, ``y``, ``z`` and ``energy`` of a replay, each [n].
-        surface: Surface [H, W], if there is one.
+        surface: Surface [H, W], if there is one. Masked cells are grey.
         title: Title of the picture.
         to: File to write.
     """
@@ -47,7 +49,10 @@ def draw_paths(path: Columns, surface: NDArray[Any] | None, title: str, to: Path
             extent=(-across, across, -up, up),
             interpolation="nearest",
         )
-        axis.set(title="surface", xlabel="x", ylabel="y", xticks=TICKS, yticks=TICKS)
+        axis.set_facecolor(COLOUR)
+        has_masked = np.ma.is_masked(surface)
+        name = "surface (grey: not reached)" if has_masked else "surface"
+        axis.set(title=name, xlabel="x", ylabel="y", xticks=TICKS, yticks=TICKS)
         figure.colorbar(image, ax=axis, shrink=0.8)
     lines: Any = None
     for axis, (right, above) in zip(axes, (("x", "y"), ("x", "z")), strict=True):

@@ -29,6 +29,7 @@ def test_every_exported_name_exists() -> None:
         "import energy_flow",
         "import energy_flow.client",
         "import energy_flow.trace.records",
+        "from energy_flow.ablation import AblationResult, Interval",
         "from energy_flow import EnergyFlowError, FlowConfig, presets",
         "from energy_flow.testing import FakeFlowServer, tiny_config; tiny_config()",
     ],

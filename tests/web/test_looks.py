@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.live_server import LiveServer
+from tests.web.ablations_for_pages import make_ablation
 from tests.web.conftest import NewPage
 from tests.web.experiments_for_pages import make_experiment
 from tests.web.runs_for_pages import make_run
@@ -23,6 +24,7 @@ PAGES = (
     "experiments/new",
     "experiments/{e}",
     "data",
+    "models/default",
 )
 SWEEP = {"random": {"noise_std": {"low": 0.01, "high": 1, "log": True}}, "count": 3}
 PHONE = {"width": 390, "height": 844}
@@ -34,6 +36,7 @@ def runs(server: LiveServer) -> dict[str, str]:
         "a": make_run(server.url),
         "b": make_run(server.url, seed=8),
         "e": make_experiment(server.url, "layout", sweep=SWEEP, seeds=[0, 1]),
+        "m": make_ablation(server.url),
     }
 
 

@@ -86,6 +86,44 @@ def test_errors_are_shown_at_their_fields(server: LiveServer, new_page: NewPage)
     expect(send).to_be_enabled()
 
 
+def test_soft_deposition_shows_the_cells_that_it_reached(
+    server: LiveServer, new_page: NewPage
+) -> None:
+    page = new_page(expected=("422",))
+    page.goto(f"{server.url}/#/try")
+    page.get_by_text("Options").click()
+    page.get_by_label("background").fill("0.2")
+    message = page.locator('[id="option-background-message"] .field-error')
+    expect(message).to_contain_text("set aggregation_mode to splat")
+    page.get_by_label("aggregation mode").select_option("splat")
+    page.get_by_label("noise std", exact=True).fill("0.1")
+    expect(page.get_by_label("Cost").get_by_text("256", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("succeeded")).to_be_visible()
+    page.get_by_label("shows").select_option("reached z0")
+    expect(page.get_by_role("img", name="reached z0 of sample 0: 8 by 8 cells")).to_be_visible()
+    run_id = page.url.rpartition("/")[2].partition("?")[0]
+    with FlowClient(server.url) as client:
+        assert client.run(run_id).data["config"]["background"] == 0.2
+        outputs = {name: client.outputs(run_id, name)[0] for name in ("reached", "hits")}
+    reached = outputs["reached"].any(axis=0)
+    only_touched = reached & (outputs["hits"].sum(axis=0) == 0)
+    assert only_touched.any()
+    assert not reached.all()
+    page.get_by_label("shows").select_option("surface")
+    cells = page.get_by_role("group", name="surface of sample 0: cells")
+    reading = cells.locator("xpath=..").locator("output")
+    cells.focus()
+    # From the middle to the corner x = 0, y = 0.
+    for key in ("ArrowLeft", "ArrowDown"):
+        for _ in range(8):
+            page.keyboard.press(key)
+    for x, is_reached in enumerate(reached[0]):
+        expect(reading).to_contain_text(f"x {x}, y 0")
+        expect(reading).to_contain_text("energy" if is_reached else "not reached")
+        page.keyboard.press("ArrowRight")
+
+
 def test_embeddings_are_pasted_and_uploaded(
     server: LiveServer, new_page: NewPage, tmp_path: Path
 ) -> None:

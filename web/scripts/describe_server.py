@@ -33,6 +33,8 @@ CLOSED_LISTS = (
     choices.DatasetFormat,
     choices.ResultFormat,
     choices.ResultRows,
+    choices.Ablation,
+    choices.ValidationMetric,
 )
 
 

@@ -5,6 +5,7 @@ import { ComparePage } from "./pages/compare_page";
 import { DataPage } from "./pages/data_page";
 import { ExperimentPage } from "./pages/experiment_page";
 import { ExperimentsPage } from "./pages/experiments_page";
+import { ModelPage } from "./pages/model_page";
 import { NewExperimentPage } from "./pages/new_experiment_page";
 import { RunPage } from "./pages/run_page";
 import { RunsPage } from "./pages/runs_page";
@@ -44,7 +45,7 @@ export function App() {
           <NavLink href="#/experiments" active={route.parts[0] === "experiments"}>
             Experiments
           </NavLink>
-          <NavLink href="#/data" active={place === "data"}>
+          <NavLink href="#/data" active={place === "data" || route.parts[0] === "models"}>
             Data
           </NavLink>
           <NavLink href="#/try" active={place === "try"}>
@@ -92,6 +93,9 @@ function CurrentPage({ route }: { route: Route }) {
   }
   if (first === "data") {
     return <DataPage route={route} />;
+  }
+  if (first === "models" && id !== undefined) {
+    return <ModelPage key={id} name={id} />;
   }
   if (first === "demo") {
     return <Lattice key="demo" runId={null} route={route} />;

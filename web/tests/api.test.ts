@@ -141,6 +141,11 @@ describe(".npy files", () => {
     expect([...data]).toEqual([7, -8, 9]);
   });
 
+  it("of booleans are zeros and ones", () => {
+    const { data } = readNpy(npy("|b1", [2, 2], new Uint8Array([0, 1, 1, 0])));
+    expect([...data]).toEqual([0, 1, 1, 0]);
+  });
+
   it("are refused if they are invalid, too short or of another dtype", () => {
     expect(() => readHeader(new TextEncoder().encode("PK, not numpy at all").buffer)).toThrow(
       "not a .npy",

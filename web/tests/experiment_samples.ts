@@ -54,6 +54,7 @@ export const MODEL: Model = {
     embedding_dim: 8,
     noise_std: 0.25,
   }),
+  output_width: 8,
   warnings: [],
   url: "/v1/models/default",
 };
@@ -77,6 +78,8 @@ export const EXPERIMENT: Experiment = {
   fail_fast: false,
   chunk_samples: null,
   train: null,
+  version: "0.1.0",
+  arithmetic: 1,
   last_event_id: 6,
   fields: ["noise_std"],
   trials: { total: 6, queued: 3, running: 1, paused: 0, succeeded: 2, failed: 0, cancelled: 0 },

@@ -142,6 +142,22 @@ describe("an experiment's page", () => {
     expect(await screen.findByRole("button", { name: "Delete noise" })).toBeDefined();
   });
 
+  it("that has another arithmetic is not to be resumed", async () => {
+    const detail = "the experiment cannot continue";
+    const problem = { type: "", title: "Not allowed", status: 409, detail, errors: [] };
+    const paused: Experiment = { ...EXPERIMENT, state: "paused", error: problem };
+    serve(paused, begun);
+    const view = render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1")} />);
+    expect(await screen.findByText(/resume it to continue/)).toBeDefined();
+    expect(screen.getByText("0.1.0, arithmetic 1")).toBeDefined();
+    view.unmount();
+    const other = { ...problem, server_arithmetic: 2 };
+    serve({ ...paused, error: other }, begun);
+    render(<ExperimentPage id="e1" route={readRoute("#/experiments/e1")} />);
+    expect(await screen.findByText(/the experiment cannot continue/)).toBeDefined();
+    expect(screen.queryByText(/resume it to continue/)).toBeNull();
+  });
+
   it("reconnects after the last event", async () => {
     const server = serve(EXPERIMENT, begun);
     const streams = [openStream(), openStream()];

@@ -2,7 +2,13 @@ import { describe, expect, it } from "vitest";
 import config from "../src/generated/config.json";
 import { drawRows, readFile, readText } from "../src/try/embeddings";
 import { assignFaults } from "../src/try/faults";
-import { buildGroups, collectOptions, getModelValue, OPTIONS } from "../src/try/options";
+import {
+  buildGroups,
+  collectOptions,
+  getModelValue,
+  OPTION_GROUPS,
+  OPTIONS,
+} from "../src/try/options";
 import sample from "../src/try/sample.json";
 import { configWith } from "./config_samples";
 import { fault } from "./faults";
@@ -151,6 +157,15 @@ describe("options", () => {
     expect([...new Set([...names, "seed"])].sort()).toEqual([...config.run_fields].sort());
   });
 
+  it("of the movement and of the surface stand together", () => {
+    const names = new Map(
+      OPTION_GROUPS.map(({ title, options }) => [title, options.map(({ name }) => name)]),
+    );
+    expect([...names.keys()].slice(0, 3)).toEqual(["general", "movement", "surface"]);
+    expect(names.get("movement")).toContain("field_strength");
+    expect(names.get("surface")).toEqual(["aggregation_mode", "background"]);
+  });
+
   it("are sent with the type of their field, where a text was entered", () => {
     expect(
       collectOptions({
@@ -161,6 +176,9 @@ describe("options", () => {
         "spawn.threshold": "lots",
         "trace.kinds": "spawn, reflect",
         projection_age: "null",
+        aggregation_mode: "splat",
+        background: "0.2",
+        field_strength: "-1.5",
       }),
     ).toEqual({
       noise_std: 0.1,
@@ -169,6 +187,9 @@ describe("options", () => {
       "spawn.threshold": "lots",
       "trace.kinds": ["spawn", "reflect"],
       projection_age: null,
+      aggregation_mode: "splat",
+      background: 0.2,
+      field_strength: -1.5,
     });
   });
 

@@ -25,6 +25,7 @@ const REPLAY: Replay = {
   flow: null,
   agrees: true,
   difference: null,
+  note: null,
   flows: {
     flow: [0, 1, 2],
     parent: [-1, -1, 1],

@@ -1,6 +1,8 @@
 import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/preact";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Run } from "../src/api/types";
+import type { Comparison, Run } from "../src/api/types";
+import { ComparePage } from "../src/pages/compare_page";
+import { RunPage } from "../src/pages/run_page";
 import { RunsPage } from "../src/pages/runs_page";
 import { TryPage } from "../src/pages/try_page";
 import { OUTPUTS } from "../src/generated/choices";
@@ -40,6 +42,8 @@ const RUN: Run = {
   warnings: [],
   error: null,
   bytes: 0,
+  version: null,
+  arithmetic: 1,
   url: "/v1/runs/0123456789abcdef",
 };
 
@@ -52,6 +56,8 @@ describe("layers", () => {
       "hits: hits",
       "hits z0: hits",
       "hits zdepth: hits",
+      "reached z0: reached",
+      "reached zdepth: reached",
     ];
     const found = makeLayers(OUTPUTS).map(({ label, quantity }) => `${label}: ${quantity}`);
     expect(found.filter((layer) => expected.includes(layer))).toEqual(expected);
@@ -60,13 +66,16 @@ describe("layers", () => {
   it("have names of their own", () => {
     const layer = { label: "", quantity: "" };
     const outputs = {
+      flag: { ...layer, dtype: "bool", axes: ["y", "x"] },
       count: { ...layer, dtype: "int64", axes: ["y", "x"] },
       number: { ...layer, dtype: "float32", axes: ["y", "x"] },
       vector: { ...layer, dtype: "float32", axes: ["embedding"] },
     };
+    const whole = { ...layer, plane: null, isBoolean: false };
     expect(makeLayers(outputs)).toEqual([
-      { ...layer, name: "number", output: "number", plane: null },
-      { ...layer, name: "count", output: "count", plane: null },
+      { ...whole, name: "number", output: "number" },
+      { ...whole, name: "count", output: "count" },
+      { ...whole, name: "flag", output: "flag", isBoolean: true },
     ]);
     const names = makeLayers(OUTPUTS).map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
@@ -100,7 +109,9 @@ describe("a heat map", () => {
     expect(screen.getByText("x 0, y 0").parentElement?.textContent).toContain("energy 1");
     fireEvent.keyDown(cells, { key: "ArrowUp" });
     fireEvent.keyDown(cells, { key: "ArrowRight" });
-    expect(screen.getByText("x 1, y 1").parentElement?.textContent).toContain("no flow ended here");
+    expect(screen.getByText("x 1, y 1").parentElement?.textContent).toContain(
+      "not reached by a flow",
+    );
     fireEvent.keyDown(cells, { key: "Escape" });
     expect(screen.queryByText("x 1, y 1")).toBeNull();
   });
@@ -163,6 +174,39 @@ describe("the list of runs", () => {
     expect((await screen.findByRole("alert")).textContent).toBe(
       "The server cannot be reached. Check that it is running.",
     );
+  });
+});
+
+describe("arithmetics", () => {
+  it("are shown with the version of a run", async () => {
+    const server = fakeServer();
+    server.on(`GET ${RUN.url}`, RUN);
+    render(<RunPage runId={RUN.run_id} route={readRoute("#/")} />);
+    expect(await screen.findByText("not known, arithmetic 1")).toBeDefined();
+  });
+
+  it("that differ are stated in place of a first difference", async () => {
+    const server = fakeServer();
+    const other: Run = { ...RUN, run_id: "b", url: "/v1/runs/b", version: "0.2.0", arithmetic: 2 };
+    const comparison: Comparison = {
+      a: RUN.run_id,
+      b: "b",
+      note: "run a was computed otherwise",
+      metrics: {},
+      samples: [],
+    };
+    server.on("GET /v1/runs", { items: [RUN, other], next_cursor: null });
+    server.on(`GET ${RUN.url}`, RUN);
+    server.on("GET /v1/runs/b", other);
+    server.on(`GET ${RUN.url}/compare/b`, comparison);
+    const route = readRoute(`#/compare?a=${RUN.run_id}&b=b`);
+    const view = render(<ComparePage route={route} />);
+    expect(await screen.findByText(/run a was computed otherwise/)).toBeDefined();
+    expect(screen.queryByRole("heading", { name: /First difference/ })).toBeNull();
+    view.unmount();
+    server.on(`GET ${RUN.url}/compare/b`, { ...comparison, note: null });
+    render(<ComparePage route={route} />);
+    expect(await screen.findByRole("heading", { name: /First difference/ })).toBeDefined();
   });
 });
 

@@ -10,6 +10,7 @@ import httpx
 from numpy.typing import ArrayLike
 
 from energy_flow.client import calls, simulation
+from energy_flow.client._async.ablations import AsyncAblations
 from energy_flow.client._async.connection import AsyncConnection
 from energy_flow.client._async.datasets import AsyncDatasets
 from energy_flow.client._async.experiments import AsyncExperiments
@@ -53,6 +54,7 @@ class AsyncFlowClient(AsyncRunMethods, AsyncModelMethods):
     ) -> None:
         arguments = client_arguments(url, api_key, timeout, connect_timeout)
         self._connection = AsyncConnection(arguments, retry or Retry(), transport)
+        self._ablations = AsyncAblations(self._connection)
         self._datasets = AsyncDatasets(self._connection)
         self._experiments = AsyncExperiments(self._connection)
 
@@ -60,6 +62,11 @@ class AsyncFlowClient(AsyncRunMethods, AsyncModelMethods):
     def url(self) -> str:
         """Return the address of the server."""
         return self._connection.url
+
+    @property
+    def ablations(self) -> AsyncAblations:
+        """Return the ablations of the models of the server."""
+        return self._ablations
 
     @property
     def datasets(self) -> AsyncDatasets:

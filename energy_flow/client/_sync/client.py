@@ -11,6 +11,7 @@ import httpx
 from numpy.typing import ArrayLike
 
 from energy_flow.client import calls, simulation
+from energy_flow.client._sync.ablations import Ablations
 from energy_flow.client._sync.connection import Connection
 from energy_flow.client._sync.datasets import Datasets
 from energy_flow.client._sync.experiments import Experiments
@@ -54,6 +55,7 @@ class FlowClient(RunMethods, ModelMethods):
     ) -> None:
         arguments = client_arguments(url, api_key, timeout, connect_timeout)
         self._connection = Connection(arguments, retry or Retry(), transport)
+        self._ablations = Ablations(self._connection)
         self._datasets = Datasets(self._connection)
         self._experiments = Experiments(self._connection)
 
@@ -61,6 +63,11 @@ class FlowClient(RunMethods, ModelMethods):
     def url(self) -> str:
         """Return the address of the server."""
         return self._connection.url
+
+    @property
+    def ablations(self) -> Ablations:
+        """Return the ablations of the models of the server."""
+        return self._ablations
 
     @property
     def datasets(self) -> Datasets:

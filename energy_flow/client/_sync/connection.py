@@ -167,7 +167,7 @@ class Connection:
         on_progress: Callable[[W], object] | None,
         timeout_seconds: float | None,
     ) -> W:
-        """Poll a run or an experiment until it has ended.
+        """Poll a run, an experiment or an ablation until it has ended.
 
         Args:
             name: its name in messages.

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from energy_flow.choices import Output, Plane
+from energy_flow.choices import Axis, Output, Plane
 from energy_flow.errors import Fault
 from service.api.answers import describe_answers
 from service.api.content_negotiation import choose_format, format_parameter
@@ -20,10 +20,11 @@ from service.api.find_run import find_ended_run
 from service.json_encoding import array_pieces, to_json
 from service.media_types import JSON, NPY, OCTET_STREAM, PNG
 from service.problems import Problem, invalid, not_found
-from service.safetensors_header import make_header
+from service.safetensors_header import dtype_of, make_header
 from service.schemas.json_schema import BINARY
 from service.schemas.run import OutputAnswer
 from service.store.npy_file import npy_header
+from service.store.run_folder import RunFolder
 from service.store.tables import RunRow
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -65,7 +66,8 @@ async def read_output(
         raise not_found(f"output {output!r} of run {run_id!r}: none of its samples ended") from None
     first, stop = _parse_range(sample, sample_from, sample_to, len(array))
     if chosen == "png":
-        return await _answer_picture(row, output, array, first, plane)
+        values = await asyncio.to_thread(_read_sample, folder, row, output, first)
+        return await _answer_picture(row, output, values, first, plane)
     if chosen == "npy":
         if (first, stop) == (0, len(array)):
             return FileResponse(
@@ -116,7 +118,7 @@ def _encode_npy(array: NDArray[Any]) -> Iterator[bytes]:
 
 
 def _encode_safetensors(name: str, array: NDArray[Any]) -> Iterator[bytes]:
-    yield make_header({name: ("I32" if array.dtype.kind == "i" else "F32", array.shape)})
+    yield make_header({name: (dtype_of(array), array.shape)})
     yield from _encode_rows(array)
 
 
@@ -126,12 +128,22 @@ def _encode_rows(array: NDArray[Any]) -> Iterator[bytes]:
         yield np.ascontiguousarray(array[start : start + rows]).tobytes()
 
 
+def _read_sample(folder: RunFolder, row: RunRow, name: str, sample: int) -> NDArray[Any]:
+    """Return an output of one sample, without the cells that are not reached where it is known."""
+    from service.plots.unreached_cells import hide_unreached
+
+    values = np.array(folder.output(name)[sample])
+    is_known = Output.REACHED in row.request["outputs"]
+    if not is_known or name == Output.REACHED or Axis.X not in Output(name).axes:
+        return values
+    return hide_unreached(values, np.array(folder.output(Output.REACHED.value)[sample]))
+
+
 async def _answer_picture(
-    row: RunRow, name: str, array: NDArray[Any], sample: int, plane: Plane | None
+    row: RunRow, name: str, values: NDArray[Any], sample: int, plane: Plane | None
 ) -> Response:
     from service.plots.heat_map import heat_map
 
-    values = np.array(array[sample])
     if values.ndim < 2:
         known = ", ".join(known for known in MEDIA_TYPES if known != "png")
         raise Problem(406, f"the output {name!r} has no picture; known formats are {known}")

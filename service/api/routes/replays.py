@@ -31,7 +31,7 @@ async def replay_sample(run_id: str, request: Request, service: ServiceDep) -> R
     """Simulate one sample again and return the path of every flow, or of one flow's lineage.
 
     ``agrees`` is true if the replay equals the run, record for record; otherwise ``difference`` is
-    the first record that differs.
+    the first record that differs, or ``note`` states that the server has another arithmetic.
     """
     fields = parse_members(ReplayFields, await read_object(request, await read_body(request)))
     row = await find_ended_run(service, run_id)
@@ -40,7 +40,10 @@ async def replay_sample(run_id: str, request: Request, service: ServiceDep) -> R
 
 @router.get("/{run_id}/compare/{other}", responses=describe_answers(ComparisonAnswer))
 async def compare_runs(run_id: str, other: str, service: ServiceDep) -> Response:
-    """Compare the metrics, surfaces and traces of two runs."""
+    """Compare the metrics, surfaces and traces of two runs.
+
+    ``note`` states the arithmetics of both runs if they are not the same.
+    """
     rows = [await find_ended_run(service, one) for one in (run_id, other)]
     a, b = (Side(row, service.archive.folder(row.run_id)) for row in rows)
     try:

@@ -78,8 +78,11 @@ def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device
 
     def write_picture(path: Path) -> None:
         from service.plots.heat_map import heat_map
+        from service.plots.unreached_cells import hide_unreached
 
         surface = result.outputs[Output.SURFACE][0]
+        if Output.REACHED in result.outputs:
+            surface = hide_unreached(surface, result.outputs[Output.REACHED][0])
         path.write_bytes(heat_map({"surface": surface}, f"surface, sample {job.sample_keys[0]}"))
 
     return Outcome(

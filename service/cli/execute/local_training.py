@@ -131,8 +131,10 @@ def _notes(event: Mapping[str, Any]) -> list[str]:
 
 
 def _describe_figures(figures: Mapping[str, Any]) -> str:
+    # Figures of version 0.1 have no R².
+    r2 = f", R² {figures['r2']:.4f}" if "r2" in figures else ""
     return (
-        f"cosine {figures['cosine']:.4f}, top 1 {figures['top_1']:.1%}, top 10 "
+        f"cosine {figures['cosine']:.4f}{r2}, top 1 {figures['top_1']:.1%}, top 10 "
         f"{figures['top_10']:.1%}, median rank {figures['median_rank']:g} of {figures['rows']:,}"
     )
 

@@ -104,11 +104,23 @@ def describe_model(name: str, is_trained: bool) -> str:
     return f"{name} ({'trained' if is_trained else 'untrained'})"
 
 
+def describe_version(version: str | None, arithmetic: int) -> str:
+    """Return the version of Energy Flow that computes something, and its arithmetic.
+
+    Args:
+        version: ``None`` if it is not known.
+        arithmetic: its number.
+    """
+    return f"{version or 'not known'}, arithmetic {arithmetic}"
+
+
 def describe_output(array: NDArray[Any]) -> str:
-    """Return shape, dtype and range of an output."""
+    """Return shape, dtype and range of an output; of booleans, how many are true."""
     shape = " × ".join(str(length) for length in array.shape)
     if array.size == 0:
         return f"{shape}, {array.dtype}"
+    if array.dtype == np.bool_:
+        return f"{shape}, {array.dtype}, {np.count_nonzero(array):,} of {array.size:,} true"
     low, high = float(array.min()), float(array.max())
     return f"{shape}, {array.dtype}, from {low:.4g} to {high:.4g}"
 

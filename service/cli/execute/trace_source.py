@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from energy_flow.choices import TraceFormat
+from energy_flow.choices import Output, TraceFormat
 from energy_flow.client import FlowClient
 from energy_flow.client.connection import write_atomically
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, needing_extra
+from service.cli.input.terminal import print_note
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -91,13 +92,25 @@ class ServerTrace:
             from service.plots.paths import draw_paths
 
             replay = self.client.replay(self.run_id, sample, flow=flow)
-            surface = None
-            if "surface" in self.client.run(self.run_id).data["outputs"]:
-                surface = self.client.outputs(self.run_id, "surface")[sample]
+            if replay.note is not None:
+                print_note(f"note: {replay.note}")
+            surface = self._surface(sample)
             title = f"sample {sample} of run {self.run_id[:8]}"
             if flow is not None:
                 title += f", flow {flow} with its ancestors and descendants"
             draw_paths(replay.path, surface, title, to)
+
+    def _surface(self, sample: int) -> NDArray[Any] | None:
+        """Return the surface of a sample, if the run has it, without cells that are not reached."""
+        from service.plots.unreached_cells import hide_unreached
+
+        stored = self.client.run(self.run_id).data["outputs"]
+        if Output.SURFACE not in stored:
+            return None
+        surface: NDArray[Any] = self.client.outputs(self.run_id, Output.SURFACE)[sample]
+        if Output.REACHED not in stored:
+            return surface
+        return hide_unreached(surface, self.client.outputs(self.run_id, Output.REACHED)[sample])
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,7 @@ def _setting_differences(first: Experiment, second: Experiment) -> list[str]:
             ("rows", list(first.dataset.rows), list(second.dataset.rows)),
             ("seeds", list(first.seeds), list(second.seeds)),
             ("options", first.data.get("options"), second.data.get("options")),
+            ("arithmetic", first.arithmetic, second.arithmetic),
         )
         if one != other
     ]

@@ -25,6 +25,7 @@ HIGHER_IS_BETTER = frozenset(
         "completion_ratio",
         "flow_steps_per_second",
         "held_out.cosine",
+        "held_out.r2",
         "held_out.top_1",
         "held_out.top_10",
     }

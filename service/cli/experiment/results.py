@@ -32,6 +32,7 @@ USUAL_METRICS = (
     "step",
     "loss",
     "held_out.cosine",
+    "held_out.r2",
     "held_out.top_1",
     "held_out.top_10",
     "flow_steps_per_second",

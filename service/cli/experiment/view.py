@@ -10,7 +10,7 @@ from rich.table import Table
 from energy_flow.choices import ENDED_STATES, RunState
 from energy_flow.client import Experiment, Trial
 from energy_flow.client.experiments import ExperimentProgress, TrialCounts
-from service.cli.execute.outcome import describe_model
+from service.cli.execute.outcome import describe_model, describe_version
 from service.cli.input.options import DEFAULT_URL
 from service.cli.input.terminal import columns_table, properties_table
 
@@ -49,6 +49,7 @@ def experiment_table(experiment: Experiment, failed: Iterable[Trial] = ()) -> Ta
         ("kind", experiment.kind),
         ("state", experiment.state),
         ("model", describe_model(model.name, model.trained)),
+        ("version", describe_version(experiment.version, experiment.arithmetic)),
         ("dataset", f"{dataset.name}, rows {':'.join(str(row) for row in dataset.rows)}"),
     ]
     if experiment.fields:

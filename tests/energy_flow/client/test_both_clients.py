@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from energy_flow.client import AsyncFlowClient, FlowClient
+from energy_flow.client._async.ablations import AsyncAblations
 from energy_flow.client._async.datasets import AsyncDatasets
 from energy_flow.client._async.experiments import AsyncExperiments
+from energy_flow.client._sync.ablations import Ablations
 from energy_flow.client._sync.datasets import Datasets
 from energy_flow.client._sync.experiments import Experiments
 from tests.support.repository import ROOT
@@ -24,6 +26,7 @@ SYNC = Path("energy_flow/client/_sync")
 
 CLASSES = [
     (FlowClient, AsyncFlowClient),
+    (Ablations, AsyncAblations),
     (Datasets, AsyncDatasets),
     (Experiments, AsyncExperiments),
 ]

@@ -57,10 +57,13 @@ def test_a_simulation_returns_everything(
             "surface": (6, 4, 4),
             "planes": (6, 2, 4, 4),
             "hits": (6, 2, 4, 4),
+            "reached": (6, 2, 4, 4),
             "embedding": (6, 8),
         }.items()
     )
     assert result.outputs["hits"].dtype == np.int32
+    assert result.outputs["reached"].dtype == np.bool_
+    np.testing.assert_array_equal(result.outputs["reached"], result.outputs["hits"] > 0)
     assert result.surface.dtype == np.float32
     assert (result.seed, result.model.trained, result.model.coord_version) == (3, False, 2)
     metrics = result.metrics
@@ -142,7 +145,9 @@ def test_a_stored_run_can_be_read_again(
     assert run.metrics == result.metrics
     assert client.wait(result.run_id) == run
     for name, array in result.outputs.items():
-        np.testing.assert_array_equal(client.outputs(result.run_id, name), array)
+        stored = client.outputs(result.run_id, name)
+        assert stored.dtype == array.dtype
+        np.testing.assert_array_equal(stored, array)
     records = client.trace(result.run_id)
     for name, column in result.trace.columns.items():
         np.testing.assert_array_equal(records[name], column)

@@ -46,6 +46,20 @@ def test_every_output_has_a_default() -> None:
         result = client.simulate(tiny_embeddings(2), outputs=names_of(Output))
     shapes = {name: array.shape[1:] for name, array in result.outputs.items()}
     assert shapes == {name: output_shape(name, tiny_config()) for name in names_of(Output)}
+    dtypes = {name: str(array.dtype) for name, array in result.outputs.items()}
+    assert dtypes == {output.value: output.dtype for output in Output}
+    np.testing.assert_array_equal(result.outputs["reached"], result.outputs["hits"] > 0)
+
+
+def test_booleans_can_be_chosen_and_read_again() -> None:
+    reached = np.zeros((2, 2, 3), bool)
+    reached[1, 0, 2] = True
+    with FakeFlowServer({"reached": reached}).client() as client:
+        result = client.simulate(tiny_embeddings(2), outputs=["reached"])
+        stored = client.outputs(str(result.run_id), "reached")
+    for array in (result.outputs["reached"], stored):
+        assert array.dtype == np.bool_
+        np.testing.assert_array_equal(array, np.stack((reached, reached)))
 
 
 def test_counts_balance() -> None:

@@ -17,6 +17,7 @@ from energy_flow.choices import Output, names_of
 from tests.support.bodies import NPY, npy
 from tests.support.experiments import put_dataset, start_experiment
 from tests.support.experiments import wait_until_ended as experiment_ended
+from tests.support.pairs import put_pairs
 from tests.support.servers import (
     ENDLESS,
     RunningServer,
@@ -168,6 +169,23 @@ def test_models_and_datasets(client: httpx.Client, described: Described) -> None
         described.check(client.put("/v1/datasets/more", content=npy(rows(5)), headers=headers))
     for path in ("/v1/datasets", "/v1/datasets/more", "/v1/datasets/nothing"):
         described.check(client.get(path))
+
+
+@pytest.mark.slow
+def test_ablations(client: httpx.Client, described: Described) -> None:
+    put_pairs(client, "measured", 4)
+    path = "/v1/models/default/ablations"
+    body = {"dataset": "measured", "resamples": 100, "options": {"noise_std": 0}}
+    url = described.check(client.post(path, json=body))["url"]
+    until(lambda: client.get(url).json()["state"] == "succeeded")
+    described.check(client.get(url))
+    described.check(client.get(path))
+    described.check(client.post(path, json={}))
+    described.check(client.get(f"{path}/nothing"))
+    with_huge_options = {**body, "options": {"max_steps": 2**31 - 1, "displacement_scale": 1e-9}}
+    running = described.check(client.post(path, json=with_huge_options))["url"]
+    described.check(client.delete(running))
+    described.check(client.get(running))
 
 
 def test_experiments(client: httpx.Client, described: Described) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import httpx
 import orjson
 
+from tests.support.pairs import put_pairs
 from tests.support.repository import ROOT
 from tests.support.servers import DIMENSION
+from tests.support.waits import until
 
 PAGE = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
@@ -18,7 +20,7 @@ MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 def test_every_operation_is_documented(client: httpx.Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     operations = [
-        f"{method.upper()} {re.sub('{(run|experiment)_id}', '{id}', path)}".replace(
+        f"{method.upper()} {re.sub('{(run|experiment|ablation)_id}', '{id}', path)}".replace(
             "{trial}", "{n}"
         )
         for path, methods in paths.items()
@@ -31,9 +33,7 @@ def test_every_operation_is_documented(client: httpx.Client) -> None:
 
 
 def test_the_documented_request_has_the_documented_answer(client: httpx.Client) -> None:
-    request, documented, problem = (
-        orjson.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
-    )
+    request, documented, _, _, problem = _examples()
     # The example is short; the rows of this server's model have another length.
     request["embeddings"] = [[0.01] * DIMENSION]
     answer = client.post("/v1/simulate", json=request).json()
@@ -46,10 +46,31 @@ def test_the_documented_request_has_the_documented_answer(client: httpx.Client) 
     assert client.post("/v1/simulate", json=request).json() == problem
 
 
+def test_the_documented_ablation_has_the_documented_result(client: httpx.Client) -> None:
+    _, _, request, documented, _ = _examples()
+    put_pairs(client, request["dataset"], 12)
+    request["rows"] = [0, 4]
+    answer = client.post("/v1/models/default/ablations", json=request)
+    assert answer.status_code == 202, answer.text
+    url = answer.json()["url"]
+    until(lambda: client.get(url).json()["state"] == "succeeded")
+    entries = client.get(url).json()["result"]["entries"]
+    (entry,) = (entry for entry in entries if entry["ablation"] == documented["ablation"])
+    # The page has one figure of several.
+    for name in ("figures", "changes"):
+        entry[name] = {"cosine": entry[name]["cosine"]}
+    assert _members(entry) == _members(documented)
+
+
 def test_every_metric_is_documented(client: httpx.Client) -> None:
     names = re.findall(r"^# TYPE energy_flow_(\w+)", client.get("/metrics").text, re.MULTILINE)
     assert len(names) > 30
     assert not [name for name in names if f"`{name}`" not in MONITORING]
+
+
+def _examples() -> list[Any]:
+    """Return the JSON documents of the page, in order."""
+    return [orjson.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
 
 
 def _members(value: Any) -> Any:

@@ -10,6 +10,7 @@ import pytest
 
 from service.app import create_app
 from tests.support.experiments import put_dataset
+from tests.support.pairs import put_pairs
 from tests.support.servers import RunningServer
 
 
@@ -20,14 +21,16 @@ def document(client: httpx.Client) -> dict[str, Any]:
 
 
 def test_every_example_succeeds(client: httpx.Client, document: dict[str, Any]) -> None:
-    # The one that examples take their rows from.
+    # Those that examples take their rows from.
     put_dataset(client, "sentences", 6)
+    put_pairs(client, "pairs", 12)
     tried = 0
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             content = operation.get("requestBody", {}).get("content", {})
             for example in content.get("application/json", {}).get("examples", {}).values():
-                where = path.format(name="energy_flow", version="1")
+                model = "default" if path.startswith("/v1") else "energy_flow"
+                where = path.format(name=model, version="1")
                 answer = client.request(method, where, json=example["value"])
                 expected = {int(status) for status in operation["responses"] if status < "300"}
                 assert answer.status_code in expected, answer.text

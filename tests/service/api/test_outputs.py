@@ -9,8 +9,11 @@ import httpx
 import numpy as np
 import pytest
 import safetensors.numpy
+from matplotlib.image import imread
+from numpy.typing import NDArray
 
 from energy_flow.choices import Output, names_of
+from service.plots.unreached_cells import COLOUR
 from tests.support.servers import rows
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -36,7 +39,7 @@ def test_json_and_npy_equal_the_answer(
     array = np.load(io.BytesIO(client.get(f"{url}/{name}?format=npy").content))
     assert document["data"] == answer["outputs"][name]
     assert document["shape"] == list(array.shape)
-    assert document["dtype"] == str(array.dtype) == ("int32" if name == "hits" else "float32")
+    assert document["dtype"] == str(array.dtype) == Output(name).dtype
     assert np.array_equal(np.array(document["data"], dtype=array.dtype), array)
 
 
@@ -69,12 +72,33 @@ def test_a_whole_file_can_be_resumed(client: httpx.Client, url: str) -> None:
     assert rest.content == whole[100:]
 
 
-@pytest.mark.parametrize("query", ["surface?", "planes?", "hits?sample=1&", "hits?plane=z0&"])
+PICTURES = ("surface?", "planes?", "hits?sample=1&", "hits?plane=z0&", "reached?plane=zdepth&")
+
+
+@pytest.mark.parametrize("query", PICTURES)
 def test_pictures(client: httpx.Client, url: str, query: str) -> None:
     picture = client.get(f"{url}/{query}format=png")
     assert picture.status_code == 200
     assert picture.headers["content-type"] == "image/png"
     assert picture.content.startswith(PNG)
+
+
+def test_pictures_leave_out_cells_that_are_not_reached(client: httpx.Client) -> None:
+    def draw(outputs: list[str]) -> NDArray[np.float32]:
+        fields = {"embeddings": rows(1).tolist(), "outputs": outputs}
+        run = client.post("/v1/simulate", json=fields).json()
+        reached = run["outputs"].get("reached")
+        assert reached is None or not np.all(reached)
+        picture = client.get(f"/v1/runs/{run['run_id']}/outputs/planes?format=png")
+        return imread(io.BytesIO(picture.content))
+
+    def count_grey(picture: NDArray[np.float32]) -> int:
+        is_near = np.isclose(picture[..., :3], float(COLOUR), atol=0.01)
+        return int(np.all(is_near, axis=-1).sum())
+
+    # The smoothed edges of letters can have the same grey; a cell has some ten thousand points.
+    assert count_grey(draw(["planes"])) < 1000
+    assert count_grey(draw(["planes", "reached"])) > 5000
 
 
 def test_formats_by_accept(client: httpx.Client, url: str) -> None:

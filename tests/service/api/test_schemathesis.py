@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.experiments import put_dataset
+from tests.support.pairs import put_pairs
 from tests.support.servers import serving
 from tests.support.waits import LIMIT_SECONDS, until
 
@@ -27,6 +28,7 @@ def test_the_server_conforms_to_its_document(tmp_path: Path) -> None:
     # Generated models can be large and runs many; what waits is bounded.
     with serving(tmp_path / "data", max_queued_flow_steps=2_000_000) as running:
         put_dataset(running.client, "sentences", 6)
+        put_pairs(running.client, "pairs", 6)
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"),
             str(running.client.base_url.join("/openapi.json")),

@@ -68,7 +68,7 @@ def test_an_answer_has_the_arrays_as_they_are_and_the_rest_as_in_json(client: ht
     expected = simulated(client, **FIELDS)
     assert list(document) == list(expected)
     for name in OUTPUTS:
-        dtype = np.int32 if name == "hits" else np.float32
+        dtype = np.dtype(Output(name).dtype)
         assert tensors[name].dtype == dtype
         assert np.array_equal(tensors.pop(name), np.array(expected["outputs"][name], dtype=dtype))
     records = {name.removeprefix("trace_"): column for name, column in tensors.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,7 +54,8 @@ def test_version(call: Caller) -> None:
 def test_local_runs_and_runs_on_a_server_give_the_same_numbers(
     server: LiveServer, embeddings_file: Path, tmp_path: Path
 ) -> None:
-    common = ("--seed", "5", "--rows", "1:5", "--output", "surface", "--output", "hits")
+    outputs = ("--output", "surface", "--output", "hits", "--output", "reached")
+    common = ("--seed", "5", "--rows", "1:5", *outputs)
     here = run(
         "simulate", embeddings_file, *TINY_FLAGS, *common, "--out", tmp_path / "here", "--json"
     )
@@ -62,11 +64,14 @@ def test_local_runs_and_runs_on_a_server_give_the_same_numbers(
         "--json",
     )  # fmt: skip
     assert here.returncode == there.returncode == 0, here.stderr + there.stderr
-    for name in ("surface.npy", "hits.npy"):
+    for name in ("surface.npy", "hits.npy", "reached.npy"):
         one, other = np.load(tmp_path / "here" / name), np.load(tmp_path / "there" / name)
         assert one.shape[0] == 4
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+    reached = np.load(tmp_path / "here" / "reached.npy")
+    assert reached.dtype == np.bool_
+    np.testing.assert_array_equal(reached, np.load(tmp_path / "here" / "hits.npy") > 0)
     traces = [pq.read_table(tmp_path / where / "trace.parquet") for where in ("here", "there")]
     assert traces[0].equals(traces[1])
     reports = [json.loads(done.stdout) for done in (here, there)]
@@ -82,7 +87,7 @@ def test_local_runs_and_runs_on_a_server_give_the_same_numbers(
     assert one == other
     for where in ("here", "there"):
         folder = tmp_path / where
-        assert {path.name for path in folder.iterdir()} == FILES | {"hits.npy"}
+        assert {path.name for path in folder.iterdir()} == FILES | {"hits.npy", "reached.npy"}
         assert (folder / "surface.png").read_bytes().startswith(b"\x89PNG")
         assert json.loads((folder / "metrics.json").read_bytes())["metrics"]["created"] > 0
     assert not list(tmp_path.glob(".*"))
@@ -140,8 +145,11 @@ def test_an_interrupt_ends_a_run_in_this_process(tmp_path: Path) -> None:
 
 def test_a_summary_for_people(call: Caller, server: LiveServer, embeddings_file: Path) -> None:
     for where in (TINY_FLAGS, ("--url", server.url)):
-        done = call("simulate", embeddings_file, *where)
+        done = call(
+            "simulate", embeddings_file, *where, "--output", "surface", "--output", "reached"
+        )
         assert done.returncode == 0, done.stderr
+        assert re.search(r"reached +6 × 2 × 4 × 4, bool, \d+ of 192 true", done.stdout)
         for word in ("surface", "flows", "exits z0", "exits zdepth", "memory", "flow-steps"):
             assert word in done.stdout
         # What is not the result, such as progress, is not on stdout.

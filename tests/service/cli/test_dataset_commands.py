@@ -83,9 +83,13 @@ def test_a_dataset_is_simulated(
 
 def test_models(call: Caller, server: LiveServer, client: FlowClient, tmp_path: Path) -> None:
     at = ("--url", server.url)
-    made = call("model", "create", "made", "--set", "embedding_dim=8", "--seed", "7", *at)
+    fields = ("--set", "embedding_dim=8", "--set", "output_dim=3")
+    made = call("model", "create", "made", *fields, "--seed", "7", *at)
     assert made.returncode == 0, made.stderr
     assert "untrained" in made.stdout
+    assert "8 → 3 numbers an embedding" in made.stdout
+    assert client.model("made").output_width == 3
+    assert "8 → 3" in call("model", "list", *at).stdout
     checkpoint = client.download_model("made", tmp_path / "made.safetensors")
     sent = call("model", "put", "sent", checkpoint, *at)
     assert sent.returncode == 0, sent.stderr

@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
+from matplotlib.image import imread
+from numpy.typing import NDArray
 
-from energy_flow.client import Run
+from energy_flow.client import FlowClient, Run
+from service.plots.unreached_cells import COLOUR
 from tests.support.live_server import LiveServer, energy_flow
 from tests.support.waits import LIMIT_SECONDS
 
@@ -60,6 +64,21 @@ def test_the_command_draws(server: LiveServer, traced_run: Run, tmp_path: Path) 
     done = command(server, traced_run.run_id, "--picture", path, "--sample", "1")
     assert done.returncode == 0, done.stderr
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_has_grey_cells_where_no_flow_arrived(
+    server: LiveServer, embeddings: NDArray[np.float32], tmp_path: Path
+) -> None:
+    def count_grey(outputs: list[str]) -> int:
+        with FlowClient(server.url) as client:
+            run_id = client.simulate(embeddings[:1], outputs=outputs).run_id
+        done = command(server, str(run_id), "--picture", tmp_path / "paths.png")
+        assert done.returncode == 0, done.stderr
+        is_near = np.isclose(imread(tmp_path / "paths.png")[..., :3], float(COLOUR), atol=0.01)
+        return int(np.all(is_near, axis=-1).sum())
+
+    # The smoothed edges of lines can have the same grey; a cell has some eight thousand points.
+    assert count_grey(["surface", "reached"]) > count_grey(["surface"]) + 4000
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,32 @@ def test_a_training_for_scripts(call: Caller, config: Path, tmp_path: Path) -> N
     assert set(json.loads(events[0])["terms"]) == {"cosine", "mse"}
 
 
+def test_targets_of_another_width_than_inputs(call: Caller, config: Path, tmp_path: Path) -> None:
+    """The model takes its widths from the rows, and lines for people have R²."""
+    inputs = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
+    targets = np.concatenate((np.minimum(inputs, 0), np.maximum(inputs, 0)), axis=1)
+    save_file({"inputs": inputs, "targets": targets}, tmp_path / "pairs.safetensors")
+    config.write_text(CONFIG)
+    changes = (
+        *("mapper=identity", "output_planes=both"),
+        *("energy_update=residual", "aggregation_mode=splat"),
+    )
+    flags = [word for change in changes for word in ("--set", f"model.config.{change}")]
+    data = f"data.train={tmp_path / 'pairs.safetensors'}"
+    more = (
+        data,
+        "losses.r2.on=planes",
+        "model.initial.energy_head=zero",
+        "early_stopping.metric=r2",
+    )
+    flags += [word for change in more for word in ("--set", change)]
+    done = call("train", config, "--out", tmp_path / "out", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "R² " in done.stdout
+    kept = checkpoint.describe(tmp_path / "out" / "model.safetensors")["config"]
+    assert (kept.embedding_dim, kept.output_width) == (16, 32)
+
+
 def test_an_interrupted_training_is_resumed_later(config: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     many = ("--set", "length.steps=4000", "--set", "validation.every=4000")

@@ -15,7 +15,7 @@ from tests.support.waits import LIMIT_SECONDS
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with serving(tmp_path_factory.mktemp("inference"), max_body_bytes=300_000) as running:
         lattice = {"lattice_width": 3, "lattice_height": 5, "lattice_depth": 3}
-        config = {"embedding_dim": 4, "carrier_hidden_size": 8, **lattice}
+        config = {"embedding_dim": 4, "output_dim": 6, "carrier_hidden_size": 8, **lattice}
         body = {"name": "other", "config": config}
         running.client.post("/v1/models", json=body).raise_for_status()
         yield running

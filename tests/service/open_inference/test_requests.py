@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import numpy as np
 import pytest
 
@@ -73,6 +74,21 @@ def test_the_format_of_an_output_is_chosen_per_output(http: httpx.Client) -> Non
     assert "data" in head["outputs"][0]
     assert head["outputs"][1]["parameters"]["binary_data_size"] == 3 * 2 * 16 * 4
     assert answer.headers["content-type"] == "application/octet-stream"
+
+
+def test_booleans_are_true_and_false_in_json_and_bytes_behind_it(http: httpx.Client) -> None:
+    outputs = [{"name": "reached"}]
+    written = http.post(INFER, json=make_request(outputs=outputs)).json()
+    (tensor,) = written["outputs"]
+    assert (tensor["datatype"], tensor["shape"]) == ("BOOL", [3, 2, 4, 4])
+    assert {type(value) for value in tensor["data"]} == {bool}
+    sent = make_request(outputs=outputs, parameters={"binary_data_output": True})
+    answer = http.post(INFER, json=sent)
+    content = answer.content[int(answer.headers[HEADER]) :]
+    assert np.frombuffer(content, np.bool_).tolist() == tensor["data"]
+    document = http.get("/openapi.json").json()
+    described = {"$ref": "#/components/schemas/InferAnswer", "components": document["components"]}
+    assert jsonschema_rs.is_valid(described, written)
 
 
 @pytest.mark.parametrize("length", ["-1", "x", "1e3", "", "99999999", "9" * 30, "+5"])

@@ -64,12 +64,18 @@ def test_metadata(client: Client) -> None:
     assert outputs["surface"] == ("FP32", [-1, 4, 4])
     assert outputs["hits"] == ("INT32", [-1, 2, 4, 4])
     assert outputs["planes"] == ("FP32", [-1, 2, 4, 4])
+    assert outputs["reached"] == ("BOOL", [-1, 2, 4, 4])
     assert outputs["embedding"] == ("FP32", [-1, 8])
     assert outputs["trace_seq"] == ("INT64", [-1])
     assert outputs["trace_kind"] == ("UINT8", [-1])
-    assert client.get_model_metadata("other")["inputs"][0]["shape"] == [-1, 4]
+    other = client.get_model_metadata("other")
+    assert other["inputs"][0]["shape"] == [-1, 4]
+    shapes = {one["name"]: one["shape"] for one in other["outputs"]}
+    assert (shapes["reached"], shapes["embedding"]) == ([-1, 2, 5, 3], [-1, 6])
     config = client.get_model_config("energy_flow")
     assert config["max_batch_size"] == 0
+    types = {one["name"]: one["data_type"] for one in config["output"]}
+    assert types["reached"] == "TYPE_BOOL"
     assert config["input"] == [{"name": "embeddings", "data_type": "TYPE_FP32", "dims": [-1, 8]}]
     assert config["parameters"]["trained"] == {"string_value": "false"}
 
@@ -91,6 +97,7 @@ def test_results_are_those_of_simulate(
     reported = simulate(
         server.client, embeddings, seed=7, options={"noise_std": 0.1}, outputs=list(OUTPUTS)
     )
+    assert result.as_numpy("reached").dtype == np.bool_
     for name in OUTPUTS:
         ours = result.as_numpy(name)
         theirs = np.array(reported["outputs"][name], dtype=ours.dtype)
@@ -230,6 +237,7 @@ def test_repository(client: Client) -> None:
     assert client.is_model_ready("other")
     result = client.infer("other", given(rows(2)[:, :4].copy()), model_version="1")
     assert result.as_numpy("surface").shape == (2, 5, 3)
+    assert result.as_numpy("embedding").shape == (2, 6)
     with pytest.raises(InferenceServerException, match="cannot be unloaded"):
         client.unload_model("energy_flow")
     with pytest.raises(InferenceServerException, match="no model"):

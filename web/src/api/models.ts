@@ -14,6 +14,10 @@ export function listModels(signal?: AbortSignal): Promise<Page<Model>> {
   return getJson<Page<Model>>(`/v1/models${query({ limit: 100 })}`, signal);
 }
 
+export function getModel(name: string, signal?: AbortSignal): Promise<Model> {
+  return getJson<Model>(modelPath(name), signal);
+}
+
 export function uploadModel(name: string, file: File, signal?: AbortSignal): Promise<Model> {
   return uploadFile<Model>(modelPath(name), file, signal);
 }

@@ -11,7 +11,8 @@ interface NpyHeader {
 
 export interface NumberArray {
   shape: number[];
-  data: Float32Array | Float64Array | Int32Array;
+  /** Booleans are 0 and 1. */
+  data: Float32Array | Float64Array | Int32Array | Uint8Array;
 }
 
 const MAGIC = "\x93NUMPY";
@@ -43,11 +44,11 @@ export function readHeader(buffer: ArrayBuffer): NpyHeader {
   };
 }
 
-/** Return the array of a file that the server wrote: float32, float64 or int32, in C order. */
+/** Return the array of a file that the server wrote: float32, float64, int32 or bool, in C order. */
 export function readNpy(buffer: ArrayBuffer): NumberArray {
   const header = readHeader(buffer);
   const count = header.shape.reduce((product, length) => product * length, 1);
-  const kinds = { "<f4": Float32Array, "<f8": Float64Array, "<i4": Int32Array };
+  const kinds = { "<f4": Float32Array, "<f8": Float64Array, "<i4": Int32Array, "|b1": Uint8Array };
   const kind = kinds[header.dtype as keyof typeof kinds];
   if (kind === undefined || header.fortran) {
     throw new Error(

@@ -1,6 +1,10 @@
 /** Names for what the server answers; src/generated has the fields and the closed lists. */
 
 import type {
+  AblationEntryView,
+  AblationFields,
+  AblationResultView,
+  AblationView,
   ComparisonAnswer,
   Curves as CurvesAnswer,
   DatasetView,
@@ -25,12 +29,16 @@ import type {
 export type {
   ComparedSample as SampleComparison,
   ExperimentProgress,
+  IntervalView as Interval,
   Progress,
   StepMetrics,
   Sweep,
   TraceRecord,
 } from "../generated/schema";
 
+export type Ablation = AblationView;
+export type AblationEntry = AblationEntryView;
+export type AblationResult = AblationResultView;
 export type Comparison = ComparisonAnswer;
 export type Config = FlowConfig;
 export type Curves = CurvesAnswer["curves"];
@@ -62,6 +70,7 @@ export interface Page<Item> {
 /** The body of a request as it is entered: the server checks the values. */
 type Entered<Body> = { [Name in keyof Body]?: unknown };
 
+export type AblationBody = Entered<AblationFields>;
 export type RunBody = Entered<RunRequest>;
 export type ExperimentBody = Entered<ExperimentFields>;
 

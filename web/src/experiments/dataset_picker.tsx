@@ -2,14 +2,9 @@ import { useState } from "preact/hooks";
 import { DATASET_SUFFIXES, uploadDataset } from "../api/datasets";
 import type { Dataset } from "../api/types";
 import { FieldErrors } from "../parts/field_errors";
+import { type RowsEntry, RowsFields } from "../parts/rows_fields";
 import { UploadForm } from "../parts/upload_form";
 import { formatCount } from "../text/numbers";
-
-/** Rows as they are entered; empty texts for all. */
-export interface RowsEntry {
-  from: string;
-  to: string;
-}
 
 interface DatasetPickerProps {
   datasets: readonly Dataset[];
@@ -40,20 +35,6 @@ export function DatasetPicker(props: DatasetPickerProps) {
         onChange={() => setUploading(on)}
       />
       <span>{label}</span>
-    </label>
-  );
-  const end = (name: keyof RowsEntry, hint: number | undefined) => (
-    <label>
-      {name}
-      <input
-        class="short"
-        inputMode="numeric"
-        autocomplete="off"
-        aria-invalid={errors.has("rows")}
-        placeholder={hint === undefined ? "" : String(hint)}
-        value={rows[name]}
-        onInput={(event) => onRows({ ...rows, [name]: event.currentTarget.value })}
-      />
     </label>
   );
   return (
@@ -92,11 +73,12 @@ export function DatasetPicker(props: DatasetPickerProps) {
                 ))}
               </select>
             </label>
-            <span class="toolbar rows-entry" role="group" aria-label="Rows">
-              <span class="quiet">rows</span>
-              {end("from", 0)}
-              {end("to", chosen?.rows)}
-            </span>
+            <RowsFields
+              rows={rows}
+              onRows={onRows}
+              all={chosen?.rows}
+              invalid={errors.has("rows")}
+            />
           </div>
           {chosen !== null && dimension !== null && chosen.dim !== dimension && (
             <p class="field-error">

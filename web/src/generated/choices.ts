@@ -42,12 +42,19 @@ export const OUTPUTS = {
     quantity: "energy",
     description: "energy of each surface cell, by exit plane",
   },
+  reached: {
+    dtype: "bool",
+    axes: ["plane", "y", "x"],
+    label: "reached",
+    quantity: "reached",
+    description: "whether a score touches a surface cell, by exit plane",
+  },
   embedding: {
     dtype: "float32",
     axes: ["embedding"],
     label: "embedding",
     quantity: "value",
-    description: "embedding that the output mapper makes of the surface",
+    description: "embedding that the output mapper makes of the surface or of both planes",
   },
 } as const;
 export type Output = keyof typeof OUTPUTS;
@@ -147,6 +154,57 @@ export type ResultFormat = keyof typeof RESULT_FORMATS;
 /** What each row of an experiment's results stands for. */
 export const RESULT_ROWS = ["trials", "points"] as const;
 export type ResultRows = (typeof RESULT_ROWS)[number];
+
+/** Something that flows do, switched off to see what it is good for. */
+export const ABLATIONS = {
+  moves: {
+    axes: [0.0, 0.0, 0.0],
+    keeps_energies: false,
+    options: [["min_displacement", 0.0]],
+    label: "moves frozen",
+    description: "flows stay in the cells where they start",
+  },
+  xy: {
+    axes: [0.0, 0.0, 1.0],
+    keeps_energies: false,
+    options: [["min_displacement", 0.0]],
+    label: "x and y off",
+    description: "flows move along z alone",
+  },
+  z: {
+    axes: [1.0, 1.0, 0.0],
+    keeps_energies: false,
+    options: [["min_displacement", 0.0]],
+    label: "z off",
+    description: "flows move along x and y alone",
+  },
+  energies: {
+    axes: [1.0, 1.0, 1.0],
+    keeps_energies: true,
+    options: [],
+    label: "energies kept",
+    description: "flows keep the energies that they start with",
+  },
+  spawning: {
+    axes: [1.0, 1.0, 1.0],
+    keeps_energies: false,
+    options: [["spawn.mode", "off"]],
+    label: "spawning off",
+    description: "flows have no children",
+  },
+  noise: {
+    axes: [1.0, 1.0, 1.0],
+    keeps_energies: false,
+    options: [["noise_std", 0.0]],
+    label: "noise off",
+    description: "flows move without exploration noise",
+  },
+} as const;
+export type Ablation = keyof typeof ABLATIONS;
+
+/** Figure of a validation by which a training may stop early; larger is better. */
+export const VALIDATION_METRICS = ["cosine", "top_1", "top_10", "r2"] as const;
+export type ValidationMetric = (typeof VALIDATION_METRICS)[number];
 
 /** States that are never left. */
 export const ENDED_STATES: readonly RunState[] = ["succeeded", "failed", "cancelled"];

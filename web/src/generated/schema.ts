@@ -5,9 +5,152 @@ export type ClientOptions = {
 };
 
 /**
+ * Something that flows do, switched off to see what it is good for.
+ */
+export type Ablation = "moves" | "xy" | "z" | "energies" | "spawning" | "noise";
+
+/**
+ * A model as it is, or with one part switched off.
+ */
+export type AblationEntryView = {
+  /**
+   * the part; null for the model as it is
+   */
+  ablation: Ablation | null;
+  label: string;
+  /**
+   * why there is nothing to switch off
+   */
+  not_applicable: string | null;
+  /**
+   * empty if there is nothing to switch off
+   */
+  figures: {
+    cosine?: IntervalView;
+    top_1?: IntervalView;
+    top_10?: IntervalView;
+    r2?: IntervalView;
+  };
+  /**
+   * figure minus that of the model as it is
+   */
+  changes: {
+    cosine?: IntervalView;
+    top_1?: IntervalView;
+    top_10?: IntervalView;
+    r2?: IntervalView;
+  };
+  flows: AblationFlowsView | null;
+};
+
+/**
+ * A request to measure a model with parts of its flows switched off.
+ */
+export type AblationFields = {
+  /**
+   * name of a dataset with targets
+   */
+  dataset: string;
+  /**
+   * first row and the row behind the last one; default: all rows
+   */
+  rows?: [number, number] | null;
+  /**
+   * samples of rows from which intervals are computed
+   */
+  resamples?: number;
+  /**
+   * run-time fields of the config, nested or dotted
+   */
+  options?: {
+    [key: string]: unknown;
+  };
+};
+
+/**
+ * What flows did in the runs of one variant.
+ */
+export type AblationFlowsView = {
+  /**
+   * steps of a flow
+   */
+  mean_path_steps: number | null;
+  /**
+   * length of a path, in half sides of the box
+   */
+  mean_path_length: number | null;
+  /**
+   * children for each initial flow
+   */
+  spawned: number;
+  /**
+   * share of the flows at each exit plane
+   */
+  planes: {
+    z0: number;
+    zdepth: number;
+  };
+};
+
+/**
+ * A page of ablations, newest first.
+ */
+export type AblationPage = {
+  items: Array<AblationView>;
+  next_cursor: string | null;
+};
+
+/**
+ * Figures of a model with parts of its flows switched off.
+ */
+export type AblationResultView = {
+  rows: number;
+  resamples: number;
+  /**
+   * the model as it is comes first
+   */
+  entries: Array<AblationEntryView>;
+};
+
+/**
+ * An ablation as a resource.
+ */
+export type AblationView = {
+  ablation_id: string;
+  model: ModelReference;
+  dataset: DatasetReference;
+  resamples: number;
+  options: {
+    [key: string]: unknown;
+  };
+  state: RunState;
+  /**
+   * rows that have been simulated, of all variants together
+   */
+  done: number;
+  /**
+   * rows to simulate, of all variants together
+   */
+  total: number;
+  /**
+   * the part that is switched off now; null while the model is measured as it is
+   */
+  current: Ablation | null;
+  created_at: string;
+  started_at: string | null;
+  ended_at: string | null;
+  /**
+   * null until it has succeeded
+   */
+  result: AblationResultView | null;
+  error: ProblemView | null;
+  url: string;
+};
+
+/**
  * How the scores of a surface cell are combined.
  */
-export type AggregationMode = "weighted_v2" | "legacy";
+export type AggregationMode = "weighted_v2" | "legacy" | "splat";
 
 /**
  * What the side walls in x and y do to a flow that would cross them.
@@ -47,6 +190,10 @@ export type ComparedSample = {
 export type ComparisonAnswer = {
   a: string;
   b: string;
+  /**
+   * the arithmetics of both runs, if they are not the same; then differences can come from rounding alone
+   */
+  note: string | null;
   metrics: {
     [key: string]: ComparedMetric;
   };
@@ -143,6 +290,11 @@ export type DeviceMemory = {
   peak_bytes: number | null;
   limit_bytes: number | null;
 };
+
+/**
+ * What the energy head gives: the new energy, or its difference from the old one.
+ */
+export type EnergyUpdate = "replace" | "residual";
 
 /**
  * State of the thread that owns the device.
@@ -339,6 +491,14 @@ export type ExperimentView = {
   last_event_id: number;
   error: ProblemView | null;
   warnings: Array<string>;
+  /**
+   * version of Energy Flow that created it; null: not known
+   */
+  version: string | null;
+  /**
+   * number of the arithmetic of its trials, the largest if the precision is swept; a server with another number does not continue it
+   */
+  arithmetic: number;
   url: string;
 };
 
@@ -392,6 +552,22 @@ export type FlowConfig = {
    */
   carrier_num_layers: number;
   /**
+   * layers of the input and the output mapper; identity: none, which needs embedding_dim = lattice_width * lattice_height
+   */
+  mapper: MapperKind;
+  /**
+   * numbers of an output embedding; null: embedding_dim, or one for each cell that the output mapper reads where mapper is identity
+   */
+  output_dim: number | null;
+  /**
+   * what the output mapper reads: merged, the surface of both exit planes together; both, the surfaces of the two planes, z0 first
+   */
+  output_planes: OutputPlanes;
+  /**
+   * what the energy head gives in a step: replace, the new energy; residual, its difference from the old one
+   */
+  energy_update: EnergyUpdate;
+  /**
    * dtype of the neuron, the GRU and the hidden state
    */
   precision: Precision;
@@ -403,6 +579,10 @@ export type FlowConfig = {
    * largest displacement per axis and step before noise, in half sides of the box
    */
   max_displacement: number;
+  /**
+   * strength of a field along z in which the energy acts as a charge: displacement_scale * field_strength * energy is added to a step's displacement along z
+   */
+  field_strength: number;
   /**
    * standard deviation of the exploration noise per axis and step, in half sides of the box
    */
@@ -440,9 +620,13 @@ export type FlowConfig = {
    */
   convergence: ConvergenceConfig;
   /**
-   * how the scores of a surface cell are combined
+   * how the scores of a surface cell are combined; splat: soft deposition on four cells and both exit planes, which has gradients in the position of an exit
    */
   aggregation_mode: AggregationMode;
+  /**
+   * weight with which a surface cell holds 0 under aggregation_mode splat; null: 0.1 under splat, none in other modes
+   */
+  background: number | null;
   /**
    * which records of events are kept
    */
@@ -488,6 +672,20 @@ export type HostMemory = {
   rss_bytes: number;
   peak_rss_bytes: number;
 };
+
+/**
+ * A figure with its interval of 95 % over rows.
+ */
+export type IntervalView = {
+  value: number;
+  low: number;
+  high: number;
+};
+
+/**
+ * Layers of the mappers between embeddings and surfaces.
+ */
+export type MapperKind = "mlp" | "linear" | "identity";
 
 /**
  * Memory that a run needed, predicted and measured.
@@ -577,6 +775,10 @@ export type ModelView = {
    */
   digest: string;
   loaded: boolean;
+  /**
+   * numbers of an output embedding
+   */
+  output_width: number;
   config: FlowConfig;
   created_at: string;
   warnings: Array<string>;
@@ -589,7 +791,7 @@ export type ModelView = {
  * Metadata of a model, and answers to requests that name no outputs, have this order. No number
  * stands for an output, and outputs are found by their names, so a new one may be at any place.
  */
-export type Output = "surface" | "hits" | "planes" | "embedding";
+export type Output = "surface" | "hits" | "planes" | "reached" | "embedding";
 
 /**
  * An output of a run.
@@ -601,10 +803,15 @@ export type OutputAnswer = {
   shape: Array<number>;
   first_sample: number;
   /**
-   * nested lists of numbers of that shape
+   * nested lists of numbers or booleans of that shape
    */
   data: Array<unknown>;
 };
+
+/**
+ * What the output mapper reads.
+ */
+export type OutputPlanes = "merged" | "both";
 
 /**
  * What a run had no room for.
@@ -697,6 +904,10 @@ export type ReplayAnswer = {
    */
   agrees: boolean;
   difference: ReplayDifference | null;
+  /**
+   * instead of a difference: the arithmetic of the run and that of the server, if they are not the same
+   */
+  note: string | null;
   flows: ReplayFlows;
   path: ReplayPath;
 };
@@ -1033,6 +1244,14 @@ export type RunView = {
   error: ProblemView | null;
   bytes: number;
   experiment: TrialReference | null;
+  /**
+   * version of Energy Flow that started it; null: not known
+   */
+  version: string | null;
+  /**
+   * number of the arithmetic; with another number, bits can differ
+   */
+  arithmetic: number;
   url: string;
 };
 
@@ -1207,7 +1426,11 @@ export type SimulateAnswer = {
      */
     planes?: Array<unknown>;
     /**
-     * embedding that the output mapper makes of the surface
+     * whether a score touches a surface cell, by exit plane
+     */
+    reached?: Array<unknown>;
+    /**
+     * embedding that the output mapper makes of the surface or of both planes
      */
     embedding?: Array<unknown>;
   };

@@ -8,8 +8,8 @@ export type WorkerRequest =
   | { kind: "replay"; answer: ArrayBuffer; reflections: ArrayBuffer; isComplete: boolean }
   | { kind: "demo"; flows: number; steps: number };
 
-/** Whether the replay equals the stored trace. */
-export type Agreement = Pick<Replay, "agrees" | "difference">;
+/** Whether the replay equals the stored trace, and what the server notes where it need not. */
+export type Agreement = Pick<Replay, "agrees" | "difference" | "note">;
 
 export type WorkerReply = { paths: FlowPaths; agreement: Agreement | null } | { error: string };
 
@@ -31,7 +31,7 @@ function answerRequest(request: WorkerRequest): {
     .map((line) => JSON.parse(line) as TraceRecord);
   return {
     paths: buildFlowPaths(replay, { records, isComplete: request.isComplete }),
-    agreement: { agrees: replay.agrees, difference: replay.difference },
+    agreement: { agrees: replay.agrees, difference: replay.difference, note: replay.note },
   };
 }
 

@@ -6,6 +6,7 @@ import { findExtent, signed } from "../colour";
 import { type Cell, HeatMap } from "../parts/heat_map";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice, Waiting } from "../parts/notice";
+import { loadReached } from "../parts/reached";
 import { describeRecord } from "../parts/records_table";
 import { SamplePicker } from "../parts/sample_picker";
 import { selectPlane } from "../parts/surface_panel";
@@ -78,6 +79,9 @@ function Pair({ a, b, route }: { a: string; b: string; route: Route }) {
   const own = comparison.samples.find((entry) => entry.sample === sample) ?? null;
   return (
     <>
+      {comparison.note !== null && (
+        <Notice tone="warning">Differences can come from rounding alone: {comparison.note}.</Notice>
+      )}
       <section class="panel">
         <div class="panel-head">
           <h2>Surfaces</h2>
@@ -85,10 +89,12 @@ function Pair({ a, b, route }: { a: string; b: string; route: Route }) {
         </div>
         {runs.value && <Surfaces runs={runs.value} sample={sample} own={own} />}
       </section>
-      <section class="panel">
-        <h2>First difference of the traces of sample {sample}</h2>
-        <FirstDifference own={own} a={a} b={b} />
-      </section>
+      {comparison.note === null && (
+        <section class="panel">
+          <h2>First difference of the traces of sample {sample}</h2>
+          <FirstDifference own={own} a={a} b={b} />
+        </section>
+      )}
       <div class="columns">
         <section class="panel">
           <h2>Metrics</h2>
@@ -111,21 +117,21 @@ interface SurfacesProps {
 
 interface RunSurface {
   values: Float32Array;
-  /** Number of flows that ended in each cell; null where the run has no hits. */
-  hits: Float32Array | null;
+  /** 0 in cells that are not reached; null where the run does not have it. */
+  reached: Float32Array | null;
   width: number;
   height: number;
 }
 
 async function loadSurface(run: Run, sample: number, signal: AbortSignal): Promise<RunSurface> {
-  const [surface, hits] = await Promise.all([
+  const [surface, reached] = await Promise.all([
     getOutput(run.run_id, "surface", sample, signal),
-    run.outputs.includes("hits") ? getOutput(run.run_id, "hits", sample, signal) : null,
+    loadReached(run, sample, signal),
   ]);
   const [height, width] = surface.shape.slice(-2);
   return {
     values: selectPlane(surface, null),
-    hits: hits && selectPlane(hits, null),
+    reached: reached && selectPlane(reached, null),
     width,
     height,
   };
@@ -218,8 +224,8 @@ function compareSurfaces(a: RunSurface, b: RunSurface): SideBySide | null {
   const difference = a.values.map((value, index) => b.values[index] - value);
   const [lowA, highA] = findExtent(a.values);
   const [lowB, highB] = findExtent(b.values);
-  const emptyA = (index: number) => a.hits?.[index] === 0;
-  const emptyB = (index: number) => b.hits?.[index] === 0;
+  const emptyA = (index: number) => a.reached?.[index] === 0;
+  const emptyB = (index: number) => b.reached?.[index] === 0;
   return {
     surfaces: [a, b],
     difference,

@@ -19,7 +19,7 @@ import { CreatedAt } from "../parts/created_at";
 import { Notice, Waiting } from "../parts/notice";
 import { Paging } from "../parts/paging";
 import { UploadForm } from "../parts/upload_form";
-import type { Route } from "../route";
+import { linkTo, type Route } from "../route";
 import { formatBytes, formatCount } from "../text/numbers";
 
 const PAGE = 50;
@@ -166,49 +166,56 @@ function Models() {
               </tr>
             </thead>
             <tbody>
-              {page.items.map(({ name, trained, loaded, config, digest, created_at }) => (
-                <tr key={name}>
-                  <td title={digest}>{name}</td>
-                  <td>{trained ? "trained" : "untrained"}</td>
-                  <td>
-                    {config.lattice_width} × {config.lattice_height} × {config.lattice_depth}
-                  </td>
-                  <td class="number">{formatCount(config.embedding_dim)}</td>
-                  <td>{loaded ? "loaded" : "–"}</td>
-                  <td>
-                    <CreatedAt at={created_at} now={now} />
-                  </td>
-                  <td class="row-actions">
-                    <button
-                      type="button"
-                      aria-label={`${loaded ? "Unload" : "Load"} ${name}`}
-                      onClick={() => void act(loadModel(name, !loaded))}
-                    >
-                      {loaded ? "Unload" : "Load"}
-                    </button>
-                    <Download
-                      href={`${modelPath(name)}?format=safetensors`}
-                      file={`${name}.safetensors`}
-                      of={name}
-                    >
-                      Download
-                    </Download>
-                    {name !== DEFAULT_MODEL && (
+              {page.items.map(
+                ({ name, trained, loaded, config, output_width, digest, created_at }) => (
+                  <tr key={name}>
+                    <td title={digest}>
+                      <a href={linkTo(["models", name])}>{name}</a>
+                    </td>
+                    <td>{trained ? "trained" : "untrained"}</td>
+                    <td>
+                      {config.lattice_width} × {config.lattice_height} × {config.lattice_depth}
+                    </td>
+                    <td class="number">
+                      {formatCount(config.embedding_dim)}
+                      {output_width !== config.embedding_dim && ` → ${formatCount(output_width)}`}
+                    </td>
+                    <td>{loaded ? "loaded" : "–"}</td>
+                    <td>
+                      <CreatedAt at={created_at} now={now} />
+                    </td>
+                    <td class="row-actions">
                       <button
                         type="button"
-                        aria-label={`Delete ${name}`}
-                        onClick={() => {
-                          if (confirm(`Delete the model ${name}?`)) {
-                            void act(deleteModel(name));
-                          }
-                        }}
+                        aria-label={`${loaded ? "Unload" : "Load"} ${name}`}
+                        onClick={() => void act(loadModel(name, !loaded))}
                       >
-                        Delete
+                        {loaded ? "Unload" : "Load"}
                       </button>
-                    )}
-                  </td>
-                </tr>
-              ))}
+                      <Download
+                        href={`${modelPath(name)}?format=safetensors`}
+                        file={`${name}.safetensors`}
+                        of={name}
+                      >
+                        Download
+                      </Download>
+                      {name !== DEFAULT_MODEL && (
+                        <button
+                          type="button"
+                          aria-label={`Delete ${name}`}
+                          onClick={() => {
+                            if (confirm(`Delete the model ${name}?`)) {
+                              void act(deleteModel(name));
+                            }
+                          }}
+                        >
+                          Delete
+                        </button>
+                      )}
+                    </td>
+                  </tr>
+                ),
+              )}
             </tbody>
           </table>
         </div>

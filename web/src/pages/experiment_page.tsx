@@ -18,6 +18,7 @@ import {
   formatCompact,
   formatMilliseconds,
   formatTime,
+  formatVersion,
   shortenId,
   formatTimeLeft,
 } from "../text/numbers";
@@ -74,7 +75,9 @@ export function ExperimentPage({ id, route }: { id: string; route: Route }) {
       {experiment.error !== null && (
         <Notice tone="problem">
           <b>{experiment.error.title}.</b> {experiment.error.detail}
-          {experiment.state === "paused" && <p>The experiment is paused; resume it to continue.</p>}
+          {experiment.state === "paused" && !hasOtherArithmetic(experiment.error) && (
+            <p>The experiment is paused; resume it to continue.</p>
+          )}
         </Notice>
       )}
       {!experiment.model.trained && experiment.kind === "simulate" && (
@@ -120,6 +123,11 @@ function settings(document: Record<string, unknown>, prefix = ""): string[] {
   );
 }
 
+/** Whether a paused experiment was started with another arithmetic, and cannot be resumed. */
+function hasOtherArithmetic(error: object): boolean {
+  return "server_arithmetic" in error;
+}
+
 function factsOf(experiment: Experiment): (readonly [string, ComponentChildren])[] {
   const { dataset, model, seeds, options, train, progress } = experiment;
   const [from, to] = dataset.rows;
@@ -134,6 +142,7 @@ function factsOf(experiment: Experiment): (readonly [string, ComponentChildren])
     ["rows", `${from}:${to}`],
     ["swept", experiment.fields.join(", ") || "nothing"],
     ["seeds", seeds.length > 6 ? `${seeds.length} seeds` : seeds.join(", ")],
+    ["version", formatVersion(experiment.version, experiment.arithmetic)],
     ["trials at once", experiment.max_parallel],
     ["options", changed.join(", ") || "the model's own"],
     ...(experiment.kind === "train"

@@ -14,6 +14,7 @@ import { FlowCard } from "../parts/flow_card";
 import { useLoad, useTitle } from "../parts/hooks";
 import { LatticeCanvas } from "../parts/lattice_canvas";
 import { Notice, Waiting } from "../parts/notice";
+import { loadReached } from "../parts/reached";
 import { ALL_RECORDS, RecordsTable, describeRecord } from "../parts/records_table";
 import { SamplePicker } from "../parts/sample_picker";
 import { selectPlane } from "../parts/surface_panel";
@@ -50,7 +51,8 @@ export function LatticePage({ runId, route }: LatticePageProps) {
     [run.value, sample],
   );
   const failure = run.failure ?? loaded.failure;
-  const difference = loaded.value?.agreement?.difference ?? null;
+  const agreement = loaded.value?.agreement ?? null;
+  const difference = agreement?.difference ?? null;
   const title =
     runId === null ? `${formatCount(flows)} invented flows` : `Flows of sample ${sample}`;
   return (
@@ -70,9 +72,12 @@ export function LatticePage({ runId, route }: LatticePageProps) {
       {loaded.loading && (
         <Waiting what={runId === null ? "Creating flows" : "Replaying the sample"} />
       )}
-      {loaded.value?.agreement && !loaded.value.agreement.agrees && (
+      {agreement && !agreement.agrees && (
         <Notice tone="warning">
-          The replay differs from the trace of the run. The flows shown are those of the replay.
+          {agreement.note === null
+            ? "The replay differs from the trace of the run."
+            : `The run was ${agreement.note}.`}{" "}
+          The flows shown are those of the replay.
           {difference && (
             <dl class="difference">
               <dt>recorded, record {difference.seq}</dt>
@@ -88,7 +93,7 @@ export function LatticePage({ runId, route }: LatticePageProps) {
           // Another sample starts at time 0, with no flow selected.
           key={`${sample}`}
           paths={loaded.value.paths}
-          agrees={loaded.value.agreement?.agrees ?? null}
+          agrees={agreement?.agrees ?? null}
           planes={planes.value}
           runId={runId}
           sample={sample}
@@ -323,29 +328,30 @@ function colourRows(paths: FlowPaths, colouring: Colouring): RowColours {
 
 interface Planes {
   energies: NumberArray;
-  hits: NumberArray;
+  /** 0 in cells that are not reached. */
+  reached: NumberArray;
 }
 
-/** Load the energies and hits of the exit planes; null where the run does not have both. */
+/** Load the energies of the exit planes, and where flows reached them; null where a run lacks one. */
 async function loadPlanes(run: Run, sample: number, signal: AbortSignal): Promise<Planes | null> {
-  if (!run.outputs.includes("planes") || !run.outputs.includes("hits")) {
+  if (!run.outputs.includes("planes")) {
     return null;
   }
-  const [energies, hits] = await Promise.all([
+  const [energies, reached] = await Promise.all([
     getOutput(run.run_id, "planes", sample, signal),
-    getOutput(run.run_id, "hits", sample, signal),
+    loadReached(run, sample, signal),
   ]);
-  return { energies, hits };
+  return reached && { energies, reached };
 }
 
-function paintPlane({ energies, hits }: Planes, plane: 0 | 1, range: RowColours): PlanePicture {
+function paintPlane({ energies, reached }: Planes, plane: 0 | 1, range: RowColours): PlanePicture {
   const [height, width] = energies.shape.slice(-2);
-  const arrived = selectPlane(hits, plane);
+  const marks = selectPlane(reached, plane);
   const colours = new Uint8Array(4 * width * height);
   selectPlane(energies, plane).forEach((value, index) => {
     const colour = 3 * scaleIndex(value, range.low, range.high);
     colours.set(viridis.subarray(colour, colour + 3), 4 * index);
-    colours[4 * index + 3] = arrived[index] > 0 ? 235 : 0;
+    colours[4 * index + 3] = marks[index] > 0 ? 235 : 0;
   });
   return { width, height, colours };
 }

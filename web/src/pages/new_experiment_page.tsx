@@ -5,11 +5,12 @@ import type { Output } from "../generated/choices";
 import { createExperiment } from "../api/experiments";
 import { newKey } from "../api/http";
 import { DEFAULT_MODEL, listModels } from "../api/models";
-import { DatasetPicker, type RowsEntry } from "../experiments/dataset_picker";
+import { DatasetPicker } from "../experiments/dataset_picker";
 import { NO_SWEEP, type SweepEntry, buildSweep, listTrialFactors } from "../experiments/sweep";
 import { SweepFields } from "../experiments/sweep_fields";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice } from "../parts/notice";
+import { ALL_ROWS, type RowsEntry, rowsOf } from "../parts/rows_fields";
 import { linkTo, navigate } from "../route";
 import { parseNumber, parseWholeNumbers } from "../text/entries";
 import { formatCount } from "../text/numbers";
@@ -37,7 +38,7 @@ export function NewExperimentPage() {
   const [name, setName] = useState("");
   const [model, setModel] = useState(DEFAULT_MODEL);
   const [dataset, setDataset] = useState<string | null>(null);
-  const [rows, setRows] = useState<RowsEntry>({ from: "", to: "" });
+  const [rows, setRows] = useState<RowsEntry>(ALL_ROWS);
   const [entered, setEntered] = useState<EnteredOptions>({});
   const [outputs, setOutputs] = useState<Output[]>(["surface"]);
   const [sweep, setSweep] = useState<SweepEntry>(NO_SWEEP);
@@ -200,13 +201,6 @@ function TrialsPreview({ sweep, seeds, rows }: TrialsPreviewProps) {
       </p>
     </>
   );
-}
-
-/** Return the rows to send; null for all. */
-function rowsOf({ from, to }: RowsEntry, all: number): unknown {
-  return from.trim() === "" && to.trim() === ""
-    ? null
-    : [parseNumber(from.trim() || "0"), parseNumber(to.trim() || String(all))];
 }
 
 /** Return the number of rows; null where they are not in the dataset. */

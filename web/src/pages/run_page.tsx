@@ -31,6 +31,7 @@ import {
   formatTime,
   formatNumber,
   formatPercent,
+  formatVersion,
   shortenId,
 } from "../text/numbers";
 
@@ -184,6 +185,7 @@ function RunFacts({ run }: { run: Run }) {
       ? []
       : ([["dataset", `${run.dataset.name}, rows ${run.dataset.rows.join(":")}`]] as const)),
     ["seed", run.seed],
+    ["version", formatVersion(run.version, run.arithmetic)],
     ["created", formatTime(run.created_at)],
     ["queued", formatMilliseconds(run.timing?.queue_ms)],
     ["computed", formatMilliseconds(run.timing?.compute_ms)],

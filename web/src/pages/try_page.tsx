@@ -31,7 +31,7 @@ export function TryPage() {
   const models = useLoad(listModels, []);
   const [model, setModel] = useState(DEFAULT_MODEL);
   const [seed, setSeed] = useState("");
-  const [outputs, setOutputs] = useState<Output[]>(["surface", "planes", "hits"]);
+  const [outputs, setOutputs] = useState<Output[]>(["surface", "planes", "hits", "reached"]);
   const [entered, setEntered] = useState<EnteredOptions>({});
   const [embeddings, setEmbeddings] = useState<Embeddings | null>(null);
   const [checked, setChecked] = useState<Checked>(UNCHECKED);

@@ -20,8 +20,10 @@ interface HeatMapProps {
   scale?: Uint8Array;
   /** Ends of the scale; by default the smallest and the largest value. */
   range?: [number, number];
-  /** Whether a cell has no value. */
+  /** Whether a cell is not reached and has no value. */
   empty?: (index: number) => boolean;
+  /** Whether all values are 1, so that the picture has no colour bar. */
+  plain?: boolean;
   /** Further text about a cell. */
   describe?: (index: number) => string;
   /** The cell that the pointer is at, in this heat map or in one beside it. */
@@ -38,7 +40,7 @@ const STEPS: Record<string, [number, number]> = {
 
 /** A surface as a picture: x to the right and y upwards, as the lattice seen from above. */
 export function HeatMap(props: HeatMapProps) {
-  const { values, width, height, quantity, title, scale = viridis, empty, describe } = props;
+  const { values, width, height, quantity, title, scale = viridis, empty, plain, describe } = props;
   const [own, setOwn] = useState<Cell | null>(null);
   const cell = props.onCell ? (props.cell ?? null) : own;
   const setCell = props.onCell ?? setOwn;
@@ -102,7 +104,7 @@ export function HeatMap(props: HeatMapProps) {
           width={width}
           height={height}
           role="img"
-          aria-label={`${title}: ${width} by ${height} cells, ${quantity} from ${formatNumber(low)} to ${formatNumber(high)}`}
+          aria-label={`${title}: ${width} by ${height} cells${plain ? "" : `, ${quantity} from ${formatNumber(low)} to ${formatNumber(high)}`}`}
           style={{ aspectRatio: `${width} / ${height}` }}
         />
         {cell && (
@@ -117,20 +119,26 @@ export function HeatMap(props: HeatMapProps) {
           />
         )}
       </div>
-      <ColourBar
-        scale={scale}
-        low={low}
-        high={high}
-        label={quantity}
-        mark={index >= 0 && !isEmpty ? values[index] : null}
-      />
+      {!plain && (
+        <ColourBar
+          scale={scale}
+          low={low}
+          high={high}
+          label={quantity}
+          mark={index >= 0 && !isEmpty ? values[index] : null}
+        />
+      )}
       <output class="reading" aria-live="polite">
         {cell ? (
           <>
             <b>
               x {cell.x}, y {cell.y}
             </b>{" "}
-            {isEmpty ? "no flow ended here" : `${quantity} ${formatNumber(values[index])}`}
+            {isEmpty
+              ? "not reached by a flow"
+              : plain
+                ? quantity
+                : `${quantity} ${formatNumber(values[index])}`}
             {!isEmpty && describe && <> · {describe(index)}</>}
           </>
         ) : (

@@ -10,6 +10,7 @@ import { HeatMap } from "./heat_map";
 import { useLoad } from "./hooks";
 import { makeLayers } from "./layers";
 import { Notice, Waiting } from "./notice";
+import { findReachedOutput } from "./reached";
 import { SamplePicker } from "./sample_picker";
 
 const LAYERS = makeLayers(OUTPUTS);
@@ -44,6 +45,7 @@ export function SurfacePanel({ run, route }: { run: Run; route: Route }) {
       output && { output, array: await getOutput(run.run_id, output, sample, signal) },
     [run.run_id, output, sample],
   );
+  const marks = findReachedOutput(run);
   const hasHits = run.outputs.includes("hits");
   const hits = useLoad(
     async (signal) => (hasHits ? getOutput(run.run_id, "hits", sample, signal) : null),
@@ -55,16 +57,21 @@ export function SurfacePanel({ run, route }: { run: Run; route: Route }) {
     () => (array && layer ? selectPlane(array, layer.plane) : null),
     [array, layer],
   );
-  const arrived = hits.value;
-  const layerHits = useMemo(
-    () => (arrived && layer ? selectPlane(arrived, layer.plane) : null),
-    [arrived, layer],
+  const reached = useLoad(
+    async (signal) => (marks === "reached" ? getOutput(run.run_id, marks, sample, signal) : null),
+    [run.run_id, marks, sample],
   );
+  const arrived = hits.value;
   const planeHits = useMemo(
     () => arrived && PLANES.map((_, plane) => selectPlane(arrived, plane)),
     [arrived],
   );
-  const empty = useCallback((index: number) => layerHits?.[index] === 0, [layerHits]);
+  const marked = marks === "reached" ? reached.value : marks === "hits" ? arrived : null;
+  const layerMarks = useMemo(
+    () => (marked && layer ? selectPlane(marked, layer.plane) : null),
+    [marked, layer],
+  );
+  const empty = useCallback((index: number) => layerMarks?.[index] === 0, [layerMarks]);
   const describe = useCallback(
     (index: number) =>
       PLANES.map((name, plane) => {
@@ -105,7 +112,8 @@ export function SurfacePanel({ run, route }: { run: Run; route: Route }) {
           height={array.shape[array.shape.length - 2]}
           quantity={layer.quantity}
           title={`${layer.label} of sample ${sample}`}
-          {...(layerHits && { empty })}
+          {...(layerMarks && { empty })}
+          {...(layer.isBoolean && { plain: true, range: [1, 1] })}
           {...(planeHits && { describe })}
         />
       )}

@@ -99,6 +99,11 @@ export function formatTime(iso: string | null): string {
     : new Date(iso).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 }
 
+/** Return the version of the program that computed something, and the number of its arithmetic. */
+export function formatVersion(version: string | null, arithmetic: number): string {
+  return `${version ?? "not known"}, arithmetic ${arithmetic}`;
+}
+
 export function shortenId(runId: string): string {
   return runId.slice(0, 8);
 }

@@ -48,19 +48,33 @@ const LEFT_OUT: readonly string[] = ["seed"];
 /** Upper bounds from here on are those of the number type. */
 const MAX_INT32 = 2 ** 31 - 1;
 
-/** The groups of fields of the config; fields outside a group come first. */
+/** Groups in the form of fields that have none in the config; others are "general". */
+const TITLES: Readonly<Record<string, string>> = {
+  displacement_scale: "movement",
+  max_displacement: "movement",
+  field_strength: "movement",
+  noise_std: "movement",
+  noise_on_z: "movement",
+  boundary: "movement",
+  min_displacement: "movement",
+  aggregation_mode: "surface",
+  background: "surface",
+} satisfies Partial<Record<keyof Config, string>>;
+
+/** The groups of fields of the config; those of fields outside a group come first. */
 export const OPTION_GROUPS: readonly OptionGroup[] = buildGroups(config);
 export const OPTIONS: readonly Option[] = OPTION_GROUPS.flatMap(({ options }) => options);
 
 /** Return the run-time fields of a config by group. */
 export function buildGroups({ run_fields, schema }: ConfigDescription): OptionGroup[] {
   const { $defs: definitions, properties } = schema;
-  const general: Option[] = [];
+  const loose = new Map<string, Option[]>([["general", []]]);
   const groups: OptionGroup[] = [];
   for (const name of run_fields.filter((each) => !LEFT_OUT.includes(each))) {
     const field = resolve(properties[name], definitions);
     if (field.properties === undefined) {
-      general.push(buildOption(name, name, field));
+      const title = TITLES[name] ?? "general";
+      loose.set(title, [...(loose.get(title) ?? []), buildOption(name, name, field)]);
     } else {
       const members = Object.entries(field.properties).map(([member, inner]) =>
         buildOption(`${name}.${member}`, member, resolve(inner, definitions)),
@@ -68,7 +82,8 @@ export function buildGroups({ run_fields, schema }: ConfigDescription): OptionGr
       groups.push({ title: name, help: field.description ?? "", options: members });
     }
   }
-  return [{ title: "general", help: "", options: general }, ...groups];
+  const first = Array.from(loose, ([title, options]) => ({ title, help: "", options }));
+  return [...first, ...groups];
 }
 
 /** Return a field with its definitions in place of references. A nullable field has `anyOf`. */

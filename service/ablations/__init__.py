@@ -1,0 +1,1 @@
+"""Ablations: models measured with parts of their flows switched off."""

@@ -1,0 +1,157 @@
+"""``Ablations``: the ablations of a server, which it keeps until it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from concurrent.futures import Future
+from typing import Final
+
+from energy_flow.ablation import AblationRun
+from energy_flow.engine import AblationRequest, Engine
+from energy_flow.errors import EnergyFlowError, EngineUnavailable, ModelNotLoaded
+from energy_flow.training.data import Pairs
+from service.ablations.active_ablation import ActiveAblation
+from service.ablations.plan import AblationPlan
+from service.models.registry import ModelRegistry
+from service.problems import Problem, not_found, problem_of, unavailable
+from service.store.datasets import DatasetRegistry
+
+log = logging.getLogger(__name__)
+
+MAX_RUNNING: Final = 2
+"""Ablations that run at the same time; others are queued."""
+MAX_KEPT: Final = 100
+"""Ablations that are kept, the newest ones."""
+RETRY_SECONDS: Final = 10
+"""When a request may be sent again after too many ablations that have not ended."""
+
+
+class Ablations:
+    """Ablations by id. Its methods belong to the event loop.
+
+    They are kept in memory: the same request gives the same result again.
+
+    Args:
+        engine: Engine that carries them out.
+        models: Models that are measured.
+        datasets: Datasets with the rows.
+    """
+
+    def __init__(self, engine: Engine, models: ModelRegistry, datasets: DatasetRegistry) -> None:
+        self._engine = engine
+        self._models = models
+        self._datasets = datasets
+        self._kept: dict[str, ActiveAblation] = {}
+        self._count = 0
+        self._turns = asyncio.Semaphore(MAX_RUNNING)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, plan: AblationPlan) -> ActiveAblation:
+        """Queue an ablation.
+
+        Args:
+            plan: The checked request.
+
+        Raises:
+            ConfigError: One row does not fit in memory.
+            Problem: 429, too many ablations have not ended.
+        """
+        self._engine.check(plan.config, 1)
+        self._make_room()
+        self._count += 1
+        ablation = ActiveAblation(uuid.uuid4().hex, self._count, plan)
+        self._kept[ablation.ablation_id] = ablation
+        ablation.task = asyncio.create_task(self._carry_out(ablation))
+        self._tasks.add(ablation.task)
+        ablation.task.add_done_callback(self._tasks.discard)
+        return ablation
+
+    def find(self, model: str, ablation_id: str) -> ActiveAblation:
+        """Return an ablation.
+
+        Args:
+            model: Name of its model.
+            ablation_id: Its id.
+
+        Raises:
+            Problem: 404.
+        """
+        ablation = self._kept.get(ablation_id)
+        if ablation is None or ablation.plan.model.name != model:
+            raise not_found(f"ablation {ablation_id!r} of the model {model!r}")
+        return ablation
+
+    def newest_first(self, model: str) -> list[ActiveAblation]:
+        """Return the ablations of a model, newest first.
+
+        Args:
+            model: Name of the model.
+        """
+        return [one for one in reversed(self._kept.values()) if one.plan.model.name == model]
+
+    def remove(self, ablation: ActiveAblation) -> None:
+        """Forget an ablation that has ended.
+
+        Args:
+            ablation: The ablation.
+        """
+        self._kept.pop(ablation.ablation_id, None)
+
+    async def close(self) -> None:
+        """Wait for the ends of all ablations, which are near once the engine has stopped."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _make_room(self) -> None:
+        """Forget the oldest ablation that has ended if too many are kept."""
+        if len(self._kept) < MAX_KEPT:
+            return
+        oldest = next((one for one in self._kept.values() if one.is_ended), None)
+        if oldest is None:
+            raise Problem(
+                429,
+                f"{MAX_KEPT} ablations have not ended; cancel one, or try again later",
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            )
+        self.remove(oldest)
+
+    async def _carry_out(self, ablation: ActiveAblation) -> None:
+        try:
+            async with self._turns:
+                ablation.start()
+                run = await self._run(ablation)
+                # The device is not used any more, but this takes long for many rows.
+                result = await asyncio.to_thread(run.result)
+            ablation.succeed(result.to_dict())
+        except EngineUnavailable:
+            ablation.fail(
+                unavailable("the server stopped before the ablation ended; start it again")
+            )
+        except (EnergyFlowError, Problem) as error:
+            ablation.fail(problem_of(error))
+        except Exception as error:
+            log.exception("ablation %s failed", ablation.ablation_id)
+            ablation.fail(problem_of(error))
+
+    async def _run(self, ablation: ActiveAblation) -> AblationRun:
+        plan = ablation.plan
+        path = self._datasets.path(plan.dataset.content.digest)
+        try:
+            pairs = await asyncio.to_thread(Pairs.read, path, plan.rows)
+        except FileNotFoundError:
+            raise not_found(f"dataset {plan.dataset.name!r} any more; it was deleted") from None
+        request = AblationRequest(
+            plan.model.digest, plan.config, pairs, plan.fields.resamples, ablation.progressed
+        )
+        return await asyncio.wrap_future(await self._submit(request, ablation))
+
+    async def _submit(
+        self, request: AblationRequest, ablation: ActiveAblation
+    ) -> Future[AblationRun]:
+        while True:
+            try:
+                return self._engine.ablate(request)
+            except ModelNotLoaded:
+                # Unloaded since the request was checked.
+                await self._models.reload(ablation.plan.model)

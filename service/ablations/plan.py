@@ -1,0 +1,95 @@
+"""``AblationPlan``: a request for an ablation, checked against its model and its dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from energy_flow.config.flow_config import FlowConfig
+from energy_flow.errors import ConfigError, Fault
+from service.models.model import Model
+from service.problems import Problem, invalid
+from service.schemas.ablation import AblationFields
+from service.store.datasets import Dataset
+
+MIN_ROWS: Final = 2
+MAX_ROWS: Final = 20_000
+"""Each row is compared with all targets, so time grows with the square of the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class AblationPlan:
+    """What an ablation measures.
+
+    Attributes:
+        fields: The request.
+        model: The model.
+        dataset: The dataset.
+        rows: First row of the dataset, and the row behind the last one.
+        config: Config of the runs.
+    """
+
+    fields: AblationFields
+    model: Model
+    dataset: Dataset
+    rows: tuple[int, int]
+    config: FlowConfig
+
+
+def make_plan(
+    fields: AblationFields, model: Model, dataset: Dataset, max_samples: int
+) -> AblationPlan:
+    """Check a request for an ablation.
+
+    Args:
+        fields: The request.
+        model: Its model.
+        dataset: Its dataset.
+        max_samples: Most samples of a run.
+
+    Raises:
+        Problem: 413, too many rows; 422, with all faults.
+    """
+    faults = list(_find_width_faults(model, dataset))
+    held = dataset.content.rows
+    first, stop = fields.rows or (0, held)
+    if not 0 <= first <= stop - MIN_ROWS <= held - MIN_ROWS:
+        message = f"must be [from, to] within [0, {held}], with at least {MIN_ROWS} rows"
+        faults.append(Fault(("rows",), message, [first, stop]))
+    config = model.config
+    try:
+        config = config.with_options(fields.options)
+    except ConfigError as error:
+        faults += [Fault(("options", *fault.loc), fault.msg, fault.got) for fault in error.faults]
+    if faults:
+        raise invalid(faults)
+    limit = min(MAX_ROWS, max_samples)
+    if stop - first > limit:
+        message = (
+            f"an ablation may have {limit:,} rows and this one has {stop - first:,}; choose fewer "
+            "with rows"
+        )
+        fault = Fault(("rows",), message, stop - first)
+        raise Problem(413, message, faults=[fault], extra={"limit_samples": limit})
+    return AblationPlan(fields, model, dataset, (first, stop), config)
+
+
+def _find_width_faults(model: Model, dataset: Dataset) -> Iterator[Fault]:
+    """Yield a fault for each width that does not suit the model."""
+    content, config, loc = dataset.content, model.config, ("dataset",)
+    if content.dim != config.embedding_dim:
+        message = (
+            f"has inputs of {content.dim} numbers, but the model {model.name!r} takes "
+            f"{config.embedding_dim}"
+        )
+        yield Fault(loc, message, dataset.name)
+    if content.targets_dim is None:
+        message = "has no targets; upload a dataset with inputs and targets"
+        yield Fault(loc, message, dataset.name)
+    elif content.targets_dim != config.output_width:
+        message = (
+            f"has targets of {content.targets_dim} numbers, but the model {model.name!r} returns "
+            f"{config.output_width}"
+        )
+        yield Fault(loc, message, dataset.name)

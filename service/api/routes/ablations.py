@@ -1,0 +1,72 @@
+"""Ablations: models measured with parts of their flows switched off."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from service.ablations.plan import make_plan
+from service.ablations.views import render_ablation
+from service.api.answers import describe_answers
+from service.api.bodies import read_body, read_object
+from service.api.dependencies import ServiceDep
+from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
+from service.api.request_bodies import describe_json_body
+from service.json_encoding import JsonAnswer
+from service.requests.members import parse_members
+from service.schemas.ablation import AblationFields, AblationPage, AblationView
+
+router = APIRouter(prefix="/v1/models/{name}/ablations", tags=["ablations"])
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses=describe_answers(AblationView, statuses=(202,)),
+    openapi_extra=describe_json_body(AblationFields),
+)
+async def start_ablation(name: str, request: Request, service: ServiceDep) -> Response:
+    """Queue an ablation: the model as it is, and with parts of its flows switched off."""
+    members = await read_object(request, await read_body(request))
+    fields = parse_members(AblationFields, members)
+    service.models.find(name)
+    dataset = await asyncio.to_thread(service.datasets.find, fields.dataset)
+    model = await service.models.ready(name)
+    plan = make_plan(fields, model, dataset, service.settings.max_samples)
+    answer = render_ablation(service.ablations.start(plan))
+    return JsonAnswer(answer, status_code=202, headers={"Location": answer["url"]})
+
+
+@router.get("", responses=describe_answers(AblationPage))
+async def list_ablations(
+    name: str, service: ServiceDep, limit: Limit = DEFAULT_ITEMS, cursor: str | None = None
+) -> Response:
+    """Return a page of the ablations of a model that the server still keeps, newest first."""
+    service.models.find(name)
+    ablations = service.ablations.newest_first(name)
+    before = parse_cursor(cursor)
+    if before is not None:
+        ablations = [one for one in ablations if one.position < before]
+    return JsonAnswer(make_page(ablations, limit, render_ablation, lambda last, _: last.position))
+
+
+@router.get("/{ablation_id}", responses=describe_answers(AblationView))
+async def describe_ablation(name: str, ablation_id: str, service: ServiceDep) -> Response:
+    """Return the state and progress of an ablation, and its result once it has succeeded."""
+    return JsonAnswer(render_ablation(service.ablations.find(name, ablation_id)))
+
+
+@router.delete(
+    "/{ablation_id}",
+    responses={**describe_answers(AblationView), 204: {"description": "It had ended; removed"}},
+)
+async def delete_ablation(name: str, ablation_id: str, service: ServiceDep) -> Response:
+    """Cancel an ablation that has not ended, within a step; remove one that has ended."""
+    ablation = service.ablations.find(name, ablation_id)
+    if ablation.is_ended:
+        service.ablations.remove(ablation)
+        return Response(status_code=204)
+    ablation.cancel()
+    return JsonAnswer(render_ablation(ablation))

@@ -1,0 +1,102 @@
+"""``energy-flow ablate``: what the flows of a model do, in this process or on a server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from energy_flow.ablation.result import (
+    DEFAULT_RESAMPLES,
+    HOW_TO_READ,
+    MAX_RESAMPLES,
+    MIN_RESAMPLES,
+    SHOWN,
+)
+from energy_flow.choices import ValidationMetric
+from service.cli.execute import remote_ablation
+from service.cli.execute.ablation_job import AblationJob
+from service.cli.execute.embeddings_file import RowRange
+from service.cli.input.assignments import parse_assignments
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice, needing_extra
+from service.cli.input.options import ApiKey, AsJson, Assignments
+from service.cli.input.terminal import print_json, print_text
+
+
+def ablate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="File of a checkpoint, or with --url the name of a model."
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Pairs that the model was not trained on: a .safetensors file with the tensors "
+            "inputs and targets, or with --url the name of a dataset with targets.",
+        ),
+    ],
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Address of a server; without it, run in this process."),
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Rows from A to B - 1, counted from 0.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"Figure to show: {', '.join(ValidationMetric)}; repeatable. "
+            f"Default: {' and '.join(SHOWN)}.",
+        ),
+    ] = None,
+    resamples: Annotated[
+        int,
+        typer.Option(
+            min=MIN_RESAMPLES,
+            max=MAX_RESAMPLES,
+            help="Samples of rows from which intervals are computed.",
+        ),
+    ] = DEFAULT_RESAMPLES,
+    assignments: Assignments = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="Device: auto, cpu, cuda or cuda:N. Not with --url."),
+    ] = None,
+    as_json: AsJson = False,
+    api_key: ApiKey = None,
+) -> None:
+    """Show what the flows of a model do for its predictions.
+
+    The model predicts the targets of the rows as it is, and then with parts of its flows switched
+    off: moves, x and y, z, energies, spawning, noise. A part is needed if the figures are worse
+    without it, by an interval that does not contain 0. Where no change differs from 0, the
+    embeddings at the start and the mapper do the work, and the flows do none.
+
+    The model is measured in this process, or with --url on a server. Ctrl-C stops it.
+    """
+    for name in metric or ():
+        check_choice("--metric", name, ValidationMetric)
+    metrics = [ValidationMetric(name) for name in dict.fromkeys(metric or SHOWN)]
+    job = AblationJob(
+        model, data, RowRange.parse(rows), resamples, parse_assignments(assignments or ())
+    )
+    if url is None:
+        with needing_extra("sim", "ablate without --url"):
+            from service.cli.execute import local_ablation
+        outcome = local_ablation.ablate(job, device=device or "auto")
+    elif device is not None:
+        raise CommandFailed(
+            f"--device is for this process; the server at {url} has its own device. Leave it out",
+            EXIT_USAGE,
+        )
+    else:
+        outcome = remote_ablation.ablate(job, url=url, api_key=api_key)
+    if as_json:
+        print_json(outcome.to_dict())
+        return
+    print_text(outcome.result.table(metrics))
+    print_text(f"\n{HOW_TO_READ}")

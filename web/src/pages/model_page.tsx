@@ -1,0 +1,75 @@
+import { AblationPanel } from "../ablations/ablation_panel";
+import { getModel, modelPath } from "../api/models";
+import type { Model } from "../api/types";
+import { Download } from "../parts/download";
+import { Facts } from "../parts/facts";
+import { useLoad, useTitle } from "../parts/hooks";
+import { Notice, Waiting } from "../parts/notice";
+import { formatCount, formatNumber, formatTime } from "../text/numbers";
+
+/** One model: its facts, and what its flows do. */
+export function ModelPage({ name }: { name: string }) {
+  const { value: model, failure } = useLoad((signal) => getModel(name, signal), [name]);
+  useTitle(name);
+  if (model === null) {
+    return failure === null ? (
+      <Waiting what="Loading the model" />
+    ) : (
+      <Notice tone="problem">{failure}</Notice>
+    );
+  }
+  return (
+    <>
+      <div class="page-head">
+        <div>
+          <p class="crumb">
+            <a href="#/data">Data</a>
+          </p>
+          <h1>{model.name}</h1>
+          <p class="run-line quiet">
+            {model.trained ? "trained" : "untrained"}, {model.loaded ? "loaded" : "not loaded"}
+          </p>
+        </div>
+        <div class="actions">
+          <Download
+            href={`${modelPath(name)}?format=safetensors`}
+            file={`${name}.safetensors`}
+            of={name}
+          >
+            Download
+          </Download>
+        </div>
+      </div>
+      {!model.trained && (
+        <Notice tone="hint">
+          The model is untrained: its weights are random, and flows differ mostly by noise.
+        </Notice>
+      )}
+      {model.warnings.map((text) => (
+        <Notice key={text} tone="warning">
+          {text}
+        </Notice>
+      ))}
+      <Facts facts={factsOf(model)} />
+      <AblationPanel model={model} />
+    </>
+  );
+}
+
+function factsOf({ config, digest, created_at, output_width }: Model) {
+  return [
+    ["lattice", `${config.lattice_width} × ${config.lattice_height} × ${config.lattice_depth}`],
+    ["embeddings", `${formatCount(config.embedding_dim)} → ${formatCount(output_width)}`],
+    ["mapper", config.mapper],
+    ["output reads", config.output_planes === "both" ? "both planes" : "planes merged"],
+    ["energy update", config.energy_update],
+    ["aggregation", config.aggregation_mode],
+    ["most steps", formatCount(config.max_steps ?? config.lattice_depth)],
+    ["spawning", config.spawn.mode],
+    ["noise", formatNumber(config.noise_std)],
+    ["field strength", formatNumber(config.field_strength)],
+    ["precision", config.precision],
+    ["created", formatTime(created_at)],
+    ["digest", digest],
+  ] as const;
+}
