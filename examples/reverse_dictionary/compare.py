@@ -27,8 +27,8 @@ from start import untrained
 from energy_flow import FlowProcessor, checkpoint
 from energy_flow.training import TrainConfig
 from energy_flow.training.data import Pairs
-from energy_flow.training.start import from_files
 from energy_flow.training.retrieval import retrieval
+from energy_flow.training.start import from_files
 
 HERE = Path(__file__).resolve().parent
 INPUT, RIDGE, MLP = "the input itself", "ridge regression", "MLP"
