@@ -164,7 +164,7 @@ def test_refusals_name_every_fault(client: httpx.Client) -> None:
     put(client, "small", 3)
     headers = NPY
     wide = npy(np.zeros((2, 9), dtype=np.float32))
-    assert client.put("/v1/datasets/wide", content=wide, headers=headers).status_code == 201
+    assert client.put("/v1/datasets/of_nine", content=wide, headers=headers).status_code == 201
     for fields, locs in (
         ({}, [["embeddings"]]),
         ({"embeddings": None}, [["embeddings"]]),
@@ -176,7 +176,7 @@ def test_refusals_name_every_fault(client: httpx.Client) -> None:
         ({"dataset": "small", "rows": [1]}, [["rows"]]),
         ({"dataset": "small", "rows": "all"}, [["rows"]]),
         ({"dataset": "small", "rows": [0, 2], "sample_keys": [1]}, [["sample_keys"]]),
-        ({"dataset": "wide", "rows": [0, 9], "seed": -1}, [["seed"], ["rows"], ["dataset"]]),
+        ({"dataset": "of_nine", "rows": [0, 9], "seed": -1}, [["seed"], ["rows"], ["dataset"]]),
         ({"dataset": "a/b", "options": {"gravity": 1}}, [["dataset"], ["options", "gravity"]]),
     ):
         answer = client.post("/v1/runs", json=fields)
