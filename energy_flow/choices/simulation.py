@@ -75,6 +75,23 @@ class MapperKind(Choice):
     IDENTITY = "identity"
 
 
+class Sensing(Choice):
+    """What a flow senses where it is, besides its position and energy."""
+
+    width: int
+    """Numbers that it senses."""
+
+    def __new__(cls, name: str, width: int = 0) -> Sensing:
+        """Return a member with its attribute."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.width = width
+        return member
+
+    NONE = "none", 0
+    GRADIENT = "gradient", 3
+
+
 class OutputPlanes(Choice):
     """What the output mapper reads."""
 

@@ -21,6 +21,7 @@ from energy_flow.choices import (
     MapperKind,
     OutputPlanes,
     Precision,
+    Sensing,
     SpawnMode,
     TraceKeep,
     TraceKind,
@@ -140,6 +141,11 @@ class _Fields(Group):
         EnergyUpdate.REPLACE,
         description="what the energy head gives in a step: replace, the new energy; residual, "
         "its difference from the old one",
+    )
+    sensing: OfModel[Sensing] = Field(
+        Sensing.NONE,
+        description="what a flow senses where it is: none, only its position and energy; "
+        "gradient, also the sample's initial energies there, and their slopes along x and y",
     )
     precision: Precision = Field(
         Precision.FLOAT32, description="dtype of the neuron, the GRU and the hidden state"

@@ -19,48 +19,41 @@ from energy_flow.model.hidden_state import Hidden
 from energy_flow.model.networks import Networks, Proposals
 
 
-def propose(
-    networks: Networks, position_N3: Tensor, energy_N: Tensor, hidden: Hidden, plan: BlockPlan
-) -> Proposals:
+def propose(networks: Networks, features_NF: Tensor, hidden: Hidden, plan: BlockPlan) -> Proposals:
     """Return what the networks propose for all flows, with gradients.
 
     Args:
         networks: packed with gradients enabled.
-        position_N3: positions.
-        energy_N: energies.
+        features_NF: x, y, z, e, and what the flows sense.
         hidden: stored states.
         plan: block heights.
     """
     call = ForwardCall(networks, hidden.source, len(hidden.rows), plan)
-    arguments = (call, position_N3, energy_N, *hidden.rows, *networks.weights)
+    arguments = (call, features_NF, *hidden.rows, *networks.weights)
     energy, raw, *rows = _Propose.apply(*arguments)  # type: ignore[no-untyped-call]
     return Proposals(tuple(rows), energy, raw)
 
 
 class _Propose(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, call: ForwardCall, position: Tensor, energy: Tensor, *rest: Tensor
-    ) -> Any:
+    def forward(ctx: Any, call: ForwardCall, features: Tensor, *rest: Tensor) -> Any:
         hidden = Hidden(rest[: call.stored], call.source)
         tapes: list[Tape] | None = [] if call.networks.keeps_tapes else None
-        proposals = call.networks.propose(position, energy, hidden, call.plan, tapes)
+        proposals = call.networks.propose(features, hidden, call.plan, tapes)
         ctx.call = call
         ctx.set_materialize_grads(False)
         taped = [tensor for tape in tapes or () for tensor in tape.tensors]
-        ctx.save_for_backward(
-            position, energy, proposals.energy, *hidden.rows, *proposals.rows, *taped
-        )
+        ctx.save_for_backward(features, proposals.energy, *hidden.rows, *proposals.rows, *taped)
         return (proposals.energy, proposals.raw, *proposals.rows)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        position, energy, new_energy, *rest = ctx.saved_tensors
+        features, new_energy, *rest = ctx.saved_tensors
         stored, layers = ctx.call.stored, len(ctx.call.networks.carrier.layers)
         before, after = rest[:stored], rest[stored : stored + layers]
-        backward = BackwardPass(ctx.call, position, energy, new_energy, before, after)
+        backward = BackwardPass(ctx.call, features, new_energy, before, after)
         backward.run(rest[stored + layers :], grads)
-        position_grad, energy_grad = backward.flow_gradients()
+        features_grad = backward.feature_gradients()
         stored_grads, weight_grads = backward.stored_gradients(), backward.weight_gradients
-        return (None, position_grad, energy_grad, *stored_grads, *weight_grads)
+        return (None, features_grad, *stored_grads, *weight_grads)

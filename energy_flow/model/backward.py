@@ -52,8 +52,7 @@ class BackwardPass:
 
     Args:
         call: of the forward pass.
-        position_F3: positions before the step.
-        energy_F: energies before the step.
+        features_F: what the neuron reads of the flows, [F, ...].
         new_energy_F: proposed energies.
         before: stored hidden states, L tensors [R, H] or none.
         after: new hidden states, L tensors [F, H].
@@ -65,15 +64,14 @@ class BackwardPass:
     def __init__(
         self,
         call: ForwardCall,
-        position_F3: Tensor,
-        energy_F: Tensor,
+        features_F: Tensor,
         new_energy_F: Tensor,
         before: Sequence[Tensor],
         after: Sequence[Tensor],
     ) -> None:
         self._call = call
         self._before, self._after = before, after
-        self._position, self._energy, self._new_energy = position_F3, energy_F, new_energy_F
+        self._features, self._new_energy = features_F, new_energy_F
         networks = call.networks
         self.weight_gradients = [torch.zeros_like(weight) for weight in networks.weights]
         # In the precision of weights: on a CPU, adding to rows of bfloat16 converts all of them.
@@ -83,12 +81,11 @@ class BackwardPass:
         self._carrier_grads = networks.carrier.with_tensors(self.weight_gradients[neuron_weights:])
         # The neuron is narrow, so all its rows at once still fit into the cache.
         self._leaves = [
-            tensor.detach().requires_grad_()
-            for tensor in (position_F3, energy_F, *networks.neuron.tensors())
+            tensor.detach().requires_grad_() for tensor in (features_F, *networks.neuron.tensors())
         ]
         with torch.enable_grad():
-            neuron = networks.neuron.with_tensors(self._leaves[2:])
-            self._neuron_output = apply_neuron(neuron, self._leaves[0], self._leaves[1])
+            neuron = networks.neuron.with_tensors(self._leaves[1:])
+            self._neuron_output = apply_neuron(neuron, self._leaves[0])
         self._neuron_output_grad = torch.empty_like(self._neuron_output)
 
     def run(self, taped: Sequence[Tensor], grads: Sequence[Tensor | None]) -> None:
@@ -101,23 +98,23 @@ class BackwardPass:
         """
         networks, rest = self._call.networks, list(taped)
         stepped = self._call.source.shape[0]
-        for block in networks.blocks(self._energy.shape[0], stepped, self._call.plan):
+        for block in networks.blocks(self._features.shape[0], stepped, self._call.plan):
             kept = (2 if block.is_first_step else 3) * len(networks.carrier.layers) + 1
             of_block, rest = rest[:kept], rest[kept:]
             tensors = of_block or self._compute_tape(block).tensors
             self._run_block(block, [tensor[: block.rows] for tensor in tensors], grads)
 
-    def flow_gradients(self) -> tuple[Tensor, Tensor]:
-        """Return the gradients of positions [F, 3] and energies [F].
+    def feature_gradients(self) -> Tensor:
+        """Return the gradient of what the neuron reads of the flows, as wide as that.
 
         Those of the neuron's weights are computed with them, and stored.
         """
-        position, energy, *weights = torch.autograd.grad(
+        features, *weights = torch.autograd.grad(
             self._neuron_output, self._leaves, self._neuron_output_grad
         )
         for total, grad in zip(self._neuron_grads, weights, strict=True):
             total.copy_(grad)
-        return position, energy
+        return features
 
     def stored_gradients(self) -> list[Tensor]:
         """Return the gradients of the stored hidden states, L tensors [R, H] or none."""
@@ -129,7 +126,7 @@ class BackwardPass:
     def _compute_tape(self, block: FlowBlock) -> Tape:
         tape = Tape()
         hidden = Hidden(tuple(self._before), self._call.source)
-        self._call.networks.propose_block(self._position, self._energy, hidden, block, tape=tape)
+        self._call.networks.propose_block(self._features, hidden, block, tape=tape)
         return tape
 
     def _run_block(

@@ -2,8 +2,8 @@
 
 The backward pass is in ``backward.py``; ``autograd.py`` joins the two.
 
-Shape legend: N flows, M of them with a stored hidden state, R stored rows, B samples, E embedding
-width, S surface cells, L GRU layers, H hidden width.
+Shape legend: N flows, F numbers that the neuron reads of each, M of them with a stored hidden
+state, R stored rows, B samples, E embedding width, S surface cells, L GRU layers, H hidden width.
 """
 
 from __future__ import annotations
@@ -134,8 +134,7 @@ class Networks:
 
     def propose(
         self,
-        position_N3: Tensor,
-        energy_N: Tensor,
+        features_NF: Tensor,
         hidden: Hidden,
         plan: BlockPlan,
         tapes: list[Tape] | None = None,
@@ -143,21 +142,20 @@ class Networks:
         """Return new hidden state, energy and raw displacement of every flow; without gradients.
 
         Args:
-            position_N3: positions.
-            energy_N: energies.
+            features_NF: x, y, z, e, and what the flows sense.
             hidden: stored states.
             plan: block heights.
             tapes: receives what the backward pass of each block needs.
         """
-        flows = energy_N.shape[0]
+        flows = features_NF.shape[0]
         like = torch.empty((0, self._hidden_size), dtype=self.dtype, device=self.device)
-        results = _BlockResults(position_N3, like, self._layers, hidden.spare)
+        results = _BlockResults(features_NF, like, self._layers, hidden.spare)
         for block in self.blocks(flows, hidden.stepped, plan):
             tape = None if tapes is None else Tape()
             # A block that reaches beyond its flows must not write over the rows of others.
             is_full = block.rows == block.height
             out = results.places(block.start, block.end) if is_full else ()
-            proposal = self.propose_block(position_N3, energy_N, hidden, block, out, tape)
+            proposal = self.propose_block(features_NF, hidden, block, out, tape)
             results.add(block.start, block.end, proposal)
             if tapes is not None and tape is not None:
                 tapes.append(tape)
@@ -179,8 +177,7 @@ class Networks:
 
     def propose_block(
         self,
-        position_N3: Tensor,
-        energy_N: Tensor,
+        features_NF: Tensor,
         hidden: Hidden,
         block: FlowBlock,
         out: tuple[Tensor, ...] = (),
@@ -189,19 +186,18 @@ class Networks:
         """Return what is proposed for the flows of a block, ``height`` rows; without gradients.
 
         Args:
-            position_N3: positions of all flows.
-            energy_N: energies of all flows.
+            features_NF: x, y, z, e, and what is sensed, of all flows.
             hidden: stored states.
             block: which flows.
             out: L tensors [height, H] that the new hidden states are written to.
             tape: receives what the backward pass needs.
         """
         start, height, end = block.start, block.height, block.end
-        position, energy = (_take_rows(of, start, height, end) for of in (position_N3, energy_N))
+        features = _take_rows(features_NF, start, height, end)
         stored = None
         if not block.is_first_step:
             stored = HiddenBlock(hidden.rows, _take_rows(hidden.source, start, height, end))
-        return self._propose(position, energy, stored, out, tape)
+        return self._propose(features, stored, out, tape)
 
     def try_step_heights(self) -> Generator[None, None, BlockPlan]:
         """Try the block heights of ``propose`` on this model's shapes; see ``try_heights``."""
@@ -214,15 +210,14 @@ class Networks:
         def random(width: int, dtype: torch.dtype) -> Tensor:
             return torch.randn((rows, width), generator=generator).to(self.device, dtype)
 
-        inputs = [random(3, self.state_dtype), random(1, self.state_dtype)]
+        inputs = [random(self.neuron.features, self.state_dtype)]
         inputs += [random(self._hidden_size, self.dtype).tanh() for _ in range(self._layers)]
 
         def run(columns: Sequence[Tensor]) -> list[Tensor]:
-            position, energy, *hidden = columns
-            energy = energy.squeeze(1)
-            every = torch.arange(len(position), device=position.device)
-            later = self._propose(position, energy, HiddenBlock(tuple(hidden), every))
-            first = self._propose(position, energy, None)
+            features, *hidden = columns
+            every = torch.arange(len(features), device=features.device)
+            later = self._propose(features, HiddenBlock(tuple(hidden), every))
+            first = self._propose(features, None)
             return [
                 column
                 for proposal in (later, first)
@@ -258,11 +253,11 @@ class _BlockResults:
     """
 
     def __init__(
-        self, position_N3: Tensor, like_0H: Tensor, layers: int, spare: tuple[Tensor, ...]
+        self, features_NF: Tensor, like_0H: Tensor, layers: int, spare: tuple[Tensor, ...]
     ) -> None:
-        rows, width = position_N3.shape[0], like_0H.shape[1]
-        self._energy = position_N3.new_empty(rows)
-        self._raw = position_N3.new_empty((rows, 3))
+        rows, width = features_NF.shape[0], like_0H.shape[1]
+        self._energy = features_NF.new_empty(rows)
+        self._raw = features_NF.new_empty((rows, 3))
         if not spare or spare[0].shape[0] < rows:
             spare = tuple(like_0H.new_empty((rows, width)) for _ in range(layers))
         self._hidden = spare

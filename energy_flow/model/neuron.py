@@ -1,6 +1,7 @@
-"""``SimpleNeuron``: the network that reads a flow's position and energy.
+"""``SimpleNeuron``: the network that reads a flow's position and energy, and what it senses.
 
-Shape legend: N flows, Nh neuron width, A the neuron's output width (``neuron_output_dim``).
+Shape legend: N flows, F numbers that are read of each (x, y, z, e and what it senses), Nh neuron
+width, A the neuron's output width (``neuron_output_dim``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from torch import Tensor, nn
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.model.linear import PackedNorm, PaddedLinear, init_defaults, linears, norms
 
+OWN_FEATURES = 4
+"""Numbers that are read of every flow: x, y, z and e."""
+ENERGY = 3
+"""Column of e."""
+
 
 @dataclass(frozen=True, slots=True)
 class PackedNeuron:
@@ -23,12 +29,13 @@ class PackedNeuron:
     when the carrier is packed.
 
     Attributes:
-        first: from (x, y, z, e) to Nh.
+        first: from F to Nh.
         first_norm: of Nh columns.
         second: from Nh to Nh.
         second_norm: of Nh columns.
         last_weight: [A, Nh].
         last_bias: [A].
+        features: F.
     """
 
     first: PaddedLinear
@@ -37,6 +44,7 @@ class PackedNeuron:
     second_norm: PackedNorm
     last_weight: Tensor
     last_bias: Tensor
+    features: int
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return the weights that a call uses, in order."""
@@ -60,17 +68,17 @@ class PackedNeuron:
 
 
 class SimpleNeuron(nn.Module):
-    """(x, y, z, e) -> n: three linear layers, the first two with LayerNorm and GELU.
+    """(x, y, z, e) and what is sensed -> n: three linear layers, two with LayerNorm and GELU.
 
     Attributes:
-        layers: the Sequential stack, 4 -> Nh -> Nh -> A.
+        layers: the Sequential stack, F -> Nh -> Nh -> A.
     """
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         width = config.neuron_hidden_dim
         self.layers = nn.Sequential(
-            nn.Linear(4, width),
+            nn.Linear(OWN_FEATURES + config.sensing.width, width),
             nn.LayerNorm(width),
             nn.GELU(),
             nn.Linear(width, width),
@@ -94,4 +102,5 @@ class SimpleNeuron(nn.Module):
             second_norm,
             last.weight,
             last.bias,
+            first.in_features,
         )

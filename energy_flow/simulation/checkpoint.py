@@ -29,6 +29,7 @@ SECOND_FIELDS = (
     "output_dim",
     "output_planes",
     "energy_update",
+    "sensing",
     "field_strength",
     "background",
 )

@@ -76,6 +76,8 @@ def footprint(config: FlowConfig, samples: int, flows_per_sample: int | None = N
     flow_bytes = HIDDEN_STATES * hidden * real + FLOW_BYTES + STEP_BYTES
     inputs, outputs = 4 * config.embedding_dim, sample_bytes(Output, config)
     tally = 2 * TALLY_BYTES * cells
+    # The fields, and a copy while samples enter or leave.
+    tally += 2 * 4 * config.sensing.width * cells
     per_sample = flows * flow_bytes + tally + inputs + outputs + SAMPLE_BYTES
     parameters = parameter_count(config)
     width = 5 * config.carrier_hidden_size + 2 * hidden + config.mapper_hidden_dim
@@ -99,7 +101,7 @@ def parameter_count(config: FlowConfig) -> int:
     """Return the number of parameters of a model."""
     mappers = _mapper_parameters(config)
     nh, n = config.neuron_hidden_dim, config.neuron_output_dim
-    neuron = 5 * nh + nh * (nh + 1) + 4 * nh + n * (nh + 1)
+    neuron = (5 + config.sensing.width) * nh + nh * (nh + 1) + 4 * nh + n * (nh + 1)
     hc, total = config.carrier_hidden_size, 0
     for layer in range(config.carrier_num_layers):
         inputs = n + 1 if layer == 0 else hc

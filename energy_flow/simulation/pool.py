@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from energy_flow.choices import Ablation
+from energy_flow.choices import Ablation, Sensing
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import NonFiniteError
 from energy_flow.model.block_plan import BlockPlan
@@ -25,6 +25,7 @@ from energy_flow.model.networks import Networks
 from energy_flow.simulation.cohort import Cohort, CohortRequest
 from energy_flow.simulation.columns import Flows, SampleOptions, SamplePlacement, SampleProgress
 from energy_flow.simulation.lattice import EnergyLattice
+from energy_flow.simulation.rules.sensing import make_fields
 from energy_flow.simulation.span_allocator import SpanAllocator
 from energy_flow.simulation.tally.tally import Tally
 from energy_flow.telemetry.counters import Count
@@ -52,6 +53,7 @@ class FlowState:
         cohorts: the samples in order, on the host.
         tally_slots: which slots of the tally are in use.
         ring_places: which rows of the ring are in use.
+        fields: what flows can sense, [B, S, K]; none where they sense nothing.
         ablation: something that flows do, switched off in this pool; none in a usual run.
     """
 
@@ -66,6 +68,7 @@ class FlowState:
     cohorts: tuple[Cohort, ...] = ()
     tally_slots: SpanAllocator = field(default_factory=SpanAllocator)
     ring_places: SpanAllocator = field(default_factory=SpanAllocator)
+    fields: Tensor | None = None
     ablation: Ablation | None = None
 
     @classmethod
@@ -112,6 +115,8 @@ class FlowState:
             *self.hidden.spare,
             self.hidden.source,
         ]
+        if self.fields is not None:
+            tensors.append(self.fields)
         return sum(tensor.nbytes for tensor in tensors) + self.tally.bytes
 
     def with_cohorts(
@@ -148,6 +153,10 @@ class FlowState:
             ],
             device,
         )
+        fields = self.fields
+        if requests[0].config.sensing is not Sensing.NONE:
+            new = make_fields(energy_BS, lattice.width)
+            fields = new if fields is None else torch.cat((fields, new))
         windows = [request.config.convergence.window for request in requests]
         window = max(*windows, self.progress.history.shape[1])
         progress = SampleProgress.start(count, cells, window, device)
@@ -161,6 +170,7 @@ class FlowState:
             options=SampleOptions.concatenate((self.options, options)),
             progress=SampleProgress.concatenate((self.progress.with_window(window), progress)),
             tally=tally.clear([tally_span for tally_span, _ in spans]),
+            fields=fields,
             cohorts=(*self.cohorts, *cohorts),
         )
 
@@ -201,6 +211,7 @@ class FlowState:
             hidden=replace(self.hidden, source=source) if stays.any() else Hidden((), source),
             options=self.options.take(sample_index),
             progress=self.progress.take(sample_index),
+            fields=None if self.fields is None else self.fields.index_select(0, sample_index),
             tally=tally,
             cohorts=tuple(cohort for cohort in self.cohorts if cohort not in gone),
         )

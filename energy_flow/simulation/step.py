@@ -33,6 +33,7 @@ from energy_flow.simulation.emit import emit
 from energy_flow.simulation.lattice import EnergyLattice
 from energy_flow.simulation.number_records import number_records
 from energy_flow.simulation.pool import FlowState
+from energy_flow.simulation.rules.sensing import sense
 from energy_flow.simulation.step_counts import StepCounts, count_events, sum_floats
 from energy_flow.simulation.step_types import Decisions
 from energy_flow.telemetry.ledger import StepReport
@@ -55,7 +56,7 @@ def advance(
         The state after the step, and what the step counted and how long it took.
     """
     began = time.perf_counter()
-    proposals = update_energies(state, propose(state))  # rule 1
+    proposals = update_energies(state, propose(state, lattice))  # rule 1
     proposed = time.perf_counter()
     starts = segment_starts(state.progress.active)
     displacement_N3 = limit_displacement(state, proposals)  # rule 2
@@ -98,12 +99,17 @@ def advance(
     return after, report
 
 
-def propose(state: FlowState) -> Proposals:
+def propose(state: FlowState, lattice: EnergyLattice) -> Proposals:
     """Apply rule 1: return what the networks give, with gradients where they are enabled."""
     flows, networks = state.flows, state.networks
+    features = [flows.position, flows.energy.unsqueeze(1)]
+    if state.fields is not None:
+        width, height = lattice.width, lattice.height
+        features.append(sense(state.fields, flows.sample, flows.position, width, height))
+    features_NF = torch.cat(features, dim=1)
     if torch.is_grad_enabled():
-        return autograd.propose(networks, flows.position, flows.energy, state.hidden, state.plan)
-    return networks.propose(flows.position, flows.energy, state.hidden, state.plan)
+        return autograd.propose(networks, features_NF, state.hidden, state.plan)
+    return networks.propose(features_NF, state.hidden, state.plan)
 
 
 def _find_failures(state: FlowState, decided: Decisions) -> tuple[tuple[int, int, int], ...]:

@@ -178,7 +178,7 @@ def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     }
     for name, outputs, inputs in (
         *inward[rules.mapper],
-        ("neuron.layers.0", inner, 4),
+        ("neuron.layers.0", inner, 4 + (3 if config.get("sensing") == "gradient" else 0)),
         ("neuron.layers.3", inner, inner),
         ("neuron.layers.6", neuron, inner),
         ("carrier.energy_head.0", carrier // 2, carrier),

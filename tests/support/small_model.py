@@ -65,9 +65,11 @@ MAPPERS: Mapping[str, Mapping[str, Any]] = {
         "mapper": "identity",
         "embedding_dim": CELLS,
         "output_planes": "both",
+        "sensing": "gradient",
     },
+    "mlp with sensing": {"sensing": "gradient"},
 }
-"""Fields of models with other mappers than the usual ones."""
+"""Fields of models with other mappers than the usual ones, and of some that sense."""
 
 
 @cache

@@ -1,6 +1,7 @@
 """What a backend of the networks offers, and what passes between it and its caller.
 
-Shape legend: N rows of a block, R stored rows, L GRU layers, H hidden width.
+Shape legend: N rows of a block, F numbers that the neuron reads of each, R stored rows, L GRU
+layers, H hidden width.
 """
 
 from __future__ import annotations
@@ -59,8 +60,7 @@ class ProposeBlock(Protocol):
 
     def __call__(
         self,
-        position_N3: Tensor,
-        energy_N: Tensor,
+        features_NF: Tensor,
         hidden: HiddenBlock | None,
         out: tuple[Tensor, ...] = (),
         tape: Tape | None = None,
@@ -68,8 +68,7 @@ class ProposeBlock(Protocol):
         """Propose for a block: rule 1 of docs/simulation.md §3.
 
         Args:
-            position_N3: positions.
-            energy_N: energies.
+            features_NF: x, y, z, e, and what the flows sense.
             hidden: stored states; None stands for zeros.
             out: L tensors [N, H] that the new hidden states are written to.
             tape: receives what the backward pass needs.

@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 
 from energy_flow.choices import AggregationMode, Plane
+from energy_flow.simulation.corners import CORNERS
 from energy_flow.simulation.span_allocator import Span
-from energy_flow.simulation.tally.deposition import CORNERS, Deposits
+from energy_flow.simulation.tally.deposition import Deposits
 
 PLANES = len(Plane)
 WEIGHTED_V2 = AggregationMode.WEIGHTED_V2.code

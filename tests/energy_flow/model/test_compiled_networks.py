@@ -12,6 +12,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from energy_flow import FlowConfig
+from energy_flow.choices import Sensing
 from energy_flow.model.backends import select_proposal
 from energy_flow.model.backends.interface import HiddenBlock, Tape
 from energy_flow.model.backends.numba import network_passes
@@ -21,10 +22,15 @@ from energy_flow.model.carrier import EnergyCarrier
 from energy_flow.model.neuron import SimpleNeuron
 from energy_flow.runtime.numba_support import supports_numba
 
-SHAPES = [
+SHAPES: list[dict[str, Any]] = [
     {"neuron_hidden_dim": 32, "carrier_hidden_size": 32, "carrier_num_layers": 2},
     {"neuron_hidden_dim": 16, "carrier_hidden_size": 16, "carrier_num_layers": 1},
-    {"neuron_hidden_dim": 5, "carrier_hidden_size": 7, "carrier_num_layers": 3},
+    {
+        "neuron_hidden_dim": 5,
+        "carrier_hidden_size": 7,
+        "carrier_num_layers": 3,
+        "sensing": "gradient",
+    },
     {"neuron_hidden_dim": 20, "carrier_hidden_size": 4, "carrier_num_layers": 2},
 ]
 
@@ -44,7 +50,7 @@ def _without_gradients() -> Any:
 
 
 def networks(
-    shape: dict[str, int], dtype: torch.dtype, products: torch.dtype | None = None
+    shape: dict[str, Any], dtype: torch.dtype, products: torch.dtype | None = None
 ) -> tuple[Any, Any]:
     """Return a packed neuron and carrier with larger weights than those of a new model."""
     config = FlowConfig.from_dict(shape)
@@ -61,11 +67,14 @@ def networks(
     )
 
 
-def block(shape: dict[str, int], dtype: torch.dtype, rows: int) -> tuple[Tensor, Tensor, Any]:
-    """Positions, energies and stored states in another order than the flows that have them."""
+def block(shape: dict[str, Any], dtype: torch.dtype, rows: int) -> tuple[Tensor, Any]:
+    """Features, and stored states in another order than the flows that have them."""
     generator = torch.Generator().manual_seed(8)
     position = torch.rand((rows, 3), generator=generator) * 2 - 1
     energy = torch.rand(rows, generator=generator) * 2 - 1
+    width = Sensing(shape.get("sensing", "none")).width
+    sensed = torch.rand((rows, width), generator=generator) * 2 - 1
+    features = torch.cat((position, energy.unsqueeze(1), sensed), dim=1)
     stored = tuple(
         (torch.rand((2 * rows, shape["carrier_hidden_size"]), generator=generator) * 2 - 1).to(
             dtype
@@ -73,7 +82,7 @@ def block(shape: dict[str, int], dtype: torch.dtype, rows: int) -> tuple[Tensor,
         for _ in range(shape["carrier_num_layers"])
     )
     source = torch.randperm(2 * rows, generator=generator)[:rows]
-    return position, energy, HiddenBlock(stored, source)
+    return features, HiddenBlock(stored, source)
 
 
 def columns(proposal: Any) -> list[Tensor]:
@@ -87,23 +96,23 @@ def columns(proposal: Any) -> list[Tensor]:
 @pytest.mark.parametrize(("dtype", "products"), DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_as_close_to_float64_as_tensor_operations(
-    shape: dict[str, int], dtype: torch.dtype, products: torch.dtype, fresh: bool
+    shape: dict[str, Any], dtype: torch.dtype, products: torch.dtype, fresh: bool
 ) -> None:
     neuron, carrier = networks(shape, dtype, products)
     is_compiled = isinstance(select_proposal(neuron, carrier), NumbaNetworks)
     assert is_compiled == supports_numba(torch.device("cpu"))
-    position, energy, stored = block(shape, dtype, 45)
+    features, stored = block(shape, dtype, 45)
     hidden = None if fresh else stored
     out = tuple(rows.new_full((45, rows.shape[1]), 9.0) for rows in stored.rows)
     tapes = [Tape() for _ in range(3)]
-    compiled = NumbaNetworks(neuron, carrier)(position, energy, hidden, out, tapes[0])
+    compiled = NumbaNetworks(neuron, carrier)(features, hidden, out, tapes[0])
     assert all(state is place for state, place in zip(compiled.hidden, out, strict=True))
-    tensors = TensorNetworks(neuron, carrier)(position, energy, hidden, (), tapes[1])
+    tensors = TensorNetworks(neuron, carrier)(features, hidden, (), tapes[1])
     neuron, carrier = networks(shape, torch.float64)
     if hidden is not None:
         hidden = HiddenBlock(tuple(rows.double() for rows in hidden.rows), hidden.source)
     exact_networks = TensorNetworks(neuron, carrier)
-    truth = exact_networks(position.double(), energy.double(), hidden, (), tapes[2])
+    truth = exact_networks(features.double(), hidden, (), tapes[2])
 
     taped = (tape.tensors for tape in tapes)
     # Beyond r and z, gates are padded with numbers that nothing reads.
@@ -119,25 +128,23 @@ def test_as_close_to_float64_as_tensor_operations(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_products_in_float32_are_no_less_exact(shape: dict[str, int]) -> None:
+def test_products_in_float32_are_no_less_exact(shape: dict[str, Any]) -> None:
     """With the same weights and states, rounded; in compiled passes and in tensor operations."""
-    position, energy, stored = block(shape, torch.bfloat16, 64)
+    features, stored = block(shape, torch.bfloat16, 64)
     exact, narrow, wide, written = [], [], [], []
     for hidden in (None, stored):
         neuron, carrier = networks(shape, torch.bfloat16, torch.float64)
-        exact += columns(
-            TensorNetworks(neuron, carrier)(position.double(), energy.double(), hidden)
-        )
+        exact += columns(TensorNetworks(neuron, carrier)(features.double(), hidden))
         neuron, carrier = networks(shape, torch.bfloat16)
-        narrow += columns(TensorNetworks(neuron, carrier)(position, energy, hidden))
+        narrow += columns(TensorNetworks(neuron, carrier)(features, hidden))
         neuron, carrier = networks(shape, torch.bfloat16, torch.float32)
-        wide += columns(NumbaNetworks(neuron, carrier)(position, energy, hidden))
+        wide += columns(NumbaNetworks(neuron, carrier)(features, hidden))
         out = tuple(rows.new_full((64, rows.shape[1]), 9.0) for rows in stored.rows)
         tensors = TensorNetworks(neuron, carrier)
-        in_place = tensors(position, energy, hidden, out)
+        in_place = tensors(features, hidden, out)
         assert all(state is place for state, place in zip(in_place.hidden, out, strict=True))
         written += columns(in_place)
-        elsewhere = columns(tensors(position, energy, hidden))
+        elsewhere = columns(tensors(features, hidden))
         assert all(map(torch.equal, columns(in_place), elsewhere))
     for truth, few, *many in zip(exact, narrow, wide, written, strict=True):
         for mine in many:
@@ -147,21 +154,21 @@ def test_products_in_float32_are_no_less_exact(shape: dict[str, int]) -> None:
 @pytest.mark.parametrize(("dtype", "products"), DTYPES)
 def test_a_tape_changes_no_bit(dtype: torch.dtype, products: torch.dtype) -> None:
     neuron, carrier = networks(SHAPES[0], dtype, products)
-    position, energy, stored = block(SHAPES[0], dtype, 64)
+    features, stored = block(SHAPES[0], dtype, 64)
     compiled = NumbaNetworks(neuron, carrier)
     for hidden in (None, stored):
-        alone = compiled(position, energy, hidden)
-        taped = compiled(position, energy, hidden, (), Tape())
+        alone = compiled(features, hidden)
+        taped = compiled(features, hidden, (), Tape())
         for mine, its in zip(columns(alone), columns(taped), strict=True):
             assert torch.equal(mine, its)
 
 
 def test_nan_stays_nan() -> None:
     neuron, carrier = networks(SHAPES[0], torch.float32)
-    position, energy, stored = block(SHAPES[0], torch.float32, 4)
-    energy[1] = torch.nan
+    features, stored = block(SHAPES[0], torch.float32, 4)
+    features[1, 3] = torch.nan
     stored.rows[1][stored.source[2], 3] = torch.nan
-    proposal = NumbaNetworks(neuron, carrier)(position, energy, stored)
+    proposal = NumbaNetworks(neuron, carrier)(features, stored)
     assert proposal.energy.isnan().tolist() == [False, True, True, False]
 
 

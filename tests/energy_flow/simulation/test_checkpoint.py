@@ -106,6 +106,7 @@ SECOND_FIELDS = {
     "output_dim",
     "output_planes",
     "energy_update",
+    "sensing",
     "field_strength",
     "background",
 }
@@ -119,6 +120,7 @@ SECOND_FIELDS = {
         {"mapper": "identity", "embedding_dim": 16, "output_planes": "both"},
         {"output_dim": 3},
         {"energy_update": "residual"},
+        {"sensing": "gradient"},
         {"field_strength": -0.5},
         {"aggregation_mode": "splat"},
         {"aggregation_mode": "splat", "background": 0.4},

@@ -43,9 +43,11 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
         "lattice_width": 4,
         "output_planes": "both",
         "energy_update": "residual",
+        "sensing": "gradient",
     },
+    "sensing": {"sensing": "gradient", "lattice_width": 3},
 }
-"""Fields of models with every kind of mapper."""
+"""Fields of models with every kind of mapper, with and without sensing."""
 
 
 def tiny(kind: str = "mlp") -> FlowProcessor:

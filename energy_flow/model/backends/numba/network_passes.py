@@ -8,8 +8,9 @@ Arithmetic is float32. Every product that is added to something is an explicit f
 and what may be reordered is marked, so that a row's bits depend neither on its place nor on how the
 compiler cuts a loop into vectors. bfloat16 is held as its 16 bits, uint16. A NaN stays one.
 
-Shape legend: N rows, R stored rows, Nh neuron width, X input width of a GRU layer with its constant
-columns, H hidden width, K width of the heads' hidden layer.
+Shape legend: N rows, F numbers that the neuron reads of each, R stored rows, Nh neuron width, X
+input width of a GRU layer with its constant columns, H hidden width, K width of the heads' hidden
+layer.
 """
 
 # Numba compiles these functions from their bytecode, and infers their types.
@@ -215,13 +216,12 @@ def fill(out, last):
 
 
 @Kernel
-def neuron_layer1(position, energy, w, b, norm_weight, norm_bias, eps, out):
-    """Compute the neuron's first layer, LayerNorm and GELU, of (x, y, z, e).
+def neuron_layer1(features, w, b, norm_weight, norm_bias, eps, out):
+    """Compute the neuron's first layer, LayerNorm and GELU, of x, y, z, e and what is sensed.
 
     Args:
-        position: float32 [N, 3].
-        energy: float32 [N].
-        w: weights, [16, padded Nh], of which four rows are not padding.
+        features: float32 [N, F].
+        w: weights, [16, padded Nh], of which F rows are not padding.
         b: biases, [padded Nh].
         norm_weight: of the LayerNorm, [Nh].
         norm_bias: of the LayerNorm, [Nh].
@@ -232,18 +232,22 @@ def neuron_layer1(position, energy, w, b, norm_weight, norm_bias, eps, out):
     for chunk in numba.prange((rows + CHUNK - 1) // CHUNK):
         values = np.empty(width, f32)
         for i in range(chunk * CHUNK, min(rows, (chunk + 1) * CHUNK)):
-            x, y, z, e = position[i, 0], position[i, 1], position[i, 2], energy[i]
+            x, y, z, e = features[i, 0], features[i, 1], features[i, 2], features[i, 3]
             for j in range(width):
                 value = fma(x, load_f32(w[0, j]), load_f32(b[j]))
                 value = fma(y, load_f32(w[1, j]), value)
                 value = fma(z, load_f32(w[2, j]), value)
                 values[j] = fma(e, load_f32(w[3, j]), value)
+            for k in range(4, features.shape[1]):
+                sensed = features[i, k]
+                for j in range(width):
+                    values[j] = fma(sensed, load_f32(w[k, j]), values[j])
             normalise(values, norm_weight, norm_bias, eps, out[i, :width])
             fill(out[i, width:], f32(0.0))
 
 
 @Kernel
-def neuron_layer2(product, b, norm_weight, norm_bias, eps, energy, out, end):
+def neuron_layer2(product, b, norm_weight, norm_bias, eps, features, out, end):
     """Compute the neuron's second layer after its product, as the first GRU layer's input.
 
     Args:
@@ -252,7 +256,7 @@ def neuron_layer2(product, b, norm_weight, norm_bias, eps, energy, out, end):
         norm_weight: of the LayerNorm, [Nh].
         norm_bias: of the LayerNorm, [Nh].
         eps: of the LayerNorm, float32.
-        energy: float32 [N].
+        features: float32 [N, F], of which the fourth column is e.
         out: [N, ≥ X]; columns up to ``end`` are written: Nh values, e, zeros, 1.
         end: X.
     """
@@ -263,7 +267,7 @@ def neuron_layer2(product, b, norm_weight, norm_bias, eps, energy, out, end):
             for j in range(width):
                 values[j] = load_f32(product[i, j]) + load_f32(b[j])
             normalise(values, norm_weight, norm_bias, eps, out[i, :width])
-            out[i, width] = store(out, energy[i])
+            out[i, width] = store(out, features[i, 3])
             fill(out[i, width + 1 : end], f32(1.0))
 
 

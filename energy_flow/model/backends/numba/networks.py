@@ -2,7 +2,8 @@
 
 The result is that of ``tensor.networks``, to rounding.
 
-Shape legend: N rows of a block, X padded input width of a GRU layer, H hidden width, L GRU layers.
+Shape legend: N rows of a block, F numbers that the neuron reads of each, X padded input width of a
+GRU layer, H hidden width, L GRU layers.
 """
 
 from __future__ import annotations
@@ -42,16 +43,15 @@ class NumbaNetworks:
 
     def __call__(
         self,
-        position_N3: Tensor,
-        energy_N: Tensor,
+        features_NF: Tensor,
         hidden: HiddenBlock | None,
         out: tuple[Tensor, ...] = (),
         tape: Tape | None = None,
     ) -> BlockProposal:
         """Propose for a block; see ``ProposeBlock``."""
-        rows, layers = energy_N.shape[0], self._carrier.layers
+        rows, layers = features_NF.shape[0], self._carrier.layers
         x_NX = self._empty_input(0, rows, hidden)
-        self._apply_neuron(position_N3, energy_N, x_NX)
+        self._apply_neuron(features_NF, x_NX)
         states = []
         for number, layer in enumerate(layers):
             shape = (rows, layer.hidden_size)
@@ -69,7 +69,7 @@ class NumbaNetworks:
         before = torch.addmm(heads.bias, x_NX, heads.weight)
         if tape is not None:
             tape.tensors.append(before)
-        energy, displacement = energy_N.new_empty(rows), energy_N.new_empty((rows, 3))
+        energy, displacement = features_NF.new_empty(rows), features_NF.new_empty((rows, 3))
         network_passes.output_heads(array(before), *self._heads, array(energy), array(displacement))
         return BlockProposal(tuple(states), energy, displacement)
 
@@ -87,16 +87,16 @@ class NumbaNetworks:
             return state_NH
         return weight.new_empty((state_NH.shape[0], weight.shape[0]))
 
-    def _apply_neuron(self, position_N3: Tensor, energy_N: Tensor, out_NX: Tensor) -> None:
+    def _apply_neuron(self, features_NF: Tensor, out_NX: Tensor) -> None:
         """Write the first GRU layer's input into its columns of ``out_NX``."""
-        position, energy = array(position_N3), array(energy_N)
+        features = array(features_NF)
         weight = self._neuron.second.weight
-        once = weight.new_empty((energy_N.shape[0], weight.shape[0]))
-        network_passes.neuron_layer1(position, energy, *self._first, self._first_eps, array(once))
+        once = weight.new_empty((features_NF.shape[0], weight.shape[0]))
+        network_passes.neuron_layer1(features, *self._first, self._first_eps, array(once))
         product = array(torch.mm(once, weight))
         end = self._carrier.layers[0].w_xn.shape[0]
         network_passes.neuron_layer2(
-            product, *self._second, self._second_eps, energy, array(out_NX), end
+            product, *self._second, self._second_eps, features, array(out_NX), end
         )
 
     def _step(

@@ -1,7 +1,7 @@
 """The networks of a step in tensor operations: neuron, GRU and heads.
 
-Shape legend: N rows of a block, R stored rows, X padded input width of a GRU layer, H hidden width,
-L GRU layers.
+Shape legend: N rows of a block, F numbers that the neuron reads of each, R stored rows, X padded
+input width of a GRU layer, H hidden width, L GRU layers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch.nn.functional import gelu
 from energy_flow.model.backends.interface import BlockProposal, HiddenBlock, Tape
 from energy_flow.model.carrier import PackedCarrier, PackedGRULayer
 from energy_flow.model.linear import WIDTH, constant_columns
-from energy_flow.model.neuron import PackedNeuron
+from energy_flow.model.neuron import ENERGY, PackedNeuron
 
 
 class TensorNetworks:
@@ -24,14 +24,13 @@ class TensorNetworks:
 
     def __call__(
         self,
-        position_N3: Tensor,
-        energy_N: Tensor,
+        features_NF: Tensor,
         hidden: HiddenBlock | None,
         out: tuple[Tensor, ...] = (),
         tape: Tape | None = None,
     ) -> BlockProposal:
         """Propose for a block; see ``ProposeBlock``."""
-        x_NX = apply_neuron(self._neuron, position_N3, energy_N)
+        x_NX = apply_neuron(self._neuron, features_NF)
         states = []
         for number, layer in enumerate(self._carrier.layers):
             out_NH = out[number] if out else None
@@ -44,18 +43,17 @@ class TensorNetworks:
         return BlockProposal(tuple(states), energy_N, displacement_N3)
 
 
-def apply_neuron(neuron: PackedNeuron, position_N3: Tensor, energy_N: Tensor) -> Tensor:
+def apply_neuron(neuron: PackedNeuron, features_NF: Tensor) -> Tensor:
     """Return the first GRU layer's input [N, X]: the last hidden layer, e, zeros, 1.
 
     Differentiable. LayerNorm as in ``PackedNorm``; GELU is ``x Φ(x)`` in its exact, erf form
     (Hendrycks and Gimpel, "Gaussian error linear units", 2016).
     """
     dtype = neuron.first.weight.dtype
-    energy_N1 = energy_N.unsqueeze(1).to(dtype)
-    rows, width = energy_N.shape[0], neuron.last_weight.shape[1]
-    unused = neuron.first.weight.shape[0] - 4
-    x = torch.cat((position_N3.to(dtype), energy_N1, energy_N1.new_zeros(rows, unused)), dim=1)
-    x = gelu(neuron.first_norm(neuron.first(x)))
+    features_NF = features_NF.to(dtype)
+    energy_N1 = features_NF[:, ENERGY : ENERGY + 1]
+    rows, width = features_NF.shape[0], neuron.last_weight.shape[1]
+    x = gelu(neuron.first_norm(neuron.first(features_NF)))
     x = gelu(neuron.second_norm(neuron.second(x)))
     constant = constant_columns(rows, width + 1, energy_N1)
     return torch.cat((x, energy_N1, constant), dim=1)

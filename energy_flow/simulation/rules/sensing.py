@@ -1,0 +1,50 @@
+"""What a flow senses where it is (docs/simulation.md §2, ``sensing``).
+
+Shape legend: N flows, B samples, S = H · W surface cells, C = 4 corners, K = 3 numbers: the
+sample's initial energies at a place, and their slopes along x and y.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from energy_flow.simulation.corners import corners_of
+
+
+def make_fields(energy_BS: Tensor, width: int) -> Tensor:
+    """Return the initial energies and their slopes at each cell, [B, S, K].
+
+    A slope is half the difference of the two neighbours; a wall's cell is its own neighbour.
+
+    Args:
+        energy_BS: energies of the initial flows.
+        width: W.
+    """
+    field_BHW = energy_BS.view(len(energy_BS), -1, width)
+    padded = torch.nn.functional.pad(field_BHW.unsqueeze(1), (1, 1, 1, 1), mode="replicate")
+    padded = padded.squeeze(1)
+    slope_x = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2
+    slope_y = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) / 2
+    return torch.stack((field_BHW, slope_x, slope_y), dim=-1).flatten(1, 2)
+
+
+def sense(
+    field_BSK: Tensor, sample_N: Tensor, position_N3: Tensor, width: int, height: int
+) -> Tensor:
+    """Return what flows sense, [N, K]: the fields at their x and y, bilinear between cells.
+
+    Args:
+        field_BSK: from :func:`make_fields`.
+        sample_N: sample of each flow, int64.
+        position_N3: positions.
+        width: W.
+        height: H.
+    """
+    cell_N, weight_NC = corners_of(position_N3, width, height)
+    first_N = sample_N * field_BSK.shape[1] + cell_N
+    row_NC = first_N.unsqueeze(1) + torch.tensor((0, 1, width, width + 1), device=first_N.device)
+    values_NCK = field_BSK.flatten(0, 1)[row_NC]
+    # Written out: how a reduction groups four columns may depend on the row.
+    parts = (values_NCK * weight_NC.unsqueeze(2)).unbind(1)
+    return (parts[0] + parts[1]) + (parts[2] + parts[3])
