@@ -29,6 +29,7 @@ SMALL: dict[str, Any] = {
     "output_dim": None,
     "output_planes": "merged",
     "energy_update": "replace",
+    "sensing": "none",
     "precision": "float32",
     "displacement_scale": 1.0,
     "max_displacement": 0.5,
@@ -97,6 +98,7 @@ def draw_config(rng: np.random.Generator) -> dict[str, Any]:
         ),
         "output_planes": planes,
         "energy_update": str(rng.choice(["replace", "residual"])),
+        "sensing": str(rng.choice(["none", "gradient"])),
         "displacement_scale": float(rng.choice([0.1, 0.3, 1.0])),
         "max_displacement": float(rng.choice([0.3, 0.5, 1.7])),
         "field_strength": _choose(rng, 0.0, float(rng.uniform(-2.0, 2.0))),
@@ -178,7 +180,7 @@ def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     }
     for name, outputs, inputs in (
         *inward[rules.mapper],
-        ("neuron.layers.0", inner, 4 + (3 if config.get("sensing") == "gradient" else 0)),
+        ("neuron.layers.0", inner, rules.neuron_inputs),
         ("neuron.layers.3", inner, inner),
         ("neuron.layers.6", neuron, inner),
         ("carrier.energy_head.0", carrier // 2, carrier),

@@ -52,7 +52,7 @@ class Networks:
         self.map_output = OutputMapper(rules, tensors)
         """Surfaces [P, H, W] to embedding [E_out]."""
 
-        self._neuron_first = tensors.linear("neuron.layers.0", 4, inner)
+        self._neuron_first = tensors.linear("neuron.layers.0", rules.neuron_inputs, inner)
         self._neuron_norm_1 = tensors.layer_norm("neuron.layers.1", inner)
         self._neuron_middle = tensors.linear("neuron.layers.3", inner, inner)
         self._neuron_norm_2 = tensors.layer_norm("neuron.layers.4", inner)
@@ -86,9 +86,14 @@ class Networks:
         x, y, z = (bool((row == 0.0).all()) for row in self._displacement_last.weight)
         return x, y, z
 
-    def propose(self, position: Float32, energy: np.float32, hidden: Float32) -> Proposal:
-        """One pass of neuron, GRU and heads for a flow at position [3] with hidden [L, C]."""
-        x = np.array([*position, energy], dtype=np.float64)
+    def propose(
+        self, position: Float32, energy: np.float32, sensed: Float64, hidden: Float32
+    ) -> Proposal:
+        """One pass of neuron, GRU and heads for a flow at position [3] with hidden [L, C].
+
+        `sensed` is (g, g_x, g_y), or empty where nothing is sensed.
+        """
+        x = np.array([*position, energy, *sensed], dtype=np.float64)
         x = gelu(self._neuron_norm_1(self._neuron_first(x)))
         x = gelu(self._neuron_norm_2(self._neuron_middle(x)))
         n = self._neuron_last(x)

@@ -57,6 +57,7 @@ class Rules:
     output_width: int
     planes_read: int
     residual: bool
+    senses_gradient: bool
     displacement_scale: float
     max_displacement: float
     field_strength: float
@@ -78,6 +79,11 @@ class Rules:
     def cells(self) -> int:
         """S, the number of surface cells."""
         return self.width * self.height
+
+    @property
+    def neuron_inputs(self) -> int:
+        """F, the width of what the neuron reads: x, y, z, e and what is sensed."""
+        return 7 if self.senses_gradient else 4
 
 
 def _one_of(group: Mapping[str, Any], field: str, allowed: tuple[str, ...]) -> str:
@@ -151,6 +157,7 @@ def read_rules(config: Mapping[str, Any], seed: int) -> Rules:
         output_width=output_width,
         planes_read=planes_read,
         residual=_one_of(config, "energy_update", ("replace", "residual")) == "residual",
+        senses_gradient=_one_of(config, "sensing", ("none", "gradient")) == "gradient",
         displacement_scale=float(config["displacement_scale"]),
         max_displacement=float(config["max_displacement"]),
         field_strength=float(config["field_strength"]),

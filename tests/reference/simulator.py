@@ -26,6 +26,7 @@ from .networks import Networks
 from .results import Counters, NotFiniteError, ReferenceSample, StepMetrics
 from .ring import Event, Kind, Ring
 from .rules import Rules, read_rules
+from .sensing import Sensing
 from .spawning import Parent, children_of
 from .splat import Touch, distance_to_corner, touches_of
 from .tally import Score, Tally, importance
@@ -79,7 +80,9 @@ class _Sample:
         self.convergence = Convergence(rules.convergence)
         self.metrics: list[StepMetrics] = []
         self.ended: list[Flow] = []
-        self.active = first_flows(rules, networks.map_input(embedding), index)
+        energies = networks.map_input(embedding)
+        self.active = first_flows(rules, energies, index)
+        self.sensing = Sensing(rules, energies)
         self.next_id = rules.cells
         self.counters = Counters.at_start(rules.cells)
 
@@ -164,7 +167,9 @@ class _Sample:
 
     def move(self, flow: Flow, t: int) -> Move:
         """Rules 1 to 7; refuses a proposal that is not finite."""
-        proposal = self.networks.propose(flow.position, flow.energy, flow.hidden)
+        proposal = self.networks.propose(
+            flow.position, flow.energy, self.sensing.at(flow.position), flow.hidden
+        )
         if not all(map(is_energy_within_limit, (flow.energy, proposal.energy))):
             raise NotFiniteError("energy", self.index, flow.id, t)
         if not np.isfinite(proposal.displacement).all():

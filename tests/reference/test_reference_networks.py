@@ -38,9 +38,10 @@ def test_gru_of_width_one() -> None:
     assert layer(np.array([x]), np.array([h]))[0] == pytest.approx((1 - z) * n + z * h)
 
 
-def test_networks_agree_with_torch() -> None:
+@pytest.mark.parametrize(("sensing", "sensed"), [("none", []), ("gradient", [0.7, -0.8, 0.25])])
+def test_networks_agree_with_torch(sensing: str, sensed: list[float]) -> None:
     torch = pytest.importorskip("torch")
-    config = make_config(lattice_width=3, carrier_num_layers=2)
+    config = make_config(lattice_width=3, carrier_num_layers=2, sensing=sensing)
     weights = random_weights(config, seed=3)
     tensors = {name: torch.tensor(array, dtype=torch.float64) for name, array in weights.items()}
     networks = Networks(read_rules(config, 0), weights)
@@ -55,7 +56,7 @@ def test_networks_agree_with_torch() -> None:
 
     position, energy = np.array([0.1, -0.2, 0.3], np.float32), F(0.4)
     hidden = np.linspace(-0.5, 0.5, 8, dtype=np.float32).reshape(2, 4)
-    x = torch.tensor([*position, energy], dtype=torch.float64)
+    x = torch.tensor([*position, energy, *sensed], dtype=torch.float64)
     x = functional.gelu(norm("neuron.layers.1", linear("neuron.layers.0", x)))
     x = functional.gelu(norm("neuron.layers.4", linear("neuron.layers.3", x)))
     x = torch.cat([linear("neuron.layers.6", x), torch.tensor([energy], dtype=torch.float64)])
@@ -70,7 +71,7 @@ def test_networks_agree_with_torch() -> None:
         "carrier.displacement_head.2",
         functional.gelu(linear("carrier.displacement_head.0", output)),
     )
-    proposal = networks.propose(position, energy, hidden)
+    proposal = networks.propose(position, energy, np.array(sensed), hidden)
     assert float(proposal.energy) == pytest.approx(e.item(), abs=1e-6)
     np.testing.assert_allclose(proposal.displacement, r[0].detach().numpy(), atol=1e-6)
     np.testing.assert_allclose(proposal.hidden, new_hidden.detach().numpy(), atol=1e-6)
@@ -158,8 +159,9 @@ def test_identity_mappers() -> None:
 
 def test_residual_energy_is_added() -> None:
     position, hidden = np.zeros(3, np.float32), np.zeros((1, 4), np.float32)
-    replaced = mappers()[0].propose(position, F(3.5), hidden)
-    added = mappers(energy_update="residual")[0].propose(position, F(3.5), hidden)
+    nothing = np.zeros(0)
+    replaced = mappers()[0].propose(position, F(3.5), nothing, hidden)
+    added = mappers(energy_update="residual")[0].propose(position, F(3.5), nothing, hidden)
     assert abs(replaced.energy) < 1
     assert added.energy == pytest.approx(3.5 + replaced.energy, abs=1e-6)
     assert np.array_equal(added.displacement, replaced.displacement)

@@ -348,8 +348,9 @@ def test_every_kind_of_event_happens_and_balances() -> None:
         assert parent < flow
 
 
-def test_a_sample_is_independent_of_its_batch() -> None:
-    config = noisy_config()
+@pytest.mark.parametrize("sensing", ["none", "gradient"])
+def test_a_sample_is_independent_of_its_batch(sensing: str) -> None:
+    config = {**noisy_config(), "sensing": sensing}
     weights = random_weights(config)
     embeddings = np.random.default_rng(0).standard_normal((3, 3))
     batch = simulate(config, weights, embeddings, seed=3)
@@ -380,6 +381,7 @@ def test_arguments_that_the_reference_refuses() -> None:
         {"mapper": "identity"},
         {"mapper": "identity", "embedding_dim": 4, "output_dim": 5},
         {"background": 0.1},
+        {"sensing": "slope"},
     )
     for change in changes:
         with pytest.raises(ValueError, match=next(reversed(change))):

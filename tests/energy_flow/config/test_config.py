@@ -35,6 +35,7 @@ BAD: list[tuple[str, list[Any]]] = [
     ("output_dim", [0, -1, 1.5, "all"]),
     ("output_planes", ["one", 2, None]),
     ("energy_update", ["add", None]),
+    ("sensing", ["value", 1, None]),
     ("field_strength", [math.nan, math.inf, 2e6, -2e6, "strong", None]),
     ("background", [-0.1, math.nan, math.inf, "grey"]),
     ("precision", ["float16", "bf16", 32, None]),
@@ -214,7 +215,7 @@ def test_model_fields() -> None:
         *(f"lattice_{side}" for side in ("width", "height", "depth")),
         *("embedding_dim", "mapper_hidden_dim", "neuron_hidden_dim", "neuron_output_dim"),
         *("carrier_hidden_size", "carrier_num_layers", "model_seed", "coord_version"),
-        *("mapper", "output_dim", "output_planes", "energy_update"),
+        *("mapper", "output_dim", "output_planes", "energy_update", "sensing"),
     } == MODEL_FIELDS
     assert not MODEL_FIELDS & RUN_FIELDS
 
@@ -250,6 +251,7 @@ OTHER_CHOICES = {
     "output_dim": 5,
     "output_planes": "both",
     "energy_update": "residual",
+    "sensing": "gradient",
 }
 
 

@@ -21,6 +21,7 @@ from energy_flow.choices import (
     MapperKind,
     Output,
     OutputPlanes,
+    Sensing,
     SpawnMode,
     names_of,
 )
@@ -108,13 +109,20 @@ def test_the_configs_draw_every_choice() -> None:
 
     modes, planes = names_of(AggregationMode), names_of(OutputPlanes)
     kinds, updates = names_of(MapperKind), names_of(EnergyUpdate)
+    sensing = names_of(Sensing)
     assert values("mapper", "output_planes", "energy_update") == set(
         product(kinds, planes, updates)
     )
     assert values("aggregation_mode", "output_planes", "boundary") == set(
         product(modes, planes, names_of(Boundary))
     )
-    assert {fields["spawn"]["mode"] for fields in drawn} == set(names_of(SpawnMode))
+    assert values("mapper", "energy_update", "sensing") == set(product(kinds, updates, sensing))
+    assert values("aggregation_mode", "boundary", "sensing") == set(
+        product(modes, names_of(Boundary), sensing)
+    )
+    assert {(fields["spawn"]["mode"], fields["sensing"]) for fields in drawn} == set(
+        product(names_of(SpawnMode), sensing)
+    )
     assert {fields["background"] for fields in drawn if fields["aggregation_mode"] == "splat"} == {
         None,
         0.0,
