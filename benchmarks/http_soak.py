@@ -32,7 +32,7 @@ from benchmarks.soak_runs import (
     waves,
 )
 from energy_flow.client import AsyncFlowClient, Conflict, DeadlinePassed
-from energy_flow.engine.engine import TRIM_AFTER_SECONDS
+from energy_flow.runtime.malloc import TRIM_AFTER_SECONDS
 
 RESTS_AFTER = (WAVES // 3, WAVES)
 """Waves after which the server is idle for long enough to return freed memory to the system."""

@@ -44,7 +44,7 @@ from energy_flow.engine.request import (
 from energy_flow.engine.schedule import Chunk, Run
 from energy_flow.engine.status import EngineStatus
 from energy_flow.errors import CapacityError, EngineUnavailable, QueueFull
-from energy_flow.runtime.malloc import trim_heap
+from energy_flow.runtime.malloc import HeapTrimmer
 from energy_flow.runtime.threads import run_in_temporary_thread
 from energy_flow.simulation.checkpoint import save
 from energy_flow.simulation.flow_processor import FlowProcessor
@@ -54,8 +54,6 @@ Answer = TypeVar("Answer")
 
 IDLE_SECONDS = 0.5
 """Longest wait without work; the heartbeat is renewed after it."""
-TRIM_AFTER_SECONDS = 5.0
-"""Idle time after which freed memory is returned to the system; allocating it again costs time."""
 BLOCKED_SECONDS = 0.002
 """Wait between two attempts while runs wait for a disk or a listener."""
 
@@ -107,7 +105,7 @@ class Engine:
         self._heartbeat = time.monotonic()
         self._held: tuple[Chunk, ...] = ()
         self._active_flows = 0
-        self._last_work: float | None = None
+        self._heap = HeapTrimmer()
 
     def start(self) -> None:
         """Start the thread.
@@ -424,9 +422,9 @@ class Engine:
                 stepped = self._pools.step()
                 self._publish()
                 if stepped or worked:
-                    self._last_work = time.monotonic()
+                    self._heap.record_work()
                 if not stepped and not entered and not self._wait_for_work():
-                    self._trim_idle_heap()
+                    self._heap.trim_if_idle()
         finally:
             self._close()
 
@@ -440,12 +438,6 @@ class Engine:
                 self._lock.wait(BLOCKED_SECONDS)
                 return True
             return self._lock.wait(IDLE_SECONDS)
-
-    def _trim_idle_heap(self) -> None:
-        """Return the memory that work has freed to the system, once after each idle time."""
-        if self._last_work is not None and time.monotonic() - self._last_work >= TRIM_AFTER_SECONDS:
-            self._last_work = None
-            trim_heap()
 
     def _enqueue(self, job: Job) -> None:
         with self._lock:

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
+
+TRIM_AFTER_SECONDS = 5.0
+"""Idle time after which freed memory is returned to the system; allocating it again costs time."""
 
 # From malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
@@ -40,6 +44,23 @@ def trim_heap() -> None:
     trim = getattr(_c_library(), "malloc_trim", None)
     if trim is not None:
         trim(ctypes.c_size_t(0))
+
+
+class HeapTrimmer:
+    """Returns freed memory to the system, once after each idle time."""
+
+    def __init__(self) -> None:
+        self._last_work: float | None = None
+
+    def record_work(self) -> None:
+        """Start the idle time anew."""
+        self._last_work = time.monotonic()
+
+    def trim_if_idle(self) -> None:
+        """Trim the heap if there has been no work for long enough since the last trimming."""
+        if self._last_work is not None and time.monotonic() - self._last_work >= TRIM_AFTER_SECONDS:
+            self._last_work = None
+            trim_heap()
 
 
 def _c_library() -> ctypes.CDLL | None:
