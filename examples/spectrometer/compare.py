@@ -148,7 +148,9 @@ def recipe(plan: Plan, seed: int) -> TrainConfig:
     changes: dict[str, Any] = {"seed": seed, "model.config.model_seed": seed}
     if plan.steps is not None:
         changes["length.steps"] = plan.steps
-    return TrainConfig.from_dict(fields, changes)
+    config = TrainConfig.from_dict(fields, changes)
+    rows = min(config.batch.rows, plan.pictures["train"])
+    return config.replace({"batch.rows": rows})
 
 
 def fit_all(plan: Plan, seed: int, pairs: dict[str, Pairs]) -> dict[str, Fit]:
@@ -196,7 +198,8 @@ def fit_all(plan: Plan, seed: int, pairs: dict[str, Pairs]) -> dict[str, Fit]:
         steps = max(int(flows.best.seconds / per_step), 1)
         if plan.most_steps is not None:
             steps = min(steps, plan.most_steps)
-        longer = [one.replace({"length.steps": steps}) for one in rates]
+        best = {"optimiser.learning_rate": fits[name].best.rate, "length.steps": steps}
+        longer = [config.replace(best)]
         fits[EQUAL_TIME.format(name)] = fit_or_load(EQUAL_TIME.format(name), longer, train)
     return fits
 

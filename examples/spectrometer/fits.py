@@ -1,7 +1,7 @@
 """``Fit``: a model trained at one or several learning rates, and what the best one predicts.
 
-Flow model and peers have the same pictures, batches, loss, optimiser and schedule. After every
-epoch a model is measured on the val pictures; its best weights are kept, and then the best rate.
+Flow model and peers have the same pictures, batches, loss, optimiser and schedule. Every
+30 steps a model is measured on the val pictures; its best weights are kept, and then the best rate.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from energy_flow.training.schedules import value_at
 from energy_flow.training.start import model_of
 
 ROWS_AT_ONCE = 100
+MEASURED_EVERY = 30
+"""Optimiser steps between two measurements on the val pictures."""
 
 Report = Callable[[str], None]
 """Is called with a line about the progress."""
@@ -156,7 +158,7 @@ def fit_flows(
         train: pictures to train on.
         val: pictures to choose by.
         test: pictures to predict.
-        report: is called after every epoch.
+        report: is called after every measurement.
     """
     trained = [_train_flows(config, train, val, report) for config in configs]
     trials = [trial for trial, _ in trained]
@@ -215,7 +217,7 @@ def _train_flows(
         if event["kind"] != "step":
             continue
         seconds += event["seconds"]
-        if _is_measured(trainer.step, trainer.steps, trainer.steps_per_epoch):
+        if _is_measured(trainer.step, trainer.steps):
             val_r2 = r2(predict_with_flows(processor, val.inputs), val.targets)
             best.compare(val_r2, trainer.step)
             report(f"step {trainer.step} of {trainer.steps}, R² on val pictures {val_r2:.3f}")
@@ -239,12 +241,12 @@ def _train_peer(
         norm = torch.nn.utils.get_total_norm(gradients)
         optimiser.step(value_at(config.schedule.learning_rate, rate, step, steps), float(norm))
         seconds += time.perf_counter() - began
-        if _is_measured(step + 1, steps, len(train) // size):
+        if _is_measured(step + 1, steps):
             best.compare(r2(predict(model, val.inputs), val.targets), step + 1)
     best.load()
     return Trial(rate, steps, seconds, best.val_r2, best.step), model
 
 
-def _is_measured(step: int, steps: int, steps_per_epoch: int) -> bool:
+def _is_measured(step: int, steps: int) -> bool:
     """Return whether a model is measured on the val pictures after a step."""
-    return step % steps_per_epoch == 0 or step == steps
+    return step % MEASURED_EVERY == 0 or step == steps
