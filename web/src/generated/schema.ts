@@ -568,6 +568,10 @@ export type FlowConfig = {
    */
   energy_update: EnergyUpdate;
   /**
+   * what a flow senses where it is: none, only its position and energy; gradient, also the sample's initial energies there, and their slopes along x and y
+   */
+  sensing: Sensing;
+  /**
    * dtype of the neuron, the GRU and the hidden state
    */
   precision: Precision;
@@ -1372,6 +1376,11 @@ export type SamplePage = {
   items: Array<SampleMetrics>;
   next_cursor: string | null;
 };
+
+/**
+ * What a flow senses where it is, besides its position and energy.
+ */
+export type Sensing = "none" | "gradient";
 
 /**
  * Memory of the server's process and of its machine.
