@@ -151,7 +151,7 @@ class _Fields(Group):
         Precision.FLOAT32, description="dtype of the neuron, the GRU and the hidden state"
     )
     displacement_scale: float = Field(
-        0.5, gt=0, description="factor of the displacement that the networks propose"
+        0.5, gt=0, le=1e6, description="factor of the displacement that the networks propose"
     )
     max_displacement: float = Field(
         0.5,

@@ -190,7 +190,7 @@ def _check_config(metadata: dict[str, str]) -> FlowConfig:
         raise CheckpointError(
             *(Fault(("config", *fault.loc), fault.msg, fault.got) for fault in error.faults)
         ) from None
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         raise CheckpointError(Fault(("config",), "must hold the config as a JSON object")) from None
 
 

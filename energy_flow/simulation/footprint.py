@@ -142,7 +142,8 @@ def require_fit(config: FlowConfig, limit_bytes: int) -> None:
             Fault(
                 ("max_active_flows",),
                 f"one sample needs {needed.total:,} bytes and {limit_bytes:,} are allowed; lower "
-                "max_active_flows, trace.capacity, the lattice or the hidden size",
+                "max_active_flows, trace.capacity, the lattice, the hidden size or the width of "
+                "embeddings",
                 {
                     "state_bytes": needed.state,
                     "trace_bytes": needed.trace,

@@ -66,7 +66,7 @@ class Model:
             values = ", ".join(f"{name} {own[name]}, not {used[name]}" for name in fields)
             raise Problem(
                 409,
-                f"the model {self.name!r} has another shape than the run uses: {values}; give the "
+                f"the model {self.name!r} has other fields of the model than the run uses: {values}; give the "
                 "name to the model of the run",
                 extra={"model": self.name, "digest": self.digest, "fields": fields},
             )

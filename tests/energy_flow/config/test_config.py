@@ -39,7 +39,7 @@ BAD: list[tuple[str, list[Any]]] = [
     ("field_strength", [math.nan, math.inf, 2e6, -2e6, "strong", None]),
     ("background", [-0.1, math.nan, math.inf, "grey"]),
     ("precision", ["float16", "bf16", 32, None]),
-    ("displacement_scale", [0, -1, math.nan, math.inf, "a"]),
+    ("displacement_scale", [0, -1, 2e6, math.nan, math.inf, "a"]),
     ("max_displacement", [0, -0.5, math.nan, math.inf]),
     ("noise_std", [-0.1, math.nan, math.inf]),
     ("noise_on_z", ["perhaps", None, 3]),

@@ -210,7 +210,20 @@ def test_tensors_without_metadata_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    ["", "{", "[]", "null", "3", '"debug"', "[[1, 2]]", '{"lattice_width": 1}', '{"wings": 2}'],
+    [
+        *(
+            "",
+            "{",
+            "[]",
+            "null",
+            "3",
+            '"debug"',
+            "[[1, 2]]",
+            '{"lattice_width": 1}',
+            '{"wings": 2}',
+        ),
+        pytest.param("[" * 100_000, id="too deep"),
+    ],
 )
 def test_a_config_that_is_none_is_refused(good: Path, config: str) -> None:
     path = rewritten(good, lambda _, metadata: metadata.update(config=config))

@@ -151,3 +151,18 @@ def test_energies_have_a_limit(update: str) -> None:
     with pytest.raises(NonFiniteError, match="sample 1, flow 5, step 0") as failure:
         processor.simulate(rows)
     assert "too large" in str(failure.value)
+
+
+def test_the_largest_factors_give_finite_displacements() -> None:
+    """A product beyond float32 would give NaN displacements, also for flows without a field."""
+    processor = FlowProcessor(
+        small_config(mapper="identity", embedding_dim=CELLS, energy_update="residual")
+    )
+    rows = np.random.default_rng(0).uniform(-1e15, 1e15, (2, CELLS)).astype(np.float32)
+    rows[0, :4] = 0.0
+    options = {"displacement_scale": 1e6, "field_strength": -1e6, "aggregation_mode": "splat"}
+    result = processor.simulate(rows, options=options, outputs=("surface", "reached"))
+    assert result.metrics.counters.completed > 0
+    assert np.isfinite(result.outputs["surface"]).all()
+    assert np.isfinite(result.trace.columns["z"]).all()
+    assert result.outputs["reached"].any(axis=(1, 2, 3)).all()

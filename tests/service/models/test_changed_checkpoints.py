@@ -104,7 +104,7 @@ def test_a_queued_run_fails_if_its_checkpoint_has_changed(
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [("model_seed=1", "other weights"), ("lattice_depth=6", "another shape")],
+    [("model_seed=1", "other weights"), ("lattice_depth=6", "other fields")],
     ids=["other weights", "another shape"],
 )
 def test_a_run_fails_if_the_default_model_has_changed(
