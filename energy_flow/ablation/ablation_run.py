@@ -5,7 +5,7 @@ Shape legend: B rows, E width of a target.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,7 +20,8 @@ from energy_flow.ablation.result import (
 )
 from energy_flow.choices import Ablation, SpawnMode
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.errors import ConfigError, DataError, Fault
+from energy_flow.config.messages import describe_width
+from energy_flow.errors import ConfigError, DataError, Fault, NonFiniteError
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.pool import FlowState
 from energy_flow.telemetry.counters import Counters
@@ -66,11 +67,13 @@ class AblationRun:
         processor: the model.
         pairs: rows to predict.
         config: of the runs; the model's own if none.
-        rows_at_once: rows that are simulated at once.
-        resamples: samples of rows, drawn with replacement, from which intervals are computed.
+        rows_at_once: rows that are simulated at once, at least 1.
+        resamples: samples of rows, drawn with replacement, from which intervals are computed; at
+            least 1.
         seed: of the resampling.
 
     Raises:
+        ConfigError: ``rows_at_once`` or ``resamples`` is below 1.
         DataError: the rows do not suit the model, or there are fewer than two.
 
     Attributes:
@@ -88,6 +91,7 @@ class AblationRun:
         resamples: int = DEFAULT_RESAMPLES,
         seed: int = 0,
     ) -> None:
+        _check_counts({"rows_at_once": rows_at_once, "resamples": resamples})
         check_pairs(pairs, processor.config)
         self._processor = processor.eval()
         self._pairs = pairs
@@ -108,17 +112,23 @@ class AblationRun:
 
     @property
     def current(self) -> Ablation | None:
-        """The part that is switched off now; none while the model is measured as it is."""
-        last = len(self._variants) - 1
-        return self._variants[min(len(self._measured), last)].ablation
+        """The part that is switched off now; none for the model as it is, and after the end."""
+        if self._is_measured:
+            return None
+        return self._variants[len(self._measured)].ablation
+
+    @property
+    def _is_measured(self) -> bool:
+        return len(self._measured) == len(self._variants)
 
     def advance(self) -> bool:
         """Move the active flows once, and return whether more is left.
 
         Raises:
-            NonFiniteError: the networks gave a flow a number that is not finite.
+            NonFiniteError: the networks gave a flow a number that is not finite; its ``sample`` is
+                an element of ``pairs.rows``.
         """
-        if len(self._measured) == len(self._variants):
+        if self._is_measured:
             return False
         variant = self._variants[len(self._measured)]
         if self._state is None:
@@ -126,17 +136,25 @@ class AblationRun:
         self._state = self._processor.step(self._state)
         (cohort,) = self._state.cohorts
         if cohort.failure is not None:
-            raise cohort.failure
+            raise self._name_row(cohort.failure)
         if not self._state.active_flows:
             self._finish_part(variant)
-        return len(self._measured) < len(self._variants)
+        return not self._is_measured
 
-    def result(self) -> AblationResult:
+    def result(self, should_stop: Callable[[], bool] = lambda: False) -> AblationResult:
         """Return the figures of all variants; to be called once nothing is left.
 
         Takes long for many rows; the device is not used.
+
+        Args:
+            should_stop: whether to give up; it is called often, on the thread of the call.
+
+        Raises:
+            RunCancelled: ``should_stop`` returned true.
         """
-        figures = compare_figures(self._measured, self._pairs.targets, self._resamples, self._seed)
+        figures = compare_figures(
+            self._measured, self._pairs.targets, self._resamples, self._seed, should_stop
+        )
         measured = {
             variant.ablation: AblationEntry(
                 variant.ablation,
@@ -165,6 +183,11 @@ class AblationRun:
         return self._processor.add_cohort(
             state, self._part.inputs, variant.config, variant.config.seed, self._part.rows.tolist()
         )
+
+    def _name_row(self, failure: NonFiniteError) -> NonFiniteError:
+        """Return a failure that names the row of the file, not that of the part."""
+        assert self._part is not None
+        return NonFiniteError(int(self._part.rows[failure.sample]), failure.flow, failure.step)
 
     def _finish_part(self, variant: _Variant) -> None:
         assert self._state is not None
@@ -197,14 +220,17 @@ def ablate(
         processor: the model.
         pairs: rows to predict; held-out ones show what the model has learned.
         config: of the runs; the model's own if none.
-        rows_at_once: rows that are simulated at once.
-        resamples: samples of rows, drawn with replacement, from which intervals are computed.
+        rows_at_once: rows that are simulated at once, at least 1.
+        resamples: samples of rows, drawn with replacement, from which intervals are computed; at
+            least 1.
         seed: of the resampling.
         on_step: is called after every step.
 
     Raises:
+        ConfigError: ``rows_at_once`` or ``resamples`` is below 1.
         DataError: the rows do not suit the model, or there are fewer than two.
-        NonFiniteError: the networks gave a flow a number that is not finite.
+        NonFiniteError: the networks gave a flow a number that is not finite; its ``sample`` is an
+            element of ``pairs.rows``.
     """
     run = AblationRun(
         processor,
@@ -214,7 +240,9 @@ def ablate(
         resamples=resamples,
         seed=seed,
     )
-    while run.advance():
+    is_unfinished = True
+    while is_unfinished:
+        is_unfinished = run.advance()
         if on_step is not None:
             on_step(run)
     return run.result()
@@ -231,7 +259,7 @@ def check_pairs(pairs: Pairs, config: FlowConfig) -> None:
         DataError: their widths are not the model's, or there are fewer than two.
     """
     faults = [
-        Fault((name,), f"must have {width} components, as the model has", array.shape[1])
+        Fault((name,), f"must have {describe_width(width)}, as the model has", array.shape[1])
         for name, array, width in (
             ("inputs", pairs.inputs, config.embedding_dim),
             ("targets", pairs.targets, config.output_width),
@@ -251,6 +279,15 @@ def find_parts(config: FlowConfig) -> tuple[Ablation, ...]:
         config: of the runs.
     """
     return tuple(ablation for ablation in Ablation if _missing_part(config, ablation) is None)
+
+
+def _check_counts(counts: Mapping[str, int]) -> None:
+    """Refuse arguments, by name, that are below 1."""
+    faults = [
+        Fault((name,), "must be at least 1", count) for name, count in counts.items() if count < 1
+    ]
+    if faults:
+        raise ConfigError(*faults)
 
 
 def _describe_flows(counters: Counters) -> AblationFlows:

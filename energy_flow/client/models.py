@@ -69,7 +69,7 @@ class Ablation:
         done: rows that have been simulated, of all variants together.
         total: rows to simulate.
         current: the part that is switched off now, a name of ``choices.Ablation``; ``None`` while
-            the model is measured as it is.
+            the model is measured as it is, and while the intervals are computed.
         created_at: time of the request (ISO 8601).
         result: the figures, once it has succeeded; ``print(result.table())`` shows them.
         data: the whole answer of the server.

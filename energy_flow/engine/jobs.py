@@ -202,6 +202,7 @@ class AblationJob(_FutureJob[AblationRun]):
             if time.perf_counter() > until:
                 self._request.on_turn(self._run)
                 return True
+        self._request.on_turn(self._run)
         if self.future.set_running_or_notify_cancel():
             self.future.set_result(self._run)
         return False

@@ -118,7 +118,7 @@ class AblationRequest:
         config: of the runs.
         pairs: rows to predict.
         resamples: samples of rows from which intervals are computed.
-        on_turn: called on the engine's thread after each turn but the last; it must be short.
+        on_turn: called on the engine's thread after each turn; it must be short.
     """
 
     model: str

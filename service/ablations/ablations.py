@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import uuid
 from concurrent.futures import Future
 from typing import Final
 
-from energy_flow.ablation import AblationRun
+from energy_flow.ablation import AblationResult, AblationRun
 from energy_flow.engine import AblationRequest, Engine
+from energy_flow.engine.loaded_models import ModelKey, model_key
 from energy_flow.errors import EnergyFlowError, EngineUnavailable, ModelNotLoaded
 from energy_flow.training.data import Pairs
 from service.ablations.active_ablation import ActiveAblation
 from service.ablations.plan import AblationPlan
+from service.models.model import Model
 from service.models.registry import ModelRegistry
 from service.problems import Problem, not_found, problem_of, unavailable
 from service.store.datasets import DatasetRegistry
@@ -69,7 +72,7 @@ class Ablations:
         return ablation
 
     def find(self, model: str, ablation_id: str) -> ActiveAblation:
-        """Return an ablation.
+        """Return an ablation, also if its model was deleted.
 
         Args:
             model: Name of its model.
@@ -83,13 +86,16 @@ class Ablations:
             raise not_found(f"ablation {ablation_id!r} of the model {model!r}")
         return ablation
 
-    def newest_first(self, model: str) -> list[ActiveAblation]:
+    def newest_first(self, model: Model) -> list[ActiveAblation]:
         """Return the ablations of a model, newest first.
 
+        Those of an earlier model of the same name, with other weights, are left out.
+
         Args:
-            model: Name of the model.
+            model: The model.
         """
-        return [one for one in reversed(self._kept.values()) if one.plan.model.name == model]
+        own = _identify(model)
+        return [one for one in reversed(self._kept.values()) if _identify(one.plan.model) == own]
 
     def remove(self, ablation: ActiveAblation) -> None:
         """Forget an ablation that has ended.
@@ -100,7 +106,10 @@ class Ablations:
         self._kept.pop(ablation.ablation_id, None)
 
     async def close(self) -> None:
-        """Wait for the ends of all ablations, which are near once the engine has stopped."""
+        """End all ablations that have not ended, once the engine has stopped."""
+        for ablation in self._kept.values():
+            if not ablation.is_ended:
+                ablation.abandon(_server_stopped())
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _make_room(self) -> None:
@@ -121,13 +130,10 @@ class Ablations:
             async with self._turns:
                 ablation.start()
                 run = await self._run(ablation)
-                # The device is not used any more, but this takes long for many rows.
-                result = await asyncio.to_thread(run.result)
+                result = await _compute_result(run)
             ablation.succeed(result.to_dict())
         except EngineUnavailable:
-            ablation.fail(
-                unavailable("the server stopped before the ablation ended; start it again")
-            )
+            ablation.fail(_server_stopped())
         except (EnergyFlowError, Problem) as error:
             ablation.fail(problem_of(error))
         except Exception as error:
@@ -155,3 +161,22 @@ class Ablations:
             except ModelNotLoaded:
                 # Unloaded since the request was checked.
                 await self._models.reload(ablation.plan.model)
+
+
+async def _compute_result(run: AblationRun) -> AblationResult:
+    """Compute the figures in a thread, which a cancellation of the task stops as well."""
+    stopping = threading.Event()
+    try:
+        # The device is not used any more, but this takes long for many rows.
+        return await asyncio.to_thread(run.result, stopping.is_set)
+    finally:
+        stopping.set()
+
+
+def _identify(model: Model) -> tuple[str, ModelKey]:
+    """Return what no other model has: a name, and the key of its networks."""
+    return model.name, model_key(model.digest, model.config)
+
+
+def _server_stopped() -> Problem:
+    return unavailable("the server stopped before the ablation ended; start it again")

@@ -97,8 +97,20 @@ class ActiveAblation:
         self._end(RunState.FAILED)
 
     def cancel(self) -> None:
-        """End the ablation within a step of the engine."""
+        """End the ablation within a step of the engine, or within some resamples."""
         self._end(RunState.CANCELLED)
+        self._stop_task()
+
+    def abandon(self, problem: Problem) -> None:
+        """Stop the ablation like :meth:`cancel`, and record a failure.
+
+        Args:
+            problem: Why.
+        """
+        self.fail(problem)
+        self._stop_task()
+
+    def _stop_task(self) -> None:
         if self.task is not None:
             self.task.cancel()
 

@@ -33,6 +33,7 @@ def render_ablation(ablation: ActiveAblation) -> dict[str, Any]:
         "started_at": format_timestamp(ablation.started_at),
         "ended_at": format_timestamp(ablation.ended_at),
         "result": ablation.result,
+        "warnings": list(plan.config.warnings()),
         "error": None if problem is None else problem.to_dict(),
         "url": f"/v1/models/{model.name}/ablations/{ablation.ablation_id}",
     }

@@ -100,3 +100,5 @@ def ablate(
         return
     print_text(outcome.result.table(metrics))
     print_text(f"\n{HOW_TO_READ}")
+    for warning in outcome.warnings:
+        print_text(f"warning: {warning}")

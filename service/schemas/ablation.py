@@ -98,15 +98,20 @@ class AblationView(AnswerBody):
     resamples: int
     options: dict[str, Any]
     state: RunState
-    done: int = Field(description="rows that have been simulated, of all variants together")
+    done: int = Field(
+        description="rows that have been simulated, of all variants together; total while the "
+        "intervals are computed"
+    )
     total: int = Field(description="rows to simulate, of all variants together")
     current: Ablation | None = Field(
-        description="the part that is switched off now; null while the model is measured as it is"
+        description="the part that is switched off now; null while the model is measured as it is, "
+        "and while the intervals are computed"
     )
     created_at: Timestamp
     started_at: Timestamp | None
     ended_at: Timestamp | None
     result: AblationResultView | None = Field(description="null until it has succeeded")
+    warnings: list[str] = Field(description="about the config")
     error: ProblemView | None
     url: str
 

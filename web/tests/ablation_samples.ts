@@ -62,6 +62,7 @@ export const ABLATION: Ablation = {
   started_at: "2026-01-01T00:00:00Z",
   ended_at: null,
   result: null,
+  warnings: [],
   error: null,
   url: "/v1/models/default/ablations/a1",
 };

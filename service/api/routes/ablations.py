@@ -43,9 +43,11 @@ async def start_ablation(name: str, request: Request, service: ServiceDep) -> Re
 async def list_ablations(
     name: str, service: ServiceDep, limit: Limit = DEFAULT_ITEMS, cursor: str | None = None
 ) -> Response:
-    """Return a page of the ablations of a model that the server still keeps, newest first."""
-    service.models.find(name)
-    ablations = service.ablations.newest_first(name)
+    """Return a page of the ablations of a model that the server still keeps, newest first.
+
+    Those of an earlier model of the same name, with other weights, are left out.
+    """
+    ablations = service.ablations.newest_first(service.models.find(name))
     before = parse_cursor(cursor)
     if before is not None:
         ablations = [one for one in ablations if one.position < before]

@@ -39,12 +39,14 @@ class AblationOutcome:
         data: file of pairs, or name of a dataset.
         rows: first row, and the row after the last.
         result: the figures.
+        warnings: about the config of the runs.
     """
 
     model: Mapping[str, Any]
     data: str
     rows: tuple[int, int]
     result: AblationResult
+    warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -53,6 +55,7 @@ class AblationOutcome:
             "data": self.data,
             "rows": list(self.rows),
             "result": self.result.to_dict(),
+            "warnings": list(self.warnings),
         }
 
 

@@ -36,12 +36,8 @@ def ablate(job: AblationJob, *, device: str) -> AblationOutcome:
     try:
         processor = _load(model, device)
         pairs = _read(data, job.rows)
-        run = AblationRun(
-            processor,
-            pairs,
-            config=processor.config.with_options(job.fields),
-            resamples=job.resamples,
-        )
+        config = processor.config.with_options(job.fields)
+        run = AblationRun(processor, pairs, config=config, resamples=job.resamples)
         _advance(run, len(pairs), f"{len(pairs):,} rows of {data} on {processor.device}")
         result = run.result()
     except DataError as error:
@@ -55,7 +51,7 @@ def ablate(job: AblationJob, *, device: str) -> AblationOutcome:
         "digest": processor.digest(),
     }
     rows = (int(pairs.rows[0]), int(pairs.rows[-1]) + 1)
-    return AblationOutcome(reference, job.data, rows, result)
+    return AblationOutcome(reference, job.data, rows, result, config.warnings())
 
 
 def _load(path: Path, device: str) -> FlowProcessor:
@@ -66,7 +62,11 @@ def _load(path: Path, device: str) -> FlowProcessor:
 
 
 def _read(path: Path, rows: RowRange) -> Pairs:
-    pairs = Pairs.read(path)
+    try:
+        pairs = Pairs.read(path)
+    except DataError as error:
+        # The message names the file.
+        raise CommandFailed(str(error)) from None
     part = rows.within(len(pairs), path)
     return pairs.take(np.arange(part.start, part.stop))
 

@@ -50,7 +50,9 @@ def ablate(job: AblationJob, *, url: str, api_key: str | None) -> AblationOutcom
     if ablation.result is None:
         reason = ablation.problem or f"the ablation was {ablation.state}"
         raise CommandFailed(str(reason))
-    return AblationOutcome(ablation.data["model"], job.data, (first, stop), ablation.result)
+    answer = ablation.data
+    warnings = tuple(answer["warnings"])
+    return AblationOutcome(answer["model"], job.data, (first, stop), ablation.result, warnings)
 
 
 def _choose_rows(client: FlowClient, job: AblationJob) -> list[int] | None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from energy_flow import FlowProcessor
-from energy_flow.ablation import AblationResult, AblationRun, ablate, find_parts
+from energy_flow.ablation import AblationResult, AblationRun, Interval, ablate, find_parts
 from energy_flow.choices import Ablation, ValidationMetric
-from energy_flow.errors import DataError
+from energy_flow.errors import ConfigError, DataError, NonFiniteError, RunCancelled
 from energy_flow.simulation.pool import FlowState
 from energy_flow.training.data import Pairs
 from energy_flow.training.validation.measurement import Measurement
@@ -157,6 +157,78 @@ def test_progress_counts_rows_of_each_part() -> None:
     assert seen == {part: 10 * place for place, part in enumerate((None, *PARTS))}
     assert run.done == run.total
     assert not run.advance()
+
+
+def test_after_the_last_step_no_part_is_current() -> None:
+    seen: list[tuple[int, Ablation | None]] = []
+    config = make_varied().config.with_options(LIVELY)
+    ablate(
+        make_varied(),
+        pairs(10),
+        config=config,
+        resamples=RESAMPLES,
+        on_step=lambda run: seen.append((run.done, run.current)),
+    )
+    assert seen[-1] == (10 * (1 + len(PARTS)), None)
+
+
+def measured(data: Pairs, resamples: int) -> AblationRun:
+    """Return a run whose rows are simulated, so that only the intervals are left."""
+    run = AblationRun(make_varied(), data, resamples=resamples)
+    while run.advance():
+        pass
+    return run
+
+
+def test_the_intervals_are_not_computed_to_the_end_if_they_should_stop() -> None:
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == 3
+
+    with pytest.raises(RunCancelled, match="intervals"):
+        measured(pairs(10), 1000).result(should_stop)
+    assert asked == 3
+
+
+def test_draws_of_equal_targets_are_left_out_of_the_intervals_of_r2() -> None:
+    # Two rows, so a draw has both, and the R² of all rows, or has one of them twice.
+    for entry in measured(pairs(2), RESAMPLES).result().entries:
+        for figures in (entry.figures, entry.changes):
+            if figures:
+                one = figures[ValidationMetric.R2]
+                # Both are float64; only the order of their sums differs.
+                assert (one.low, one.high) == pytest.approx((one.value, one.value), abs=1e-9)
+
+
+def test_intervals_of_r2_are_the_value_where_all_targets_are_equal() -> None:
+    data = pairs(6)
+    equal = np.broadcast_to(np.linspace(0.1, 0.7, 8), (6, 8))
+    entries = measured(Pairs.of(data.inputs, equal), RESAMPLES).result().entries
+    assert {one.figures[ValidationMetric.R2] for one in entries if one.figures} == {
+        Interval(0.0, 0.0, 0.0)
+    }
+    assert {one.changes[ValidationMetric.R2] for one in entries if one.figures} == {
+        Interval(0.0, 0.0, 0.0)
+    }
+
+
+def test_a_number_that_is_not_finite_names_the_row_of_the_file() -> None:
+    data = pairs(12)
+    data.inputs[9] = 1e38
+    with pytest.raises(NonFiniteError, match="sample 9,") as caught:
+        ablate(make_varied(), data.take(np.arange(2, 12)), rows_at_once=4, resamples=RESAMPLES)
+    assert caught.value.sample == 9
+
+
+@pytest.mark.parametrize("name", ["rows_at_once", "resamples"])
+@pytest.mark.parametrize("count", [0, -1])
+def test_counts_below_1_are_refused(name: str, count: int) -> None:
+    counts: dict[str, Any] = {name: count}
+    with pytest.raises(ConfigError, match=f"{name}: must be at least 1 .got {count}"):
+        ablate(make_varied(), pairs(4), **counts)
 
 
 def test_a_table_has_the_chosen_figures() -> None:

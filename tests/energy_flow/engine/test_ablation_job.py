@@ -55,6 +55,7 @@ def test_runs_beside_an_ablation_equal_runs_alone(engine: Engine) -> None:
     run = measured.result(LIMIT_SECONDS)
     assert run.done == run.total
     assert turns == sorted(turns)
+    assert turns[-1] == run.total
     expected = ablate(
         make_varied(),
         pairs(150),

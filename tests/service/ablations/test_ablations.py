@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 from safetensors.numpy import save
 
 from energy_flow import FlowProcessor
-from energy_flow.ablation import ablate
+from energy_flow.ablation import ablate, bootstrap
 from energy_flow.choices import Ablation
 from energy_flow.testing import tiny_config
 from energy_flow.training.data import Pairs
@@ -19,7 +20,7 @@ from service.ablations.ablations import MAX_KEPT
 from tests.support.bodies import NPY, npy
 from tests.support.pairs import put_pairs
 from tests.support.servers import RunningServer, queue, rows, serving, wait_until_ended
-from tests.support.waits import until
+from tests.support.waits import LIMIT_SECONDS, until
 
 QUIET = {"noise_std": 0.0, "spawn.mode": "off"}
 ENDED = ("succeeded", "failed", "cancelled")
@@ -122,6 +123,110 @@ def test_an_ablation_is_cancelled_and_then_removed(
     assert client.delete(ablation["url"]).status_code == 404
 
 
+class HeldIntervals:
+    """Intervals that are computed up to a place, and go on from there at the end of the block.
+
+    Attributes:
+        blocks: how often resamples have been computed.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.blocks = 0
+        self._begun, self._go_on = Event(), Event()
+        evaluate = bootstrap._evaluate
+
+        def hold(*arguments: Any) -> Any:
+            self.blocks += 1
+            if self.blocks == 3:
+                self._begun.set()
+                self._go_on.wait(LIMIT_SECONDS)
+            return evaluate(*arguments)
+
+        monkeypatch.setattr(bootstrap, "_evaluate", hold)
+
+    def wait(self) -> None:
+        """Wait until they are held."""
+        assert self._begun.wait(LIMIT_SECONDS)
+
+    def __enter__(self) -> HeldIntervals:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._go_on.set()
+
+
+def test_a_cancellation_stops_the_intervals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tmp_path) as running, HeldIntervals(monkeypatch) as intervals:
+        client = running.client
+        put_pairs(client, "pairs", 12)
+        ablation = start(client, resamples=10_000)
+        intervals.wait()
+        shown = client.get(ablation["url"]).json()
+        assert (shown["state"], shown["done"]) == ("running", shown["total"])
+        assert shown["current"] is None
+        assert client.delete(ablation["url"]).json()["state"] == "cancelled"
+    # The server has waited for its threads.
+    assert intervals.blocks == 3
+
+
+def test_the_intervals_stop_with_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tmp_path) as running:
+        with HeldIntervals(monkeypatch) as intervals:
+            put_pairs(running.client, "pairs", 12)
+            started = start(running.client, resamples=10_000)
+            ablation = running.server.service.ablations.find("default", started["ablation_id"])
+            intervals.wait()
+            running.server.request_stop()
+            until(lambda: ablation.is_ended)
+        running.stop()
+    assert intervals.blocks == 3
+    assert ablation.state == "failed"
+    assert ablation.problem is not None
+    assert ablation.problem.status == 503
+    assert "the server stopped" in ablation.problem.detail
+
+
+def test_ablations_of_an_earlier_model_of_the_name_are_not_listed(client: httpx.Client) -> None:
+    path = "/v1/models/replaced/ablations"
+
+    def make(seed: int) -> str:
+        config = tiny_config(model_seed=seed).to_dict()
+        answer = client.post("/v1/models", json={"name": "replaced", "config": config})
+        digest: str = answer.raise_for_status().json()["digest"]
+        return digest
+
+    def measure() -> dict[str, Any]:
+        answer = client.post(path, json={"dataset": "pairs", "resamples": 100})
+        return wait_for(client, answer.raise_for_status().json(), *ENDED)
+
+    def list_ids() -> list[str]:
+        items = client.get(path).raise_for_status().json()["items"]
+        return [one["ablation_id"] for one in items]
+
+    digest = make(5)
+    earlier = measure()
+    assert earlier["model"]["digest"] == digest
+    client.delete("/v1/models/replaced").raise_for_status()
+    assert client.get(path).status_code == 404
+    assert client.get(earlier["url"]).json() == earlier
+    make(6)
+    assert list_ids() == []
+    later = measure()
+    assert list_ids() == [later["ablation_id"]]
+    assert client.get(earlier["url"]).json() == earlier
+    assert later["model"]["digest"] != digest
+    # The weights of the earlier one are those of the name again.
+    client.delete("/v1/models/replaced").raise_for_status()
+    make(5)
+    assert list_ids() == [earlier["ablation_id"]]
+    assert client.delete(earlier["url"]).status_code == 204
+    assert client.get(earlier["url"]).status_code == 404
+
+
 def test_two_ablations_run_at_a_time(server: RunningServer, client: httpx.Client) -> None:
     with server.engine_held():
         ablations = [start(client) for _ in range(3)]
@@ -198,12 +303,13 @@ def test_what_does_not_exist_is_404(client: httpx.Client) -> None:
 
 
 def test_numbers_that_are_not_finite_make_it_fail(client: httpx.Client) -> None:
-    huge = np.full((4, 8), 1e38, np.float32)
-    body = save({"inputs": huge, "targets": rows(4)})
+    inputs = rows(80)
+    inputs[70] = 1e38
+    body = save({"inputs": inputs, "targets": rows(80)})
     client.put("/v1/datasets/huge?format=safetensors", content=body).raise_for_status()
-    ended = wait_for(client, start(client, dataset="huge"), *ENDED)
+    ended = wait_for(client, start(client, dataset="huge", rows=[3, 80]), *ENDED)
     assert ended["state"] == "failed"
-    assert ended["error"]["status"] == 422
+    assert (ended["error"]["status"], ended["error"]["sample"]) == (422, 70)
     assert ended["result"] is None
 
 

@@ -61,7 +61,7 @@ def test_a_table_for_people(call: Caller, folder: Path) -> None:
     assert "cosine [95 %]" in head
     assert "r2 [95 %]" in head
     assert [line.split("  ")[0] for line in lines[: 1 + len(LABELS)]] == ["as it is", *LABELS]
-    assert lines[-1].startswith("change: figure minus that of the model as it is")
+    assert lines[2 + len(LABELS)].startswith("change: figure minus that of the model as it is")
     assert "20 rows of" in done.stderr
     assert "z off: 0 of 20 rows" in done.stderr
 
@@ -73,6 +73,24 @@ def test_other_figures_and_options(call: Caller, folder: Path) -> None:
     assert "top_1 [95 %]" in done.stdout
     assert "cosine" not in done.stdout
     assert "the model has no noise" in done.stdout
+
+
+def test_warnings_about_the_config_are_shown(
+    call: Caller, server: LiveServer, folder: Path, pairs: str
+) -> None:
+    fields = ("noise_std=0.1", "boundary=clamp", "spawn.mode=off")
+    options = ("--resamples", "100", *(word for one in fields for word in ("--set", one)))
+    warning = "boundary = clamp with noise: flows stay at the walls"
+    at = ("--url", server.url)
+    here = call("ablate", *model_and_data(folder), *options)
+    assert here.returncode == 0, here.stderr
+    there = call("ablate", "default", pairs, *at, *options)
+    assert there.returncode == 0, there.stderr
+    for done in (here, there):
+        assert f"warning: {warning}" in done.stdout.splitlines()
+    for arguments in ((*model_and_data(folder),), ("default", pairs, *at)):
+        done = call("ablate", *arguments, *options, "--json")
+        assert warning in json.loads(done.stdout)["warnings"]
 
 
 def test_a_server_gives_the_same_figures(
@@ -140,7 +158,9 @@ def test_faults_are_reported_in_one_line(call: Caller, folder: Path) -> None:
     assert_refused(call("ablate", folder / "no.safetensors", data), "no.safetensors")
     assert_refused(call("ablate", model, folder / "no.safetensors"), "no.safetensors")
     assert_refused(call("ablate", data, data), str(data))
-    assert_refused(call("ablate", model, folder / "inputs.safetensors"), "no tensor targets")
+    unpaired = call("ablate", model, folder / "inputs.safetensors")
+    assert_refused(unpaired, "no tensor targets")
+    assert unpaired.stderr.count("inputs.safetensors") == 1
     narrow = call("ablate", model, folder / "narrow.safetensors")
     assert_refused(narrow, "narrow.safetensors", "targets: must have 8", "got 5")
     assert_refused(call("ablate", model, data, "--rows", "0:99"), "rows 0:30")

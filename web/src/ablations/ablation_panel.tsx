@@ -23,7 +23,8 @@ export function AblationPanel({ model }: { model: Model }) {
       setChanging(items.some((each) => !isEnded(each)));
       return items;
     },
-    [model.name],
+    // A new model may have the name of an earlier one.
+    [model.name, model.digest],
     PERIOD_MS,
     isChanging,
   );

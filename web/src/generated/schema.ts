@@ -125,7 +125,7 @@ export type AblationView = {
   };
   state: RunState;
   /**
-   * rows that have been simulated, of all variants together
+   * rows that have been simulated, of all variants together; total while the intervals are computed
    */
   done: number;
   /**
@@ -133,7 +133,7 @@ export type AblationView = {
    */
   total: number;
   /**
-   * the part that is switched off now; null while the model is measured as it is
+   * the part that is switched off now; null while the model is measured as it is, and while the intervals are computed
    */
   current: Ablation | null;
   created_at: string;
@@ -143,6 +143,10 @@ export type AblationView = {
    * null until it has succeeded
    */
   result: AblationResultView | null;
+  /**
+   * about the config
+   */
+  warnings: Array<string>;
   error: ProblemView | null;
   url: string;
 };
