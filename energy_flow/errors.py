@@ -16,7 +16,7 @@
     ├── RunCancelled                  the run was cancelled
     ├── RunPaused                     the run was paused and can be resumed
     ├── NonFiniteError                the network produced NaN or infinity
-    ├── TrainingFailed                too many steps in a row were skipped
+    ├── TrainingFailed                too many steps in a row, or all, were skipped
     ├── DeviceMemoryError             out of memory, even after splitting the work
     └── LedgerError                   the counters do not balance: a bug
 """
@@ -161,7 +161,7 @@ class NonFiniteError(EnergyFlowError):
 
 
 class TrainingFailed(EnergyFlowError):
-    """A training ended because too many steps in a row were skipped."""
+    """A training ended because too many steps in a row, or all of them, were skipped."""
 
 
 class DeviceMemoryError(EnergyFlowError):

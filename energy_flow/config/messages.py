@@ -87,3 +87,12 @@ def _number(bound: float) -> str:
 
 def _count_items(number: int) -> str:
     return "1 item" if number == 1 else f"{number} items"
+
+
+def describe_width(width: int) -> str:
+    """Return a number of components in words.
+
+    Args:
+        width: the number, at least 1.
+    """
+    return f"{width} component" if width == 1 else f"{width} components"

@@ -1,6 +1,7 @@
 """Combinations of a training's settings that are refused, and those that give a warning.
 
-Each rule reads plain config data. :func:`find_model_faults` has those that depend on the model.
+Each rule reads plain config data. :func:`find_model_faults` and :func:`find_model_warnings` have
+those that depend on the model.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from energy_flow.choices import (
     ComparedOutput,
     EnergyUpdate,
     InitialHead,
+    MapperKind,
     Negatives,
     Plane,
 )
 from energy_flow.config.flow_config import FlowConfig
+from energy_flow.config.messages import describe_width
 from energy_flow.config.validation import Rule, Values, nest
 from energy_flow.errors import Fault
 from energy_flow.training.gradient_modes import GRADIENT_MODES
@@ -176,18 +179,23 @@ def find_model_faults(
     losses, cells = config["losses"], len(Plane) * model.surface_cells
     for name, term in losses.items():
         on_planes = term is not None and term.get("on") == ComparedOutput.PLANES
-        if on_planes and target_width not in (None, cells):
+        if on_planes and target_width is not None and target_width != cells:
             message = (
                 f"planes has 2 * lattice_width * lattice_height = {cells} cells to compare with a "
-                f"target, and targets of this model have {target_width} components; set it to "
-                "embedding, or use a lattice with half as many cells as a target has components"
+                f"target, and targets of this model have {describe_width(target_width)}; set "
+                "it to embedding, or use a lattice with half as many cells as a target has "
+                "components"
             )
             faults.append(Fault(("losses", name, "on"), message, term["on"]))
-    is_known = width is not None and target_width is not None
-    if losses["surface"] is not None and is_known and width != target_width:
+    if (
+        losses["surface"] is not None
+        and width is not None
+        and target_width is not None
+        and width != target_width
+    ):
         message = (
             "compares surfaces with the energies that a target would start with, and needs targets "
-            f"as wide as inputs; this model has inputs of {width} components and targets of "
+            f"as wide as inputs; this model has inputs of {describe_width(width)} and targets of "
             f"{target_width}; leave the term out"
         )
         faults.append(Fault(("losses", "surface"), message, losses["surface"]))
@@ -199,3 +207,30 @@ def find_model_faults(
         )
         faults.append(Fault(("schedule", "background"), message, ramp))
     return faults
+
+
+def find_model_warnings(config: Values, model: FlowConfig) -> list[str]:
+    """Return a message for every loss that is allowed and leaves a part of a model untrained.
+
+    Args:
+        config: complete plain data of a training's config.
+        model: config of the model.
+    """
+    terms = {
+        name: term
+        for name, term in config["losses"].items()
+        if term is not None and term["weight"] > 0
+    }
+    is_trained = any(
+        name != "surface" and term.get("on") != ComparedOutput.PLANES
+        for name, term in terms.items()
+    )
+    if is_trained or model.mapper is MapperKind.IDENTITY:
+        return []
+    names = " and ".join(f"losses.{name}" for name in terms)
+    return [
+        f"the loss ({names}) does not depend on the embedding, so the output mapper (mapper "
+        f"{model.mapper}) gets no gradient and keeps its initial weights, but the best weights and "
+        "early stopping are judged by the embedding; add a loss on the embedding, or use a model "
+        "with mapper identity"
+    ]

@@ -11,7 +11,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError
 
 from energy_flow.choices import Precision, ValidationMetric
-from energy_flow.config.flow_config import PositiveInt
+from energy_flow.config.flow_config import FlowConfig, PositiveInt
 from energy_flow.config.validation import (
     Group,
     check_rules,
@@ -22,10 +22,10 @@ from energy_flow.config.validation import (
     nest,
 )
 from energy_flow.errors import ConfigError
-from energy_flow.training.combinations import REFUSED, WARNED
+from energy_flow.training.combinations import REFUSED, WARNED, find_model_warnings
 from energy_flow.training.gradient_modes import BackPropagationConfig
 from energy_flow.training.losses import Losses
-from energy_flow.training.model_source import ModelSource, model_faults
+from energy_flow.training.model_source import ModelSource, known_config, model_faults
 from energy_flow.training.schedules import Schedule
 
 
@@ -201,6 +201,15 @@ class TrainConfig(_Fields):
         """
         return self.from_dict(self.to_dict(), fields)
 
-    def warnings(self) -> tuple[str, ...]:
-        """Return a message for every setting that is allowed and has no or an unusual effect."""
-        return list_warnings(WARNED, self.to_dict())
+    def warnings(self, model: FlowConfig | None = None) -> tuple[str, ...]:
+        """Return a message for every setting that is allowed and has no or an unusual effect.
+
+        Args:
+            model: config of the model that is trained. Without it, messages that depend on the
+                model are those of an untrained one, and are left out where the model is in a
+                checkpoint.
+        """
+        plain = self.to_dict()
+        model = model or known_config(self.model)
+        about_model = () if model is None else find_model_warnings(plain, model)
+        return (*list_warnings(WARNED, plain), *about_model)

@@ -6,9 +6,11 @@ Shape legend: R rows, E input width, O target width, B rows of a batch.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sized
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +19,16 @@ from safetensors.numpy import load_file
 
 from energy_flow.choices import MapperKind
 from energy_flow.config.flow_config import FlowConfig
+from energy_flow.config.messages import describe_width
 from energy_flow.errors import DataError, EmbeddingError, Fault
-from energy_flow.simulation.inputs import check_embeddings
+from energy_flow.simulation.inputs import MAX_FLOAT32, check_embeddings
 from energy_flow.training.config import TrainConfig
 from energy_flow.training.retrieval import total_variation
 
 TENSORS = ("inputs", "targets")
+MIN_SPREAD = 1e-16
+"""Smallest spread of targets for ``losses.r2``: its gradients are about as large as 1 / spread, and
+the sum of their squares must remain in the range of float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +59,10 @@ class Pairs:
         faults: list[Fault] = []
         checked = {}
         for name, values in zip(TENSORS, (inputs, targets), strict=True):
-            width = getattr(values, "shape", (0, 0))[-1] or len(values[0])  # type: ignore[index]
             try:
-                checked[name] = check_embeddings(values, int(width))
+                checked[name] = check_embeddings(values, _find_width(name, values))
+            except DataError as error:
+                faults += error.faults
             except EmbeddingError as error:
                 faults += [Fault((name, *one.loc[1:]), one.msg, one.got) for one in error.faults]
         if not faults and len(checked["inputs"]) != len(checked["targets"]):
@@ -156,6 +163,27 @@ class Pairs:
         return digest.hexdigest()
 
 
+def _find_width(name: str, values: Any) -> int:
+    """Return the width of a matrix; that of the first row if rows differ.
+
+    Args:
+        name: of the tensor.
+        values: an array, tensor or nested list.
+
+    Raises:
+        DataError: it has another number of dimensions.
+    """
+    try:
+        shape = tuple(int(size) for size in np.shape(values))
+    except ValueError:
+        # Rows of nested lists differ; the check of the values names the first that does.
+        return len(values[0]) if isinstance(values[0], Sized) else 0
+    if len(shape) != 2:
+        message = f"must have two dimensions, [rows, width], and has {len(shape)}"
+        raise DataError(Fault((name,), message, list(shape)))
+    return shape[1]
+
+
 def batch_rows(rows: int, size: int, seed: int, step: int) -> NDArray[np.int64]:
     """Return the rows that an optimiser step trains on, int64 [B].
 
@@ -185,6 +213,8 @@ def noise_seed(seed: int, step: int) -> int:
 
 
 MIN_HELD_OUT = 2
+SQUARED = ("cosine", "mse", "r2", "info_nce")
+"""Loss terms that square the numbers of targets."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -227,12 +257,8 @@ class TrainingRows:
                 "give more rows"
             )
             faults.append(Fault(("data", "train"), message, config.batch.rows))
-        elif config.losses.r2 is not None and train.target_spread == 0:
-            message = (
-                "all rows to train on have the same target, so losses.r2 is not defined; use "
-                "losses.mse, or other rows"
-            )
-            faults.append(Fault(("data", "train"), message, len(train)))
+        else:
+            faults += _find_target_faults(config, train)
         if config.data.held_out > 0 and len(held_out) < MIN_HELD_OUT:
             message = (
                 f"holds out {len(held_out)} of {len(pairs)} rows, and a validation needs "
@@ -259,10 +285,53 @@ def _find_width_faults(name: str, pairs: Pairs, model: FlowConfig) -> list[Fault
     has_identity = model.mapper is MapperKind.IDENTITY
     why = "; with mapper identity it follows from the lattice" if has_identity else ""
     return [
-        Fault(("data", name), f"{part} must have {wanted} components, as the model has{why}", given)
+        Fault(
+            ("data", name),
+            f"{part} must have {describe_width(wanted)}, as the model has{why}",
+            given,
+        )
         for part, given, wanted in (
             ("inputs", pairs.width, model.embedding_dim),
             ("targets", pairs.target_width, model.output_width),
         )
         if given != wanted
     ]
+
+
+def _find_target_faults(config: TrainConfig, train: Pairs) -> list[Fault]:
+    """Return why loss terms cannot be computed in float32 for the targets of some rows.
+
+    Args:
+        config: config of the training.
+        train: rows to train on, at least a batch.
+    """
+    terms = [f"losses.{name}" for name in config.losses.terms if name in SQUARED]
+    if not terms:
+        return []
+    named, spread = " and ".join(terms), train.target_spread
+    # With predictions near 0, mse and r2 are means of these squares, and their sum comes first.
+    # Where one overflows, cosines are 0 without a gradient.
+    squares = np.einsum("ro,ro->r", train.targets, train.targets, dtype=np.float64)
+    largest = float(squares.max())
+    if largest * config.batch.rows > MAX_FLOAT32:
+        message = (
+            f"the targets are too large for {named}: their spread, the mean squared distance from "
+            f"the mean target, is {spread:.2e}, the largest squared length is {largest:.2e}, and "
+            f"batch.rows = {config.batch.rows} of them must add up to at most {MAX_FLOAT32:.2e}, "
+            "the range of float32; scale the targets down"
+        )
+        return [Fault(("data", "train"), message, largest)]
+    if config.losses.r2 is None or spread >= MIN_SPREAD:
+        return []
+    if spread == 0:
+        message = (
+            "all rows to train on have the same target, so losses.r2 is not defined; use "
+            "losses.mse, or other rows"
+        )
+        return [Fault(("data", "train"), message, len(train))]
+    message = (
+        "the targets are too near to each other for losses.r2, which divides by their spread, the "
+        f"mean squared distance from the mean target: it is {spread:.2e} and must be at least "
+        f"{MIN_SPREAD:.0e}, so that gradients remain in the range of float32; scale the targets up"
+    )
+    return [Fault(("data", "train"), message, spread)]

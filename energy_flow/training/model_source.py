@@ -83,6 +83,20 @@ def untrained_config(
     return change_config(config, {"output_dim": target_width}, is_fixed=False)
 
 
+def known_config(source: ModelSource) -> FlowConfig | None:
+    """Return the config of an untrained model before the widths of its data are known.
+
+    Args:
+        source: without faults.
+
+    Returns:
+        The config; none where the model is in a checkpoint.
+    """
+    if source.checkpoint is not None:
+        return None
+    return untrained_config(preset(source.preset or Preset.DEBUG), source.config, None, None)
+
+
 def model_faults(config: Values, unsure: set[str]) -> list[Fault]:
     """Return what is wrong with an untrained model, as far as the widths of its data do not matter.
 

@@ -225,14 +225,30 @@ def check_same_training(kept: Mapping[str, Any], own: Mapping[str, Any]) -> None
         if kept.get(name) != own[name]
     ]
     before = _without_folders(_complete(kept.get("config", {})))
-    now = _without_folders(own["config"])
-    faults += [
-        Fault(("config", name), f"the snapshot was trained with {before.get(name)!r}", value)
-        for name, value in now.items()
-        if before.get(name) != value
-    ]
+    faults += _find_differences(before, _without_folders(own["config"]), ("config",))
     if faults:
         raise CheckpointError(*faults)
+
+
+def _find_differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], loc: tuple[str, ...]
+) -> list[Fault]:
+    """Return a fault for every field whose values differ, not for the groups around it.
+
+    Args:
+        before: fields of the snapshot.
+        now: the same of the training that is to be resumed.
+        loc: names of the groups around them.
+    """
+    faults: list[Fault] = []
+    # The fields keep the order of the config.
+    for name in (*now, *(name for name in before if name not in now)):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            faults += _find_differences(old, new, (*loc, name))
+        elif old != new:
+            faults.append(Fault((*loc, name), f"the snapshot was trained with {old!r}", new))
+    return faults
 
 
 def _complete(config: Mapping[str, Any]) -> Mapping[str, Any]:

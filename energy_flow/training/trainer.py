@@ -29,6 +29,11 @@ from energy_flow.training.validation.measurement import Measurement
 
 Event = dict[str, Any]
 STATE_VERSION = 1
+NO_EFFECT = (
+    "no step has changed a weight; scale the inputs and targets to numbers near 1, lower the "
+    "weights of the losses, or start from another model"
+)
+"""What to do where no step was done, so that the learning rate is not the cause."""
 
 
 class Trainer:
@@ -100,6 +105,7 @@ class Trainer:
         self._skipped_in_row = self._measured_at = 0
         self._measurement: Measurement | None = None
         self._last: Event | None = None
+        self._skip_reason: str | None = None
         if snapshot is not None:
             self._restore(snapshot)
 
@@ -137,7 +143,7 @@ class Trainer:
             What was done, as plain JSON data; ``kind`` is one of ``choices.TrainingEvent``.
 
         Raises:
-            TrainingFailed: too many steps in a row were skipped.
+            TrainingFailed: too many steps in a row were skipped, or all steps of the training.
             RuntimeError: the training has ended.
         """
         if self.ended:
@@ -172,6 +178,9 @@ class Trainer:
 
     def _next(self) -> Event:
         """Do an optimiser step, measure a batch of rows, or end."""
+        if self._is_trained and self.skipped == self.step:
+            why = "" if self._skip_reason is None else f", the last because {self._skip_reason}"
+            raise TrainingFailed(f"all {self.step} steps were skipped{why}; {NO_EFFECT}")
         if self._measurement is None:
             if self._is_validation_due():
                 self._measurement = Measurement(self.held_out, self.config.validation.rows)
@@ -236,10 +245,12 @@ class Trainer:
         self._optimiser.drop_gradients()
         self.skipped += 1
         self._skipped_in_row += 1
+        self._skip_reason = reason
         if self._skipped_in_row >= self.config.max_skipped:
+            advice = "lower optimiser.learning_rate or lengthen its warm-up"
             raise TrainingFailed(
                 f"step {self.step}: {self._skipped_in_row} steps in a row were skipped, the last "
-                f"because {reason}; lower optimiser.learning_rate or lengthen its warm-up"
+                f"because {reason}; {NO_EFFECT if self.skipped == self.step else advice}"
             )
 
     def _validate(self, figures: Retrieval) -> Event:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from energy_flow.config.flow_config import FlowConfig
+from energy_flow.config.messages import describe_width
 from energy_flow.config.validation import nest
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.training import TrainConfig
@@ -35,8 +36,9 @@ def find_training_faults(
         dataset: Its dataset.
         model: Config of its model.
     """
+    sent = fields.model_dump(mode="json", include=set(_OF_SIMULATIONS))
     faults = [
-        Fault((name,), "belongs to an experiment of kind 'simulate'", None)
+        Fault((name,), "belongs to an experiment of kind 'simulate'", sent[name])
         for name in _OF_SIMULATIONS
         if name in fields.model_fields_set
     ]
@@ -46,16 +48,15 @@ def find_training_faults(
         group, dot, member = name.partition(".")
         inner = data if dot else given
         if isinstance(inner, Mapping) and (member or group) in inner:
-            faults.append(
-                Fault(("train", *name.split(".")), f"cannot be set here: {instead}", None)
-            )
+            message = f"cannot be set here: {instead}"
+            faults.append(Fault(("train", *name.split(".")), message, inner[member or group]))
     content = dataset.content
     if content.targets_dim is None:
         faults.append(Fault(("dataset",), "has no targets to train on", dataset.name))
     elif content.targets_dim != model.output_width:
         message = (
-            f"its targets must have {model.output_width} numbers, as output embeddings of the "
-            "model have"
+            f"its targets must have {describe_width(model.output_width)}, as output embeddings of "
+            "the model have"
         )
         faults.append(Fault(("dataset",), message, content.targets_dim))
     if len(fields.name) > _MAX_NAME - 6:

@@ -123,7 +123,7 @@ def plan_trainings(
             except ConfigError as error:
                 plans.add_faults([_relocate_field(fault, fields, point) for fault in error.faults])
                 continue
-            plans.warnings += training.warnings()
+            plans.warnings += training.warnings(config)
             name = model_name(fields, len(plans.trials), count_points(fields.sweep))
             plans.trials.append(TrialPlan(seed, point.parameters, options, config, training, name))
             plans.add_faults(find_size_faults(training, rows))

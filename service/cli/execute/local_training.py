@@ -22,6 +22,8 @@ from service.cli.input.failures import CommandFailed
 from service.cli.input.terminal import activity, print_note
 
 MEBIBYTE = 2**20
+MAX_PLAIN = 1e6
+"""Figures of this magnitude and above are shown with an exponent."""
 
 
 def train(
@@ -57,7 +59,7 @@ def train(
         limit = memory_limit(place, memory_share)
         trainer = from_files(config, folder, resume=resume, device=place, memory_limit_bytes=limit)
         print_note(_describe_start(trainer))
-        for warning in config.warnings():
+        for warning in config.warnings(trainer.processor.config):
             print_note(f"warning: {warning}")
         _run(trainer)
     except EnergyFlowError as error:
@@ -112,7 +114,7 @@ def _describe_progress(trainer: Trainer, event: Mapping[str, Any]) -> str:
         return f"{step}, measured {event['done']:,} of {event['rows']:,} rows"
     if event["skipped"] is not None:
         return step
-    return f"{step}, loss {event['loss']:.4f}, {event['rows_per_second']:.1f} rows/s"
+    return f"{step}, loss {_format(event['loss'])}, {event['rows_per_second']:.1f} rows/s"
 
 
 def _notes(event: Mapping[str, Any]) -> list[str]:
@@ -132,11 +134,16 @@ def _notes(event: Mapping[str, Any]) -> list[str]:
 
 def _describe_figures(figures: Mapping[str, Any]) -> str:
     # Figures of version 0.1 have no R².
-    r2 = f", R² {figures['r2']:.4f}" if "r2" in figures else ""
+    r2 = f", R² {_format(figures['r2'])}" if "r2" in figures else ""
     return (
         f"cosine {figures['cosine']:.4f}{r2}, top 1 {figures['top_1']:.1%}, top 10 "
         f"{figures['top_10']:.1%}, median rank {figures['median_rank']:g} of {figures['rows']:,}"
     )
+
+
+def _format(figure: float) -> str:
+    """Return a figure that may have any magnitude in few characters."""
+    return f"{figure:.4f}" if abs(figure) < MAX_PLAIN else f"{figure:.2e}"
 
 
 @contextmanager

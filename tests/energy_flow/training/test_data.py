@@ -56,6 +56,30 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
         Pairs.read(path, (2, 5))
 
 
+@pytest.mark.parametrize(
+    ("targets", "has"), [(np.ones(4), 1), ([0.0] * 4, 1), (np.ones((4, 2, 2)), 3), ([], 1)]
+)
+def test_a_tensor_has_two_dimensions(targets: Any, has: int) -> None:
+    with pytest.raises(DataError) as refusal:
+        Pairs.of(np.ones((4, 3)), targets)
+    (fault,) = refusal.value.faults
+    assert fault.loc == ("targets",)
+    assert fault.msg == f"must have two dimensions, [rows, width], and has {has}"
+    assert fault.got == list(np.shape(targets))
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([[1.0, 2.0], [3.0]], "targets.1: must hold 2 numbers"),
+        ([1.0, [2.0]], "targets.0: must be a list of numbers"),
+    ],
+)
+def test_rows_of_other_shapes_are_named(targets: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Pairs.of(np.ones((2, 3)), targets)
+
+
 def test_targets_may_have_another_width() -> None:
     made = Pairs.of(np.ones((4, 3), dtype=np.float32), np.ones((4, 5), dtype=np.float32))
     assert (made.width, made.target_width) == (3, 5)

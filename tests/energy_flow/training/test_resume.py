@@ -172,7 +172,7 @@ def test_a_checkpoint_of_another_config_is_refused(data: Path, tmp_path: Path) -
     with pytest.raises(CheckpointError) as refusal:
         from_files(other, tmp_path, resume=True)
     places = {fault.loc for fault in refusal.value.faults}
-    assert places == {("config", "seed"), ("config", "optimiser")}
+    assert places == {("config", "seed"), ("config", "optimiser", "learning_rate")}
     assert (tmp_path / EVENTS).read_bytes() == before
 
 
@@ -198,10 +198,30 @@ def test_files_may_be_moved_before_a_training_is_resumed(data: Path, tmp_path: P
     before.rename(after)
     with pytest.raises(CheckpointError) as refusal:
         from_files(chosen(after, "other.safetensors"), after / "parts", resume=True)
-    assert {fault.loc for fault in refusal.value.faults} == {("config", "model")}
+    assert {fault.loc for fault in refusal.value.faults} == {("config", "model", "checkpoint")}
     resumed = from_files(chosen(after, "start.safetensors"), after / "parts", resume=True)
     assert resumed.step == 6
     assert finished(resumed)[0] == digest
+
+
+def test_a_field_that_differs_is_named_with_both_values(data: Path, tmp_path: Path) -> None:
+    trainer = from_files(config(data), tmp_path / "parts")
+    trainer.save()
+    others = config(data).replace(
+        {
+            "optimiser.learning_rate": 0.25,
+            "losses.mse": {"weight": 2.0},
+            "model.config.spawn.threshold": 0.3,
+        }
+    )
+    with pytest.raises(CheckpointError) as refusal:
+        from_files(others, tmp_path / "parts", resume=True)
+    assert str(refusal.value).split("; ") == [
+        "config.model.config.spawn.threshold: the snapshot was trained with 0.2 (got 0.3)",
+        "config.losses.mse: the snapshot was trained with None (got {'weight': 2.0, 'on': "
+        "'embedding'})",
+        "config.optimiser.learning_rate: the snapshot was trained with 0.005 (got 0.25)",
+    ]
 
 
 def test_a_checkpoint_without_fields_that_have_defaults_is_resumed(

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from energy_flow import FlowProcessor, checkpoint
 from energy_flow.choices import BackPropagationMode
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.training import TrainConfig, Trainer
+from energy_flow.training.data import Pairs
 from energy_flow.training.start import model_of
-from tests.support.small_model import small_config
-from tests.support.small_training import TINY, WIDTH, pairs, training_config
+from tests.support.small_model import CELLS, small_config
+from tests.support.small_training import TINY, WIDTH, lattice_config, pairs, training_config
 
 
 def faults(**fields: Any) -> list[Fault]:
@@ -139,6 +141,42 @@ def test_settings_without_effect_give_a_warning() -> None:
     assert any("warm_up is 0" in text for text in warnings)
     assert any("noise_std of its own config" in text for text in warnings)
     assert any("held_out" in text for text in warnings)
+
+
+PLANES: Mapping[str, Any] = {"losses": {"cosine": {"weight": 0.0}, "r2": {"on": "planes"}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "mapper"),
+    [
+        (PLANES, "mlp"),
+        ({**PLANES, "model__config__mapper": "linear"}, "linear"),
+        ({"losses": {"cosine": None, "surface": {}}}, "mlp"),
+    ],
+)
+def test_an_output_mapper_without_gradient_gives_a_warning(
+    fields: dict[str, Any], mapper: str
+) -> None:
+    config = training_config(**fields)
+    (text,) = config.warnings()
+    assert f"(mapper {mapper}) gets no gradient" in text
+    assert "add a loss on the embedding" in text
+    width = 2 * CELLS if config.losses.r2 is not None else WIDTH
+    rng = np.random.default_rng(0)
+    made = Pairs.of(rng.standard_normal((32, WIDTH)), rng.standard_normal((32, width)))
+    step = Trainer(config, model_of(config, WIDTH, target_width=width), made).advance()
+    assert step["gradient_norms"]["output_mapper"] == 0.0
+    assert training_config(**fields).replace({"losses.mse": {}}).warnings() == ()
+
+
+def test_an_identity_has_no_weights_to_warn_of() -> None:
+    assert lattice_config(losses__r2__on="planes").warnings() == ()
+
+
+def test_a_warning_depends_on_the_model_of_a_checkpoint() -> None:
+    config = training_config(**PLANES).replace({"model.checkpoint": "a.safetensors"})
+    assert config.warnings() == ()
+    assert len(config.warnings(small_config())) == 1
 
 
 def test_an_end_of_its_own_gives_a_warning_for_every_field_of_a_run() -> None:

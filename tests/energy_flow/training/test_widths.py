@@ -144,6 +144,11 @@ def test_planes_are_compared_with_targets_of_as_many_components() -> None:
     assert step["gradient_norms"]["carrier"] > 0
 
 
+def scaled_pairs(scale: float) -> Pairs:
+    made = pairs()
+    return Pairs.of(made.inputs, made.targets.astype(np.float64) * scale)
+
+
 def test_r2_is_refused_where_all_targets_are_the_same() -> None:
     made = pairs()
     same = Pairs.of(made.inputs, np.full_like(made.targets, 0.3))
@@ -153,6 +158,43 @@ def test_r2_is_refused_where_all_targets_are_the_same() -> None:
     assert [fault.loc for fault in refusal.value.faults] == [("data", "train")]
     assert "losses.mse" in str(refusal.value)
     Trainer(training_config(data__held_out=0.0), model_of(config, WIDTH), same)
+
+
+@pytest.mark.parametrize(
+    ("term", "scale", "words"),
+    [
+        ("r2", 1e30, ["too large for losses.r2", "e+60", "scale the targets down"]),
+        ("mse", 1e30, ["too large for losses.mse", "e+60", "scale the targets down"]),
+        ("cosine", 1e30, ["too large for losses.cosine", "scale the targets down"]),
+        ("r2", 1e-30, ["too near to each other for losses.r2", "e-60", "scale the targets up"]),
+        ("r2", 1e-10, ["too near to each other for losses.r2", "e-20", "scale the targets up"]),
+    ],
+)
+def test_targets_beyond_the_range_of_a_loss_are_refused(
+    term: str, scale: float, words: list[str]
+) -> None:
+    config = training_config(losses={term: {}, "cosine": {} if term == "cosine" else None})
+    with pytest.raises(DataError) as refusal:
+        Trainer(config, model_of(config, WIDTH), scaled_pairs(scale))
+    (fault,) = refusal.value.faults
+    assert fault.loc == ("data", "train")
+    for word in words:
+        assert word in fault.msg
+
+
+@pytest.mark.parametrize(
+    ("term", "scale"), [("r2", 1e-8), ("r2", 1e18), ("mse", 1e-30), ("mse", 1e18)]
+)
+def test_targets_in_the_range_of_a_loss_are_trained_on(term: str, scale: float) -> None:
+    config = training_config(losses={term: {}, "cosine": None})
+    step = Trainer(config, model_of(config, WIDTH), scaled_pairs(scale)).advance()
+    assert step["skipped"] is None
+
+
+def test_one_component_is_named_in_the_singular() -> None:
+    config = training_config(model__config__output_dim=1)
+    (fault,) = faults_of_trainer(config, pairs())
+    assert fault.msg == "targets must have 1 component, as the model has"
 
 
 def test_planes_of_an_identity_are_its_embedding_at_first() -> None:

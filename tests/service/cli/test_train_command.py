@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -105,6 +106,33 @@ def test_targets_of_another_width_than_inputs(call: Caller, config: Path, tmp_pa
     assert (kept.embedding_dim, kept.output_width) == (16, 32)
 
 
+def test_figures_of_any_magnitude_are_short(call: Caller, config: Path, tmp_path: Path) -> None:
+    """Targets are far from predictions near 0, and near to each other."""
+    inputs = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    save_file({"inputs": inputs, "targets": inputs + 1e6}, tmp_path / "pairs.safetensors")
+    flags = ("--set", "losses.r2.weight=1")
+    done = call("train", config, "--out", tmp_path / "out", *flags)
+    assert done.returncode == 0, done.stderr
+    for text in (done.stdout, done.stderr):
+        (figure, *_) = re.findall(r"R² (\S+),", text)
+        assert re.fullmatch(r"-\d\.\d\de\+1\d", figure)
+
+
+def test_a_training_without_effect_fails(call: Caller, config: Path, tmp_path: Path) -> None:
+    flags = ("--set", "losses.mse.weight=1e38")
+    done = call("train", config, "--out", tmp_path / "out", *flags)
+    assert_refused(done, "all 6 steps were skipped", "no step has changed a weight")
+
+
+def test_a_loss_on_planes_alone_gives_a_warning(call: Caller, config: Path, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 32)).astype(np.float32)
+    save_file({"inputs": rows, "targets": rows}, tmp_path / "pairs.safetensors")
+    flags = ("--set", "losses.cosine.weight=0", "--set", "losses.r2.on=planes")
+    done = call("train", config, "--out", tmp_path / "out", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "warning: the loss (losses.r2) does not depend on the embedding" in done.stderr
+
+
 def test_an_interrupted_training_is_resumed_later(config: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     many = ("--set", "length.steps=4000", "--set", "validation.every=4000")
@@ -129,7 +157,7 @@ def test_an_interrupted_training_is_resumed_later(config: Path, tmp_path: Path) 
     refused = run("train", config, "--out", out, *many)
     assert_refused(refused, "holds a training already")
     other = run("train", config, "--out", out, "--resume", "--set", "length.steps=3")
-    assert_refused(other, "length")
+    assert_refused(other, "config.length.steps: the snapshot was trained with 4000 (got 3)")
 
 
 @pytest.mark.parametrize(

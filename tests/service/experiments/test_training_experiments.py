@@ -279,6 +279,10 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
         )
         assert answer.status_code == 422
         reported = {".".join(map(str, fault["loc"])) for fault in answer.json()["errors"]}
+        sent = {".".join(map(str, fault["loc"])): fault["got"] for fault in answer.json()["errors"]}
+        assert sent["train.seed"] == 3
+        assert sent["train.data.train"] == "/etc/passwd"
+        assert sent["outputs"] == ["hits"]
         assert {
             "dataset",
             "outputs",
