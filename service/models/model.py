@@ -66,8 +66,8 @@ class Model:
             values = ", ".join(f"{name} {own[name]}, not {used[name]}" for name in fields)
             raise Problem(
                 409,
-                f"the model {self.name!r} has other fields of the model than the run uses: {values}; give the "
-                "name to the model of the run",
+                f"the model {self.name!r} has other fields of the model than the run uses: "
+                f"{values}; give the name to the model of the run",
                 extra={"model": self.name, "digest": self.digest, "fields": fields},
             )
 
