@@ -63,6 +63,7 @@ function factsOf({ config, digest, created_at, output_width }: Model) {
     ["mapper", config.mapper],
     ["output reads", config.output_planes === "both" ? "both planes" : "planes merged"],
     ["energy update", config.energy_update],
+    ["sensing", config.sensing],
     ["aggregation", config.aggregation_mode],
     ["most steps", formatCount(config.max_steps ?? config.lattice_depth)],
     ["spawning", config.spawn.mode],
