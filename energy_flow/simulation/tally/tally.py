@@ -31,6 +31,7 @@ from energy_flow.choices import AggregationMode, Plane
 from energy_flow.simulation.corners import CORNERS
 from energy_flow.simulation.span_allocator import Span
 from energy_flow.simulation.tally.deposition import Deposits
+from energy_flow.simulation.tally.segments import Segments
 
 PLANES = len(Plane)
 WEIGHTED_V2 = AggregationMode.WEIGHTED_V2.code
@@ -177,7 +178,7 @@ class Tally:
             scores: of one step.
             key_K: place in the columns of each score's cell.
         """
-        segments = _Segments.sort(key_K, self.hits.shape[0] - 1)
+        segments = Segments.sort(key_K, self.hits.shape[0] - 1)
         order_K, segment_K, length_K = segments.order, segments.segment, segments.length
         where_K = segments.key
         energy_K = scores.energy.index_select(0, order_K)
@@ -225,7 +226,7 @@ class Tally:
         deposits = Deposits.of(scores.position, scores.weight, self.width, height)
         first_K = scores.slot * PLANES * self.cells + deposits.cell
         first_K = first_K.where(scores.aggregation == SPLAT, last)
-        segments = _Segments.sort(first_K, last)
+        segments = Segments.sort(first_K, last)
         share_KX = deposits.share.index_select(0, segments.order)
         energy_K1 = scores.energy.index_select(0, segments.order).unsqueeze(1)
         sums = torch.segment_reduce(
@@ -294,40 +295,6 @@ class _Column(NamedTuple):
 
 
 _COLUMNS = tuple(_Column(one.name, **one.metadata) for one in fields(Tally) if one.metadata)
-
-
-class _Segments(NamedTuple):
-    """Scores sorted by a key, in segments of equal keys.
-
-    There are as many entries as scores: one for each segment, and empty ones after them.
-
-    Attributes:
-        order: place of each sorted score before the sorting, int64 [K].
-        segment: of each sorted score, int64 [K].
-        length: scores of each segment; 0 in empty entries, int64 [K].
-        key: of each segment; ``empty`` in empty entries, int64 [K].
-    """
-
-    order: Tensor
-    segment: Tensor
-    length: Tensor
-    key: Tensor
-
-    @classmethod
-    def sort(cls, key_K: Tensor, empty: int) -> _Segments:
-        """Return the segments of some scores.
-
-        Args:
-            key_K: of each score.
-            empty: key of empty entries.
-        """
-        key_K, order_K = torch.sort(key_K, stable=True)
-        opens_K = torch.ones_like(key_K, dtype=torch.bool)
-        opens_K[1:] = key_K[1:] != key_K[:-1]
-        segment_K = opens_K.cumsum(0) - 1
-        length_K = torch.zeros_like(key_K).scatter_add_(0, segment_K, torch.ones_like(key_K))
-        where_K = torch.full_like(key_K, empty).scatter_(0, segment_K, key_K)
-        return cls(order_K, segment_K, length_K, where_K)
 
 
 @dataclass(frozen=True, slots=True)
