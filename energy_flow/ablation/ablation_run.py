@@ -14,6 +14,7 @@ import numpy as np
 from energy_flow.ablation.bootstrap import compare_figures
 from energy_flow.ablation.result import (
     DEFAULT_RESAMPLES,
+    MIN_ROWS,
     AblationEntry,
     AblationFlows,
     AblationResult,
@@ -29,7 +30,6 @@ from energy_flow.training.data import Pairs
 from energy_flow.training.retrieval import RowFigures, TargetRows
 from energy_flow.training.unroll import UNTRACED
 
-MIN_ROWS: Final = 2
 DEFAULT_ROWS_AT_ONCE: Final = 64
 
 Progress = Callable[["AblationRun"], None]

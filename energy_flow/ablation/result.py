@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from energy_flow.choices import Ablation, ValidationMetric
 
+MIN_ROWS: Final = 2
+"""Fewest rows of an ablation: intervals are over rows."""
 DEFAULT_RESAMPLES: Final = 1000
 """Samples of rows, drawn with replacement, from which intervals are computed."""
 MIN_RESAMPLES: Final = 100

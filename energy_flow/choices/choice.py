@@ -5,19 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import StrEnum
+from inspect import get_annotations
+from typing import Any, Self
 
 
 class Choice(StrEnum):
     """One name of a closed list.
 
-    ``Choice(name)`` finds a member. Where members have attributes, ``__new__`` takes them from the
-    member's line; its defaults are there for type checkers, which see a call with the name alone.
+    ``Choice(name)`` finds a member. A list whose members have attributes declares them, and each
+    member's line has their values after the name, in the order of the declarations.
     """
+
+    def __new__(cls, name: str, *values: Any) -> Self:
+        """Return a member with its attributes.
+
+        Args:
+            name: of the member.
+            values: of all attributes, in the order of their declarations.
+
+        Raises:
+            ValueError: there are more or fewer values than attributes.
+        """
+        member = str.__new__(cls, name)
+        member._value_ = name
+        for attribute, value in zip(_attributes_of(cls), values, strict=True):
+            setattr(member, attribute, value)
+        return member
 
     @property
     def code(self) -> int:
         """Return the place in the list, from 0, which stands for the name in arrays."""
         return list(type(self)).index(self)
+
+
+def _attributes_of(choice: type[Choice]) -> list[str]:
+    lists = (one for one in reversed(choice.__mro__) if issubclass(one, Choice))
+    return [name for one in lists for name in get_annotations(one)]
 
 
 def names_of(choices: Iterable[StrEnum]) -> tuple[str, ...]:

@@ -17,17 +17,6 @@ class FileFormat(Choice):
     description: str
     """One line for people."""
 
-    def __new__(
-        cls, name: str, suffixes: tuple[str, ...] = (), media_type: str = "", description: str = ""
-    ) -> FileFormat:
-        """Return a member with its attributes."""
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.suffixes = suffixes
-        member.media_type = media_type
-        member.description = description
-        return member
-
 
 PARQUET: Final = "application/vnd.apache.parquet"
 

@@ -33,25 +33,6 @@ class Output(Choice):
     description: str
     """One line for people."""
 
-    def __new__(
-        cls,
-        name: str,
-        dtype: str = "",
-        axes: tuple[Axis, ...] = (),
-        label: str = "",
-        quantity: str = "",
-        description: str = "",
-    ) -> Output:
-        """Return a member with its attributes."""
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.dtype = dtype
-        member.axes = axes
-        member.label = label
-        member.quantity = quantity
-        member.description = description
-        return member
-
     SURFACE = (
         "surface",
         "float32",

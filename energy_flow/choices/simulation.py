@@ -81,13 +81,6 @@ class Sensing(Choice):
     width: int
     """Numbers that it senses."""
 
-    def __new__(cls, name: str, width: int = 0) -> Sensing:
-        """Return a member with its attribute."""
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.width = width
-        return member
-
     NONE = "none", 0
     GRADIENT = "gradient", 3
 
@@ -99,14 +92,6 @@ class OutputPlanes(Choice):
     """Name of the output that it reads."""
     planes: int
     """Surfaces of that output, P."""
-
-    def __new__(cls, name: str, output: str = "", planes: int = 0) -> OutputPlanes:
-        """Return a member with its attributes."""
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.output = output
-        member.planes = planes
-        return member
 
     MERGED = "merged", "surface", 1
     BOTH = "both", "planes", 2
@@ -122,35 +107,16 @@ class EnergyUpdate(Choice):
 class Ablation(Choice):
     """Something that flows do, switched off to see what it is good for."""
 
+    label: str
+    """What people call it."""
+    description: str
+    """One line for people."""
     axes: tuple[float, float, float]
     """Factors of a step's displacement along x, y and z."""
     keeps_energies: bool
     """Whether a flow keeps the energy that it started with."""
     options: tuple[tuple[str, object], ...]
     """Fields of a run that are set."""
-    label: str
-    """What people call it."""
-    description: str
-    """One line for people."""
-
-    def __new__(
-        cls,
-        name: str,
-        label: str = "",
-        description: str = "",
-        axes: tuple[float, float, float] = (1.0, 1.0, 1.0),
-        keeps_energies: bool = False,
-        options: tuple[tuple[str, object], ...] = (),
-    ) -> Ablation:
-        """Return a member with its attributes."""
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.label = label
-        member.description = description
-        member.axes = axes
-        member.keeps_energies = keeps_energies
-        member.options = options
-        return member
 
     MOVES = (
         "moves",
@@ -182,6 +148,7 @@ class Ablation(Choice):
         "flows keep the energies that they start with",
         (1.0, 1.0, 1.0),
         True,
+        (),
     )
     SPAWNING = (
         "spawning",
@@ -252,13 +219,6 @@ class Wall(Choice):
 
     bit: int
     """What stands for the wall in ``reflect`` records."""
-
-    def __new__(cls, name: str, bit: int = 0) -> Wall:
-        """Return a member with its attribute."""
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.bit = bit
-        return member
 
     X_LOW = "x_low", 1
     X_HIGH = "x_high", 2

@@ -17,6 +17,15 @@ CORNERS: Final = ((0, 0), (1, 0), (0, 1), (1, 1))
 """The cells, as steps along x and y from the first of them."""
 
 
+def corner_offsets(width: int) -> list[int]:
+    """Return the surface indices of the four cells, counted from that of the first.
+
+    Args:
+        width: W.
+    """
+    return [dy * width + dx for dx, dy in CORNERS]
+
+
 def corners_of(position_N3: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
     """Return the surface index of the first corner, int64 [N], and the weights, [N, C].
 

@@ -16,7 +16,8 @@ from energy_flow.simulation.pool import FlowState
 from energy_flow.simulation.rules.termination import is_tallied
 from energy_flow.simulation.step_counts import StepCounts
 from energy_flow.simulation.step_types import Decisions, RecordNumbers
-from energy_flow.simulation.tally.tally import Scores, Tally, importance
+from energy_flow.simulation.tally.importance import importance
+from energy_flow.simulation.tally.tally import Scores, Tally
 
 
 def emit(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from energy_flow.ablation.result import MIN_ROWS
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
 from service.models.model import Model
@@ -13,7 +14,6 @@ from service.problems import Problem, invalid
 from service.schemas.ablation import AblationFields
 from service.store.datasets import Dataset
 
-MIN_ROWS: Final = 2
 MAX_ROWS: Final = 20_000
 """Each row is compared with all targets, so time grows with the square of the rows."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from energy_flow.simulation.corners import corners_of
+from energy_flow.simulation.corners import corner_offsets, corners_of
 
 
 def make_fields(energy_BS: Tensor, width: int) -> Tensor:
@@ -43,7 +43,7 @@ def sense(
     """
     cell_N, weight_NC = corners_of(position_N3, width, height)
     first_N = sample_N * field_BSK.shape[1] + cell_N
-    row_NC = first_N.unsqueeze(1) + torch.tensor((0, 1, width, width + 1), device=first_N.device)
+    row_NC = first_N.unsqueeze(1) + torch.tensor(corner_offsets(width), device=first_N.device)
     values_NCK = field_BSK.flatten(0, 1)[row_NC]
     # Written out: how a reduction groups four columns may depend on the row.
     parts = (values_NCK * weight_NC.unsqueeze(2)).unbind(1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from energy_flow.simulation.corners import corners_of
+from energy_flow.simulation.tally.importance import exponential
 
 MAX_IMPORTANCE = 2.0
 """Largest importance of a score."""
@@ -43,9 +44,7 @@ class Deposits:
         cell_K, k_KC = corners_of(position_K3, width, height)
         z_K = position_K3[:, 2]
         zeta_KP = torch.stack(((1 - z_K) / 2, (1 + z_K) / 2), dim=1)
-        # Rounded once from float64: bits must not depend on an element's place.
-        limited_K = weight_K.clamp(max=MAX_IMPORTANCE)
-        exponential_K = limited_K.to(torch.float64).exp().to(weight_K.dtype)
+        exponential_K = exponential(weight_K.clamp(max=MAX_IMPORTANCE))
         touch_KPC = zeta_KP.unsqueeze(2) * k_KC.unsqueeze(1)
         share_KPC = touch_KPC * exponential_K.view(-1, 1, 1)
         return cls(cell_K, share_KPC.flatten(1))

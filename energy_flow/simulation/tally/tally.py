@@ -28,9 +28,10 @@ import torch
 from torch import Tensor
 
 from energy_flow.choices import AggregationMode, Plane
-from energy_flow.simulation.corners import CORNERS
+from energy_flow.simulation.corners import CORNERS, corner_offsets
 from energy_flow.simulation.span_allocator import Span
 from energy_flow.simulation.tally.deposition import Deposits
+from energy_flow.simulation.tally.importance import exponential
 from energy_flow.simulation.tally.segments import Segments
 
 PLANES = len(Plane)
@@ -240,8 +241,8 @@ class Tally:
         plane_P = self.cells * torch.arange(PLANES, device=first_K.device)
         is_none_K1 = (segments.key == last).unsqueeze(1)
         weight, energy = self.weight, self.energy
-        for corner, (dx, dy) in enumerate(CORNERS):
-            where_KP = segments.key.unsqueeze(1) + plane_P + (dy * self.width + dx)
+        for corner, offset in enumerate(corner_offsets(self.width)):
+            where_KP = segments.key.unsqueeze(1) + plane_P + offset
             where = where_KP.masked_fill(is_none_K1, last).flatten()
             weight = weight.index_add(0, where, weight_KPC[:, :, corner].flatten())
             energy = energy.index_add(0, where, energy_KPC[:, :, corner].flatten())
@@ -312,22 +313,6 @@ class Surfaces:
     planes: Tensor
     hits: Tensor
     reached: Tensor
-
-
-def importance(energy_K: Tensor, distance_K: Tensor, age_K: Tensor) -> Tensor:
-    """Return w = |e'| / (1 + distance) · (1 + 0.1 · age) (docs/simulation.md §4), [K].
-
-    Args:
-        energy_K: e', [K].
-        distance_K: distance to the plane before the flow was moved there, [K].
-        age_K: steps taken, int64 [K].
-    """
-    return energy_K.abs() / (1.0 + distance_K) * (1.0 + 0.1 * age_K.to(energy_K.dtype))
-
-
-def exponential(x: Tensor) -> Tensor:
-    """Return eˣ, rounded once from float64: its bits must not depend on an element's place."""
-    return x.to(torch.float64).exp().to(x.dtype)
 
 
 def _shares(aggregation_K: Tensor, weight_K: Tensor, peak_K: Tensor) -> Tensor:

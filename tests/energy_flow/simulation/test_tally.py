@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from energy_flow.choices import AggregationMode
 from energy_flow.simulation.span_allocator import Span
-from energy_flow.simulation.tally.tally import Scores, Surfaces, Tally, importance
+from energy_flow.simulation.tally.importance import importance
+from energy_flow.simulation.tally.tally import Scores, Surfaces, Tally
 
 WIDTH, HEIGHT = 3, 2
 CELLS = WIDTH * HEIGHT

@@ -158,46 +158,46 @@ export type ResultRows = (typeof RESULT_ROWS)[number];
 /** Something that flows do, switched off to see what it is good for. */
 export const ABLATIONS = {
   moves: {
+    label: "moves frozen",
+    description: "flows stay in the cells where they start",
     axes: [0.0, 0.0, 0.0],
     keeps_energies: false,
     options: [["min_displacement", 0.0]],
-    label: "moves frozen",
-    description: "flows stay in the cells where they start",
   },
   xy: {
+    label: "x and y off",
+    description: "flows move along z alone",
     axes: [0.0, 0.0, 1.0],
     keeps_energies: false,
     options: [["min_displacement", 0.0]],
-    label: "x and y off",
-    description: "flows move along z alone",
   },
   z: {
+    label: "z off",
+    description: "flows move along x and y alone",
     axes: [1.0, 1.0, 0.0],
     keeps_energies: false,
     options: [["min_displacement", 0.0]],
-    label: "z off",
-    description: "flows move along x and y alone",
   },
   energies: {
+    label: "energies kept",
+    description: "flows keep the energies that they start with",
     axes: [1.0, 1.0, 1.0],
     keeps_energies: true,
     options: [],
-    label: "energies kept",
-    description: "flows keep the energies that they start with",
   },
   spawning: {
+    label: "spawning off",
+    description: "flows have no children",
     axes: [1.0, 1.0, 1.0],
     keeps_energies: false,
     options: [["spawn.mode", "off"]],
-    label: "spawning off",
-    description: "flows have no children",
   },
   noise: {
+    label: "noise off",
+    description: "flows move without exploration noise",
     axes: [1.0, 1.0, 1.0],
     keeps_energies: false,
     options: [["noise_std", 0.0]],
-    label: "noise off",
-    description: "flows move without exploration noise",
   },
 } as const;
 export type Ablation = keyof typeof ABLATIONS;
