@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import uuid
 from concurrent.futures import Future
 from typing import Final
 
-from energy_flow.ablation import AblationResult, AblationRun
+from energy_flow.ablation import AblationRun
 from energy_flow.engine import AblationRequest, Engine
 from energy_flow.engine.loaded_models import ModelKey, model_key
 from energy_flow.errors import EnergyFlowError, EngineUnavailable, ModelNotLoaded
@@ -130,7 +129,8 @@ class Ablations:
             async with self._turns:
                 ablation.start()
                 run = await self._run(ablation)
-                result = await _compute_result(run)
+                # The device is not used any more, but this takes long for many rows.
+                result = await asyncio.to_thread(run.result, ablation.stopping.is_set)
             ablation.succeed(result.to_dict())
         except EngineUnavailable:
             ablation.fail(_server_stopped())
@@ -161,16 +161,6 @@ class Ablations:
             except ModelNotLoaded:
                 # Unloaded since the request was checked.
                 await self._models.reload(ablation.plan.model)
-
-
-async def _compute_result(run: AblationRun) -> AblationResult:
-    """Compute the figures in a thread, which a cancellation of the task stops as well."""
-    stopping = threading.Event()
-    try:
-        # The device is not used any more, but this takes long for many rows.
-        return await asyncio.to_thread(run.result, stopping.is_set)
-    finally:
-        stopping.set()
 
 
 def _identify(model: Model) -> tuple[str, ModelKey]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 
@@ -27,6 +28,7 @@ class ActiveAblation:
         result: ``AblationResult.to_dict()`` once it has succeeded.
         problem: Why it failed.
         task: Carries it out.
+        stopping: Set once its threads have nothing left to do.
 
     Args:
         ablation_id: Its id.
@@ -47,6 +49,7 @@ class ActiveAblation:
         self.result: dict[str, Any] | None = None
         self.problem: Problem | None = None
         self.task: asyncio.Task[None] | None = None
+        self.stopping = threading.Event()
         self._progress: tuple[int, Ablation | None] = (0, None)
 
     @property
@@ -111,6 +114,8 @@ class ActiveAblation:
         self._stop_task()
 
     def _stop_task(self) -> None:
+        # At once: the event loop gets to the task after the answer to a request.
+        self.stopping.set()
         if self.task is not None:
             self.task.cancel()
 
