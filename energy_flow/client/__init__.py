@@ -34,7 +34,7 @@ from energy_flow.client.experiment_events import ExperimentEvent
 from energy_flow.client.experiment_results import ExperimentResults
 from energy_flow.client.experiments import Experiment, Trial
 from energy_flow.client.measurements import Memory, Metrics
-from energy_flow.client.models import Ablation, Model
+from energy_flow.client.models import Ablation, Model, SampleRows
 from energy_flow.client.replay import Comparison, Difference, Replay, SampleComparison
 from energy_flow.client.retry import NO_RETRY, PATIENT, Retry
 from energy_flow.client.runs import Run
@@ -74,6 +74,7 @@ __all__ = [
     "RunEvent",
     "RunInterrupted",
     "SampleComparison",
+    "SampleRows",
     "ServerFailure",
     "ServerUnavailable",
     "ServerUnreachable",

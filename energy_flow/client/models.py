@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
 from energy_flow.ablation.result import AblationResult
 from energy_flow.choices import ENDED_STATES
 from energy_flow.client import calls
 from energy_flow.client.datasets import DatasetRows
-from energy_flow.client.errors import ProblemError
-from energy_flow.client.exchange import Request, problem_of
+from energy_flow.client.errors import ProblemError, UnexpectedAnswer
+from energy_flow.client.exchange import Reply, Request, problem_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,9 @@ class Model:
         config: its config.
         data: the whole answer of the server.
         output_width: numbers of an output embedding; ``None`` of a server that does not name it.
+        description: what it does, in one line; ``None`` if that is not known.
+        read_only: whether it can neither be deleted nor replaced.
+        sample_url: path of rows to try it with; ``None`` if it has none.
     """
 
     name: str
@@ -55,6 +63,23 @@ class Model:
     config: Mapping[str, Any] = field(repr=False)
     data: Mapping[str, Any] = field(repr=False)
     output_width: int | None = None
+    description: str | None = None
+    read_only: bool = False
+    sample_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRows:
+    """Rows to try a model with.
+
+    Attributes:
+        inputs: embeddings, float32 [rows, dimension].
+        targets: what the model should answer, float32 [rows, output width]; ``None`` if that is not
+            known.
+    """
+
+    inputs: NDArray[np.float32]
+    targets: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +152,28 @@ def put(name: str, file: Path, on_progress: Callable[[int, int], object] | None)
 def download(name: str, to: Path) -> Request:
     """Return a request that writes a model's checkpoint to a file."""
     return calls.get_file(model_path(name), to, calls.BYTES)
+
+
+def sample(name: str) -> Request:
+    """Return a request for the sample rows of a model."""
+    return calls.get(model_path(name, "sample"), calls.BYTES)
+
+
+def read_sample(reply: Reply) -> SampleRows:
+    """Return the rows in a ``.safetensors`` answer.
+
+    Raises:
+        UnexpectedAnswer: there are none.
+    """
+    try:
+        tensors = load(reply.body)
+        targets = tensors.get("targets")
+        return SampleRows(
+            tensors["inputs"].astype(np.float32),
+            None if targets is None else targets.astype(np.float32),
+        )
+    except (SafetensorError, KeyError) as error:
+        raise UnexpectedAnswer(f"the sample rows cannot be read: {error!r}") from None
 
 
 def ablation_path(model: str, *parts: str) -> str:

@@ -137,6 +137,11 @@ def submit(
     return replace(request, path=path, headers=headers, repeatable=True)
 
 
+def inputs(run_id: str) -> Request:
+    """Return a request for the embeddings of a run."""
+    return calls.get(run_path(run_id, "inputs"), "application/x-npy", format="npy")
+
+
 def output(run_id: str, name: str) -> Request:
     """Return a request for the array of an output."""
     return calls.get(run_path(run_id, "outputs", name), "application/x-npy", format="npy")

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from energy_flow.choices import AggregationMode
 from energy_flow.config.flow_config import COORD_VERSION, FlowConfig
 from energy_flow.errors import CheckpointError, ConfigError, Fault
-from energy_flow.simulation.flow_processor import FlowProcessor
+from energy_flow.simulation.flow_processor import FlowProcessor, digest_weights
 
 FORMAT = "energy_flow"
 FIRST_VERSION = "1"
@@ -97,6 +97,24 @@ def describe(path: str | Path) -> dict[str, Any]:
         "coord_version": int(metadata["coord_version"]),
         "format_version": metadata["format_version"],
     }
+
+
+def digest(path: str | Path) -> str:
+    """Return the SHA-256 of the weights of a checkpoint, as ``FlowProcessor.digest``.
+
+    One tensor at a time is in memory.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        CheckpointError: the file is not a safetensors file.
+        OSError: the file cannot be read.
+    """
+    with _open(path) as file:
+        return digest_weights(
+            (name, file.get_tensor(name).to(torch.float32)) for name in sorted(_names(file))
+        )
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> FlowProcessor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
@@ -50,6 +50,19 @@ _PLANS: dict[tuple[Any, ...], tuple[BlockPlan, BlockPlan]] = {}
 How a library computes a shape does not depend on the weights, so models of one shape share them,
 and a shape is tried once in a process.
 """
+
+
+def digest_weights(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Return the SHA-256 of names, shapes, dtypes and bytes of weights, in hexadecimal.
+
+    Args:
+        weights: all tensors of a model with their names, sorted by name.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in weights:
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class FlowProcessor(nn.Module):
@@ -144,11 +157,7 @@ class FlowProcessor(nn.Module):
 
     def digest(self) -> str:
         """Return the SHA-256 of names, shapes, dtypes and bytes of all weights, in hexadecimal."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return digest_weights(sorted(self.state_dict().items()))
 
     def mode(self) -> AbstractContextManager[Any]:
         """Return the context to simulate in: inference mode, unless gradients are wanted."""

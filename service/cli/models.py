@@ -68,13 +68,14 @@ def create(
 
 @app.command("list")
 def list_models(url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
-    """List models, newest first; the default model comes last."""
+    """List models, newest first; those of Energy Flow and the default model come last."""
     with open_client(url, api_key) as client:
         models = list(client.models())
     if as_json:
         print_json([model.data for model in models])
         return
-    table = columns_table(("model", "weights", "loaded", "lattice", "dimensions", "created"))
+    names = ("model", "weights", "loaded", "lattice", "dimensions", "created", "description")
+    table = columns_table(names)
     for model in models:
         table.add_row(
             model.name,
@@ -83,6 +84,7 @@ def list_models(url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson 
             _lattice(model),
             _dimensions(model),
             model.created_at,
+            _description(model),
         )
     print_text(table)
 
@@ -129,6 +131,7 @@ def _print(model: Model, as_json: bool) -> None:
         return
     rows = [
         ("model", model.name),
+        ("description", _description(model)),
         ("weights", _weights(model)),
         ("loaded", "yes" if model.loaded else "no"),
         ("lattice", _lattice(model)),
@@ -138,6 +141,11 @@ def _print(model: Model, as_json: bool) -> None:
     ]
     rows += [("warning", warning) for warning in model.data.get("warnings", ())]
     print_text(properties_table(rows))
+
+
+def _description(model: Model) -> str:
+    parts = ["read-only"] if model.read_only else []
+    return "; ".join([*parts, model.description] if model.description else parts)
 
 
 def _weights(model: Model) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from energy_flow import pretrained
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.messages import describe_width
 from energy_flow.config.validation import nest
@@ -59,6 +60,9 @@ def find_training_faults(
             "the model have"
         )
         faults.append(Fault(("dataset",), message, content.targets_dim))
+    if fields.name in pretrained.names():
+        message = "is a model that is part of Energy Flow, and models are named after experiments"
+        faults.append(Fault(("name",), f"{message}; choose another name", fields.name))
     if len(fields.name) > _MAX_NAME - 6:
         message = f"may have {_MAX_NAME - 6} characters, because models are named after it"
         faults.append(Fault(("name",), message, fields.name))

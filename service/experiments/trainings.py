@@ -111,7 +111,8 @@ class Trainings:
         try:
             with (job.folder / MODEL).open("rb") as best:
                 shutil.copyfileobj(best, file.file)
-            self._models.put(job.makes_model, file)
+            # An experiment of an earlier version can have the name of a model of the package.
+            self._models.put(job.makes_model, file, hides_packaged=True)
         finally:
             file.close()
 

@@ -27,11 +27,14 @@ class Model:
         config: Its own config.
         trained: Whether its weights come from training.
         digest: SHA-256 of its weights, in hexadecimal.
-        created_at: Seconds since the epoch, UTC.
+        created_at: Seconds since the epoch, UTC; of a packaged model, when it was installed.
         checkpoint: Its file; ``None`` for the default model of a preset, whose weights follow from
             its config.
         is_loaded: Whether the engine has its networks.
-        position: Number of its row in the index; 0 for the default model.
+        position: Number of its row in the index, from 1; below 0 for a model that has none.
+        is_packaged: Whether it is part of Energy Flow, and has no row in the index.
+        description: What it does, in one line, if that is known.
+        sample: File with rows to try it with, if it has them.
     """
 
     name: str
@@ -41,7 +44,15 @@ class Model:
     created_at: float
     checkpoint: Path | None
     is_loaded: bool
-    position: int = 0
+    position: int
+    is_packaged: bool = False
+    description: str | None = None
+    sample: Path | None = None
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether requests can neither delete nor replace it."""
+        return self.is_packaged or self.name == DEFAULT
 
     def check_same(self, digest: str, config: FlowConfig) -> None:
         """Refuse the model if it has other networks than a run that refers to it.

@@ -1,4 +1,4 @@
-"""All named models: the default model of the settings, and those that callers create."""
+"""All named models: that of the settings, those of the package, and those of callers."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from energy_flow.errors import CheckpointError, Fault
 from energy_flow.simulation.checkpoint import describe
 from energy_flow.simulation.footprint import require_fit
 from service.models.model import DEFAULT, Model, check_name, make_config
+from service.models.packaged import find_packaged
 from service.problems import Problem
 from service.schemas.model import ModelFields
 from service.store.atomic_files import UnfinishedFile, fsync
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 RESTORE = "upload the original checkpoint again, or delete the model and create it again"
 """What to do if the checkpoint of a model was changed or removed on the disk."""
+REINSTALL = "install Energy Flow again, and restart the server"
+"""The same for a model of the package."""
 
 
 class ModelRegistry:
@@ -50,6 +53,8 @@ class ModelRegistry:
         self._folder = folder
         self._engine = engine
         self._models: dict[str, Model] = {}
+        # As they are before they are loaded. A stored model hides the one of its name.
+        self._packaged: dict[str, Model] = {}
         # Held while models are created and loaded, which can take seconds.
         self._making = threading.Lock()
         # Held while a row that refers to a model is added, and while a model is removed.
@@ -57,7 +62,7 @@ class ModelRegistry:
         folder.mkdir(parents=True, exist_ok=True)
 
     def open(self, default: FlowConfig, checkpoint: Path | None, *, warm_up: bool) -> None:
-        """Load the default model and find the others.
+        """Load the default model, and find the others without loading them.
 
         Args:
             default: Config of the default model, if it has no checkpoint.
@@ -73,12 +78,28 @@ class ModelRegistry:
             if checkpoint is None
             else self._engine.load_model(checkpoint, prepare=warm_up)
         )
+        self._packaged = find_packaged()
         self._models[DEFAULT] = Model(
-            DEFAULT, loaded.config, loaded.trained, loaded.digest, time.time(), checkpoint, True
+            DEFAULT,
+            loaded.config,
+            loaded.trained,
+            loaded.digest,
+            time.time(),
+            checkpoint,
+            is_loaded=True,
+            # Listed last, behind the models of the package.
+            position=-len(self._packaged) - 1,
         )
+        self._models |= self._packaged
         with self._database.session() as session:
             rows = list(session.scalars(select(ModelRow).order_by(ModelRow.position)))
         for row in rows:
+            if row.name in self._packaged:
+                log.info(
+                    "the stored model %r hides the one that is part of Energy Flow; "
+                    "delete it to use that one",
+                    row.name,
+                )
             self._models[row.name] = self._model(row, is_loaded=False)
         self._remove_leftovers()
 
@@ -166,19 +187,22 @@ class ModelRegistry:
             if row is not None:
                 return self.find(row.name), True
             if fields.name in self._models:
-                message = f"model {fields.name!r} already exists; choose another name"
-                raise Problem(409, message)
+                exists = _describe_owner(self._models[fields.name])
+                raise Problem(409, f"model {fields.name!r} {exists}; choose another name")
             loaded = self._load_untrained(make_config(fields))
             path = self._path(fields.name)
             write = partial(self._engine.save_model, loaded.digest, loaded.config, path)
             return self._add(fields.name, loaded, write, idempotency), False
 
-    def put(self, name: str, checkpoint: UnfinishedFile) -> tuple[Model, bool]:
+    def put(
+        self, name: str, checkpoint: UnfinishedFile, *, hides_packaged: bool = False
+    ) -> tuple[Model, bool]:
         """Check an uploaded checkpoint and store it durably under a name.
 
         Args:
             name: Name of the model.
             checkpoint: The complete file.
+            hides_packaged: Whether the name of a model of the package may be taken.
 
         Returns:
             The model, and whether its name is new.
@@ -194,17 +218,18 @@ class ModelRegistry:
         loaded = self._engine.load_model(checkpoint.path)
         with self._making:
             known = self._models.get(name)
-            if known is not None:
+            if known is not None and not (hides_packaged and known.is_packaged):
                 self._release(loaded.digest, loaded.config)
                 sent = (loaded.digest, loaded.config, loaded.trained)
                 if sent != (known.digest, known.config, known.trained):
+                    instead = "" if known.is_packaged else ", or delete it first"
                     raise Problem(
                         409,
-                        f"model {name!r} already exists and is not the one that was sent; choose "
-                        "another name, or delete it first",
+                        f"model {name!r} {_describe_owner(known)} and is not the one that was "
+                        f"sent; choose another name{instead}",
                         extra={"digest": known.digest, "sent_digest": loaded.digest},
                     )
-                if name != DEFAULT:
+                if not known.is_read_only:
                     # The file of the known model may be lost or damaged.
                     checkpoint.place(self._path(name))
                     fsync(self._folder)
@@ -220,17 +245,19 @@ class ModelRegistry:
         return UnfinishedFile(self._folder)
 
     def delete(self, name: str) -> None:
-        """Remove a model and its checkpoint.
+        """Remove a model and its checkpoint; a model of the package is visible again.
 
         Args:
             name: Name of the model.
 
         Raises:
-            Problem: 404; 409, it is the default model, or an unfinished run or an experiment uses
-                it.
+            Problem: 404; 409, it is the default model or part of the package, or an unfinished run
+                or an experiment uses it.
         """
         with self._making, self._removing:
-            self.find(name)
+            model = self.find(name)
+            if model.is_packaged:
+                raise Problem(409, f"model {name!r} {_describe_owner(model)} and cannot be deleted")
             if name == DEFAULT:
                 raise Problem(
                     409, "the default model cannot be deleted; the server's settings choose it"
@@ -238,7 +265,9 @@ class ModelRegistry:
             with self._database.session(durable=True) as session:
                 check_model_unused(session, name)
                 session.execute(delete(ModelRow).where(ModelRow.name == name))
-            model = self._models.pop(name)
+            del self._models[name]
+            if name in self._packaged:
+                self._models[name] = self._packaged[name]
             self._release(model.digest, model.config)
             self._path(name).unlink(missing_ok=True)
 
@@ -286,7 +315,7 @@ class ModelRegistry:
         """
         if model.checkpoint is not None:
             if not model.checkpoint.exists():
-                raise _unreadable(model.name, FileNotFoundError())
+                raise _unreadable(model, FileNotFoundError())
             return model.checkpoint
         path = self._folder / f".{model.name}-{model.digest}.safetensors"
         with self._making:
@@ -307,13 +336,14 @@ class ModelRegistry:
         with self._making:
             model = self.find(name)
             if not model.is_loaded and model.checkpoint is not None:
-                loaded = self._load_checkpoint(name, model.checkpoint)
+                loaded = self._load_checkpoint(model, model.checkpoint)
                 own = model_key(model.digest, model.config)
                 if model_key(loaded.digest, loaded.config) != own:
                     self._release(loaded.digest, loaded.config)
                     raise Problem(
                         409,
-                        f"the checkpoint of the model {name!r} has changed on the disk; {RESTORE}",
+                        f"the checkpoint of the model {name!r} has changed on the disk; "
+                        f"{_restore_hint(model)}",
                         extra={
                             "model": name,
                             "digest": model.digest,
@@ -324,11 +354,11 @@ class ModelRegistry:
                 self._models[name] = model
             return model
 
-    def _load_checkpoint(self, name: str, path: Path) -> LoadedModel:
+    def _load_checkpoint(self, model: Model, path: Path) -> LoadedModel:
         try:
             return self._engine.load_model(path)
         except (CheckpointError, OSError) as error:
-            raise _unreadable(name, error) from error
+            raise _unreadable(model, error) from error
 
     def _release(self, digest: str, config: FlowConfig) -> None:
         """Unload networks that no loaded model has."""
@@ -393,7 +423,19 @@ class ModelRegistry:
                 path.unlink()
 
 
-def _unreadable(name: str, error: CheckpointError | OSError) -> Problem:
+def _describe_owner(model: Model) -> str:
+    """Return why the name of a model is used, as the end of a sentence about it."""
+    return "is part of Energy Flow" if model.is_packaged else "already exists"
+
+
+def _restore_hint(model: Model) -> str:
+    """Return what to do if the checkpoint of a model was changed or removed on the disk."""
+    if model.is_packaged:
+        return REINSTALL
+    return "restore the file" if model.name == DEFAULT else RESTORE
+
+
+def _unreadable(model: Model, error: CheckpointError | OSError) -> Problem:
     """Return the 409 for a model whose checkpoint cannot be read."""
     faults = error.faults if isinstance(error, CheckpointError) else ()
     # The message of an OSError has the path of the file, which is of no use to a caller.
@@ -404,6 +446,7 @@ def _unreadable(name: str, error: CheckpointError | OSError) -> Problem:
             why = "the file does not exist"
         case _:
             why = error.strerror or type(error).__name__
-    restore = "restore the file" if name == DEFAULT else RESTORE
-    message = f"the checkpoint of the model {name!r} cannot be read: {why}; {restore}"
-    return Problem(409, message, faults=faults, extra={"model": name})
+    message = (
+        f"the checkpoint of the model {model.name!r} cannot be read: {why}; {_restore_hint(model)}"
+    )
+    return Problem(409, message, faults=faults, extra={"model": model.name})

@@ -93,6 +93,7 @@ def render_run(row: RunRow, active: ActiveRun | None) -> dict[str, Any]:
 
 def render_model(model: Model) -> dict[str, Any]:
     """Return a model as a resource."""
+    url = f"/v1/models/{model.name}"
     return {
         **render_model_reference(
             model.name, model.trained, model.config.coord_version, model.digest
@@ -102,7 +103,10 @@ def render_model(model: Model) -> dict[str, Any]:
         "config": model.config.to_dict(),
         "created_at": format_timestamp(model.created_at),
         "warnings": list(model.config.warnings()),
-        "url": f"/v1/models/{model.name}",
+        "description": model.description,
+        "read_only": model.is_read_only,
+        "sample_url": None if model.sample is None else f"{url}/sample",
+        "url": url,
     }
 
 

@@ -45,7 +45,20 @@ class ModelView(ModelReference):
     config: FlowConfig
     created_at: Timestamp
     warnings: list[str]
+    description: str | None = Field(description="what it does, in one line")
+    read_only: bool = Field(description="whether requests can neither delete nor replace it")
+    sample_url: str | None = Field(description="path of rows to try it with")
     url: str
+
+
+class SampleRowsAnswer(AnswerBody):
+    """Rows to try a model with."""
+
+    model: str
+    inputs: list[list[float]] = Field(description="embeddings, [rows, embedding_dim]")
+    targets: list[list[float]] | None = Field(
+        description="what the model should answer, [rows, output_width]"
+    )
 
 
 class ModelPage(AnswerBody):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -83,6 +83,17 @@ class RunPage(AnswerBody):
 
     items: list[RunView]
     next_cursor: str | None
+
+
+class InputsAnswer(AnswerBody):
+    """The inputs of a run."""
+
+    run_id: str
+    name: Literal["inputs"]
+    dtype: Literal["float32"]
+    shape: list[int]
+    first_sample: int
+    data: list[list[float]] = Field(description="embeddings, [samples, embedding_dim]")
 
 
 class OutputAnswer(AnswerBody):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from energy_flow.client import calls, runs
@@ -146,6 +147,17 @@ class AsyncRunMethods:
             Conflict: the run has not ended.
         """
         await self._connection.ask(calls.delete(run_path(run_id)), read_nothing)
+
+    async def inputs(self, run_id: str) -> NDArray[np.float32]:
+        """Return the embeddings of a run that has ended, [samples, dimension].
+
+        Args:
+            run_id: of the run.
+
+        Raises:
+            Conflict: the run has not ended.
+        """
+        return await self._connection.ask(runs.inputs(run_id), read_npy)
 
     async def outputs(self, run_id: str, name: str = "surface") -> NDArray[Any]:
         """Return an output of a run.

@@ -10,7 +10,7 @@ from typing import Any
 from energy_flow.client import calls, models
 from energy_flow.client._sync.connection import Connection
 from energy_flow.client.answers import json_as, read_nothing
-from energy_flow.client.models import Model, model_path
+from energy_flow.client.models import Model, SampleRows, model_path
 
 
 class ModelMethods:
@@ -81,6 +81,17 @@ class ModelMethods:
         request = models.put(name, Path(path), on_progress)
         return self._connection.ask(request, json_as(Model))
 
+    def sample_rows(self, name: str) -> SampleRows:
+        """Return rows to try a model with, for :meth:`simulate`.
+
+        Args:
+            name: of a model that has some, such as ``spectrometer``.
+
+        Raises:
+            NotFound: the model has none, or there is none of this name.
+        """
+        return self._connection.ask(models.sample(name), models.read_sample)
+
     def load_model(self, name: str) -> Model:
         """Load a model now instead of at its next run."""
         return self._connection.ask(calls.post(model_path(name, "load")), json_as(Model))
@@ -97,7 +108,7 @@ class ModelMethods:
         """Remove a model.
 
         Raises:
-            Conflict: it is the default model, or an unfinished run uses it.
+            Conflict: it is the default model or part of Energy Flow, or an unfinished run uses it.
         """
         self._connection.ask(calls.delete(model_path(name)), read_nothing)
 

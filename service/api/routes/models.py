@@ -15,19 +15,22 @@ from service.api.dependencies import ServiceDep, read_idempotency_key
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_file_body, describe_json_body
 from service.api.uploads import receive_upload
-from service.json_encoding import JsonAnswer
-from service.media_types import JSON, OCTET_STREAM
+from service.json_encoding import JsonAnswer, large_to_json
+from service.media_types import JSON, NPY, OCTET_STREAM
+from service.models.packaged import read_sample
 from service.models.upload import ModelUpload
-from service.problems import Problem
+from service.problems import Problem, not_found
 from service.requests.members import parse_members
 from service.runs.views import render_model
 from service.schemas.bodies import ModelName
 from service.schemas.json_schema import BINARY
-from service.schemas.model import ModelFields, ModelPage, ModelView
+from service.schemas.model import ModelFields, ModelPage, ModelView, SampleRowsAnswer
+from service.store.npy_file import npy_buffers
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 MEDIA_TYPES = {"json": JSON, "safetensors": OCTET_STREAM}
+SAMPLE_MEDIA_TYPES = {"json": JSON, "npy": NPY, "safetensors": OCTET_STREAM}
 
 
 @router.post(
@@ -79,7 +82,7 @@ async def put_model(name: ModelName, request: Request, service: ServiceDep) -> R
 async def list_models(
     service: ServiceDep, limit: Limit = DEFAULT_ITEMS, cursor: str | None = None
 ) -> Response:
-    """Return a page of models, newest first; the default model is the last."""
+    """Return a page of models, newest first; those of the package and the default are last."""
     models = service.models.newest_first()
     before = parse_cursor(cursor)
     if before is not None:
@@ -101,6 +104,33 @@ async def describe_model(
         return JsonAnswer(render_model(model))
     path = await asyncio.to_thread(service.models.checkpoint, model)
     return FileResponse(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
+
+
+@router.get(
+    "/{name}/sample",
+    responses=describe_answers(SampleRowsAnswer, content={NPY: BINARY, OCTET_STREAM: BINARY}),
+)
+async def read_model_sample(
+    name: str,
+    request: Request,
+    service: ServiceDep,
+    sample_format: Annotated[str | None, format_parameter(SAMPLE_MEDIA_TYPES)] = None,
+) -> Response:
+    """Return rows to try a model with, and their targets; ``.npy`` has the inputs alone."""
+    chosen = choose_format(request, sample_format, SAMPLE_MEDIA_TYPES, "a sample")
+    path = service.models.find(name).sample
+    if path is None:
+        having = [model.name for model in service.models.newest_first() if model.sample]
+        known = ", ".join(having) or "none"
+        raise not_found(f"sample of the model {name!r}; models with a sample: {known}")
+    if chosen == "safetensors":
+        return FileResponse(path, media_type=OCTET_STREAM, filename=f"{name}_sample.safetensors")
+    rows = await asyncio.to_thread(read_sample, path)
+    if chosen == "npy":
+        headers = {"Content-Disposition": f'attachment; filename="{name}_sample.npy"'}
+        return Response(b"".join(npy_buffers(rows.inputs)), media_type=NPY, headers=headers)
+    document = {"model": name, "inputs": rows.inputs, "targets": rows.targets}
+    return JsonAnswer(await asyncio.to_thread(large_to_json, document))
 
 
 @router.delete("/{name}", status_code=204, responses=REFUSALS)

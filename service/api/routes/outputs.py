@@ -1,9 +1,10 @@
-"""The outputs of runs as JSON, ``.npy``, ``.safetensors`` or pictures."""
+"""The inputs and outputs of runs as JSON, ``.npy``, ``.safetensors`` or pictures."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -22,16 +23,106 @@ from service.media_types import JSON, NPY, OCTET_STREAM, PNG
 from service.problems import Problem, invalid, not_found
 from service.safetensors_header import dtype_of, make_header
 from service.schemas.json_schema import BINARY
-from service.schemas.run import OutputAnswer
+from service.schemas.run import InputsAnswer, OutputAnswer
 from service.store.npy_file import npy_header
 from service.store.run_folder import RunFolder
 from service.store.tables import RunRow
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
-MEDIA_TYPES: Final = {"json": JSON, "npy": NPY, "safetensors": OCTET_STREAM, "png": PNG}
+INPUT_MEDIA_TYPES: Final = {"json": JSON, "npy": NPY, "safetensors": OCTET_STREAM}
+MEDIA_TYPES: Final = {**INPUT_MEDIA_TYPES, "png": PNG}
 
 _PIECE_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Consecutive samples of an input or output of a run, encoded a piece at a time.
+
+    Attributes:
+        run_id: Id of the run.
+        name: Name of the array.
+        dtype: Type of the numbers.
+        shape: Shape of the part, [samples, …].
+        first: First sample.
+        pieces: Arrays whose concatenation is the part; they are read once.
+    """
+
+    run_id: str
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    first: int
+    pieces: Iterable[NDArray[Any]]
+
+    @classmethod
+    def of(cls, run_id: str, name: str, array: NDArray[Any], first: int) -> Part:
+        """Return a part whose samples are an array [samples, …], which may be mapped."""
+        rows = max(_PIECE_BYTES // max(array[:1].nbytes, 1), 1)
+        pieces = (array[start : start + rows] for start in range(0, len(array), rows))
+        return cls(run_id, name, array.dtype, array.shape, first, pieces)
+
+    def encode(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of a format.
+
+        Args:
+            name: ``json``, ``npy`` or ``safetensors``.
+        """
+        if name == "json":
+            yield from self._encode_json()
+            return
+        if name == "npy":
+            yield npy_header(self.dtype, self.shape)
+        else:
+            yield make_header({self.name: (dtype_of(np.empty(0, self.dtype)), self.shape)})
+        for piece in self.pieces:
+            yield np.ascontiguousarray(piece).tobytes()
+
+    def _encode_json(self) -> Iterator[bytes]:
+        head = {
+            "run_id": self.run_id,
+            "name": self.name,
+            "dtype": str(self.dtype),
+            "shape": list(self.shape),
+            "first_sample": self.first,
+        }
+        yield to_json(head)[:-1] + b',"data":'
+        separator = b"["
+        for piece in self.pieces:
+            yield separator + b"".join(array_pieces(piece))[1:-1]
+            separator = b","
+        yield b"]}"
+
+
+@router.get(
+    "/{run_id}/inputs",
+    response_class=Response,
+    responses=describe_answers(InputsAnswer, content={NPY: BINARY, OCTET_STREAM: BINARY}),
+)
+async def read_inputs(
+    run_id: str,
+    request: Request,
+    service: ServiceDep,
+    input_format: Annotated[str | None, format_parameter(INPUT_MEDIA_TYPES)] = None,
+    sample: Annotated[int | None, Query(ge=0, description="only this sample")] = None,
+    sample_from: Annotated[int | None, Query(ge=0, description="first sample")] = None,
+    sample_to: Annotated[int | None, Query(ge=0, description="sample behind the last one")] = None,
+) -> Response:
+    """Return the embeddings of a run [samples, embedding_dim], whole or in part."""
+    chosen = choose_format(request, input_format, INPUT_MEDIA_TYPES, "inputs")
+    row = await find_ended_run(service, run_id)
+    first, stop = _parse_range(sample, sample_from, sample_to, row.samples)
+    source = await asyncio.to_thread(service.archive.inputs, row)
+    try:
+        await asyncio.to_thread(source.read, first, first + 1)
+    except FileNotFoundError:
+        raise not_found(f"input of run {run_id!r}: it was not stored") from None
+    width: int = row.config["embedding_dim"]
+    rows = max(_PIECE_BYTES // (width * np.dtype(np.float32).itemsize), 1)
+    pieces = (source.read(start, min(start + rows, stop)) for start in range(first, stop, rows))
+    part = Part(run_id, "inputs", np.dtype(np.float32), (stop - first, width), first, pieces)
+    return StreamingResponse(part.encode(chosen), media_type=INPUT_MEDIA_TYPES[chosen])
 
 
 @router.get(
@@ -68,17 +159,12 @@ async def read_output(
     if chosen == "png":
         values = await asyncio.to_thread(_read_sample, folder, row, output, first)
         return await _answer_picture(row, output, values, first, plane)
-    if chosen == "npy":
-        if (first, stop) == (0, len(array)):
-            return FileResponse(
-                folder.output_path(output), media_type=NPY, filename=f"{run_id}-{output}.npy"
-            )
-        pieces = _encode_npy(array[first:stop])
-    elif chosen == "safetensors":
-        pieces = _encode_safetensors(output, array[first:stop])
-    else:
-        pieces = _encode_json(row, output, array[first:stop], first)
-    return StreamingResponse(pieces, media_type=MEDIA_TYPES[chosen])
+    if chosen == "npy" and (first, stop) == (0, len(array)):
+        return FileResponse(
+            folder.output_path(output), media_type=NPY, filename=f"{run_id}-{output}.npy"
+        )
+    part = Part.of(run_id, output, array[first:stop], first)
+    return StreamingResponse(part.encode(chosen), media_type=MEDIA_TYPES[chosen])
 
 
 def _parse_range(
@@ -97,35 +183,6 @@ def _parse_range(
         name = "sample" if sample is not None else "sample_from"
         raise invalid([Fault((name,), message, {"from": first, "to": stop})])
     return first, stop
-
-
-def _encode_json(row: RunRow, name: str, array: NDArray[Any], first: int) -> Iterator[bytes]:
-    head = {
-        "run_id": row.run_id,
-        "name": name,
-        "dtype": str(array.dtype),
-        "shape": list(array.shape),
-        "first_sample": first,
-    }
-    yield to_json(head)[:-1] + b',"data":'
-    yield from array_pieces(array)
-    yield b"}"
-
-
-def _encode_npy(array: NDArray[Any]) -> Iterator[bytes]:
-    yield npy_header(array.dtype, array.shape)
-    yield from _encode_rows(array)
-
-
-def _encode_safetensors(name: str, array: NDArray[Any]) -> Iterator[bytes]:
-    yield make_header({name: (dtype_of(array), array.shape)})
-    yield from _encode_rows(array)
-
-
-def _encode_rows(array: NDArray[Any]) -> Iterator[bytes]:
-    rows = max(_PIECE_BYTES // max(array[:1].nbytes, 1), 1)
-    for start in range(0, len(array), rows):
-        yield np.ascontiguousarray(array[start : start + rows]).tobytes()
 
 
 def _read_sample(folder: RunFolder, row: RunRow, name: str, sample: int) -> NDArray[Any]:
