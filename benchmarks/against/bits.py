@@ -19,9 +19,9 @@ from benchmarks.against.version import Version
 from benchmarks.options import Findings, Options
 from benchmarks.tables import print_line, show
 from benchmarks.workload import all_embeddings
+from energy_flow import pretrained
 
 RANDOM_CONFIGS = 10
-CHECKPOINT = Path(__file__).resolve().parents[2] / "examples/reverse_dictionary/model.safetensors"
 
 
 def measure(versions: Mapping[str, Version], options: Options) -> Findings:
@@ -49,7 +49,8 @@ def measure(versions: Mapping[str, Version], options: Options) -> Findings:
 
 
 def _digests(version: Version, rows: Path, device: str) -> dict[str, Any]:
-    arguments = (str(rows), device, str(version.threads), str(RANDOM_CONFIGS), str(CHECKPOINT))
+    model = pretrained.find("dictionary").checkpoint
+    arguments = (str(rows), device, str(version.threads), str(RANDOM_CONFIGS), str(model))
     ended = subprocess.run(
         version.command("bits", *arguments),
         env=version.environment(),

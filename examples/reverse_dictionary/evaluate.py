@@ -2,8 +2,8 @@
 
     python examples/reverse_dictionary/evaluate.py [MODEL.safetensors]
 
-By default this is the trained model beside this file. A prediction is looked up among the targets
-of all rows; docs/training.md explains the figures. The last line is JSON.
+By default this is the model ``dictionary`` of the package. A prediction is looked up among the
+targets of all rows; docs/training.md explains the figures. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from energy_flow import checkpoint
+from energy_flow import checkpoint, pretrained
 from energy_flow.training.data import Pairs
 from energy_flow.training.retrieval import Retrieval, retrieval
 
@@ -24,7 +24,7 @@ ROWS_AT_ONCE = 100
 
 def main() -> None:
     """Print the figures, then a line of JSON."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "model.safetensors"
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else pretrained.find("dictionary").checkpoint
     val = Pairs.read(HERE / "val.safetensors")
     processor = checkpoint.load(path)
     parts = [

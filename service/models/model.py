@@ -65,10 +65,16 @@ class Model:
             Problem: 409, naming the model and both digests, or the fields that differ.
         """
         if self.digest != digest:
+            # No other model can have the name of one that is part of the package.
+            instead = (
+                "this version of Energy Flow has another model of that name; simulate again"
+                if self.is_packaged
+                else "give the name to a model with these weights"
+            )
             raise Problem(
                 409,
                 f"the model {self.name!r} has other weights ({self.digest}) than the run uses "
-                f"({digest}); give the name to a model with these weights",
+                f"({digest}); {instead}",
                 extra={"model": self.name, "digest": self.digest, "run_digest": digest},
             )
         own, used = self.config.to_dict(), config.to_dict()

@@ -64,3 +64,17 @@ def test_last_bits_count_where_it_is_exact() -> None:
     now = {**RECORDED, "mean": 0.5 + 1e-7}
     assert not list(Comparison(False, IGNORED).differences(RECORDED, now))
     assert list(Comparison(True, IGNORED).differences(RECORDED, now))
+
+
+def test_a_model_of_a_newer_version_is_none() -> None:
+    ours, packaged, other = (
+        {"name": name, "trained": True} for name in ("ours", "dictionary", "other")
+    )
+
+    def found(recorded: list[Any], now: list[Any]) -> list[str]:
+        return list(Comparison(True, IGNORED).differences({"items": recorded}, {"items": now}))
+
+    assert not found([ours], [packaged, ours])
+    assert found([ours], [ours, other])
+    assert found([ours, packaged], [ours])
+    assert found([packaged], [{**packaged, "trained": False}])

@@ -51,7 +51,7 @@ describe("the page of a model", () => {
     render(<ModelPage name="default" />);
     expect((await screen.findByText("lattice")).nextSibling?.textContent).toBe("4 × 4 × 4");
     expect(screen.getByText("embeddings").nextSibling?.textContent).toBe("8 → 8");
-    expect(screen.getByText("untrained, loaded")).toBeTruthy();
+    expect(screen.getByText("untrained, loaded, read-only")).toBeTruthy();
     expect(screen.getByRole("link", { name: "Download default" }).getAttribute("href")).toBe(
       "/v1/models/default?format=safetensors",
     );

@@ -56,6 +56,9 @@ export const MODEL: Model = {
   }),
   output_width: 8,
   warnings: [],
+  description: null,
+  read_only: true,
+  sample_url: null,
   url: "/v1/models/default",
 };
 

@@ -8,10 +8,10 @@ import { ComparePage } from "../src/pages/compare_page";
 import { TryPage } from "../src/pages/try_page";
 import { SurfacePanel } from "../src/parts/surface_panel";
 import { readRoute } from "../src/route";
-import { configWith } from "./config_samples";
 import { MODEL } from "./experiment_samples";
 import { fakeServer, json } from "./fake_server";
 import { npy } from "./npy_files";
+import { runWith } from "./run_samples";
 
 afterEach(cleanup);
 
@@ -24,31 +24,7 @@ const FILES: Partial<Record<Output, ArrayBuffer>> = {
 };
 
 function makeRun(outputs: Output[], mode: Config["aggregation_mode"]): Run {
-  return {
-    run_id: "r1",
-    kind: "run",
-    experiment: null,
-    dataset: null,
-    state: "succeeded",
-    model: { name: "default", trained: false, coord_version: 2, digest: "" },
-    seed: 0,
-    outputs,
-    options: {},
-    config: configWith({ aggregation_mode: mode }),
-    created_at: "2026-01-01T00:00:00Z",
-    started_at: null,
-    ended_at: null,
-    progress: { samples: 1, samples_done: 1, step: null, fraction: 1 },
-    metrics: null,
-    trace: null,
-    timing: null,
-    warnings: [],
-    error: null,
-    bytes: 0,
-    version: null,
-    arithmetic: 1,
-    url: "/v1/runs/r1",
-  };
+  return runWith(outputs, { aggregation_mode: mode });
 }
 
 function serve(run: Run) {

@@ -15,12 +15,15 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
+from energy_flow import pretrained
 from energy_flow.choices import Output, names_of
 from tests.support.inference_requests import KINDS, TRACE, TRACE_FLOATS, simulate
 from tests.support.servers import RunningServer, rows
 from tests.support.waits import LIMIT_SECONDS
 
 OUTPUTS = names_of(Output)
+# The default model is the first, and what callers made comes last.
+PACKAGED = pretrained.names()[::-1]
 COMPRESSIONS = (None, "gzip", "deflate")
 
 Client: TypeAlias = triton.InferenceServerClient
@@ -220,14 +223,15 @@ def test_statistics(client: Client) -> None:
         assert reported["ns"] > earlier["ns"]
     assert after["memory_usage"][0]["byte_size"] > 0
     names = [one["name"] for one in client.get_inference_statistics()["model_stats"]]
-    assert names == ["energy_flow", "other"]
+    assert names == ["energy_flow", *PACKAGED, "other"]
 
 
 def test_repository(client: Client) -> None:
     def states() -> dict[str, str]:
         return {one["name"]: one["state"] for one in client.get_model_repository_index()}
 
-    assert states() == {"energy_flow": "READY", "other": "READY"}
+    unloaded = dict.fromkeys(PACKAGED, "UNAVAILABLE")
+    assert states() == {"energy_flow": "READY", **unloaded, "other": "READY"}
     client.unload_model("other")
     assert states()["other"] == "UNAVAILABLE"
     assert not client.is_model_ready("other")
@@ -295,7 +299,7 @@ def test_asyncio(address: str) -> None:
             assert (await client.get_server_metadata())["name"] == "energy_flow"
             assert (await client.get_model_metadata("energy_flow"))["platform"] == "energy_flow"
             assert (await client.get_model_config("energy_flow"))["backend"] == "energy_flow"
-            assert len(await client.get_model_repository_index()) == 2
+            assert len(await client.get_model_repository_index()) == 2 + len(PACKAGED)
             await client.unload_model("other")
             await client.load_model("other")
             assert (await client.get_inference_statistics())["model_stats"]

@@ -1,9 +1,10 @@
 /** Requests about models. */
 
-import { getJson, query, sendJson, uploadFile } from "./http";
+import { getBytes, getJson, query, sendJson, uploadFile } from "./http";
+import { type NumberArray, readNpy } from "./npy";
 import type { Model, Page } from "./types";
 
-/** The model of the server; it cannot be deleted. */
+/** The model that the settings of the server define. */
 export const DEFAULT_MODEL = "default";
 
 export function modelPath(name: string): string {
@@ -16,6 +17,11 @@ export function listModels(signal?: AbortSignal): Promise<Page<Model>> {
 
 export function getModel(name: string, signal?: AbortSignal): Promise<Model> {
   return getJson<Model>(modelPath(name), signal);
+}
+
+/** Return the inputs of the rows to try a model with, [rows, dim]. */
+export async function getSample(name: string, signal?: AbortSignal): Promise<NumberArray> {
+  return readNpy(await getBytes(`${modelPath(name)}/sample?format=npy`, signal));
 }
 
 export function uploadModel(name: string, file: File, signal?: AbortSignal): Promise<Model> {

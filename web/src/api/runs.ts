@@ -38,6 +38,15 @@ export function getMemory(runId: string, signal?: AbortSignal): Promise<Memory> 
   return getJson<Memory>(`${runPath(runId)}/memory`, signal);
 }
 
+/** Return the embedding of one sample, [1, dim]. */
+export async function getInputs(
+  runId: string,
+  sample: number,
+  signal?: AbortSignal,
+): Promise<NumberArray> {
+  return readNpy(await getBytes(`${runPath(runId)}/inputs?format=npy&sample=${sample}`, signal));
+}
+
 /** Return an output of one sample, with a first axis of length 1 for the samples. */
 export async function getOutput(
   runId: string,

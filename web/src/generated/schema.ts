@@ -682,6 +682,21 @@ export type HostMemory = {
 };
 
 /**
+ * The inputs of a run.
+ */
+export type InputsAnswer = {
+  run_id: string;
+  name: "inputs";
+  dtype: "float32";
+  shape: Array<number>;
+  first_sample: number;
+  /**
+   * embeddings, [samples, embedding_dim]
+   */
+  data: Array<Array<number>>;
+};
+
+/**
  * A figure with its interval of 95 % over rows.
  */
 export type IntervalView = {
@@ -790,6 +805,18 @@ export type ModelView = {
   config: FlowConfig;
   created_at: string;
   warnings: Array<string>;
+  /**
+   * what it does, in one line
+   */
+  description: string | null;
+  /**
+   * whether requests can neither delete nor replace it
+   */
+  read_only: boolean;
+  /**
+   * path of rows to try it with
+   */
+  sample_url: string | null;
   url: string;
 };
 
@@ -1379,6 +1406,21 @@ export type SampleMetrics = {
 export type SamplePage = {
   items: Array<SampleMetrics>;
   next_cursor: string | null;
+};
+
+/**
+ * Rows to try a model with.
+ */
+export type SampleRowsAnswer = {
+  model: string;
+  /**
+   * embeddings, [rows, embedding_dim]
+   */
+  inputs: Array<Array<number>>;
+  /**
+   * what the model should answer, [rows, output_width]
+   */
+  targets: Array<Array<number>> | null;
 };
 
 /**

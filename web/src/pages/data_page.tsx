@@ -5,14 +5,7 @@ import {
   listDatasets,
   uploadDataset,
 } from "../api/datasets";
-import {
-  DEFAULT_MODEL,
-  deleteModel,
-  listModels,
-  loadModel,
-  modelPath,
-  uploadModel,
-} from "../api/models";
+import { deleteModel, listModels, loadModel, modelPath, uploadModel } from "../api/models";
 import { Download } from "../parts/download";
 import { useActions, useTitle, useWatch } from "../parts/hooks";
 import { CreatedAt } from "../parts/created_at";
@@ -167,12 +160,18 @@ function Models() {
             </thead>
             <tbody>
               {page.items.map(
-                ({ name, trained, loaded, config, output_width, digest, created_at }) => (
+                ({ name, trained, loaded, config, output_width, digest, created_at, ...more }) => (
                   <tr key={name}>
                     <td title={digest}>
                       <a href={linkTo(["models", name])}>{name}</a>
+                      {more.description !== null && (
+                        <div class="quiet description">{more.description}</div>
+                      )}
                     </td>
-                    <td>{trained ? "trained" : "untrained"}</td>
+                    <td>
+                      {trained ? "trained" : "untrained"}
+                      {more.read_only && <div class="quiet">read-only</div>}
+                    </td>
                     <td>
                       {config.lattice_width} × {config.lattice_height} × {config.lattice_depth}
                     </td>
@@ -199,7 +198,7 @@ function Models() {
                       >
                         Download
                       </Download>
-                      {name !== DEFAULT_MODEL && (
+                      {!more.read_only && (
                         <button
                           type="button"
                           aria-label={`Delete ${name}`}

@@ -6,8 +6,9 @@ import { Facts } from "../parts/facts";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice, Waiting } from "../parts/notice";
 import { formatCount, formatNumber, formatTime } from "../text/numbers";
+import { SampleForm } from "../try/sample_form";
 
-/** One model: its facts, and what its flows do. */
+/** One model: its facts, a run of its sample, and what its flows do. */
 export function ModelPage({ name }: { name: string }) {
   const { value: model, failure } = useLoad((signal) => getModel(name, signal), [name]);
   useTitle(name);
@@ -28,6 +29,7 @@ export function ModelPage({ name }: { name: string }) {
           <h1>{model.name}</h1>
           <p class="run-line quiet">
             {model.trained ? "trained" : "untrained"}, {model.loaded ? "loaded" : "not loaded"}
+            {model.read_only && ", read-only"}
           </p>
         </div>
         <div class="actions">
@@ -40,6 +42,7 @@ export function ModelPage({ name }: { name: string }) {
           </Download>
         </div>
       </div>
+      {model.description !== null && <p>{model.description}.</p>}
       {!model.trained && (
         <Notice tone="hint">
           The model is untrained: its weights are random, and flows differ mostly by noise.
@@ -51,6 +54,7 @@ export function ModelPage({ name }: { name: string }) {
         </Notice>
       ))}
       <Facts facts={factsOf(model)} />
+      {model.sample_url !== null && <SampleForm model={model} />}
       <AblationPanel model={model} />
     </>
   );

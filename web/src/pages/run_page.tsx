@@ -18,6 +18,7 @@ import { Exits } from "../parts/exits";
 import { Facts } from "../parts/facts";
 import { useActions, useLoad, useTitle } from "../parts/hooks";
 import { Notice, Waiting } from "../parts/notice";
+import { hasPictures, PicturesPanel } from "../parts/pictures_panel";
 import { RunProgress, StateBadge } from "../parts/state_badge";
 import { StepChart } from "../parts/step_chart";
 import { SurfacePanel } from "../parts/surface_panel";
@@ -233,6 +234,7 @@ function Results({ run, metrics, route }: { run: Run; metrics: Metrics; route: R
   const sample = getWholeNumber(route, "sample");
   return (
     <>
+      {hasPictures(run) && <PicturesPanel run={run} route={route} />}
       <div class="columns">
         <SurfacePanel run={run} route={route} />
         <div class="stack">

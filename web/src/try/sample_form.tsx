@@ -1,0 +1,79 @@
+import { useRef, useState } from "preact/hooks";
+import { newKey } from "../api/http";
+import { getSample, modelPath } from "../api/models";
+import type { NumberArray } from "../api/npy";
+import { submitRun } from "../api/submit";
+import type { Model } from "../api/types";
+import { Download } from "../parts/download";
+import { useActions } from "../parts/hooks";
+import { Notice } from "../parts/notice";
+import { linkTo, navigate } from "../route";
+import { describeRows } from "./embeddings";
+
+const DEFAULT_ROWS = 8;
+
+/** Run the first sample rows of a model, and open the run. */
+export function SampleForm({ model }: { model: Model }) {
+  const [count, setCount] = useState(DEFAULT_ROWS);
+  const [sending, setSending] = useState(false);
+  const { failure, act } = useActions();
+  // A click after a lost answer makes no second run.
+  const key = useRef(newKey());
+  const start = async (): Promise<void> => {
+    const sample = await getSample(model.name);
+    const run = await submitRun(
+      {
+        embeddings: describeRows(takeRows(sample, count), "from the sample"),
+        model: model.name,
+        seed: "",
+        outputs: ["surface", "planes", "hits", "reached", "embedding"],
+        options: {},
+      },
+      `${key.current}-${count}`,
+    );
+    navigate(linkTo(["runs", run.run_id]));
+  };
+  const submit = async (event: SubmitEvent): Promise<void> => {
+    event.preventDefault();
+    setSending(true);
+    await act(start());
+    setSending(false);
+  };
+  return (
+    <section class="panel">
+      <h2>Try it</h2>
+      <p class="quiet">
+        Energy Flow has rows to try this model with; the model was not trained on them.
+      </p>
+      <form class="toolbar" onSubmit={(event) => void submit(event)} noValidate>
+        <label>
+          rows
+          <input
+            type="number"
+            min={1}
+            value={count}
+            onInput={(event) => setCount(Math.max(1, event.currentTarget.valueAsNumber || 1))}
+          />
+        </label>
+        <button class="button-main" type="submit" disabled={sending}>
+          {sending ? "Sending…" : "Run"}
+        </button>
+        <Download
+          href={`${modelPath(model.name)}/sample?format=safetensors`}
+          file={`${model.name}_sample.safetensors`}
+          of={`of ${model.name}`}
+        >
+          Download the rows
+        </Download>
+      </form>
+      {failure !== null && <Notice tone="problem">{failure}</Notice>}
+    </section>
+  );
+}
+
+/** Return the first rows of an array [rows, dim] as lists; all of them where it has fewer. */
+export function takeRows({ shape: [rows, dim], data }: NumberArray, count: number): number[][] {
+  return Array.from({ length: Math.min(rows, count) }, (_, row) =>
+    Array.from(data.subarray(row * dim, (row + 1) * dim)),
+  );
+}

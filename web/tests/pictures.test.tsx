@@ -1,0 +1,127 @@
+/** Pictures of a run, and the run of a model's sample. */
+
+import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/preact";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Config, Run } from "../src/api/types";
+import type { Output } from "../src/generated/choices";
+import { ModelPage } from "../src/pages/model_page";
+import { hasPictures, PicturesPanel } from "../src/parts/pictures_panel";
+import { readRoute } from "../src/route";
+import { MODEL, page } from "./experiment_samples";
+import { fakeServer, json } from "./fake_server";
+import { npy } from "./npy_files";
+import { runWith } from "./run_samples";
+
+beforeEach(() => sessionStorage.clear());
+afterEach(cleanup);
+
+/** A run of pictures of one row of two cells. */
+function makeRun(outputs: Output[], config: Partial<Config> = {}): Run {
+  const size = { lattice_width: 2, lattice_height: 1, embedding_dim: 2 };
+  return runWith(outputs, { mapper: "identity", ...size, ...config });
+}
+
+/** Return the value that is read at the left cell of each picture. */
+async function readPictures(run: Run): Promise<string[]> {
+  const server = fakeServer();
+  server.on(
+    "GET /v1/runs/r1/inputs",
+    () => new Response(npy("<f4", [1, 2], Float32Array.of(0.5, -1))),
+  );
+  server.on(
+    "GET /v1/runs/r1/outputs/embedding",
+    () => new Response(npy("<f4", [1, 4], Float32Array.of(0.25, 0, -2, 0))),
+  );
+  server.on(
+    "GET /v1/runs/r1/outputs/planes",
+    () => new Response(npy("<f4", [1, 2, 1, 2], Float32Array.of(0.125, 0, -3, 0))),
+  );
+  render(<PicturesPanel run={run} route={readRoute("#/runs/r1?sample=0")} />);
+  const groups = await screen.findAllByRole("group", { name: /of sample 0: cells/ });
+  // The pictures have one cursor.
+  fireEvent.keyDown(groups[0], { key: "ArrowLeft" });
+  return groups.map((group) => {
+    const figure = group.closest("figure");
+    return `${group.getAttribute("aria-label")}: ${figure?.querySelector("output")?.textContent}`;
+  });
+}
+
+describe("pictures of a run", () => {
+  it("are shown if the inputs are pictures of the surface", () => {
+    expect(hasPictures(makeRun([]))).toBe(true);
+    expect(hasPictures(makeRun([], { mapper: "mlp" }))).toBe(false);
+    expect(hasPictures({ ...makeRun([]), config: {} })).toBe(false);
+  });
+
+  it("are the input and the prediction for each plane", async () => {
+    expect(await readPictures(makeRun(["surface", "embedding", "planes"]))).toEqual([
+      expect.stringMatching(/^Input of.*value 0\.5/),
+      expect.stringMatching(/^Prediction, z0 of.*value 0\.25/),
+      expect.stringMatching(/^Prediction, zdepth of.*value −2/),
+    ]);
+  });
+
+  it("are the energies at the planes without a prediction", async () => {
+    expect(await readPictures(makeRun(["planes"]))).toEqual([
+      expect.stringMatching(/^Input of/),
+      expect.stringMatching(/^Energy, z0 of.*value 0\.125/),
+      expect.stringMatching(/^Energy, zdepth of.*value −3/),
+    ]);
+  });
+
+  it("are the input alone without either", async () => {
+    expect(await readPictures(makeRun(["surface"]))).toHaveLength(1);
+  });
+});
+
+describe("the sample of a model", () => {
+  const packaged = {
+    ...MODEL,
+    name: "spectrometer",
+    description: "Moves blobs",
+    sample_url: "/v1/models/spectrometer/sample",
+  };
+
+  function serve() {
+    const server = fakeServer();
+    server.on("GET /v1/models/spectrometer", packaged);
+    server.on("GET /v1/models/spectrometer/ablations", page([]));
+    server.on("GET /v1/datasets", page([]));
+    server.on("GET /v1/system", { limits: { max_upload_bytes: 1000 } });
+    server.on("GET /v1/models/spectrometer/sample", () => {
+      const rows = Float32Array.from({ length: 20 }, (_, index) => index);
+      return new Response(npy("<f4", [10, 2], rows));
+    });
+    return server;
+  }
+
+  it("is run from its page", async () => {
+    const server = serve();
+    server.on("POST /v1/runs", () => json({ run_id: "r9" }, 202));
+    render(<ModelPage name="spectrometer" />);
+    fireEvent.click(await screen.findByRole("button", { name: "Run" }));
+    await waitFor(() => expect(location.hash).toBe("#/runs/r9"));
+    expect(screen.getByText("Moves blobs.")).toBeTruthy();
+    expect(screen.getByText(/read-only/)).toBeTruthy();
+    const sent = server.requests.find(({ method }) => method === "POST");
+    const body = JSON.parse(String(sent?.body)) as { embeddings: number[][]; model: string };
+    expect(body.model).toBe("spectrometer");
+    expect(body.embeddings).toHaveLength(8);
+    expect(body.embeddings[7]).toEqual([14, 15]);
+  });
+
+  it("shows why a run is refused", async () => {
+    const server = serve();
+    server.on("POST /v1/runs", () => json({ title: "Full", detail: "the queue is full" }, 429));
+    render(<ModelPage name="spectrometer" />);
+    fireEvent.click(await screen.findByRole("button", { name: "Run" }));
+    expect(await screen.findByText(/the queue is full/)).toBeTruthy();
+  });
+
+  it("is not offered by a model without one", async () => {
+    serve().on("GET /v1/models/spectrometer", { ...packaged, sample_url: null });
+    render(<ModelPage name="spectrometer" />);
+    await screen.findByText("Moves blobs.");
+    expect(screen.queryByRole("button", { name: "Run" })).toBeNull();
+  });
+});
