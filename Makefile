@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[server,dev]'
 	@touch $@
 
-demo: $(STAMP) ## Look words up by their definitions with a trained model, and see how
+demo: $(STAMP) ## See what the trained models predict, and where their flows go
 	$(BIN)/python examples/demo.py $(ARGS)
 
 serve: $(STAMP) ## Keep a server running; ARGS='--port 9000' goes to energy-flow serve

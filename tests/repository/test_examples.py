@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 from tests.support.live_server import energy_flow, live_server
 from tests.support.repository import EXAMPLES, ROOT
 from tests.support.scripts import printed_by
+from tests.support.servers import serving
 from tests.support.waits import LIMIT_SECONDS
 
 LIBRARIES = {
-    "pandas": ("256 samples", "ends by reason", "projected", "zdepth", "one sample"),
+    "pandas": ("64 samples", "ends by reason", "projected", "zdepth", "one sample"),
     "polars": ("events by step and kind", "terminate", "one sample"),
     "duckdb": ("events by kind", "generation", "reflections by wall"),
 }
@@ -37,13 +39,37 @@ def test_every_example_is_run_here() -> None:
 
 def test_demo(demo: tuple[Path, str]) -> None:
     folder, printed = demo
-    for words in ("Surfaces:", "256 × 20 × 20", "Events:", "z0", "zdepth", "Memory:", "a second"):
-        assert printed.count(words) >= 2, words
-    for words in ("right: equilibrium, rank 1", "trained; see", "A flow:", "untrained"):
+    for words in ("Surfaces:", "Events:", "Exits:       zdepth", "Memory:", "a second"):
+        assert printed.count(words) >= 3, words
+    for words in ("z0, true", "zdepth, predicted", "right: equilibrium", "256 × 20 × 20"):
         assert words in printed
-    assert (folder / "dictionary_trace.parquet").stat().st_size > 0
-    assert (folder / "surface.png").read_bytes().startswith(b"\x89PNG")
-    assert (folder / "trace.parquet").stat().st_size > 0
+    for picture in ("spectrometer.png", "surface.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+    for trace in ("spectrometer_trace.parquet", "dictionary_trace.parquet", "trace.parquet"):
+        assert (folder / trace).stat().st_size > 0
+
+
+def test_demo_shows_charges_and_all_kinds_of_events(demo: tuple[Path, str]) -> None:
+    printed = demo[1]
+    parted = re.search(r"Charges: +([\d.]+)% of .*\n +([\d.]+)% of", printed)
+    assert parted is not None
+    assert min(map(float, parted.groups())) > 90
+    events = re.findall(r"Events: +([\d,]+) spawn, ([\d,]+) reflect, ([\d,]+) term", printed)
+    plain, spawning, _ = ([int(count.replace(",", "")) for count in run] for run in events)
+    assert plain[0] == 0
+    assert min(plain[1:]) > 0
+    assert min(spawning) > 0
+
+
+def test_the_runs_of_the_demo_are_kept(demo: tuple[Path, str]) -> None:
+    """The demo prints how to see them, and ends its server."""
+    folder, printed = demo
+    found = re.search(r"/#/runs/(\w+)/lattice\?sample=(\d+)", printed)
+    assert found is not None
+    with serving(folder / "data") as server:
+        path = f"/v1/runs/{found[1]}/replay"
+        replayed = server.client.post(path, json={"sample": int(found[2]), "flow": 0})
+        assert replayed.json()["agrees"] is True
 
 
 def test_a_demo_that_cannot_start_reports_the_reason(tmp_path: Path) -> None:
