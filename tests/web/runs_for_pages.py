@@ -20,6 +20,16 @@ def make_run(url: str, *, seed: int = 7, samples: int = 2) -> str:
     return run.run_id
 
 
+def make_picture_run(url: str) -> str:
+    """Submit a run of pictures, wait until it has succeeded, and return its id."""
+    with FlowClient(url) as client:
+        pictures = client.sample_rows("spectrometer").inputs[:2]
+        outputs = ["surface", "embedding"]
+        run = client.submit_run(pictures, model="spectrometer", outputs=outputs)
+        client.wait(run.run_id)
+    return run.run_id
+
+
 def start_endless_run(url: str) -> str:
     """Start a run that ends only when it is cancelled, with few steps a second; return its id."""
     lattice = {"lattice_width": 200, "lattice_height": 200, "lattice_depth": 8}

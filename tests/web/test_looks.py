@@ -11,7 +11,7 @@ from tests.support.live_server import LiveServer
 from tests.web.ablations_for_pages import make_ablation
 from tests.web.conftest import NewPage
 from tests.web.experiments_for_pages import make_experiment
-from tests.web.runs_for_pages import make_run
+from tests.web.runs_for_pages import make_picture_run, make_run
 
 PAGES = (
     "",
@@ -25,6 +25,8 @@ PAGES = (
     "experiments/{e}",
     "data",
     "models/default",
+    "models/spectrometer",
+    "runs/{p}",
 )
 SWEEP = {"random": {"noise_std": {"low": 0.01, "high": 1, "log": True}}, "count": 3}
 PHONE = {"width": 390, "height": 844}
@@ -37,6 +39,7 @@ def runs(server: LiveServer) -> dict[str, str]:
         "b": make_run(server.url, seed=8),
         "e": make_experiment(server.url, "layout", sweep=SWEEP, seeds=[0, 1]),
         "m": make_ablation(server.url),
+        "p": make_picture_run(server.url),
     }
 
 

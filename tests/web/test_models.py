@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Page, expect
 
+from energy_flow import pretrained
 from energy_flow.choices import Ablation
 from tests.support.live_server import LiveServer
 from tests.web.ablations_for_pages import put_pairs
@@ -26,3 +29,19 @@ def test_a_model_is_measured(server: LiveServer, page: Page) -> None:
     expect(page.get_by_role("img", name="change of R²")).to_be_visible()
     page.get_by_role("button", name="Remove").click()
     expect(page.get_by_text("change of R²")).to_have_count(0)
+
+
+def test_the_sample_of_a_model_is_run(server: LiveServer, page: Page) -> None:
+    page.goto(f"{server.url}/#/data")
+    row = page.get_by_role("row", name="spectrometer")
+    expect(row).to_contain_text(pretrained.find("spectrometer").description)
+    expect(row).to_contain_text("read-only")
+    expect(row.get_by_role("button", name="Delete")).to_have_count(0)
+    row.get_by_role("link", name="spectrometer", exact=True).click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("8 of 8 samples")).to_be_visible()
+    for title in ("Input", "Prediction, z0", "Prediction, zdepth"):
+        picture = page.get_by_role("img", name=re.compile(f"^{title} of sample 0: 10 by 10 cells"))
+        expect(picture).to_be_visible()
+    page.get_by_role("button", name="Next sample").first.click()
+    expect(page.get_by_role("img", name=re.compile("^Input of sample 1"))).to_be_visible()

@@ -144,6 +144,7 @@ def test_a_stored_run_can_be_read_again(
     assert (run.state, run.ended, run.problem) == ("succeeded", True, None)
     assert run.metrics == result.metrics
     assert client.wait(result.run_id) == run
+    np.testing.assert_array_equal(client.inputs(result.run_id), embeddings)
     for name, array in result.outputs.items():
         stored = client.outputs(result.run_id, name)
         assert stored.dtype == array.dtype
@@ -233,6 +234,25 @@ def test_models(client: FlowClient, tmp_path: Path) -> None:
         client.create_model("second", preset="debug")
 
 
+def test_models_of_the_package(client: FlowClient) -> None:
+    model = client.model("spectrometer")
+    assert (model.trained, model.read_only, model.output_width) == (True, True, 200)
+    assert model.description is not None
+    assert model.sample_url == "/v1/models/spectrometer/sample"
+    sample = client.sample_rows("spectrometer")
+    assert sample.targets is not None
+    assert (sample.inputs.shape, sample.targets.shape) == ((64, 100), (64, 200))
+    assert sample.inputs.dtype == sample.targets.dtype == np.float32
+    result = client.simulate(sample.inputs[:2], model="spectrometer", outputs=["embedding"])
+    assert result.outputs["embedding"].shape == (2, 200)
+    default = client.model("default")
+    assert (default.description, default.sample_url) == (None, None)
+    with pytest.raises(NotFound, match="spectrometer"):
+        client.sample_rows("default")
+    with pytest.raises(Conflict, match="part of Energy Flow"):
+        client.delete_model("spectrometer")
+
+
 def test_the_server_describes_itself(client: FlowClient) -> None:
     assert client.live()
     assert client.ready()
@@ -315,6 +335,8 @@ def test_the_asynchronous_client_does_the_same(
             assert run_id in [run.run_id async for run in other.runs(page_size=2)]
             assert "default" in [model.name async for model in other.models()]
             assert (await other.model("default")).name == "default"
+            assert (await other.sample_rows("dictionary")).inputs.shape == (256, 384)
+            np.testing.assert_array_equal(await other.inputs(run_id), embeddings)
             trace = await other.download_trace(run_id, tmp_path / "trace.ndjson", format="ndjson")
             assert len(trace.read_bytes().splitlines()) == len(expected.trace)
             picture = await other.download_heat_map(run_id, tmp_path / "surface.png")

@@ -129,7 +129,8 @@ def test_runs(client: httpx.Client, described: Described) -> None:
     for run_id in run_ids:
         wait_until_ended(client, run_id)
     url = f"/v1/runs/{run_ids[0]}"
-    for part in ("", "/memory", "/profile", "/samples?limit=2", f"/compare/{run_ids[1]}"):
+    parts = ("", "/inputs", "/memory", "/profile", "/samples?limit=2", f"/compare/{run_ids[1]}")
+    for part in parts:
         described.check(client.get(url + part))
     for output in OUTPUTS:
         described.check(client.get(f"{url}/outputs/{output}"))
@@ -159,6 +160,8 @@ def test_models_and_datasets(client: httpx.Client, described: Described) -> None
     described.check(client.post("/v1/models", json={"name": "small", "config": {"seed": 1}}))
     for path in ("/v1/models", "/v1/models/small", "/v1/models/nothing"):
         described.check(client.get(path))
+    for name in ("spectrometer", "small"):
+        described.check(client.get(f"/v1/models/{name}/sample"))
     for action in ("load", "unload"):
         described.check(client.post(f"/v1/models/small/{action}"))
     checkpoint = client.get("/v1/models/small?format=safetensors").content

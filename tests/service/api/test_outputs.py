@@ -1,4 +1,4 @@
-"""GET /v1/runs/{id}/outputs/{name}: JSON, .npy, pictures, parts."""
+"""GET /v1/runs/{id}/inputs and /outputs/{name}: JSON, .npy, pictures, parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from energy_flow.choices import Output, names_of
 from service.plots.unreached_cells import COLOUR
-from tests.support.servers import rows
+from tests.support.bodies import NPY, npy
+from tests.support.servers import ENDLESS, cancel, queue, rows, wait_until_ended
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -117,3 +118,45 @@ def test_unknown_resources_are_refused(client: httpx.Client, url: str) -> None:
     run = client.post("/v1/simulate", json={"embeddings": rows(1).tolist(), "outputs": []}).json()
     missing = client.get(f"/v1/runs/{run['run_id']}/outputs/surface")
     assert missing.status_code == 404
+
+
+def test_inputs_are_the_embeddings(client: httpx.Client, answer: dict[str, Any]) -> None:
+    url = f"/v1/runs/{answer['run_id']}/inputs"
+    document = client.get(url).json()
+    assert document["run_id"] == answer["run_id"]
+    assert (document["name"], document["dtype"]) == ("inputs", "float32")
+    assert document["shape"] == [4, 8]
+    assert np.array_equal(np.array(document["data"], np.float32), rows(4))
+    assert np.array_equal(np.load(io.BytesIO(client.get(f"{url}?format=npy").content)), rows(4))
+    tensors = safetensors.numpy.load(client.get(f"{url}?format=safetensors&sample_from=3").content)
+    assert np.array_equal(tensors["inputs"], rows(4)[3:])
+    one = client.get(f"{url}?sample=2").json()
+    assert (one["first_sample"], one["shape"]) == (2, [1, 8])
+    assert np.array_equal(np.array(one["data"], np.float32), rows(4)[2:3])
+    assert client.get(f"{url}?sample=4").status_code == 422
+    assert client.get(f"{url}?format=png").status_code == 406
+    assert client.get("/v1/runs/nothing/inputs").status_code == 404
+
+
+def test_inputs_of_a_run_of_a_dataset(client: httpx.Client) -> None:
+    embeddings = rows(40_000)
+    client.put("/v1/datasets/long", content=npy(embeddings), headers=NPY).raise_for_status()
+    fields = {"dataset": "long", "rows": [1, 35_001], "options": {"max_steps": 1}}
+    run = client.post("/v1/runs", json=fields)
+    assert run.status_code == 202, run.text
+    run_id = run.json()["run_id"]
+    assert wait_until_ended(client, run_id)["state"] == "succeeded"
+    # More than one piece of the answer.
+    for name in ("npy", "json"):
+        sent = client.get(f"/v1/runs/{run_id}/inputs?format={name}&sample_to=34000")
+        found = np.load(io.BytesIO(sent.content)) if name == "npy" else sent.json()["data"]
+        assert np.array_equal(np.array(found, np.float32), embeddings[1:34_001])
+    client.delete("/v1/datasets/long").raise_for_status()
+    assert client.get(f"/v1/runs/{run_id}/inputs").status_code == 200
+
+
+def test_inputs_of_a_run_that_has_not_ended(client: httpx.Client) -> None:
+    run_id = queue(client, 1, options=ENDLESS)
+    assert client.get(f"/v1/runs/{run_id}/inputs").status_code == 409
+    cancel(client, run_id)
+    assert client.get(f"/v1/runs/{run_id}/inputs").json()["shape"] == [1, 8]

@@ -170,6 +170,16 @@ def test_a_checkpoint_can_be_simulated_here(
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "surface.npy"), expected)
 
 
+def test_models_of_the_package_are_listed(call: Caller, server: LiveServer) -> None:
+    listed = call("model", "list", "--url", server.url)
+    assert listed.returncode == 0, listed.stderr
+    (line,) = (line for line in listed.stdout.splitlines() if line.startswith("spectrometer"))
+    for words in ("trained", "100 → 200", "read-only"):
+        assert words in line
+    refused = call("model", "delete", "spectrometer", "--url", server.url)
+    assert_refused(refused, "part of Energy Flow")
+
+
 def test_every_kind_of_file_gives_the_same(
     call: Caller, server: LiveServer, embeddings: NDArray[np.float32], tmp_path: Path
 ) -> None:
