@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from energy_flow import pretrained
     from energy_flow.choices import ARITHMETIC
     from energy_flow.config import presets
     from energy_flow.config.flow_config import FlowConfig
@@ -34,6 +35,7 @@ __all__ = [
     "SimulationResult",
     "checkpoint",
     "presets",
+    "pretrained",
 ]
 
 _MODULES = {
@@ -44,6 +46,7 @@ _MODULES = {
     "SimulationResult": "energy_flow.simulation.tally.result",
     "checkpoint": "energy_flow.simulation.checkpoint",
     "presets": "energy_flow.config.presets",
+    "pretrained": "energy_flow.pretrained",
 }
 
 
