@@ -80,7 +80,7 @@ function CurrentPage({ route }: { route: Route }) {
     return <RunsPage route={route} />;
   }
   if (first === "try") {
-    return <TryPage />;
+    return <TryPage route={route} />;
   }
   if (first === "compare") {
     return <ComparePage route={route} />;

@@ -283,6 +283,7 @@ describe("the form", () => {
     loaded: true,
     coord_version: 2,
     config: { embedding_dim: 8, seed: 0, noise_std: 0.25 },
+    sample_url: null,
   };
 
   it("shows the cost while a run is entered", async () => {
@@ -296,7 +297,7 @@ describe("the form", () => {
       queue_wait_ms: 0,
       warnings: ["a warning"],
     });
-    render(<TryPage />);
+    render(<TryPage route={readRoute("#/try")} />);
     expect(await screen.findByText("4 KiB")).toBeDefined();
     expect(screen.getByText("a warning")).toBeDefined();
     expect(screen.getByText("2 × 8 numbers drawn at random")).toBeDefined();
@@ -315,7 +316,7 @@ describe("the form", () => {
         422,
       ),
     );
-    render(<TryPage />);
+    render(<TryPage route={readRoute("#/try")} />);
     const field = await screen.findByLabelText("noise std");
     fireEvent.input(field, { target: { value: "11" } });
     const message = await screen.findByText("must be at most 10");

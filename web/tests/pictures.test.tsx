@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Config, Run } from "../src/api/types";
 import type { Output } from "../src/generated/choices";
 import { ModelPage } from "../src/pages/model_page";
+import { TryPage } from "../src/pages/try_page";
 import { hasPictures, PicturesPanel } from "../src/parts/pictures_panel";
 import { readRoute } from "../src/route";
 import { MODEL, page } from "./experiment_samples";
@@ -123,5 +124,16 @@ describe("the sample of a model", () => {
     render(<ModelPage name="spectrometer" />);
     await screen.findByText("Moves blobs.");
     expect(screen.queryByRole("button", { name: "Run" })).toBeNull();
+  });
+
+  it("is offered in the form for a run", async () => {
+    const server = serve();
+    server.on("GET /v1/models", page([packaged, MODEL]));
+    server.on("POST /v1/simulate", () => json({ title: "Full", detail: "full" }, 429));
+    render(<TryPage route={readRoute("#/try?model=spectrometer")} />);
+    expect(await screen.findByText("2 × 2 numbers from the model's sample")).toBeTruthy();
+    fireEvent.change(screen.getByLabelText("model"), { target: { value: "default" } });
+    expect(await screen.findByText("2 × 8 numbers drawn at random")).toBeTruthy();
+    expect(screen.queryByText("Sample of spectrometer")).toBeNull();
   });
 });

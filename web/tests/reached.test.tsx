@@ -117,7 +117,7 @@ describe("a new run", () => {
     const server = fakeServer();
     server.on("GET /v1/models", { items: [MODEL], next_cursor: null });
     server.on("POST /v1/simulate", () => json({ title: "", detail: "", errors: [] }, 503));
-    render(<TryPage />);
+    render(<TryPage route={readRoute("#/try")} />);
     await waitFor(() => expect(server.requests.some(({ method }) => method === "POST")).toBe(true));
     const sent = server.requests.find(({ method }) => method === "POST")?.body as string;
     const body = JSON.parse(sent) as { outputs: string[] };

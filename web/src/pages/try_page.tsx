@@ -6,7 +6,7 @@ import type { Estimate } from "../api/types";
 import type { Output } from "../generated/choices";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice } from "../parts/notice";
-import { linkTo, navigate } from "../route";
+import { linkTo, navigate, type Route } from "../route";
 import { formatBytes, formatCount, formatMilliseconds } from "../text/numbers";
 import { RequestErrors, NO_REFUSAL, type Refusal, toRefusal } from "../try/request_errors";
 import type { Embeddings } from "../try/embeddings";
@@ -26,10 +26,10 @@ interface Checked extends Refusal {
 const UNCHECKED: Checked = { estimate: null, ...NO_REFUSAL };
 
 /** A form for a new run; it shows errors and the cost while the run is entered. */
-export function TryPage() {
+export function TryPage({ route }: { route: Route }) {
   useTitle("New run");
   const models = useLoad(listModels, []);
-  const [model, setModel] = useState(DEFAULT_MODEL);
+  const [model, setModel] = useState(route.parameters.get("model") ?? DEFAULT_MODEL);
   const [seed, setSeed] = useState("");
   const [outputs, setOutputs] = useState<Output[]>(["surface", "planes", "hits", "reached"]);
   const [entered, setEntered] = useState<EnteredOptions>({});
@@ -37,7 +37,8 @@ export function TryPage() {
   const [checked, setChecked] = useState<Checked>(UNCHECKED);
   const [sending, setSending] = useState(false);
 
-  const config = models.value?.items.find(({ name }) => name === model)?.config ?? null;
+  const chosen = models.value?.items.find(({ name }) => name === model) ?? null;
+  const config = chosen?.config ?? null;
   const entry = useMemo<RunEntry | null>(
     () => embeddings && { embeddings, model, seed, outputs, options: collectOptions(entered) },
     [embeddings, model, seed, outputs, entered],
@@ -99,6 +100,7 @@ export function TryPage() {
         <div class="stack">
           <SourcePicker
             dimension={config?.embedding_dim ?? null}
+            sampled={chosen !== null && chosen.sample_url !== null ? chosen.name : null}
             onEmbeddings={setEmbeddings}
             errors={fields.get("embeddings") ?? []}
           />

@@ -1,6 +1,6 @@
 /** The rows of a run: where they come from, and how they are sent. */
 
-import { readHeader } from "../api/npy";
+import { type NumberArray, readHeader } from "../api/npy";
 import { createRandom } from "../lattice/demo";
 
 /** Rows as numbers, or a `.npy` file that is sent as it is. */
@@ -61,6 +61,13 @@ function extractRow(value: unknown): unknown {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Return the first rows of an array [rows, dim] as lists; all of them where it has fewer. */
+export function takeRows({ shape: [rows, dim], data }: NumberArray, count: number): number[][] {
+  return Array.from({ length: Math.min(rows, count) }, (_, row) =>
+    Array.from(data.subarray(row * dim, (row + 1) * dim)),
+  );
 }
 
 /**

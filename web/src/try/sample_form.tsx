@@ -1,14 +1,13 @@
 import { useRef, useState } from "preact/hooks";
 import { newKey } from "../api/http";
 import { getSample, modelPath } from "../api/models";
-import type { NumberArray } from "../api/npy";
 import { submitRun } from "../api/submit";
 import type { Model } from "../api/types";
 import { Download } from "../parts/download";
 import { useActions } from "../parts/hooks";
 import { Notice } from "../parts/notice";
 import { linkTo, navigate } from "../route";
-import { describeRows } from "./embeddings";
+import { describeRows, takeRows } from "./embeddings";
 
 const DEFAULT_ROWS = 8;
 
@@ -58,6 +57,9 @@ export function SampleForm({ model }: { model: Model }) {
         <button class="button-main" type="submit" disabled={sending}>
           {sending ? "Sending…" : "Run"}
         </button>
+        <a class="button" href={linkTo(["try"], { model: model.name })}>
+          More options
+        </a>
         <Download
           href={`${modelPath(model.name)}/sample?format=safetensors`}
           file={`${model.name}_sample.safetensors`}
@@ -68,12 +70,5 @@ export function SampleForm({ model }: { model: Model }) {
       </form>
       {failure !== null && <Notice tone="problem">{failure}</Notice>}
     </section>
-  );
-}
-
-/** Return the first rows of an array [rows, dim] as lists; all of them where it has fewer. */
-export function takeRows({ shape: [rows, dim], data }: NumberArray, count: number): number[][] {
-  return Array.from({ length: Math.min(rows, count) }, (_, row) =>
-    Array.from(data.subarray(row * dim, (row + 1) * dim)),
   );
 }

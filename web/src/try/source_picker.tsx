@@ -1,12 +1,25 @@
 import { useEffect, useState } from "preact/hooks";
-import { describeRows, type Embeddings, drawRows, readFile, readText } from "./embeddings";
+import { getSample } from "../api/models";
+import type { NumberArray } from "../api/npy";
+import { useLoad } from "../parts/hooks";
+import { Notice } from "../parts/notice";
+import {
+  describeRows,
+  type Embeddings,
+  drawRows,
+  readFile,
+  readText,
+  takeRows,
+} from "./embeddings";
 import type SampleFile from "./sample.json";
 
-type Source = "sample" | "random" | "paste" | "upload";
+type Source = "sample" | "model" | "random" | "paste" | "upload";
 
 interface SourcePickerProps {
   /** Length of the rows that the model takes; null while it is unknown. */
   dimension: number | null;
+  /** The model, if it has a sample of its own; else null. */
+  sampled: string | null;
   onEmbeddings: (embeddings: Embeddings | null) => void;
   errors: string[];
 }
@@ -14,7 +27,7 @@ interface SourcePickerProps {
 type Sample = typeof SampleFile;
 
 /** Choose where the embeddings come from. */
-export function SourcePicker({ dimension, onEmbeddings, errors }: SourcePickerProps) {
+export function SourcePicker({ dimension, sampled, onEmbeddings, errors }: SourcePickerProps) {
   const [chosen, setChosen] = useState<Source | null>(null);
   const [sample, setSample] = useState<Sample | null>(null);
   const [selected, setSelected] = useState<number[]>([0, 1, 2, 3]);
@@ -26,12 +39,21 @@ export function SourcePicker({ dimension, onEmbeddings, errors }: SourcePickerPr
   useEffect(() => {
     import("./sample.json").then((module) => setSample(module.default)).catch(() => {});
   }, []);
+  const own = useLoad(
+    async (signal) => sampled && { model: sampled, array: await getSample(sampled, signal) },
+    [sampled],
+  );
+  // While the sample of another model is loading, the array is that of the old one.
+  const ownRows = own.value && own.value.model === sampled ? own.value.array : null;
   const fits = sample !== null && dimension === sample.dimension;
-  const source = chosen ?? (dimension !== null && sample !== null && !fits ? "random" : "sample");
+  const isOther = dimension !== null && sample !== null && !fits;
+  const usual = isOther ? (sampled === null ? "random" : "model") : "sample";
+  const source = chosen === null || (chosen === "model" && sampled === null) ? usual : chosen;
 
   useEffect(() => {
     let current = true;
-    readSource({ source, sample: fits ? sample : null, selected, rows, dimension, text, file })
+    const bundled = fits ? sample : null;
+    readSource({ source, sample: bundled, ownRows, selected, rows, dimension, text, file })
       .then((embeddings) => {
         if (current) {
           onEmbeddings(embeddings);
@@ -47,7 +69,7 @@ export function SourcePicker({ dimension, onEmbeddings, errors }: SourcePickerPr
     return () => {
       current = false;
     };
-  }, [source, fits, sample, selected, rows, dimension, text, file, onEmbeddings]);
+  }, [source, fits, sample, ownRows, selected, rows, dimension, text, file, onEmbeddings]);
 
   const radio = (value: Source, label: string, disabled = false) => (
     <label class="tab">
@@ -67,20 +89,23 @@ export function SourcePicker({ dimension, onEmbeddings, errors }: SourcePickerPr
     <fieldset class="panel" aria-describedby="embeddings-message">
       <legend>Embeddings</legend>
       <div class="tabs">
-        {radio("sample", "Bundled sample", dimension !== null && sample !== null && !fits)}
+        {radio("sample", "Bundled sample", isOther)}
+        {sampled !== null && radio("model", `Sample of ${sampled}`)}
         {radio("random", "Random vectors")}
         {radio("paste", "Paste")}
         {radio("upload", "Upload")}
       </div>
-      {sample !== null && dimension !== null && !fits && (
+      {isOther && (
         <p class="quiet">
-          The sample has rows of {sample.dimension} numbers. This model takes rows of {dimension}.
+          The bundled sample has rows of {sample.dimension} numbers. This model takes rows of{" "}
+          {dimension}.
         </p>
       )}
       {source === "sample" && fits && sample && (
         <SampleRows sample={sample} selected={selected} onSelected={setSelected} />
       )}
-      {source === "random" && (
+      {source === "model" && own.failure !== null && <Notice tone="problem">{own.failure}</Notice>}
+      {(source === "random" || source === "model") && (
         <>
           <label class="row">
             rows
@@ -95,8 +120,9 @@ export function SourcePicker({ dimension, onEmbeddings, errors }: SourcePickerPr
             />
           </label>
           <p class="quiet">
-            Random directions of length 1, made by this browser. They have no meaning; they show how
-            a run works.
+            {source === "random"
+              ? "Random directions of length 1, made by this browser. They have no meaning; they show how a run works."
+              : "The first rows of the sample of this model, by which it was not trained."}
           </p>
         </>
       )}
@@ -137,6 +163,7 @@ export function SourcePicker({ dimension, onEmbeddings, errors }: SourcePickerPr
 interface SourceSettings {
   source: Source;
   sample: Sample | null;
+  ownRows: NumberArray | null;
   selected: number[];
   rows: number;
   dimension: number | null;
@@ -155,6 +182,10 @@ async function readSource(from: SourceSettings): Promise<Embeddings | null> {
           )
         : null;
     }
+    case "model":
+      return (
+        from.ownRows && describeRows(takeRows(from.ownRows, from.rows), "from the model's sample")
+      );
     case "random":
       return from.dimension === null
         ? null
