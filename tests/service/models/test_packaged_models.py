@@ -141,6 +141,21 @@ def test_a_model_without_a_sample(client: httpx.Client) -> None:
     assert unknown.status_code == 406
 
 
+def test_inference_with_a_model(client: httpx.Client) -> None:
+    loaded = client.post("/v2/repository/models/spectrometer/load", json={})
+    assert loaded.status_code == 200, loaded.text
+    inputs = client.get("/v1/models/spectrometer/sample").json()["inputs"][:2]
+    tensor = {"name": "embeddings", "datatype": "FP32", "shape": [2, 100], "data": inputs}
+    body = {"inputs": [tensor], "outputs": [{"name": "embedding"}]}
+    (output,) = client.post("/v2/models/spectrometer/infer", json=body).json()["outputs"]
+    assert output["shape"] == [2, 200]
+    expected = run_sample(client, "spectrometer")["outputs"]["embedding"]
+    np.testing.assert_array_equal(
+        np.array(output["data"], np.float32), np.array(expected, np.float32).ravel()
+    )
+    client.post("/v1/models/spectrometer/unload").raise_for_status()
+
+
 def test_a_stored_model_hides_the_one_of_the_package(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
