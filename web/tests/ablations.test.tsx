@@ -66,6 +66,21 @@ describe("the page of a model", () => {
     expect(screen.queryByRole("button", { name: "Start" })).toBeNull();
   });
 
+  it("stores the sample of a model as a dataset", async () => {
+    const server = serverWith([], []);
+    server.on("GET /v1/models/default", { ...MODEL, sample_url: "/v1/models/default/sample" });
+    server.on("GET /v1/models/default/sample", () => new Response(new Uint8Array([1, 2])));
+    server.on("PUT /v1/datasets/default-sample", () => {
+      server.on("GET /v1/datasets", page([{ ...PAIRS, name: "default-sample" }]));
+      return json(PAIRS, 201);
+    });
+    render(<ModelPage name="default" />);
+    fireEvent.click(await screen.findByRole("button", { name: /Store the rows/ }));
+    expect(await screen.findByRole("button", { name: "Start" })).toBeTruthy();
+    const sent = server.requests.find(({ method }) => method === "PUT");
+    expect(sent?.url.searchParams.get("format")).toBe("safetensors");
+  });
+
   it("starts an ablation of the chosen rows", async () => {
     const server = serverWith([DATASET, PAIRS], []);
     server.on("POST /v1/models/default/ablations", () => {

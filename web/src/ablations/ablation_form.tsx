@@ -1,6 +1,7 @@
 import { useState } from "preact/hooks";
 import { startAblation } from "../api/ablations";
 import { DATASET_SUFFIXES, listDatasets, uploadDataset } from "../api/datasets";
+import { getSampleFile } from "../api/models";
 import type { Dataset, Model } from "../api/types";
 import { useActions, useLoad } from "../parts/hooks";
 import { Notice, Waiting } from "../parts/notice";
@@ -67,6 +68,18 @@ export function AblationForm({ model, onStarted }: AblationFormProps) {
 
 /** What to do where no dataset suits the model. */
 function Missing({ model, onUploaded }: { model: Model; onUploaded: () => void }) {
+  const { failure, act } = useActions();
+  const [sending, setSending] = useState(false);
+  const keepSample = async (): Promise<void> => {
+    setSending(true);
+    const file = getSampleFile(model.name).then((found) =>
+      uploadDataset(`${model.name}-sample`, found),
+    );
+    if (await act(file)) {
+      onUploaded();
+    }
+    setSending(false);
+  };
   return (
     <>
       <Notice tone="hint">
@@ -75,6 +88,14 @@ function Missing({ model, onUploaded }: { model: Model; onUploaded: () => void }
         .safetensors file with the tensors <code>inputs</code> and <code>targets</code>. Rows that
         the model was not trained on show what it has learned.
       </Notice>
+      {model.sample_url !== null && (
+        <p>
+          <button type="button" disabled={sending} onClick={() => void keepSample()}>
+            {sending ? "Storing…" : "Store the rows to try it with as a dataset"}
+          </button>
+        </p>
+      )}
+      {failure !== null && <Notice tone="problem">{failure}</Notice>}
       <UploadForm
         what="dataset"
         accept={DATASET_SUFFIXES.join(",")}

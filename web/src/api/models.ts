@@ -24,6 +24,12 @@ export async function getSample(name: string, signal?: AbortSignal): Promise<Num
   return readNpy(await getBytes(`${modelPath(name)}/sample?format=npy`, signal));
 }
 
+/** Return the rows to try a model with, and their targets. */
+export async function getSampleFile(name: string): Promise<File> {
+  const bytes = await getBytes(`${modelPath(name)}/sample?format=safetensors`);
+  return new File([bytes], `${name}_sample.safetensors`);
+}
+
 export function uploadModel(name: string, file: File, signal?: AbortSignal): Promise<Model> {
   return uploadFile<Model>(modelPath(name), file, signal);
 }
