@@ -72,7 +72,6 @@ def test_the_shipped_model_needs_its_flows() -> None:
     assert changes["moves frozen"] < -0.01
 
 
-@pytest.mark.slow
 def test_the_comparison(tmp_path: Path) -> None:
     arguments = ("--quick", "--seeds", "5", "--out", tmp_path, "--other", MODEL)
     found = run("compare.py", VAL, *arguments)
