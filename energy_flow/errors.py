@@ -11,7 +11,8 @@
     ├── CapacityError                 a batch that can never fit in memory
     ├── QueueFull                     too much work is waiting; retry later
     ├── ModelNotLoaded                the networks of a model are not in the engine
-    ├── EngineUnavailable             the engine is starting, draining or stopped
+    ├── EngineUnavailable             the engine is starting, draining, stopped or failed
+    ├── EngineFailed                  the engine could not continue the run; not a fault of the run
     ├── DeadlineExceeded              the run's deadline passed
     ├── RunCancelled                  the run was cancelled
     ├── RunPaused                     the run was paused and can be resumed
@@ -123,7 +124,11 @@ class ModelNotLoaded(EnergyFlowError):
 
 
 class EngineUnavailable(EnergyFlowError):
-    """The engine accepts no work, because it is starting, draining or stopped."""
+    """The engine accepts no work, because it is starting, draining, stopped or failed."""
+
+
+class EngineFailed(EnergyFlowError):
+    """The engine could not continue a run, because the device was lost or the engine has a bug."""
 
 
 class DeadlineExceeded(EnergyFlowError):

@@ -152,12 +152,20 @@ class Service:
             return f"the server could not start: {self.failure}"
         if self.state is not ServerState.READY:
             return f"the server is {self.state}"
+        restart_reason = self.restart_reason()
+        if restart_reason is not None:
+            return restart_reason
         status = self.engine.status()
         if status.state != EngineState.RUNNING:
             return f"the engine is {status.state}"
         if status.heartbeat_age_seconds > self.limits.max_heartbeat_seconds:
             return f"the engine has had no heartbeat for {status.heartbeat_age_seconds:.0f} s"
         return None
+
+    def restart_reason(self) -> str | None:
+        """Return why only a restart of the process helps; ``None`` if it is not needed."""
+        failure = self.engine.status().failure if self._engine_started else None
+        return None if failure is None else f"the engine has failed: {failure}"
 
     @property
     def default_model_config(self) -> FlowConfig | None:

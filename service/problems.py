@@ -23,6 +23,7 @@ from energy_flow.errors import (
     CapacityError,
     DeadlineExceeded,
     DeviceMemoryError,
+    EngineFailed,
     EngineUnavailable,
     Fault,
     InvalidInput,
@@ -205,6 +206,8 @@ def problem_of(error: BaseException) -> Problem:
         case QueueFull():
             seconds = max(1, math.ceil(error.retry_after_seconds))
             return Problem(429, str(error), headers={"Retry-After": str(seconds)})
+        case EngineFailed():
+            return Problem(500, str(error))
         case EngineUnavailable():
             return unavailable(str(error) or "the engine accepts no work now")
         case DeadlineExceeded():

@@ -80,6 +80,7 @@ class EngineState(Choice):
     RUNNING = "running"
     DRAINING = "draining"
     STOPPED = "stopped"
+    FAILED = "failed"
 
 
 class ServerState(Choice):

@@ -1,14 +1,14 @@
 """``Engine``: one thread that owns a device and advances the flows of many runs together.
 
 Runs enter and leave between steps. The results of a run do not depend on what shares its pool; only
-its duration does.
+its duration does. An exception outside a run ends the runs, and the thread goes on. If the device
+is lost, or the thread fails again and again, the engine has failed until the process starts again.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -22,6 +22,7 @@ from energy_flow.choices import EngineState
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine.capacity import pool_flows
 from energy_flow.engine.estimate import Estimate, flow_steps_bound, needed_bytes
+from energy_flow.engine.job_queue import JobQueue
 from energy_flow.engine.jobs import (
     AblationJob,
     CallJob,
@@ -41,9 +42,16 @@ from energy_flow.engine.request import (
     TrainingListener,
     TrainingRequest,
 )
+from energy_flow.engine.rounds import run_rounds
 from energy_flow.engine.schedule import Chunk, Run
 from energy_flow.engine.status import EngineStatus
-from energy_flow.errors import CapacityError, EngineUnavailable, QueueFull
+from energy_flow.errors import (
+    CapacityError,
+    EnergyFlowError,
+    EngineFailed,
+    EngineUnavailable,
+    QueueFull,
+)
 from energy_flow.runtime.malloc import HeapTrimmer
 from energy_flow.runtime.threads import run_in_temporary_thread
 from energy_flow.simulation.checkpoint import save
@@ -92,10 +100,10 @@ class Engine:
         self.max_pool_flows = max_pool_flows or pool_flows(self.device.type)
         self._lock = threading.Condition()
         self._queue: list[Run] = []
-        self._jobs: deque[Job] = deque()
-        self._trainings: dict[str, TrainingJob] = {}
+        self._jobs = JobQueue(self.device)
         self._models = LoadedModels()
         self._state = EngineState.STARTING
+        self._failure: str | None = None
         self._thread: threading.Thread | None = None
         # Its thread starts with the first embeddings that are read.
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="energy-flow-reader")
@@ -123,7 +131,8 @@ class Engine:
     def stop(self) -> None:
         """Stop after the current step; runs that have not ended end with ``EngineUnavailable``."""
         with self._lock:
-            self._state = EngineState.STOPPED
+            if self._state != EngineState.FAILED:
+                self._state = EngineState.STOPPED
             self._lock.notify_all()
         if self._thread is not None:
             self._thread.join()
@@ -167,7 +176,7 @@ class Engine:
         bound = flow_steps_bound(config, samples - request.first_sample)
         with self._lock:
             if self._state != EngineState.RUNNING:
-                raise EngineUnavailable(f"the engine is {self._state}")
+                raise self._unavailable()
             queued = self._queued_bound()
             if queued and queued + bound > self.max_queued_flow_steps:
                 raise QueueFull(max(1.0, self._seconds(queued)))
@@ -337,10 +346,7 @@ class Engine:
         Raises:
             EngineUnavailable: the engine is not running.
         """
-        job = TrainingJob(request, listener, str(self.device), self.memory_limit_bytes)
-        with self._lock:
-            self._enqueue(job)
-            self._trainings[request.run_id] = job
+        self._enqueue(TrainingJob(request, listener, str(self.device), self.memory_limit_bytes))
 
     def stop_training(self, run_id: str) -> bool:
         """Request a training to save a snapshot and end with ``RunPaused``.
@@ -351,11 +357,7 @@ class Engine:
         Returns:
             Whether there is a training with this id.
         """
-        with self._lock:
-            job = self._trainings.get(run_id)
-            if job is not None:
-                job.stopping = True
-        return job is not None
+        return self._jobs.stop_training(run_id)
 
     def estimate(self, config: FlowConfig, samples: int) -> Estimate:
         """Return what a run would cost.
@@ -382,6 +384,7 @@ class Engine:
             throughput = self._pools.throughput
             return EngineStatus(
                 state=self._state,
+                failure=self._failure,
                 heartbeat_age_seconds=time.monotonic() - self._heartbeat,
                 queued_runs=len(queued),
                 queued_flow_steps=sum(run.bound for run in queued),
@@ -407,32 +410,42 @@ class Engine:
         return bound * throughput.bound_ratio / throughput.rate if throughput.rate else 0.0
 
     def _loop(self) -> None:
-        try:
-            while True:
-                self._heartbeat = time.monotonic()
-                with self._lock:
-                    if self._state == EngineState.STOPPED:
-                        break
-                    runs = list(self._queue)
-                    jobs = list(self._jobs)
-                    self._jobs.clear()
-                worked = self._advance(jobs)
-                self._stop_runs(runs)
-                entered = self._pools.admit(runs, self._may_enter)
-                stepped = self._pools.step()
-                self._publish()
-                if stepped or worked:
-                    self._heap.record_work()
-                if not stepped and not entered and not self._wait_for_work():
-                    self._heap.trim_if_idle()
-        finally:
-            self._close()
+        failure = run_rounds(self._do_round, lambda fault: self._end_all(fault, fault))
+        with self._lock:
+            self._failure = failure
+            self._state = EngineState.STOPPED if failure is None else EngineState.FAILED
+        self._models.close(self._unavailable())
+        if failure is None:
+            self._end_all(
+                EngineUnavailable("the engine stopped before the run ended"), self._unavailable()
+            )
+        else:
+            during = EngineFailed(f"the engine failed during the run: {failure}")
+            self._end_all(during, self._unavailable())
+
+    def _do_round(self) -> bool:
+        """Give every job a turn, and every pool a step; return whether the engine is to go on."""
+        self._heartbeat = time.monotonic()
+        with self._lock:
+            if self._state == EngineState.STOPPED:
+                return False
+            runs = list(self._queue)
+        worked = self._jobs.advance()
+        self._stop_runs(runs)
+        entered = self._pools.admit(runs, self._may_enter)
+        stepped = self._pools.step()
+        self._publish()
+        if stepped or worked:
+            self._heap.record_work()
+        if not stepped and not entered and not self._wait_for_work():
+            self._heap.trim_if_idle()
+        return True
 
     def _wait_for_work(self) -> bool:
         """Wait for work, and return whether there may be some."""
         with self._lock:
             waiting = any(not run.ended for run in self._queue)
-            if self._state == EngineState.STOPPED or self._jobs:
+            if self._state == EngineState.STOPPED or not self._jobs.is_empty:
                 return True
             if waiting and self._state != EngineState.DRAINING:
                 self._lock.wait(BLOCKED_SECONDS)
@@ -442,24 +455,14 @@ class Engine:
     def _enqueue(self, job: Job) -> None:
         with self._lock:
             if self._state not in {EngineState.RUNNING, EngineState.DRAINING}:
-                raise EngineUnavailable(f"the engine is {self._state}")
-            self._jobs.append(job)
+                raise self._unavailable()
+            self._jobs.add(job)
             self._lock.notify_all()
 
-    def _advance(self, jobs: list[Job]) -> bool:
-        """Give every job a turn, and return whether there were any.
-
-        Those that are not complete get another turn after the next step.
-        """
-        unfinished = [job for job in jobs if job.advance()]
-        if not jobs:
-            return False
-        with self._lock:
-            self._jobs.extend(unfinished)
-            for job in jobs:
-                if isinstance(job, TrainingJob) and job not in unfinished:
-                    self._trainings.pop(job.request.run_id, None)
-        return True
+    def _unavailable(self) -> EngineUnavailable:
+        if self._failure is not None:
+            return EngineUnavailable(f"the engine has failed: {self._failure}")
+        return EngineUnavailable(f"the engine is {self._state}")
 
     def _stop_runs(self, runs: list[Run]) -> None:
         """End runs that are cancelled, paused or late."""
@@ -480,17 +483,18 @@ class Engine:
             self._queue = [run for run in self._queue if not run.ended]
             self._lock.notify_all()
 
-    def _close(self) -> None:
-        """End all runs and jobs that have not ended."""
+    def _end_all(self, during: EnergyFlowError, before: EnergyFlowError) -> None:
+        """End all runs and jobs.
+
+        Args:
+            during: why runs end that have started.
+            before: why other runs and jobs end.
+        """
         with self._lock:
-            self._state = EngineState.STOPPED
-            runs, jobs = self._queue, list(self._jobs)
-            self._queue = []
-            self._jobs.clear()
-            self._trainings.clear()
+            runs, self._queue = self._queue, []
+            self._held, self._active_flows = (), 0
+            self._lock.notify_all()
         self._pools.clear()
-        self._models.close()
         for run in runs:
-            run.end(EngineUnavailable("the engine stopped before the run ended"))
-        for job in jobs:
-            job.abandon(EngineUnavailable("the engine stopped"))
+            run.end(during if run.started or run.in_flight else before)
+        self._jobs.abandon(before)

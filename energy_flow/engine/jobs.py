@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from energy_flow.ablation import DEFAULT_ROWS_AT_ONCE, AblationRun
 from energy_flow.engine.capacity import chunk_samples
+from energy_flow.engine.failures import as_energy_flow_error
 from energy_flow.engine.request import (
     AblationRequest,
     ReplayRequest,
@@ -20,6 +21,7 @@ from energy_flow.engine.request import (
     TrainingRequest,
 )
 from energy_flow.errors import EnergyFlowError, RunPaused
+from energy_flow.runtime.device_errors import is_out_of_memory
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.replay import Replay, ReplayRun
 from energy_flow.simulation.tally.result import SimulationResult
@@ -35,7 +37,13 @@ TURN_SECONDS = 0.02
 
 
 class Job(Protocol):
-    """Work in turns."""
+    """Work in turns.
+
+    Attributes:
+        failure: what a turn raised, once one has.
+    """
+
+    failure: BaseException | None
 
     def advance(self) -> bool:
         """Do a turn, and return whether more is left; never raises."""
@@ -55,17 +63,20 @@ class _FutureJob(ABC, Generic[Answer]):
 
     Attributes:
         future: what the work returns or raises.
+        failure: what a turn raised, once one has.
     """
 
     def __init__(self) -> None:
         self.future: Future[Answer] = Future()
+        self.failure: BaseException | None = None
 
     def advance(self) -> bool:
         """Do a turn, and return whether more is left."""
         try:
             return self._advance()
         except BaseException as error:
-            self._fail(error)
+            self.failure = as_energy_flow_error(error) if is_out_of_memory(error) else error
+            self._fail(self.failure)
             return False
 
     def abandon(self, error: EnergyFlowError) -> None:
@@ -220,6 +231,7 @@ class TrainingJob:
     Attributes:
         request: as given.
         stopping: set by any thread to save a snapshot and end.
+        failure: what a turn raised, once one has.
     """
 
     def __init__(
@@ -231,6 +243,7 @@ class TrainingJob:
     ) -> None:
         self.request = request
         self.stopping = False
+        self.failure: BaseException | None = None
         self._listener = listener
         self._device = device
         self._memory_limit_bytes = memory_limit_bytes
@@ -240,8 +253,13 @@ class TrainingJob:
         """Do the next turn, or end."""
         try:
             return self._advance()
-        except Exception as error:
-            self._end(error)
+        except BaseException as error:
+            self.failure = error
+            # Listeners of trainings know exceptions of their data and config by their types.
+            if isinstance(error, Exception) and not is_out_of_memory(error):
+                self._end(error)
+            else:
+                self._end(as_energy_flow_error(error))
             return False
 
     def abandon(self, error: EnergyFlowError) -> None:
@@ -273,5 +291,5 @@ class TrainingJob:
         self._trainer = None
         try:
             self._listener.ended(error)
-        except Exception:
+        except BaseException:
             logger.exception("the listener of training %s failed", self.request.run_id)

@@ -65,7 +65,7 @@ class LoadedModels:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._models: dict[ModelKey, FlowProcessor] = {}
-        self._is_closed = False
+        self._closed_because: EngineUnavailable | None = None
 
     def add(self, processor: FlowProcessor) -> LoadedModel:
         """Add a model; an equal one is replaced.
@@ -91,8 +91,8 @@ class LoadedModels:
         """
         with self._lock:
             # Callers load a model that is not loaded, which a stopped engine does not do.
-            if self._is_closed:
-                raise EngineUnavailable("the engine is stopped")
+            if self._closed_because is not None:
+                raise EngineUnavailable(str(self._closed_because))
             processor = self._models.get(model_key(digest, config))
         if processor is None:
             raise ModelNotLoaded(digest)
@@ -108,8 +108,12 @@ class LoadedModels:
         with self._lock:
             self._models.pop(model_key(digest, config), None)
 
-    def close(self) -> None:
-        """Forget all models, because the engine stops."""
+    def close(self, reason: EngineUnavailable) -> None:
+        """Forget all models.
+
+        Args:
+            reason: why none can be used any more.
+        """
         with self._lock:
-            self._is_closed = True
+            self._closed_because = reason
             self._models.clear()

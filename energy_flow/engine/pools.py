@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 
 from energy_flow.choices import Precision
 from energy_flow.engine.capacity import Admission, Capacity, chunk_samples
+from energy_flow.engine.failures import as_energy_flow_error, require_device
 from energy_flow.engine.loaded_models import ModelKey, model_key
 from energy_flow.engine.schedule import Chunk, Run, waiting_runs
 from energy_flow.engine.throughput import Throughput
 from energy_flow.errors import DeviceMemoryError, EnergyFlowError
 from energy_flow.simulation.cohort import Cohort, CohortRequest
+from energy_flow.simulation.cohort_outputs import CohortOutputs
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.pool import FlowState
 from energy_flow.simulation.tally.result import SimulationResult
@@ -131,7 +134,8 @@ class Pools:
                     with lines_of(run.request.run_id):
                         result = pool.processor.finish(pool.state, cohort, run.request.outputs)
                     run.deliver(chunk.start, result)
-                except EnergyFlowError as second:
+                except Exception as second:
+                    require_device(second, self._device)
                     logger.error("results of run %s are lost: %s", run.request.run_id, second)
             if leaving:
                 pool.state = pool.state.without_cohorts(leaving)
@@ -151,7 +155,7 @@ class Pools:
         }
         capacity = Capacity.beside(active_flows, max_flows, limit_bytes)
         for run in waiting:
-            if not may_enter(run) or not run.listener.accepts():
+            if not may_enter(run) or not run.accepts():
                 continue
             max_samples = chunk_samples(run.request.config, max_flows, limit_bytes)
             chunk = run.next_chunk(max_samples)
@@ -175,26 +179,20 @@ class Pools:
         """Let chunks of one pool enter."""
         chunks = [chunk for chunk, _ in group]
         began = time.perf_counter()
+        pool: _Pool | None = None
+        failure: EnergyFlowError | None = None
         try:
             pool = self._pool_of(chunks[0])
-            try:
-                pool.state = pool.processor.add_cohorts(
-                    pool.state, [_cohort_request(*one) for one in group]
-                )
-            except Exception as error:
-                if not _is_out_of_memory(error):
-                    raise
-                self._split(pool, chunks)
-                return
+            pool.state = pool.processor.add_cohorts(
+                pool.state, [_cohort_request(*one) for one in group]
+            )
         except Exception as error:
-            if len(group) > 1:
-                # Retried one by one, so that only the run that causes the error fails.
-                for one in group:
-                    self._enter([one])
-                return
-            chunks[0].run.in_flight -= 1
-            self.abort(chunks[0].run, as_energy_flow_error(error))
+            failure = self._failure_of(error)
+        # Only now, when nothing holds the tensors of what failed.
+        if failure is not None:
+            self._fail_to_enter(pool, group, failure)
             return
+        assert pool is not None
         for cohort, chunk in zip(pool.state.cohorts[-len(chunks) :], chunks, strict=True):
             cohort.memory.limit_bytes = self._memory_limit_bytes
             pool.chunks[cohort] = chunk
@@ -202,6 +200,25 @@ class Pools:
             if not run.started:
                 run.started = True
                 run.notify(run.listener.started, time.perf_counter() - began)
+
+    def _fail_to_enter(
+        self, pool: _Pool | None, group: list[_Entering], failure: EnergyFlowError
+    ) -> None:
+        chunks = [chunk for chunk, _ in group]
+        if pool is not None and isinstance(failure, DeviceMemoryError):
+            self._split(pool, chunks)
+        elif len(group) > 1:
+            # Retried one by one, so that only the run that causes the error fails.
+            for one in group:
+                self._enter([one])
+        else:
+            chunks[0].run.in_flight -= 1
+            self.abort(chunks[0].run, failure)
+
+    def _failure_of(self, error: Exception) -> EnergyFlowError:
+        """Return why runs fail; raise ``EngineFailed`` if no other run can succeed either."""
+        require_device(error, self._device)
+        return as_energy_flow_error(error)
 
     def _pool_of(self, chunk: Chunk) -> _Pool:
         key = _key_of(chunk)
@@ -215,18 +232,16 @@ class Pools:
 
     def _step(self, pool: _Pool) -> None:
         before = time.perf_counter()
+        moved, failure = pool.flows, None
         try:
-            moved = pool.flows
             pool.state = pool.processor.step(pool.state)
         except Exception as error:
-            if _is_out_of_memory(error):
-                self._split(pool, [])
-                return
-            logger.exception("a step failed")
-            # The state of the pool is unknown, so no results are read from it.
-            chunks = self._clear(pool)
-            for chunk in chunks:
-                self.abort(chunk.run, as_energy_flow_error(error))
+            failure = self._failure_of(error)
+            if not isinstance(failure, DeviceMemoryError):
+                logger.exception("a step failed")
+        # Only now, when nothing holds the tensors of the step that failed.
+        if failure is not None:
+            self._fail_pool(pool, failure)
             return
         seconds = time.perf_counter() - before
         self.throughput.record_step(moved, seconds)
@@ -243,10 +258,29 @@ class Pools:
         if ended:
             self._finish(pool, ended)
 
+    def _fail_pool(self, pool: _Pool, failure: EnergyFlowError) -> None:
+        """Split everything in the pool for want of memory, or end its runs."""
+        if isinstance(failure, DeviceMemoryError):
+            self._split(pool, [])
+            return
+        # The state of the pool is unknown, so no results are read from it.
+        for chunk in self._clear(pool):
+            self.abort(chunk.run, failure)
+
     def _finish(self, pool: _Pool, ended: list[Cohort]) -> None:
         """Remove cohorts that have ended, and deliver their results."""
         asked = {cohort: pool.chunks[cohort].run.request.outputs for cohort in ended}
-        held = pool.processor.cohort_outputs(pool.state, asked)
+        held: Mapping[Cohort, CohortOutputs] = {}
+        failure: EnergyFlowError | None = None
+        try:
+            held = pool.processor.cohort_outputs(pool.state, asked)
+        except Exception as error:
+            failure = self._failure_of(error)
+            if not isinstance(failure, DeviceMemoryError):
+                logger.exception("the results of a step cannot be read")
+        if failure is not None:
+            self._fail_pool(pool, failure)
+            return
         done: list[tuple[Chunk, SimulationResult]] = []
         failed: list[tuple[Chunk, EnergyFlowError]] = []
         # Results are delivered after all of them are summed up: other threads start to process
@@ -256,8 +290,8 @@ class Pools:
             try:
                 with lines_of(chunk.run.request.run_id):
                     result = pool.processor.build_result(pool.state, cohort, held[cohort])
-            except EnergyFlowError as error:
-                failed.append((chunk, error))
+            except Exception as error:
+                failed.append((chunk, self._failure_of(error)))
             else:
                 done.append((chunk, result))
         pool.state = pool.state.without_cohorts(ended)
@@ -282,6 +316,8 @@ class Pools:
         """Restart everything in the pool as exclusive halves: the device ran out of memory."""
         self.throughput.splits += 1
         chunks = [*self._clear(pool), *entering]
+        # Tensors in cycles of references.
+        gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         for chunk in entering:
@@ -326,18 +362,3 @@ def _cohort_request(chunk: Chunk, embeddings: NDArray[np.float32]) -> CohortRequ
     request = chunk.run.request
     keys = request.sample_keys[chunk.start : chunk.stop]
     return CohortRequest(embeddings, request.config, request.seed, keys, chunk.start)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-
-
-def as_energy_flow_error(error: Exception) -> EnergyFlowError:
-    """Return the error itself if it is an ``EnergyFlowError``, else one that wraps it."""
-    if isinstance(error, EnergyFlowError):
-        return error
-    wrapped = EnergyFlowError(f"{type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped

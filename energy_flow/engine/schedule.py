@@ -217,9 +217,19 @@ class Run:
         """
         try:
             method(*args, **kwargs)
-        except Exception:
+        except BaseException:
+            # An exit of the thread, too: other runs depend on it.
             logger.exception("the listener of run %s failed; cancelling", self.request.run_id)
             self.cancelled = True
+
+    def accepts(self) -> bool:
+        """Return whether the listener accepts another chunk; if it fails, the run is cancelled."""
+        try:
+            return self.listener.accepts()
+        except BaseException:
+            logger.exception("the listener of run %s failed; cancelling", self.request.run_id)
+            self.cancelled = True
+            return False
 
     def end(self, error: EnergyFlowError | None) -> None:
         """Notify the listener of the end, once, after all results that are still undelivered.

@@ -13,6 +13,7 @@ class EngineStatus:
 
     Attributes:
         state: state of the thread.
+        failure: why the engine can do no work until the process starts again; none if it can.
         heartbeat_age_seconds: time since the thread last started a round of its loop.
         queued_runs: number of runs that have not started.
         queued_flow_steps: upper bound of their flow-steps.
@@ -29,6 +30,7 @@ class EngineStatus:
     """
 
     state: EngineState
+    failure: str | None
     heartbeat_age_seconds: float
     queued_runs: int
     queued_flow_steps: int

@@ -61,6 +61,10 @@ class StateCollector(Collector):
         engine = self._service.engine
         status = engine.status()
         gauges = {
+            "engine_failed": (
+                "Whether the engine has failed, so that the server must start again.",
+                float(status.failure is not None),
+            ),
             "engine_heartbeat_age_seconds": (
                 "Time since the last heartbeat of the engine.",
                 status.heartbeat_age_seconds,

@@ -12,6 +12,9 @@ class EngineView(AnswerBody):
     """State and load of the engine."""
 
     state: EngineState
+    failure: str | None = Field(
+        description="why the engine can do no work until the server starts again"
+    )
     heartbeat_age_seconds: float
     queued_runs: int
     queued_flow_steps: int

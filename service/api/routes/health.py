@@ -20,9 +20,12 @@ router = APIRouter(tags=["health"])
 _ALIVE: Final = {"description": "Yes", "content": {JSON: {"schema": refer_to(HealthAnswer)}}}
 
 
-@router.get("/livez", responses={200: _ALIVE})
-async def livez() -> Response:
-    """Return whether the event loop works; never wait for the engine."""
+@router.get("/livez", responses={200: _ALIVE, 503: REFUSALS[503]})
+async def livez(service: ServiceDep) -> Response:
+    """Return whether the process can work; 503 once only a restart helps. Never wait for a step."""
+    reason = service.restart_reason()
+    if reason is not None:
+        return unavailable(f"{reason}; start the server again").response()
     return JsonAnswer({"status": "alive"})
 
 

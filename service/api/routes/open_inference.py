@@ -108,8 +108,11 @@ async def infer(
 
 
 @router.get("/health/live", responses=describe_answer(Health))
-async def inference_live() -> Response:
-    """Return whether the event loop works; never wait for the engine."""
+async def inference_live(service: ServiceDep) -> Response:
+    """Return whether the process can work; 503 once only a restart helps. Never wait for a step."""
+    reason = service.restart_reason()
+    if reason is not None:
+        raise unavailable(reason)
     return JsonAnswer({"live": True})
 
 
