@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.workload import ROOT
-from energy_flow.runtime.malloc import configure_malloc
+from energy_flow.runtime.process import configure_process
 
 LIMIT_SECONDS = 1800
 
@@ -53,5 +53,5 @@ def begin_child(about: str | None, **arguments: type[str] | type[int]) -> argpar
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parsed = parser.parse_args()
     torch.set_num_threads(parsed.threads)
-    configure_malloc()
+    configure_process()
     return parsed

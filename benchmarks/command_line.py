@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.options import Findings, Options
+from energy_flow.runtime.waiting import bound_spinning
 
 
 def common_options() -> argparse.ArgumentParser:
@@ -41,6 +42,7 @@ def prepare(parsed: argparse.Namespace) -> tuple[Options, dict[str, Any]]:
     # Read by the arithmetic libraries when they are imported, here and in started processes.
     if parsed.threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(parsed.threads)
+    bound_spinning()
     # As an exit, so that servers are stopped and folders removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
@@ -50,9 +52,9 @@ def prepare(parsed: argparse.Namespace) -> tuple[Options, dict[str, Any]]:
     from benchmarks.tables import print_line
     from energy_flow.errors import EnergyFlowError
     from energy_flow.runtime.device import resolve_device
-    from energy_flow.runtime.malloc import configure_malloc
+    from energy_flow.runtime.process import configure_process
 
-    configure_malloc()
+    configure_process()
     if parsed.threads is not None:
         torch.set_num_threads(parsed.threads)
     try:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.server_process import free_port
 from benchmarks.workload import processor
-from energy_flow.runtime.malloc import configure_malloc
+from energy_flow.runtime.process import configure_process
 
 # Not a requirement of the project, and without types.
 litserve: Any = import_module("litserve")
@@ -49,7 +49,7 @@ class Simulator(litserve.LitAPI):  # type: ignore[misc]  # LitServe has no types
         Args:
             device: LitServe's own choice, which is ignored.
         """
-        configure_malloc()
+        configure_process()
         torch.set_num_threads(self._threads)
         self._model = processor("debug", self._processor_device)
         self._model.empty()

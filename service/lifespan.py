@@ -17,7 +17,7 @@ from energy_flow.config.presets import preset
 from energy_flow.engine import Engine
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.runtime.device import resolve_device
-from energy_flow.telemetry.memory import memory_limit
+from energy_flow.runtime.limits import memory_limit
 from service.ablations.ablations import Ablations
 from service.experiments.runner import ExperimentRunner
 from service.experiments.service import ExperimentService

@@ -88,18 +88,6 @@ class MemoryProbe:
         return reading
 
 
-def memory_limit(device: str, share: float) -> int:
-    """Return the bytes that may be used.
-
-    Args:
-        device: a CUDA device, or a CPU, which has the memory of the host.
-        share: of its memory, in (0, 1].
-    """
-    if torch.device(device).type == "cuda":
-        return int(share * torch.cuda.get_device_properties(device).total_memory)
-    return int(share * psutil.virtual_memory().total)
-
-
 @dataclass(slots=True)
 class MemoryReport:
     """Memory that a run used, in bytes; figures of the device are none on a CPU.

@@ -14,6 +14,7 @@ from importlib.metadata import version as installed_version
 import typer
 
 from energy_flow.client import FlowClientError
+from energy_flow.runtime.waiting import bound_spinning
 from service.cli import datasets, experiments, models, runs
 from service.cli.ablate import ablate
 from service.cli.input.failures import EXIT_FAILED, CommandFailed
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: words after the name of the program; by default those of the process.
     """
+    # Before a command imports torch.
+    bound_spinning()
     try:
         app(args=arguments, prog_name="energy-flow")
     except CommandFailed as failure:

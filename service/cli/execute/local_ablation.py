@@ -9,7 +9,7 @@ import numpy as np
 from energy_flow.ablation import AblationRun
 from energy_flow.errors import CheckpointError, DataError, EnergyFlowError
 from energy_flow.runtime.device import resolve_device
-from energy_flow.runtime.malloc import configure_malloc
+from energy_flow.runtime.process import configure_process
 from energy_flow.simulation.checkpoint import load
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.data import Pairs
@@ -32,7 +32,7 @@ def ablate(job: AblationJob, *, device: str) -> AblationOutcome:
     model, data = Path(job.model), Path(job.data)
     require_file(model)
     require_file(data)
-    configure_malloc()
+    configure_process()
     try:
         processor = _load(model, device)
         pairs = _read(data, job.rows)

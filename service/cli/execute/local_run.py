@@ -15,11 +15,11 @@ from energy_flow.config.presets import preset as preset_config
 from energy_flow.engine import Engine, LoadedModel, RunListener, RunRequest
 from energy_flow.errors import CheckpointError, EnergyFlowError
 from energy_flow.runtime.device import resolve_device
-from energy_flow.runtime.malloc import configure_malloc
+from energy_flow.runtime.limits import memory_limit
+from energy_flow.runtime.process import configure_process
 from energy_flow.simulation.inputs import check_embeddings, check_keys, check_outputs, check_seed
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.ledger import StepMetrics
-from energy_flow.telemetry.memory import memory_limit
 from energy_flow.trace.formats.parquet import write_parquet
 from service.cli.execute.job import FileJob
 from service.cli.execute.outcome import Outcome
@@ -47,7 +47,7 @@ def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device
             "--preset makes an untrained model and --model loads one; give only one of them",
             EXIT_USAGE,
         )
-    configure_malloc()
+    configure_process()
     with _failures_in_one_line(), _running_engine(device) as engine:
         model, config = _load(engine, job, preset, checkpoint)
         results = _simulate(engine, _request(job, model, config))

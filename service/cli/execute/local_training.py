@@ -13,9 +13,9 @@ from typing import Any
 from energy_flow.choices import TrainingEvent
 from energy_flow.errors import EnergyFlowError
 from energy_flow.runtime.device import resolve_device
-from energy_flow.runtime.malloc import configure_malloc
+from energy_flow.runtime.limits import memory_limit
+from energy_flow.runtime.process import configure_process
 from energy_flow.simulation.footprint import parameter_count
-from energy_flow.telemetry.memory import memory_limit
 from energy_flow.training import TrainConfig, Trainer
 from energy_flow.training.start import from_files
 from service.cli.input.failures import CommandFailed
@@ -53,7 +53,7 @@ def train(
     """
     if folder.exists() and not folder.is_dir():
         raise CommandFailed(f"{folder} is a file, not a folder; choose another --out")
-    configure_malloc()
+    configure_process()
     try:
         config, place = TrainConfig.from_dict(fields, changes), resolve_device(device)
         limit = memory_limit(place, memory_share)

@@ -12,7 +12,7 @@ from pathlib import Path
 from energy_flow.choices import LogFormat, ServerState
 from energy_flow.errors import CheckpointError, ConfigError
 from energy_flow.runtime.device import resolve_device
-from energy_flow.runtime.malloc import configure_malloc
+from energy_flow.runtime.process import configure_process
 from energy_flow.simulation.checkpoint import describe
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
 from service.lifespan import DataDirInUseError, default_config
@@ -72,7 +72,7 @@ def run(settings: Settings, bound: socket.socket) -> None:
         raise CommandFailed(f"{error}; check --model", EXIT_USAGE) from None
     except (CheckpointError, OSError) as error:
         raise CommandFailed(f"{settings.model}: {error}", EXIT_USAGE) from None
-    configure_malloc()
+    configure_process()
     server = AnnouncingServer(settings, client_url(bound))
     try:
         server.service.lock_data_dir()

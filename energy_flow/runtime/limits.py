@@ -1,0 +1,67 @@
+"""What this process may use: memory, and threads that compute."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from energy_flow.runtime.cgroup import read_cpu_quota, read_group_memory
+
+MACHINE = "machine"
+AFFINITY = "affinity"
+
+
+@dataclass(frozen=True, slots=True)
+class CpuLimit:
+    """Cores that this process may use.
+
+    Attributes:
+        cores: of processor time in a second; a quota may be a fraction.
+        source: ``machine``, ``affinity``, or the file of the control group that sets a quota.
+    """
+
+    cores: float
+    source: str
+
+    @property
+    def threads(self) -> int:
+        """Most threads that compute at once; a fraction of a core counts as one."""
+        return math.ceil(self.cores)
+
+
+def find_cpu_limit(root: Path = Path("/")) -> CpuLimit:
+    """Return the lowest of the machine's cores, the affinity of this process, and its quota.
+
+    Args:
+        root: of the file system.
+    """
+    limits = [CpuLimit(os.cpu_count() or 1, MACHINE)]
+    if hasattr(os, "sched_getaffinity"):
+        limits.append(CpuLimit(len(os.sched_getaffinity(0)), AFFINITY))
+    quota = read_cpu_quota(root)
+    if quota is not None:
+        limits.append(CpuLimit(quota.cores, quota.source))
+    return min(limits, key=lambda limit: limit.cores)
+
+
+def memory_limit(device: str, share: float, root: Path = Path("/")) -> int:
+    """Return the bytes that may be used.
+
+    On a CPU this is a share of the machine's memory, or of what the limit of a control group leaves
+    at this moment: beside this process, as it is before its first run, and the others of the group.
+
+    Args:
+        device: a CUDA device, or a CPU, which has the memory of the host.
+        share: of its memory, in (0, 1].
+        root: of the file system.
+    """
+    if torch.device(device).type == "cuda":
+        return int(share * torch.cuda.get_device_properties(device).total_memory)
+    machine = int(psutil.virtual_memory().total)
+    group = read_group_memory(root)
+    return int(share * (machine if group is None else min(machine, group.free_bytes)))
