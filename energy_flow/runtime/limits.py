@@ -49,6 +49,11 @@ def find_cpu_limit(root: Path = Path("/")) -> CpuLimit:
     return min(limits, key=lambda limit: limit.cores)
 
 
+def computing_threads() -> int:
+    """Return the number of threads on which a step computes on a CPU."""
+    return torch.get_num_threads()
+
+
 def memory_limit(device: str, share: float, root: Path = Path("/")) -> int:
     """Return the bytes that may be used.
 

@@ -14,6 +14,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from energy_flow.choices import RunState
+from energy_flow.runtime.cgroup import read_group_memory
+from energy_flow.runtime.limits import MACHINE, computing_threads, find_cpu_limit
 from service.monitoring.instruments import PREFIX
 
 if TYPE_CHECKING:
@@ -153,6 +155,24 @@ def _host() -> Iterator[Metric]:
     yield _gauge(
         "host_memory_limit_bytes", "Memory of this machine.", psutil.virtual_memory().total
     )
+    cpu, group = find_cpu_limit(), read_group_memory()
+    yield _gauge("cpu_limit_cores", "Cores that this process may use.", cpu.cores)
+    yield _gauge("cpu_threads", "Threads on which a step computes on a CPU.", computing_threads())
+    if group is not None:
+        yield _gauge(
+            "group_memory_limit_bytes",
+            "Memory that the control group of this process may use.",
+            group.limit_bytes,
+        )
+        yield _gauge(
+            "group_memory_used_bytes",
+            "Memory that the control group uses, without files in the page cache.",
+            group.used_bytes,
+        )
+    limits = InfoMetricFamily(f"{PREFIX}_limits", "What sets the limits of memory and cores.")
+    memory_source = MACHINE if group is None else group.source
+    limits.add_metric([], {"memory": memory_source, "cpu": cpu.source})
+    yield limits
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

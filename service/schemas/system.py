@@ -37,11 +37,28 @@ class ServerHost(AnswerBody):
     total_bytes: int
 
 
+class ServerGroup(AnswerBody):
+    """Memory of the control group, such as a container, whose limit leaves the least room."""
+
+    limit_bytes: int
+    used_bytes: int = Field(description="by all its processes, without files in the page cache")
+    source: str = Field(description="file that sets the limit")
+
+
 class ServerMemory(AnswerBody):
-    """Memory that runs may use, and that of the host."""
+    """Memory that runs may use, and that of the host and of the control group."""
 
     limit_bytes: int | None
     host: ServerHost
+    group: ServerGroup | None
+
+
+class ServerCpu(AnswerBody):
+    """Cores that the server may use."""
+
+    threads: int = Field(description="that compute at once")
+    cores: float = Field(description="lowest of the machine's, the affinity and the quota")
+    source: str = Field(description="machine, affinity, or the file that sets a quota")
 
 
 class StoreView(AnswerBody):
@@ -74,6 +91,7 @@ class SystemView(AnswerBody):
     device: str
     engine: EngineView
     memory: ServerMemory
+    cpu: ServerCpu
     store: StoreView
     limits: ServerLimits
 

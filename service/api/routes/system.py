@@ -13,6 +13,8 @@ import psutil
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from energy_flow.runtime.cgroup import read_group_memory
+from energy_flow.runtime.limits import computing_threads, find_cpu_limit
 from service.api.answers import describe_answers
 from service.api.dependencies import ServiceDep
 from service.json_encoding import JsonAnswer
@@ -42,6 +44,7 @@ def _describe(service: Service) -> dict[str, Any]:
         "device": str(service.engine.device),
         "engine": asdict(service.engine.status()),
         "memory": _describe_memory(service),
+        "cpu": _describe_cpu(),
         "store": {
             "runs": catalog.count(),
             "ended_runs_bytes": service.archive.ended_bytes,
@@ -71,7 +74,7 @@ def _find_versions() -> dict[str, str]:
 
 
 def _describe_memory(service: Service) -> dict[str, Any]:
-    host = psutil.virtual_memory()
+    host, group = psutil.virtual_memory(), read_group_memory()
     return {
         "limit_bytes": service.engine.memory_limit_bytes,
         "host": {
@@ -79,4 +82,10 @@ def _describe_memory(service: Service) -> dict[str, Any]:
             "available_bytes": host.available,
             "total_bytes": host.total,
         },
+        "group": None if group is None else asdict(group),
     }
+
+
+def _describe_cpu() -> dict[str, Any]:
+    limit = find_cpu_limit()
+    return {"threads": computing_threads(), "cores": limit.cores, "source": limit.source}
