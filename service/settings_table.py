@@ -130,7 +130,13 @@ class SettingsTable:
     device: Annotated[str, About("Device: auto, cpu, cuda or cuda:N.", DEVICE)] = "auto"
     memory_limit: Annotated[
         float,
-        About("Share of the device's memory that runs may use.", DEVICE, above=0, maximum=1),
+        About(
+            "Share of the device's memory that runs may use.",
+            DEVICE,
+            note="In a container with a limit, the share of what that leaves at the start.",
+            above=0,
+            maximum=1,
+        ),
     ] = 0.85
     max_queued_flow_steps: Annotated[
         int,

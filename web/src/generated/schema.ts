@@ -303,13 +303,17 @@ export type EnergyUpdate = "replace" | "residual";
 /**
  * State of the thread that owns the device.
  */
-export type EngineState = "starting" | "running" | "draining" | "stopped";
+export type EngineState = "starting" | "running" | "draining" | "stopped" | "failed";
 
 /**
  * State and load of the engine.
  */
 export type EngineView = {
   state: EngineState;
+  /**
+   * why the engine can do no work until the server starts again
+   */
+  failure: string | null;
   heartbeat_age_seconds: number;
   queued_runs: number;
   queued_flow_steps: number;
@@ -1429,6 +1433,39 @@ export type SampleRowsAnswer = {
 export type Sensing = "none" | "gradient";
 
 /**
+ * Cores that the server may use.
+ */
+export type ServerCpu = {
+  /**
+   * that compute at once
+   */
+  threads: number;
+  /**
+   * lowest of the machine's, the affinity and the quota
+   */
+  cores: number;
+  /**
+   * machine, affinity, or the file that sets a quota
+   */
+  source: string;
+};
+
+/**
+ * Memory of the control group, such as a container, whose limit leaves the least room.
+ */
+export type ServerGroup = {
+  limit_bytes: number;
+  /**
+   * by all its processes, without files in the page cache
+   */
+  used_bytes: number;
+  /**
+   * file that sets the limit
+   */
+  source: string;
+};
+
+/**
  * Memory of the server's process and of its machine.
  */
 export type ServerHost = {
@@ -1448,11 +1485,12 @@ export type ServerLimits = {
 };
 
 /**
- * Memory that runs may use, and that of the host.
+ * Memory that runs may use, and that of the host and of the control group.
  */
 export type ServerMemory = {
   limit_bytes: number | null;
   host: ServerHost;
+  group: ServerGroup | null;
 };
 
 /**
@@ -1672,6 +1710,7 @@ export type SystemView = {
   device: string;
   engine: EngineView;
   memory: ServerMemory;
+  cpu: ServerCpu;
   store: StoreView;
   limits: ServerLimits;
 };
