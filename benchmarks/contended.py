@@ -19,7 +19,6 @@ from typing import Any
 from benchmarks.comparison import Times
 from benchmarks.control_group import cpu_quota
 from benchmarks.options import Findings, Options
-from benchmarks.standstill import resume, suspend
 from benchmarks.tables import print_line, show
 from benchmarks.workload import ROOT, config, shape
 
@@ -112,7 +111,7 @@ def _measured(cores: Sequence[int], group: Path | None, rounds: int) -> dict[str
 def _contender(
     name: str, cores: Sequence[int], group: Path | None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a process that simulates; it is suspended except while it does."""
+    """Start a process that simulates; otherwise it waits for its input."""
     environment = {key: value for key, value in os.environ.items() if key not in POLICIES}
     with subprocess.Popen(
         [
@@ -127,7 +126,6 @@ def _contender(
     ) as process:
         try:
             _read_line(process)
-            suspend(process.pid)
             yield process
         finally:
             process.kill()
@@ -149,12 +147,9 @@ def _busy_processes(count: int, cores: Sequence[int]) -> Iterator[None]:
 
 def _time(process: subprocess.Popen[str]) -> float:
     assert process.stdin is not None
-    resume(process.pid)
     process.stdin.write(f"{SAMPLES}\n")
     process.stdin.flush()
-    seconds = float(_read_line(process))
-    suspend(process.pid)
-    return seconds
+    return float(_read_line(process))
 
 
 def _read_line(process: subprocess.Popen[str]) -> str:

@@ -7,7 +7,8 @@ uses up the time that both share: a step then takes several times as long. A thr
 leaves its core to others, but waking it costs time in every part.
 
 So ``WaitControl`` measures how long the threads of this process wait for a core, and lets them spin
-only while they do not. GCC's runtime, which torch brings under Linux, has no function for that.
+only while they do not. While this process does not compute, the number of threads of others that
+run shows what to expect. GCC's runtime, which torch brings under Linux, has no function for that.
 But while there are more OpenMP threads than cores, its threads spin for microseconds only. So an
 idle team of threads exists while others use the cores.
 
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 0.05
 """Time between two measurements while this process computes."""
-IDLE_INTERVAL_SECONDS = 0.25
+IDLE_INTERVAL_SECONDS = 0.1
 """Time between two measurements while it does not."""
 BUSY_SHARE = 0.2
 """Processor time, per time, from which on this process computes."""
@@ -39,13 +40,14 @@ CONTENDED_SHARE = 0.1
 """Time for which threads wait for a core, per time, from which on they sleep."""
 FREE_SHARE = 0.03
 """The same, up to which the cores count as free."""
-FREE_MEASUREMENTS = 8
+FREE_MEASUREMENTS = 3
 """Measurements in a row with free cores after which threads spin again."""
 
 _GCC_POLICY = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _LLVM_POLICY = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "KMP_LIBRARY")
 _LLVM_SPINNING_MS = "1"
 _TASKS = Path("/proc/self/task")
+_LOAD = Path("/proc/loadavg")
 
 
 def bound_spinning() -> None:
@@ -68,6 +70,7 @@ class CoreUse:
         preempted: how often a thread had to leave a core, though it could have gone on.
         waited: time for which each thread, by id, could run and had no core.
         throttled: time for which a quota of the control group kept threads from running.
+        running: how many threads of the machine run now or could run, without the one that asks.
     """
 
     at: float
@@ -75,6 +78,7 @@ class CoreUse:
     preempted: int
     waited: dict[str, float]
     throttled: float
+    running: int
 
     def computed_share(self, before: CoreUse) -> float:
         """Return the processor time per time since an earlier measurement."""
@@ -109,6 +113,7 @@ class CoreMeter:
             usage.ru_nivcsw,
             last.waited if last is not None and is_same else _read_waiting(),
             read_throttled_seconds(self._throttle_counts),
+            _count_running(),
         )
         return self._last
 
@@ -122,6 +127,7 @@ class WaitControl:
 
     def __init__(self, runtime: ctypes.CDLL) -> None:
         self._runtime = runtime
+        self._cores = os.cpu_count() or 1
         self._team: _IdleTeam | None = None
         self._free = 0
         self._stopping = threading.Event()
@@ -150,16 +156,17 @@ class WaitControl:
             now: a measurement.
             before: the one before it.
         """
-        waited = now.waited_share(before)
         computes = now.computed_share(before) >= BUSY_SHARE
-        if waited >= CONTENDED_SHARE:
-            self._free = 0
-            if self._team is None:
-                self._team = _IdleTeam(self._runtime)
-        elif waited <= FREE_SHARE and computes:
-            self._free += 1
-            if self._free >= FREE_MEASUREMENTS:
-                self._let_spin()
+        if computes:
+            waited = now.waited_share(before)
+            are_taken, are_free = waited >= CONTENDED_SHARE, waited <= FREE_SHARE
+        else:
+            are_taken, are_free = now.running >= self._cores, now.running == 0
+        self._free = self._free + 1 if are_free else 0
+        if are_taken and self._team is None:
+            self._team = _IdleTeam(self._runtime)
+        elif self._free >= FREE_MEASUREMENTS:
+            self._let_spin()
         return computes
 
     def _let_spin(self) -> None:
@@ -231,3 +238,9 @@ def _read_waiting() -> dict[str, float]:
             # The thread has ended, or this kernel does not count.
             continue
     return waiting
+
+
+def _count_running() -> int:
+    """Return how many threads of the machine run or could run now, without this one."""
+    running, _, _ = _LOAD.read_text(encoding="ascii").split()[3].partition("/")
+    return int(running) - 1

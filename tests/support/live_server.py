@@ -77,13 +77,19 @@ class LiveServer:
 
 @contextmanager
 def live_server(
-    folder: Path, flags: Sequence[str] = TINY_FLAGS, port: int = 0
+    folder: Path, flags: Sequence[str] = TINY_FLAGS, port: int = 0, groups: Sequence[Path] = ()
 ) -> Iterator[LiveServer]:
-    """Run a server until the end of the block, on a free port unless one is given."""
+    """Run a server until the end of the block, on a free port unless one is given.
+
+    It is in the control groups whose folders are given.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
     at = ("--port", str(port), "--data-dir", str(folder / "data"))
     command = energy_flow("serve", *at, *flags)
+    if groups:
+        entering = "".join(f"echo $$ > {group}/cgroup.procs; " for group in groups)
+        command = ["sh", "-ec", f'{entering}exec "$@"', "sh", *command]
     with (
         log.open("wb") as errors,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,

@@ -1,0 +1,66 @@
+"""A server shows the limits of its control groups, and accepts nothing beyond them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from benchmarks.control_group import cpu_quota, memory_group
+from energy_flow.testing import TINY_FIELDS
+from tests.support.live_server import TINY_FLAGS, live_server
+from tests.support.servers import serving
+from tests.support.waits import LIMIT_SECONDS
+
+LIMIT = 1640 * 2**20
+QUOTA = 0.9
+
+
+def test_limits_are_shown_with_what_sets_them(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        system = server.client.get("/v1/system").json()
+        metrics = server.client.get("/metrics").text
+    assert 1 <= system["cpu"]["threads"] <= system["cpu"]["cores"] + 1
+    assert system["cpu"]["source"]
+    assert f"energy_flow_cpu_limit_cores {float(system['cpu']['cores'])}" in metrics
+    assert f"energy_flow_cpu_threads {float(system['cpu']['threads'])}" in metrics
+    group = system["memory"]["group"]
+    source = "machine" if group is None else group["source"]
+    assert (
+        f'energy_flow_limits_info{{cpu="{system["cpu"]["source"]}",memory="{source}"}}' in metrics
+    )
+    assert ("energy_flow_group_memory_limit_bytes" in metrics) == (group is not None)
+
+
+@pytest.mark.slow
+def test_a_server_in_a_small_group_refuses_what_would_not_fit(tmp_path: Path) -> None:
+    with memory_group(LIMIT) as memory, cpu_quota(QUOTA) as cpu:
+        if memory is None or cpu is None:
+            pytest.skip("this machine allows no control group; it takes root")
+        with (
+            live_server(
+                tmp_path, (*TINY_FLAGS, "--memory-limit", "0.8"), groups=(memory, cpu)
+            ) as server,
+            httpx.Client(base_url=server.url, timeout=LIMIT_SECONDS) as client,
+        ):
+            system = client.get("/v1/system").json()
+            assert system["cpu"]["threads"] == 1
+            assert system["cpu"]["cores"] == pytest.approx(QUOTA)
+            group = system["memory"]["group"]
+            assert group["limit_bytes"] == LIMIT
+            assert 0 < group["used_bytes"] < LIMIT
+            assert 0 < system["memory"]["limit_bytes"] < 0.8 * LIMIT
+            metrics = client.get("/metrics").text
+            assert f"energy_flow_group_memory_limit_bytes {LIMIT:.8e}" in metrics
+            assert group["source"] in metrics
+            assert system["cpu"]["source"] in metrics
+            # About 4 GB of trace records.
+            request = {
+                "embeddings": [[0.1] * TINY_FIELDS["embedding_dim"]] * 8,
+                "trace": {"capacity": 10**7},
+            }
+            refused = client.post("/v1/simulate", json=request)
+            assert refused.status_code in {413, 422}, refused.text
+            request["trace"] = {"capacity": 100}
+            assert client.post("/v1/simulate", json=request).status_code == 200
