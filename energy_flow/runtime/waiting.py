@@ -175,10 +175,10 @@ class WaitControl:
             self._team = None
 
     def _run(self) -> None:
-        meter = CoreMeter()
-        before = meter.measure()
         interval = INTERVAL_SECONDS
         try:
+            meter = CoreMeter()
+            before = meter.measure()
             while not self._stopping.wait(interval):
                 now = meter.measure()
                 interval = INTERVAL_SECONDS if self.decide(now, before) else IDLE_INTERVAL_SECONDS
