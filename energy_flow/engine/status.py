@@ -13,7 +13,6 @@ class EngineStatus:
 
     Attributes:
         state: state of the thread.
-        failure: why the engine can do no work until the process starts again; none if it can.
         heartbeat_age_seconds: time since the thread last started a round of its loop.
         queued_runs: number of runs that have not started.
         queued_flow_steps: upper bound of their flow-steps.
@@ -27,10 +26,10 @@ class EngineStatus:
         flow_steps: number of flow-steps done since the start.
         flow_steps_per_second: running mean; none before the first step.
         out_of_memory_splits: how many times the device ran out of memory and the work was split.
+        failure: why the engine can do no work until the process starts again; none if it can.
     """
 
     state: EngineState
-    failure: str | None
     heartbeat_age_seconds: float
     queued_runs: int
     queued_flow_steps: int
@@ -43,3 +42,4 @@ class EngineStatus:
     flow_steps: int
     flow_steps_per_second: float | None
     out_of_memory_splits: int
+    failure: str | None = None
