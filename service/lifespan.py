@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import importlib
 import logging
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from energy_flow.choices import EngineState, ServerState
@@ -38,6 +35,10 @@ from service.store.catalog import RunCatalog
 from service.store.database import Database
 from service.store.datasets import DatasetRegistry
 from service.store.fsync_thread import FsyncThread
+from service.store.recovery.errors import DataDirMismatchError
+from service.store.recovery.identity import open_index
+from service.store.recovery.leftovers import sort_out_leftovers
+from service.store.recovery.lock import lock_data_dir
 from service.store.tables import RunRow
 from service.store.writer import Writer
 
@@ -62,10 +63,6 @@ class ServiceLimits:
 
 
 DEFAULT_LIMITS = ServiceLimits()
-
-
-class DataDirInUseError(RuntimeError):
-    """The data directory is used by another server."""
 
 
 class Service:
@@ -123,7 +120,10 @@ class Service:
             OSError: The data directory cannot be used.
         """
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self._lock_file = _lock(self.settings.data_dir / "lock")
+        self._lock_file = lock_data_dir(
+            self.settings.data_dir,
+            "use that server, or choose another --data-dir for this one",
+        )
 
     def begin(self) -> None:
         """Check the settings, and start everything else in the background.
@@ -204,6 +204,10 @@ class Service:
                 self.state = ServerState.READY
                 self._resuming = asyncio.create_task(self.runs.resume(queued))
                 log.info("ready")
+        except DataDirMismatchError as error:
+            self.failure = error
+            self.state = ServerState.FAILED
+            log.error("the server could not start: %s", error)
         except Exception as error:
             self.failure = error
             self.state = ServerState.FAILED
@@ -230,7 +234,8 @@ class Service:
         settings = self.settings
         # Imported here because it takes long, and the first run needs it.
         importlib.import_module("energy_flow.trace.formats.parquet")
-        self._database = Database(settings.index_url)
+        self._database = open_index(settings.data_dir, settings.index_url)
+        sort_out_leftovers(settings.data_dir, self._database)
         self.datasets = DatasetRegistry(
             self._database, settings.data_dir / "datasets", settings.max_upload_bytes
         )
@@ -302,20 +307,3 @@ def default_config(settings: Settings) -> FlowConfig:
         message = "changes a preset, but the default model is a checkpoint; leave one of them out"
         raise ConfigError(Fault(("set",), message, list(settings.set)))
     return preset(settings.preset).replace(parse_assignments(settings.set))
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """Lock the data directory for this process while the returned file is open."""
-    file = path.open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise DataDirInUseError(
-            f"another server uses the data directory {path.parent}; use that server, or choose "
-            "another --data-dir for this one"
-        ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n".encode())
-    file.flush()
-    return file

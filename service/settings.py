@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from energy_flow.choices import unknown_name
@@ -136,11 +136,13 @@ class Settings(SettingsTable, BaseSettings):
         return self
 
     @property
-    def index_url(self) -> str:
+    def index_url(self) -> URL:
         """SQLAlchemy URL of the index of runs and models."""
         if self.database_url is not None:
-            return self.database_url
-        return f"sqlite:///{(self.data_dir / 'index.sqlite3').absolute()}"
+            return make_url(self.database_url)
+        # As text, `?` and `%` in the path would mean something else.
+        path = (self.data_dir / "index.sqlite3").absolute()
+        return URL.create("sqlite", database=str(path))
 
 
 def _is_loopback(host: str) -> bool:

@@ -59,18 +59,20 @@ def save(processor: FlowProcessor, path: str | Path) -> None:
         "trained": "true" if processor.trained else "false",
         "config": json.dumps(config),
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
+    # A folder, because the library writes a temporary file of its own beside the file.
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".part"
+    ) as folder:
+        temporary = Path(folder) / path.name
+        # The library gives its files the mode 0600, whatever the umask of the process.
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata=metadata)
         # The library does not call fsync.
-        with Path(temporary).open("rb+") as file:
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.chmod(mode)
+        temporary.replace(path)
 
 
 def describe(path: str | Path) -> dict[str, Any]:

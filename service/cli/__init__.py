@@ -15,7 +15,7 @@ import typer
 
 from energy_flow.client import FlowClientError
 from energy_flow.runtime.waiting import bound_spinning
-from service.cli import datasets, experiments, models, runs
+from service.cli import data, datasets, experiments, models, runs
 from service.cli.ablate import ablate
 from service.cli.input.failures import EXIT_FAILED, CommandFailed
 from service.cli.input.terminal import print_note, print_text
@@ -40,6 +40,7 @@ app.add_typer(experiments.app, name="experiment")
 app.add_typer(runs.app, name="runs")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(models.app, name="model")
+app.add_typer(data.app, name="data")
 
 
 @app.command()

@@ -72,8 +72,9 @@ class ExperimentService:
             The experiment, and whether an earlier request with the same key created it.
 
         Raises:
-            Problem: 404, the dataset or the model was removed during the request; 409, the name is
-                used; 422, the key was used for another request.
+            Problem: 404, the dataset or the model was removed during the request; 409, the name,
+                or that of a model that it makes, is used or differs only in case; 422, a name is
+                reserved, or the key was used for another request.
             OSError: The experiment could not be stored; nothing is left of it.
             sqlalchemy.exc.SQLAlchemyError: Likewise.
         """
@@ -209,6 +210,9 @@ class ExperimentService:
     def _add(self, plan: Plan, row: ExperimentRow) -> bool:
         trials = _make_trials(plan, row)
         row.arithmetic = max(trial["arithmetic"] for trial in trials)
+        for trial in plan.trials:
+            if trial.makes_model is not None:
+                self._models.check_new_name(trial.makes_model)
         with (
             self._models.prevent_removal(row.model),
             self._datasets.prevent_removal(row.dataset_digest),

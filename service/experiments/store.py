@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from energy_flow.choices import ENDED_STATES, UNFINISHED_STATES, RunState
 from service.store.database import Database
 from service.store.idempotency import IdempotencyKey, find_created, has_created
+from service.store.names import check_new_name, find_like
 from service.store.tables import ExperimentRow, RunRow
 
 
@@ -36,11 +37,17 @@ class ExperimentStore:
 
         Returns:
             False if an earlier request has its idempotency key, or another experiment its name.
+
+        Raises:
+            Problem: 409, an experiment has a name that differs only in case; 422, the name is
+                reserved.
         """
         try:
             with self._database.session(durable=True) as session:
                 session.add(row)
+                # Written first, so that no other transaction adds a name meanwhile.
                 session.flush()
+                check_new_name(row.name, find_like(session, ExperimentRow.name, row.name))
                 session.execute(insert(RunRow), trials)
         except IntegrityError:
             if self.find(row.name) is None and not has_created(self._database, row):

@@ -27,6 +27,7 @@ from service.runs.recorder import RunRecorder
 from service.runs.run_job import RunJob
 from service.store.archive import RunArchive
 from service.store.dataset_files import DatasetRows
+from service.store.descriptions.run import describe_run
 from service.store.tables import RunRow
 
 # Most seconds between two attempts to submit a trial to a full queue.
@@ -153,7 +154,7 @@ class TrialRunner:
         """Return the trial with its stored chunks, and remove everything else from its folder."""
         folder = self._archive.folder(row.run_id)
         if not folder.path.exists():
-            folder.create(None)
+            folder.create(None, description=describe_run(row))
 
         def on_start(trial: ActiveTrial) -> None:
             if experiment.set_trial_state(trial.number, RunState.RUNNING):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,10 +27,9 @@ from service.schemas.model import ModelFields
 from service.store.atomic_files import UnfinishedFile, fsync
 from service.store.database import Database
 from service.store.idempotency import IdempotencyKey, find_created
+from service.store.names import check_new_name
 from service.store.references import check_model_unused
 from service.store.tables import ModelRow
-
-log = logging.getLogger(__name__)
 
 RESTORE = "upload the original checkpoint again, or delete the model and create it again"
 """What to do if the checkpoint of a model was changed or removed on the disk."""
@@ -101,7 +99,6 @@ class ModelRegistry:
                     row.name,
                 )
             self._models[row.name] = self._model(row, is_loaded=False)
-        self._remove_leftovers()
 
     def find(self, name: str) -> Model:
         """Return the model of that name, loaded or not.
@@ -178,8 +175,8 @@ class ModelRegistry:
 
         Raises:
             ConfigError: The preset or the config is refused.
-            Problem: 409, the name is used; 422, the name is reserved, or the key was used for
-                another request.
+            Problem: 409, the name is used, or one that differs only in case; 422, the name is
+                reserved, or the key was used for another request.
         """
         check_name(fields.name)
         with self._making:
@@ -189,20 +186,33 @@ class ModelRegistry:
             if fields.name in self._models:
                 exists = _describe_owner(self._models[fields.name])
                 raise Problem(409, f"model {fields.name!r} {exists}; choose another name")
+            self.check_new_name(fields.name)
             loaded = self._load_untrained(make_config(fields))
             path = self._path(fields.name)
             write = partial(self._engine.save_model, loaded.digest, loaded.config, path)
             return self._add(fields.name, loaded, write, idempotency), False
 
+    def check_new_name(self, name: str) -> None:
+        """Refuse a name that no model has and no new one can have.
+
+        Args:
+            name: Name of the model.
+
+        Raises:
+            Problem: 409, a model has a name that differs only in case; 422, the name is reserved.
+        """
+        if name not in self._models:
+            check_new_name(name, list(self._models))
+
     def put(
-        self, name: str, checkpoint: UnfinishedFile, *, hides_packaged: bool = False
+        self, name: str, checkpoint: UnfinishedFile, *, is_name_checked: bool = False
     ) -> tuple[Model, bool]:
         """Check an uploaded checkpoint and store it durably under a name.
 
         Args:
             name: Name of the model.
             checkpoint: The complete file.
-            hides_packaged: Whether the name of a model of the package may be taken.
+            is_name_checked: Whether the name was checked when the work began that made the model.
 
         Returns:
             The model, and whether its name is new.
@@ -210,15 +220,18 @@ class ModelRegistry:
         Raises:
             CheckpointError: The file is no checkpoint, is damaged, or has another version.
             ConfigError: One sample of the model does not fit in memory.
-            Problem: 409, another model has the name; 422, the name is reserved.
+            Problem: 409, another model has the name, or one that differs only in case; 422, the
+                name is reserved.
         """
         check_name(name)
+        if not is_name_checked:
+            self.check_new_name(name)
         checkpoint.fsync()
         self._check_fit(describe(checkpoint.path)["config"])
         loaded = self._engine.load_model(checkpoint.path)
         with self._making:
             known = self._models.get(name)
-            if known is not None and not (hides_packaged and known.is_packaged):
+            if known is not None and not (is_name_checked and known.is_packaged):
                 self._release(loaded.digest, loaded.config)
                 sent = (loaded.digest, loaded.config, loaded.trained)
                 if sent != (known.digest, known.config, known.trained):
@@ -234,6 +247,12 @@ class ModelRegistry:
                     checkpoint.place(self._path(name))
                     fsync(self._folder)
                 return known, False
+            if not is_name_checked:
+                try:
+                    self.check_new_name(name)
+                except Problem:
+                    self._release(loaded.digest, loaded.config)
+                    raise
             return self._add(name, loaded, partial(checkpoint.place, self._path(name))), True
 
     def unfinished_file(self) -> UnfinishedFile:
@@ -414,13 +433,6 @@ class ModelRegistry:
         model = self._model(row, is_loaded=True)
         self._models[name] = model
         return model
-
-    def _remove_leftovers(self) -> None:
-        known = {model.checkpoint for model in self._models.values()}
-        for path in self._folder.iterdir():
-            if path not in known:
-                log.info("removing leftover %s", path.name)
-                path.unlink()
 
 
 def _describe_owner(model: Model) -> str:

@@ -12,6 +12,7 @@ from service.problems import Problem, is_disk_full, problem_of
 from service.runs.active_run import ActiveRun, Persistence
 from service.runs.recorder import Ending, RunObserver
 from service.store.archive import RunArchive
+from service.store.descriptions.run import describe_run
 from service.store.fsync_thread import FsyncThread
 from service.store.run_folder import WholeRun
 
@@ -40,9 +41,9 @@ class RunStorage:
         if pending is None:
             self._archive.catalog.change(run.run_id, state=RunState.RUNNING, started_at=time.time())
             return
-        self._create_folder(run)
         pending.row.state = RunState.RUNNING
         pending.row.started_at = run.started_time
+        self._create_folder(run)
         self._archive.catalog.add(pending.row)
         run.pending = None
 
@@ -121,7 +122,12 @@ class RunStorage:
         pending = run.pending
         if pending is not None and not pending.has_folder:
             folder = self._archive.folder(run.run_id)
-            folder.create(pending.embeddings, pending.sample_keys, durable=False)
+            folder.create(
+                pending.embeddings,
+                pending.sample_keys,
+                description=describe_run(pending.row),
+                durable=False,
+            )
             pending.has_folder = True
 
     def _remove(self, run: ActiveRun) -> None:

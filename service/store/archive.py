@@ -1,7 +1,7 @@
 """Stored runs: rows in the index and folders beside it, changed together.
 
-The row decides whether a run exists. A folder without one is removed at the next start. All methods
-block; call none from the event loop.
+The row decides whether a run exists. A folder without one is put into quarantine at the next start.
+All methods block; call none from the event loop.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from energy_flow.engine import EmbeddingSource
 from service.problems import Problem
 from service.store.catalog import RunCatalog
 from service.store.datasets import DatasetRegistry
+from service.store.descriptions.run import describe_run
 from service.store.run_folder import RunFolder, WholeRun
 from service.store.run_summary import RunSummary
 from service.store.tables import RunRow
@@ -81,7 +82,7 @@ class RunArchive:
             sqlalchemy.exc.SQLAlchemyError: The row could not be written; nothing is left of it.
         """
         folder = self.folder(row.run_id)
-        folder.create(inputs, sample_keys)
+        folder.create(inputs, sample_keys, description=describe_run(row))
         try:
             with references, self._prevent_dataset_removal(row):
                 added = self.catalog.add(row)
@@ -136,7 +137,7 @@ class RunArchive:
             run_id: Id of the run.
             summary: Summary of its chunks.
             new_row: Its row, if it is not in the index yet.
-            whole: All results, if it has no folder yet.
+            whole: All results, if it has neither a folder nor a row yet.
             durable: Whether to wait until all files are on the disk. Without it :meth:`fsync` must
                 follow.
             is_trial: Whether it is kept as long as its experiment, and not counted among the runs
@@ -148,22 +149,26 @@ class RunArchive:
             sqlalchemy.exc.SQLAlchemyError: The row could not be written.
         """
         folder = self.folder(run_id)
-        if whole is None:
-            size = folder.seal(summary.samples_done, summary.documents, durable=durable)
-        else:
-            size = folder.write(whole, summary.documents, durable=durable)
-        if not is_trial:
-            self._make_room(size)
         columns = {
             "ended_at": time.time(),
             "samples_done": summary.samples_done,
             "metrics": summary.metrics,
             "trace": summary.trace,
             "warnings": summary.warnings,
-            "bytes": size,
             "safe": durable,
             **columns,
         }
+        row = new_row or self.catalog.get(run_id)
+        description = None if row is None else describe_run(row, **columns)
+        if whole is None:
+            size = folder.seal(
+                summary.samples_done, summary.documents, description, durable=durable
+            )
+        else:
+            size = folder.write(whole, summary.documents, description, durable=durable)
+        columns["bytes"] = size
+        if not is_trial:
+            self._make_room(size)
         if new_row is None:
             self.catalog.change(run_id, **columns)
         else:
@@ -238,7 +243,7 @@ class RunArchive:
         return self._ended_bytes
 
     def recover(self, make_problem: Callable[[], Problem]) -> list[RunRow]:
-        """End the runs that a crash interrupted, and remove leftovers; called at a start.
+        """End the runs that a crash interrupted; called at a start.
 
         Args:
             make_problem: Returns the reason why an interrupted run ended.
@@ -263,11 +268,6 @@ class RunArchive:
             else:
                 log.warning("run %s is incomplete after a power cut and is removed", row.run_id)
                 self.discard(row.run_id)
-        known = self.catalog.list_ids()
-        for entry in self._folder.iterdir():
-            if entry.name not in known:
-                log.info("removing leftover %s", entry.name)
-                RunFolder(entry).remove()
         self._make_room(0)
         return queued
 

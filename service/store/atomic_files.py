@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,21 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         OSError: The file could not be written; nothing is left of it.
     """
     write_file(path, lambda file: file.write(data), durable=durable)
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, or a folder with its content; nothing happens if there is none.
+
+    Args:
+        path: File or folder.
+
+    Raises:
+        OSError: It could not be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def fsync(path: Path) -> None:

@@ -138,11 +138,6 @@ class RunCatalog:
         with self._database.session() as session:
             return list(session.scalars(query))
 
-    def list_ids(self) -> set[str]:
-        """Return the ids of all runs."""
-        with self._database.session() as session:
-            return set(session.scalars(select(RunRow.run_id)))
-
     def sum_ended_bytes(self) -> int:
         """Return the bytes of all ended runs, without trials."""
         query = select(func.coalesce(func.sum(RunRow.bytes), 0)).where(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 from service.json_encoding import to_json
@@ -25,7 +25,7 @@ class Database:
         url: URL of the database, as SQLAlchemy takes it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: URL | str) -> None:
         self._engine = _open(url, "NORMAL")
         self._durable = self._engine
         if self._engine.dialect.name == "sqlite":
@@ -78,7 +78,7 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def _open(url: str, synchronous: str) -> Engine:
+def _open(url: URL | str, synchronous: str) -> Engine:
     engine = create_engine(
         url,
         json_serializer=lambda value: to_json(value).decode(),

@@ -2,6 +2,8 @@
 
 The rows decide what exists: a file is kept as long as a name, a run or an experiment refers to its
 digest. All methods block; call none from the event loop.
+
+A small file for each name allows a lost index to be rebuilt with the names.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from service.problems import Problem
 from service.store.atomic_files import fsync
 from service.store.database import Database
 from service.store.dataset_files import DatasetContent, DatasetRows, DatasetWriter
+from service.store.descriptions.dataset_names import FOLDER as NAMES_FOLDER
+from service.store.descriptions.dataset_names import DatasetName, DatasetNames
+from service.store.names import check_new_name, find_like
 from service.store.references import check_dataset_unused, is_unreferenced
 from service.store.tables import DatasetContentRow, DatasetRow
 
@@ -56,27 +61,34 @@ class DatasetRegistry:
     def __init__(self, database: Database, folder: Path, max_bytes: int) -> None:
         self._database = database
         self._folder = folder
+        self._names = DatasetNames(folder.parent / NAMES_FOLDER)
         self._max_bytes = max_bytes
         # Held while a row that refers to content is added, and while content is removed.
         self._changing = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
     def recover(self) -> None:
-        """Remove unused content and interrupted uploads; called at a start."""
+        """Remove content that is in the index and unused, as a crash leaves it; called at a start.
+
+        It also brings the files of the names up to date.
+        """
         with self._changing:
             with self._database.session() as session:
                 unused = list(
                     session.scalars(select(DatasetContentRow.digest).where(is_unreferenced()))
                 )
-                session.execute(delete(DatasetContentRow).where(is_unreferenced()))
-                known = set(session.scalars(select(DatasetContentRow.digest)))
+                names = [
+                    DatasetName(row.name, row.digest, row.created_at)
+                    for row in session.scalars(select(DatasetRow))
+                ]
+            for digest in unused:
+                self._remove_unused(digest)
             if unused:
                 log.info("removed %d datasets that nothing refers to", len(unused))
-            paths = {self.path(digest) for digest in known}
-            for entry in self._folder.iterdir():
-                if entry not in paths:
-                    log.info("removing leftover %s", entry.name)
-                    entry.unlink()
+            try:
+                self._names.reconcile(names)
+            except OSError as error:
+                log.warning("the names of datasets could not be written to files: %s", error)
 
     def find(self, name: str) -> Dataset:
         """Return the dataset of that name.
@@ -136,12 +148,17 @@ class DatasetRegistry:
             raise Problem(404, f"there is no dataset with the digest {digest}")
         return DatasetRows(self.path(digest), digest, 0, content.rows, content.dim)
 
-    def writer(self) -> DatasetWriter:
-        """Return a writer for the file of a new dataset.
+    def writer(self, name: str) -> DatasetWriter:
+        """Return a writer for the file of a dataset.
+
+        Args:
+            name: Its name.
 
         Raises:
+            Problem: 409, a dataset has a name that differs only in case; 422, the name is reserved.
             OSError: The file cannot be created.
         """
+        self._check_new_name(name)
         return DatasetWriter(self._folder, self._max_bytes)
 
     def add(self, name: str, writer: DatasetWriter) -> tuple[Dataset, bool]:
@@ -155,7 +172,8 @@ class DatasetRegistry:
             The dataset, and whether the name is new.
 
         Raises:
-            Problem: 409, a dataset with other content has the name.
+            Problem: 409, a dataset with other content has the name, or one has a name that differs
+                only in case; 422, the name is reserved.
             OSError: The file could not be written; nothing is left of it.
             sqlalchemy.exc.SQLAlchemyError: The rows could not be written; nothing is left.
         """
@@ -172,6 +190,7 @@ class DatasetRegistry:
                     "delete it first",
                     extra={"digest": dataset.content.digest, "sent_digest": content.digest},
                 )
+            self._check_new_name(name)
             # Also if the content is known: its file may be lost or damaged.
             writer.place(self.path(content.digest))
             fsync(self._folder)
@@ -179,11 +198,13 @@ class DatasetRegistry:
                 return dataset, False
             try:
                 row = DatasetRow(name=name, created_at=time.time(), digest=content.digest)
+                self._names.write(DatasetName(name, content.digest, row.created_at))
                 with self._database.session(durable=True) as session:
                     if not known:
                         session.add(_content_row(content))
                     session.add(row)
             except BaseException:
+                self._names.remove(name)
                 if not known:
                     self.path(content.digest).unlink(missing_ok=True)
                 raise
@@ -203,6 +224,7 @@ class DatasetRegistry:
             with self._database.session(durable=True) as session:
                 check_dataset_unused(session, name)
                 session.execute(delete(DatasetRow).where(DatasetRow.name == name))
+            self._names.remove(name)
             self._remove_unused(dataset.content.digest)
 
     @contextmanager
@@ -229,6 +251,13 @@ class DatasetRegistry:
         """
         with self._changing:
             self._remove_unused(digest)
+
+    def _check_new_name(self, name: str) -> None:
+        """Refuse a name that no dataset has and no new one can have."""
+        with self._database.session() as session:
+            like = find_like(session, DatasetRow.name, name)
+        if name not in like:
+            check_new_name(name, like)
 
     def _remove_unused(self, digest: str) -> None:
         removal = delete(DatasetContentRow).where(

@@ -4,7 +4,8 @@ While a run is active its outputs grow as ``NAME.npy.part``, and a line in ``chu
 each complete chunk of samples. Sealing the folder drops incomplete chunks and gives the outputs
 their names. After a crash the recorded chunks are kept. A sealed folder never changes.
 
-A run whose results are all there before it has a folder is written at once instead.
+A run whose results are all there before it has a folder is written at once instead. A folder is
+made under another name and renamed, so that one with its name has all that it was created with.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,9 @@ from numpy.typing import NDArray
 from energy_flow.trace.formats.parquet import write_parquet
 from energy_flow.trace.records import HasColumns
 from service.json_encoding import to_json
-from service.store.atomic_files import UNFINISHED, fsync, write_bytes
+from service.store.atomic_files import UNFINISHED, fsync, remove_path, write_bytes
 from service.store.chunk_log import ChunkLog
+from service.store.descriptions.run import DESCRIPTION
 from service.store.npy_file import GrowingArray, npy_buffers, write_array
 from service.store.trace_parts import TRACE, TraceParts
 
@@ -118,6 +121,7 @@ class RunFolder:
         inputs: NDArray[np.float32] | None,
         sample_keys: NDArray[np.int64] | None = None,
         *,
+        description: bytes | None = None,
         durable: bool = True,
     ) -> None:
         """Create the folder with the inputs of the run.
@@ -125,23 +129,23 @@ class RunFolder:
         Args:
             inputs: Embeddings [samples, dim]; ``None`` if they are rows of a dataset.
             sample_keys: Keys [samples] that the caller gave, if any.
+            description: Description of the run as it is now, if it has a row.
             durable: Whether to wait until all files are on the disk.
 
         Raises:
             OSError: The folder could not be written; nothing is left of it.
         """
-        try:
-            self.path.mkdir(parents=True)
+        with self._new_folder() as folder:
             if inputs is not None:
-                write_array(self.path / INPUTS, inputs, durable=durable)
+                write_array(folder / INPUTS, inputs, durable=durable)
             if sample_keys is not None:
-                write_array(self.path / SAMPLE_KEYS, sample_keys, durable=durable)
+                write_array(folder / SAMPLE_KEYS, sample_keys, durable=durable)
+            if description is not None:
+                write_bytes(folder / DESCRIPTION, description, durable=durable)
             if durable:
-                fsync(self.path)
-                fsync(self.path.parent)
-        except BaseException:
-            self.remove()
-            raise
+                fsync(folder)
+        if durable:
+            fsync(self.path.parent)
 
     def append(
         self,
@@ -177,35 +181,38 @@ class RunFolder:
         if durable and is_new:
             fsync(self.path)
 
-    def write(self, run: WholeRun, documents: Mapping[str, Any], *, durable: bool = True) -> int:
+    def write(
+        self,
+        run: WholeRun,
+        documents: Mapping[str, Any],
+        description: bytes | None = None,
+        *,
+        durable: bool = True,
+    ) -> int:
         """Write a folder that does not exist yet, in the state in which :meth:`seal` leaves one.
-
-        No file has to grow or to be renamed: a folder without a row in the index does not count,
-        and the next start removes it.
 
         Args:
             run: All results.
             documents: JSON data by name, stored as ``NAME.json``.
+            description: Description of the run, if it has a row.
             durable: Whether to wait until all files are on the disk.
 
         Returns:
-            Size of the folder in bytes.
+            Size of the folder in bytes, as :meth:`size`.
 
         Raises:
             OSError: The folder could not be written; nothing is left of it.
         """
         size = 0
-        try:
-            self.path.mkdir()
+        with self._new_folder() as folder:
             for name, buffers in run.files(documents):
-                with (self.path / name).open("xb") as file:
+                with (folder / name).open("xb") as file:
                     for buffer in buffers:
                         size += file.write(buffer)
-            if durable:
-                self.fsync()
-        except BaseException:
-            self.remove()
-            raise
+            if description is not None:
+                (folder / DESCRIPTION).write_bytes(description)
+        if durable:
+            self.fsync()
         return size
 
     def read_chunks(self) -> Iterator[dict[str, Any]]:
@@ -228,16 +235,24 @@ class RunFolder:
                 break
         return found[:count]
 
-    def seal(self, rows: int, documents: Mapping[str, Any], *, durable: bool = True) -> int:
+    def seal(
+        self,
+        rows: int,
+        documents: Mapping[str, Any],
+        description: bytes | None = None,
+        *,
+        durable: bool = True,
+    ) -> int:
         """Complete the folder with the first ``rows`` samples.
 
         Args:
             rows: Samples to keep.
             documents: JSON data by name, stored as ``NAME.json``.
+            description: Description of the run, if it has a row.
             durable: Whether to wait until all files are on the disk.
 
         Returns:
-            Size of the folder in bytes.
+            Size of the folder in bytes, as :meth:`size`.
 
         Raises:
             OSError: The folder could not be written.
@@ -247,8 +262,10 @@ class RunFolder:
         self._trace.join(rows, durable=durable)
         for name, document in documents.items():
             write_bytes(self.path / f"{name}.json", to_json(document), durable=False)
-        for leftover in self.path.rglob(f"*{UNFINISHED}"):
-            leftover.unlink()
+        if description is not None:
+            write_bytes(self.path / DESCRIPTION, description, durable=False)
+        for leftover in list(self.path.rglob(f"*{UNFINISHED}")):
+            remove_path(leftover)
         if durable:
             self.fsync()
         return self.size()
@@ -297,8 +314,10 @@ class RunFolder:
         return intact
 
     def size(self) -> int:
-        """Return the bytes of all files."""
-        return sum(entry.stat().st_size for entry in self.path.rglob("*") if entry.is_file())
+        """Return the bytes of all files but the description, which follows from the row."""
+        described = self.path / DESCRIPTION
+        files = (entry for entry in self.path.rglob("*") if entry.is_file())
+        return sum(entry.stat().st_size for entry in files if entry != described)
 
     def output(self, name: str) -> NDArray[Any]:
         """Return an output [samples, ...], mapped into memory.
@@ -349,6 +368,19 @@ class RunFolder:
             FileNotFoundError: The run has no such document, or was removed.
         """
         return (self.path / f"{name}.json").read_bytes()
+
+    @contextmanager
+    def _new_folder(self) -> Iterator[Path]:
+        """Make a folder that gets the name of this one at the end of the block."""
+        unfinished = self.path.with_name(f".{self.path.name}-new{UNFINISHED}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            unfinished.mkdir(parents=True)
+            yield unfinished
+            unfinished.rename(self.path)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
 
     def remove(self) -> None:
         """Remove the folder; readers never see half of it."""

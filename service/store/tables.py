@@ -210,3 +210,15 @@ class DatasetRow(Table):
     name: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[float] = mapped_column(Float)
     digest: Mapped[str] = mapped_column(ForeignKey("dataset_contents.digest"), index=True)
+
+
+class IdentityRow(Table):
+    """The id that the index shares with its data directory; there is one row at most.
+
+    Attributes:
+        id: The id, in hexadecimal.
+    """
+
+    __tablename__ = "identity"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)

@@ -12,7 +12,9 @@ from service.store.atomic_files import UNFINISHED, fsync, write_file
 TRACE = "trace.parquet"
 """The trace of a run that has ended."""
 
-_PARTS = "trace"
+PARTS = "trace"
+"""Folder of the files of a run that has not ended."""
+
 _JOINED_PARTS = "trace.old"
 
 
@@ -25,7 +27,7 @@ class TraceParts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._parts = folder / _PARTS
+        self._parts = folder / PARTS
 
     def append(self, first_sample: int, trace: HasColumns, *, durable: bool) -> None:
         """Write the records of a chunk; a chunk without records has no file.

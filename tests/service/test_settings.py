@@ -27,8 +27,8 @@ def test_defaults() -> None:
     settings = Settings()
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.data_dir == Path(".energy-flow")
-    assert settings.index_url.startswith("sqlite:///")
-    assert settings.index_url.endswith(".energy-flow/index.sqlite3")
+    assert settings.index_url.get_backend_name() == "sqlite"
+    assert settings.index_url.database == str(Path(".energy-flow/index.sqlite3").absolute())
     assert settings.max_body_bytes == 64 * 2**20
     assert settings.max_upload_bytes == 4 * 2**30
     assert settings.preset == "debug"

@@ -14,12 +14,14 @@ from energy_flow.errors import CheckpointError, ConfigError
 from energy_flow.runtime.device import resolve_device
 from energy_flow.runtime.process import configure_process
 from energy_flow.simulation.checkpoint import describe
+from service.cli.execute.private_files import private_files
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
-from service.lifespan import DataDirInUseError, default_config
+from service.lifespan import default_config
 from service.monitoring.log_lines import JsonLines
 from service.monitoring.log_writer import LogWriter
 from service.serving import FlowServer
 from service.settings import Settings
+from service.store.recovery.errors import DataDirInUseError
 
 
 class AnnouncingServer(FlowServer):
@@ -58,6 +60,11 @@ def run(settings: Settings, bound: socket.socket) -> None:
     Raises:
         CommandFailed: the server cannot start.
     """
+    with private_files():
+        _run(settings, bound)
+
+
+def _run(settings: Settings, bound: socket.socket) -> None:
     # Here a fault is reported in one line; later it would be an exception in the log.
     _create_data_dir(settings.data_dir)
     try:

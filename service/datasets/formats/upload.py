@@ -37,6 +37,7 @@ class DatasetUpload:
         size: Size of the file in bytes, if known.
 
     Raises:
+        Problem: 409 or 422, no new dataset can have the name.
         OSError: The file cannot be created.
     """
 
@@ -45,7 +46,7 @@ class DatasetUpload:
     ) -> None:
         self._registry = registry
         self._name = name
-        self._writer = registry.writer()
+        self._writer = registry.writer(name)
         self._rows = Rows(self._writer)
         self._reader = _READERS[file_format](self._rows, size)
 

@@ -1,0 +1,1 @@
+"""What keeps the data directory and its index together, and repairs them when they are not."""

@@ -1,0 +1,273 @@
+"""The id that a data directory and its index share, so that neither is used with another one.
+
+Each start gives both a new id. Of two copies of a directory that use one index, the one that was
+started last goes on, and the other is refused. The steps of a change are ordered so that a crash
+between any two of them leaves a pair that is recognised:
+
+1. The file gets the new id, and the one before.
+2. The row gets the new id.
+3. The file gets the new id alone.
+
+A file with two ids belongs to an index that has one of them. Where there was none before, the file
+counts only once the row has its id.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from sqlalchemy import delete
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from service.json_encoding import to_json
+from service.problems import is_disk_full
+from service.store.atomic_files import fsync, write_bytes
+from service.store.database import Database
+from service.store.recovery.content import IndexContent, find_complete, read_index
+from service.store.recovery.describe import describe_stored
+from service.store.recovery.errors import DataDirMismatchError
+from service.store.tables import IdentityRow
+
+log = logging.getLogger(__name__)
+
+IDENTITY = "identity.json"
+"""File of the id in the data directory."""
+
+REBUILD = "energy-flow data rebuild-index makes a new index from the files"
+ADOPT = "energy-flow data adopt accepts this directory and this index as belonging together"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The content of the file.
+
+    Attributes:
+        id: Id of the data directory.
+        is_changing: Whether the row may still have the id before.
+        before: Id before; ``None`` if there was none.
+    """
+
+    id: str
+    is_changing: bool = False
+    before: str | None = None
+
+    @property
+    def ids(self) -> tuple[str | None, ...]:
+        """The ids of an index that belongs to the directory."""
+        return (self.id, self.before) if self.is_changing else (self.id,)
+
+
+def open_index(data_dir: Path, url: URL) -> Database:
+    """Open the index of a data directory, and give both a new id.
+
+    The caller has locked the directory.
+
+    Args:
+        data_dir: The data directory.
+        url: URL of the index.
+
+    Raises:
+        DataDirMismatchError: They do not belong together, or one of them is lost. Nothing has been
+            changed.
+        OSError: The directory cannot be used.
+        sqlalchemy.exc.SQLAlchemyError: The index cannot be used.
+    """
+    if is_missing(url) and any(find_complete(data_dir)):
+        # Before an empty index is made in its place.
+        raise DataDirMismatchError(_describe_lost(data_dir, show_url(url)))
+    try:
+        database = Database(url)
+    except OperationalError:
+        raise
+    except DatabaseError as error:
+        raise DataDirMismatchError(
+            f"the index {show_url(url)} is damaged ({error.orig}); restore it from a backup, or "
+            f"rebuild it: {REBUILD}"
+        ) from None
+    try:
+        with database.connection() as connection:
+            content = read_index(connection)
+        mismatch = _find_mismatch(data_dir, content, show_url(url))
+        if mismatch is not None:
+            raise DataDirMismatchError(mismatch)
+        if content.id is None:
+            describe_stored(data_dir, database)
+        _renew(data_dir, database, content.id)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def renew(data_dir: Path, database: Database, before: str | None) -> None:
+    """Give a data directory and an index a new id, whatever ids they have.
+
+    Args:
+        data_dir: The data directory.
+        database: The index.
+        before: Id of the index; ``None`` if it has none.
+
+    Raises:
+        OSError: The file could not be written.
+        sqlalchemy.exc.SQLAlchemyError: The row could not be written.
+    """
+    new = make_id()
+    begin(data_dir, new, before)
+    set_index_id(database, new)
+    settle(data_dir, new)
+
+
+def make_id() -> str:
+    """Return a new id."""
+    return uuid.uuid4().hex
+
+
+def begin(data_dir: Path, new: str, before: str | None) -> None:
+    """Write a new id to the file: the first step.
+
+    Args:
+        data_dir: The data directory.
+        new: The id.
+        before: Id of the index; ``None`` if it has none.
+
+    Raises:
+        OSError: The file could not be written.
+    """
+    _write(data_dir, {"id": new, "before": before})
+
+
+def set_index_id(database: Database, new: str) -> None:
+    """Write a new id to the row: the second step.
+
+    Args:
+        database: The index.
+        new: The id.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: The row could not be written.
+    """
+    with database.session(durable=True) as session:
+        session.execute(delete(IdentityRow))
+        session.add(IdentityRow(id=new))
+
+
+def settle(data_dir: Path, new: str) -> None:
+    """Write the new id alone to the file: the third step.
+
+    Args:
+        data_dir: The data directory.
+        new: The id.
+
+    Raises:
+        OSError: The file could not be written.
+    """
+    _write(data_dir, {"id": new})
+
+
+def read_mark(data_dir: Path) -> Mark | None:
+    """Return the content of the file; ``None`` if there is no file.
+
+    Args:
+        data_dir: The data directory.
+
+    Raises:
+        DataDirMismatchError: The file is damaged.
+    """
+    path = data_dir / IDENTITY
+    try:
+        content = orjson.loads(path.read_bytes())
+        return Mark(str(content["id"]), "before" in content, content.get("before"))
+    except FileNotFoundError:
+        return None
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        raise DataDirMismatchError(f"{path} is damaged; {ADOPT}") from None
+
+
+def is_missing(url: URL) -> bool:
+    """Return whether an index is a file that does not exist.
+
+    Args:
+        url: URL of the index.
+    """
+    return url.get_backend_name() == "sqlite" and (
+        url.database is not None
+        and url.database not in ("", ":memory:")
+        and not url.database.startswith("file:")
+        and not Path(url.database).exists()
+    )
+
+
+def show_url(url: URL) -> str:
+    """Return what identifies an index for people: its path, or its URL without a password.
+
+    Args:
+        url: URL of the index.
+    """
+    if url.get_backend_name() == "sqlite" and url.database:
+        return url.database
+    return url.render_as_string(hide_password=True)
+
+
+def _renew(data_dir: Path, database: Database, before: str | None) -> None:
+    try:
+        renew(data_dir, database, before)
+    except Exception as error:
+        # The ids before are still accepted. Without them nothing may be stored.
+        if before is None or not is_disk_full(error):
+            raise
+        log.warning("the disk is full: the data directory keeps its id")
+
+
+def _find_mismatch(data_dir: Path, content: IndexContent, index: str) -> str | None:
+    """Return why a directory and an index do not belong together; ``None`` if they do."""
+    mark = read_mark(data_dir)
+    if mark is not None and mark.is_changing and mark.before is None and content.id is None:
+        # The first start was interrupted before the index had the id.
+        mark = None
+    if content.id is not None:
+        if mark is None:
+            return (
+                f"the data directory {data_dir} has no id, but the index {index} belongs to "
+                f"another one; start the server with that one, or: {ADOPT}"
+            )
+        if content.id not in mark.ids:
+            return (
+                f"the data directory {data_dir} (id {mark.id}) and the index {index} (id "
+                f"{content.id}) do not belong together, or one of them is a copy from another "
+                f"time; use the pair that belongs together, or: {REBUILD}, and {ADOPT}"
+            )
+        return None
+    held = {entry.identity for entry in find_complete(data_dir)}
+    if content.is_empty:
+        return _describe_lost(data_dir, index) if held else None
+    if mark is not None:
+        return (
+            f"the data directory {data_dir} has the id {mark.id}, and the index {index} has none: "
+            f"it is older, or that of another directory; start the server with the index that "
+            f"belongs to the directory, or: {REBUILD}, and {ADOPT}"
+        )
+    # Both come from a version without ids. They must have something in common.
+    if not held & content.known if held else content.needed:
+        return (
+            f"nothing in the data directory {data_dir} is in the index {index}, which has other "
+            f"content; start the server with the pair that belongs together, or: {REBUILD}, and "
+            f"{ADOPT}"
+        )
+    return None
+
+
+def _describe_lost(data_dir: Path, index: str) -> str:
+    return (
+        f"the data directory {data_dir} has datasets, models or runs, but its index {index} is "
+        f"lost; restore it from a backup (if it is an older one: {ADOPT}), or: {REBUILD}"
+    )
+
+
+def _write(data_dir: Path, content: dict[str, str | None]) -> None:
+    write_bytes(data_dir / IDENTITY, to_json(content))
+    fsync(data_dir)

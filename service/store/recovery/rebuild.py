@@ -1,0 +1,254 @@
+"""A new index for a data directory whose index is lost, made from the files."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from energy_flow.choices import ENDED_STATES
+from service.store.atomic_files import UNFINISHED, fsync
+from service.store.database import Database
+from service.store.descriptions.dataset_names import FOLDER as NAMES_FOLDER
+from service.store.descriptions.dataset_names import DatasetName, DatasetNames
+from service.store.recovery.content import Entry, IndexContent, Kind, find_complete, read_index
+from service.store.recovery.errors import DataDirMismatchError, RecoveryError
+from service.store.recovery.identity import (
+    begin,
+    is_missing,
+    make_id,
+    read_mark,
+    settle,
+    show_url,
+)
+from service.store.recovery.restore import (
+    make_content_row,
+    make_dataset_name,
+    make_model_row,
+    make_run_row,
+)
+from service.store.tables import (
+    DatasetContentRow,
+    DatasetRow,
+    IdentityRow,
+    ModelRow,
+    RunRow,
+)
+
+Progress = Callable[[int, int, str], None]
+"""Called with the number of files read, the number of all, and the name of the next."""
+
+
+@dataclass(slots=True)
+class FoundRows:
+    """The rows that the files describe.
+
+    Attributes:
+        contents: Numbers of datasets.
+        datasets: Names of datasets.
+        models: Models.
+        runs: Runs, the oldest first.
+        experiment_ids: Experiments whose trials are among the runs.
+        skipped: Files of which no row can be made, with the reason.
+    """
+
+    contents: list[DatasetContentRow] = field(default_factory=list)
+    datasets: list[DatasetRow] = field(default_factory=list)
+    models: list[ModelRow] = field(default_factory=list)
+    runs: list[RunRow] = field(default_factory=list)
+    experiment_ids: set[str] = field(default_factory=set)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+    @property
+    def ended_bytes(self) -> int:
+        """Bytes of the runs that have ended."""
+        return sum(row.bytes for row in self.runs if row.state in ENDED_STATES)
+
+
+def find_rows(data_dir: Path, on_progress: Progress) -> FoundRows:
+    """Read all files, and return the rows that they describe.
+
+    Args:
+        data_dir: The data directory.
+        on_progress: Called before each file.
+    """
+    found = FoundRows()
+    entries = list(find_complete(data_dir))
+    for number, entry in enumerate(entries):
+        on_progress(number, len(entries), entry.path.name)
+        try:
+            _add_row(found, entry)
+        except (ValueError, OSError) as error:
+            found.skipped.append((entry.path, str(error)))
+    found.datasets = _name_datasets(data_dir, found)
+    found.models.sort(key=lambda row: row.created_at)
+    found.runs.sort(key=lambda row: row.created_at)
+    return found
+
+
+def rebuild_index(data_dir: Path, url: URL, found: FoundRows) -> Path | None:
+    """Make a new index for a data directory; the index before, if it is a file, gets another name.
+
+    Args:
+        data_dir: The data directory, locked.
+        url: URL of the index.
+        found: Its rows.
+
+    Returns:
+        The new name of the index before, if there was one.
+
+    Raises:
+        RecoveryError: The rows contradict each other.
+        OSError: A file could not be written.
+        sqlalchemy.exc.SQLAlchemyError: The index could not be written.
+    """
+    new = make_id()
+    if url.get_backend_name() != "sqlite":
+        with closing(Database(url)) as database:
+            # The rows and the id appear together.
+            begin(data_dir, new, None)
+            _fill(database, found, new)
+        settle(data_dir, new)
+        return None
+    index = Path(url.database or "").absolute()
+    unfinished = index.with_name(f".{uuid.uuid4().hex}{UNFINISHED}")
+    try:
+        with closing(Database(url.set(database=str(unfinished)))) as database:
+            _fill(database, found, new)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    fsync(unfinished)
+    begin(data_dir, new, None)
+    before = _move_aside(index)
+    unfinished.rename(index)
+    fsync(index.parent)
+    settle(data_dir, new)
+    return before
+
+
+def check_replaceable(data_dir: Path, url: URL) -> None:
+    """Refuse to replace an index that is not lost.
+
+    Args:
+        data_dir: The data directory.
+        url: URL of the index.
+
+    Raises:
+        RecoveryError: The index belongs to the directory, or is no file and has rows.
+    """
+    if is_missing(url):
+        return
+    try:
+        content = inspect_index(url)
+    except DatabaseError:
+        # A damaged one is replaced.
+        return
+    is_file = url.get_backend_name() == "sqlite"
+    if content.is_empty:
+        return
+    if is_file and not url.database:
+        raise RecoveryError("an index in memory cannot be rebuilt; leave out --database-url")
+    if not is_file:
+        raise RecoveryError(
+            f"the index {show_url(url)} has rows; empty that database or choose another "
+            "--database-url, then rebuild"
+        )
+    if _belongs(data_dir, content):
+        raise RecoveryError(
+            f"the index {show_url(url)} belongs to the data directory and is not lost; to rebuild "
+            "it nevertheless, move it away first"
+        )
+
+
+def inspect_index(url: URL) -> IndexContent:
+    """Return what an index has, and change nothing.
+
+    Args:
+        url: URL of the index, which exists.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: It cannot be read.
+    """
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return read_index(connection)
+    finally:
+        engine.dispose()
+
+
+def _belongs(data_dir: Path, content: IndexContent) -> bool:
+    try:
+        mark = read_mark(data_dir)
+    except DataDirMismatchError:
+        return False
+    if mark is None:
+        # Both may come from a version without ids.
+        held = {entry.identity for entry in find_complete(data_dir)}
+        return content.id is None and bool(held & content.known)
+    return content.id is not None and content.id in mark.ids
+
+
+def _add_row(found: FoundRows, entry: Entry) -> None:
+    match entry.kind:
+        case Kind.DATASETS:
+            found.contents.append(make_content_row(entry.path))
+        case Kind.MODELS:
+            found.models.append(make_model_row(entry.path))
+        case Kind.RUNS:
+            row, experiment_id = make_run_row(entry.path)
+            if experiment_id is not None:
+                found.experiment_ids.add(experiment_id)
+            found.runs.append(row)
+
+
+def _name_datasets(data_dir: Path, found: FoundRows) -> list[DatasetRow]:
+    """Return the rows of the names; content that nothing refers to gets a name from its digest."""
+    digests = {row.digest for row in found.contents}
+    names = [
+        name for name in DatasetNames(data_dir / NAMES_FOLDER).find_all() if name.digest in digests
+    ]
+    referred = {name.digest for name in names} | {row.dataset_digest for row in found.runs}
+    for digest in sorted(digests - referred):
+        created_at = (data_dir / Kind.DATASETS / f"{digest}.safetensors").stat().st_mtime
+        names.append(DatasetName(make_dataset_name(digest), digest, created_at))
+    names.sort(key=lambda name: name.created_at)
+    return [
+        DatasetRow(name=one.name, digest=one.digest, created_at=one.created_at) for one in names
+    ]
+
+
+def _fill(database: Database, found: FoundRows, new: str) -> None:
+    try:
+        with database.session(durable=True) as session:
+            for rows in (found.contents, found.datasets, found.models, found.runs):
+                session.add_all(rows)
+                session.flush()
+            session.add(IdentityRow(id=new))
+    except IntegrityError as error:
+        raise RecoveryError(f"two files describe the same thing: {error.orig}") from None
+
+
+def _move_aside(index: Path) -> Path | None:
+    """Give an index another name, with the files that SQLite adds to it."""
+    if not index.exists():
+        return None
+    engine = create_engine(URL.create("sqlite", database=str(index)))
+    # Of a damaged one, these files are kept.
+    with suppress(DatabaseError), engine.connect() as connection:
+        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    engine.dispose()
+    aside = index.with_name(f"{index.name}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.old")
+    for suffix in ("-wal", "-shm", "-journal", ""):
+        path = index.with_name(index.name + suffix)
+        if path.exists():
+            path.rename(aside.with_name(aside.name + suffix))
+    return aside
