@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastapi import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response
 
 from energy_flow.choices import ENDED_STATES, TraceFormat
 from energy_flow.trace.batches import FORMAT_VERSION
@@ -20,6 +20,7 @@ from service.api.answers import Responses, describe_answers
 from service.api.content_negotiation import choose_format
 from service.api.find_run import find_simulation
 from service.api.pagination import encode_cursor
+from service.api.piece_stream import PieceStream
 from service.api.trace_query import MEDIA_TYPES, TraceQuery
 from service.lifespan import Service
 from service.problems import not_found
@@ -81,7 +82,7 @@ async def answer_trace(
         return step_counters(folder) if has_ended else ()
 
     pieces = (piece for piece in encode_trace(chosen, part.read(), read_counters) if piece)
-    return StreamingResponse(pieces, media_type=chosen.media_type, headers=headers)
+    return PieceStream(pieces, chosen.media_type, headers)
 
 
 async def _answer_stored_file(

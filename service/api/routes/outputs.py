@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response
 
 from energy_flow.choices import Axis, Output, Plane
 from energy_flow.errors import Fault
@@ -18,6 +18,7 @@ from service.api.answers import describe_answers
 from service.api.content_negotiation import choose_format, format_parameter
 from service.api.dependencies import ServiceDep
 from service.api.find_run import find_ended_run
+from service.api.piece_stream import PieceStream
 from service.json_encoding import array_pieces, to_json
 from service.media_types import JSON, NPY, OCTET_STREAM, PNG
 from service.problems import Problem, invalid, not_found
@@ -34,6 +35,8 @@ INPUT_MEDIA_TYPES: Final = {"json": JSON, "npy": NPY, "safetensors": OCTET_STREA
 MEDIA_TYPES: Final = {**INPUT_MEDIA_TYPES, "png": PNG}
 
 _PIECE_BYTES = 2**20
+
+Pieces = Generator[bytes, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Part:
         pieces = (array[start : start + rows] for start in range(0, len(array), rows))
         return cls(run_id, name, array.dtype, array.shape, first, pieces)
 
-    def encode(self, name: str) -> Iterator[bytes]:
+    def encode(self, name: str) -> Pieces:
         """Yield the bytes of a format.
 
         Args:
@@ -79,7 +82,7 @@ class Part:
         for piece in self.pieces:
             yield np.ascontiguousarray(piece).tobytes()
 
-    def _encode_json(self) -> Iterator[bytes]:
+    def _encode_json(self) -> Pieces:
         head = {
             "run_id": self.run_id,
             "name": self.name,
@@ -122,7 +125,7 @@ async def read_inputs(
     rows = max(_PIECE_BYTES // (width * np.dtype(np.float32).itemsize), 1)
     pieces = (source.read(start, min(start + rows, stop)) for start in range(first, stop, rows))
     part = Part(run_id, "inputs", np.dtype(np.float32), (stop - first, width), first, pieces)
-    return StreamingResponse(part.encode(chosen), media_type=INPUT_MEDIA_TYPES[chosen])
+    return PieceStream(part.encode(chosen), INPUT_MEDIA_TYPES[chosen])
 
 
 @router.get(
@@ -164,7 +167,7 @@ async def read_output(
             folder.output_path(output), media_type=NPY, filename=f"{run_id}-{output}.npy"
         )
     part = Part.of(run_id, output, array[first:stop], first)
-    return StreamingResponse(part.encode(chosen), media_type=MEDIA_TYPES[chosen])
+    return PieceStream(part.encode(chosen), MEDIA_TYPES[chosen])
 
 
 def _parse_range(
