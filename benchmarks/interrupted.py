@@ -228,7 +228,7 @@ def _left_over(data_dir: Path, client: httpx.Client) -> list[str]:
     """Return the files that should not exist."""
     known = {run["run_id"] for run in client.get("/v1/runs?limit=1000").json()["items"]}
     wanted = {f"{name}.npy" for name in OUTPUTS}
-    wanted |= {"trace.parquet", "chunks.jsonl", "memory.json", "profile.json"}
+    wanted |= {"trace.parquet", "chunks.jsonl", "memory.json", "profile.json", "run.json"}
     return sorted(
         str(path.relative_to(data_dir))
         for path in (data_dir / "runs").rglob("*")

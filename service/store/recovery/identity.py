@@ -233,7 +233,7 @@ def _find_mismatch(data_dir: Path, content: IndexContent, index: str) -> str | N
         if mark is None:
             return (
                 f"the data directory {data_dir} has no id, but the index {index} belongs to "
-                f"another one; start the server with that one, or: {ADOPT}"
+                f"another one; use the pair that belongs together, or: {REBUILD}, and {ADOPT}"
             )
         if content.id not in mark.ids:
             return (

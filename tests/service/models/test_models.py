@@ -112,13 +112,14 @@ def test_models_exist_after_a_restart(tmp_path: Path) -> None:
     with serving(tmp_path) as first:
         made = make(first.client, "kept", model_seed=9).json()
         outputs = first.client.post("/v1/simulate", json=fields).json()["outputs"]
-    (tmp_path / "models" / ".junk.part").write_bytes(b"x")
+    interrupted = tmp_path / "models" / f".{'0' * 32}.part"
+    interrupted.write_bytes(b"x")
     with serving(tmp_path) as second:
         found = second.client.get("/v1/models/kept").json()
         assert found == {**made, "loaded": False}
         assert second.client.post("/v1/simulate", json=fields).json()["outputs"] == outputs
         assert second.client.get("/v1/models/kept").json()["loaded"] is True
-    assert not (tmp_path / "models" / ".junk.part").exists()
+    assert not interrupted.exists()
 
 
 def test_the_default_model_can_be_a_checkpoint(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_a_crash_keeps_the_stored_chunks_and_no_partial_files(tmp_path: Path) ->
     (folder / "trace" / "000000099999.parquet").write_bytes(b"half of a file")
     with (folder / "chunks.jsonl").open("ab") as file:
         file.write(b'{"first_sample": 9')
-    (data_dir / "runs" / "deserted").mkdir()
+    (data_dir / "runs" / f".{run_id}-new.part").mkdir()
     with serving(data_dir) as again:
         assert find_leftovers(data_dir) == [run_id]
         run = again.client.get(f"/v1/runs/{run_id}").json()

@@ -1,0 +1,77 @@
+"""Data directories of stopped servers, as users, crashes and earlier versions leave them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service.serving import FlowServer
+from service.settings import Settings
+from tests.support.bodies import NPY, npy
+from tests.support.servers import CONFIG, TINY, rows, serving
+
+NAMES = ("datasets", "models", "runs")
+
+
+def fill(data_dir: Path, *, seed: int = 0, **settings: Any) -> dict[str, str]:
+    """Start a server, store a dataset, a model and two runs, and stop it.
+
+    Returns:
+        The ids of the runs by kind, and the digest of the dataset.
+    """
+    with serving(data_dir, **settings) as server:
+        return store_some(server.client, seed)
+
+
+def store_some(client: httpx.Client, seed: int = 0) -> dict[str, str]:
+    """Store a dataset, a model and two runs, as :func:`fill`."""
+    dataset = client.put("/v1/datasets/words", content=npy(rows(4, seed)), headers=NPY)
+    assert dataset.status_code in (200, 201), dataset.text
+    model = client.post("/v1/models", json={"name": "small", "config": CONFIG, "model_seed": seed})
+    assert model.status_code == 201, model.text
+    body = {"embeddings": rows(2, seed).tolist(), "model": "small", "outputs": ["surface", "hits"]}
+    simulated = client.post("/v1/simulate", json=body).json()["run_id"]
+    queued = client.post("/v1/runs", json={"dataset": "words", "seed": 3}).json()["run_id"]
+    wait_until_stored(client, queued)
+    return {"simulate": simulated, "run": queued, "dataset": dataset.json()["digest"]}
+
+
+def wait_until_stored(client: httpx.Client, run_id: str) -> None:
+    """Wait until a run has succeeded."""
+    from tests.support.servers import wait_until_ended
+
+    assert wait_until_ended(client, run_id)["state"] == "succeeded"
+
+
+def refusal(data_dir: Path, **settings: Any) -> str:
+    """Start a server that cannot start, and return why."""
+    server = FlowServer(Settings(port=0, data_dir=data_dir, set=TINY, **settings))
+    server.run()
+    assert server.exit_code == 1
+    return str(server.service.failure)
+
+
+def content(data_dir: Path) -> dict[str, bytes]:
+    """Return the files of datasets, models and runs by path."""
+    return {
+        str(path.relative_to(data_dir)): path.read_bytes()
+        for name in NAMES
+        for path in sorted((data_dir / name).rglob("*"))
+        if path.is_file()
+    }
+
+
+def make_earlier(data_dir: Path) -> None:
+    """Take from a directory what versions without ids did not store."""
+    (data_dir / "identity.json").unlink()
+    with closing(sqlite3.connect(data_dir / "index.sqlite3")) as index, index:
+        index.execute("DROP TABLE identity")
+        index.execute("UPDATE alembic_version SET version_num = '0004'")
+    for path in (data_dir / "runs").glob("*/run.json"):
+        path.unlink()
+    for path in (data_dir / "dataset_names").iterdir():
+        path.unlink()
