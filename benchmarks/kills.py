@@ -149,6 +149,8 @@ def run_campaign(folder: Path, kills: int, seed: int, device: str = "cpu") -> Ca
 def _server(folder: Path, device: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--device", device]
     command += ["--data-dir", str(folder / "data"), "--keep-runs-bytes", str(KEEP_RUNS_BYTES)]
+    # Otherwise most lives would end before their first run.
+    command += ["--warm-up"]
     for name, value in TINY_FIELDS.items():
         command += ["--set", f"{name}={value}"]
     with (

@@ -12,7 +12,7 @@ import httpx
 from service.serving import FlowServer
 from service.settings import Settings
 from tests.support.bodies import NPY, npy
-from tests.support.servers import CONFIG, TINY, rows, serving
+from tests.support.servers import CONFIG, TINY, rows, serving, wait_until_ended
 
 NAMES = ("datasets", "models", "runs")
 
@@ -36,15 +36,8 @@ def store_some(client: httpx.Client, seed: int = 0) -> dict[str, str]:
     body = {"embeddings": rows(2, seed).tolist(), "model": "small", "outputs": ["surface", "hits"]}
     simulated = client.post("/v1/simulate", json=body).json()["run_id"]
     queued = client.post("/v1/runs", json={"dataset": "words", "seed": 3}).json()["run_id"]
-    wait_until_stored(client, queued)
+    assert wait_until_ended(client, queued)["state"] == "succeeded"
     return {"simulate": simulated, "run": queued, "dataset": dataset.json()["digest"]}
-
-
-def wait_until_stored(client: httpx.Client, run_id: str) -> None:
-    """Wait until a run has succeeded."""
-    from tests.support.servers import wait_until_ended
-
-    assert wait_until_ended(client, run_id)["state"] == "succeeded"
 
 
 def refusal(data_dir: Path, **settings: Any) -> str:

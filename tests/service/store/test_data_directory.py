@@ -7,6 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import URL
 
@@ -124,6 +125,7 @@ def test_two_directories_of_an_earlier_version_cannot_swap_their_indexes(tmp_pat
     check_refused(other, "nothing in the data directory")
 
 
+@pytest.mark.slow
 def test_a_copied_directory_cannot_go_on_with_the_same_index(tmp_path: Path) -> None:
     here, copied = tmp_path / "here", tmp_path / "copied"
     url = f"sqlite:///{tmp_path / 'shared.sqlite3'}"
@@ -141,6 +143,7 @@ def test_a_copied_directory_cannot_go_on_with_the_same_index(tmp_path: Path) -> 
             assert len(server.client.get("/v1/runs").json()["items"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_crash_between_any_two_steps_is_recovered(
@@ -236,8 +239,6 @@ def test_new_files_are_private_and_existing_ones_keep_their_modes(tmp_path: Path
     before = os.umask(0o022)
     try:
         with live_server(tmp_path) as server:
-            import httpx
-
             with httpx.Client(base_url=server.url, timeout=300) as client:
                 store_some(client)
                 # A checkpoint is written by a library, an upload by the server.
