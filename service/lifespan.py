@@ -22,7 +22,6 @@ from service.experiments.store import ExperimentStore
 from service.experiments.trainings import Trainings
 from service.experiments.trial_runner import TrialRunner
 from service.experiments.trial_storage import TrialStorage
-from service.models.model import DEFAULT
 from service.models.registry import ModelRegistry
 from service.monitoring.instruments import Instruments
 from service.problems import Problem
@@ -35,6 +34,7 @@ from service.store.catalog import RunCatalog
 from service.store.database import Database
 from service.store.datasets import DatasetRegistry
 from service.store.fsync_thread import FsyncThread
+from service.store.names import DEFAULT
 from service.store.recovery.errors import DataDirMismatchError
 from service.store.recovery.identity import open_index
 from service.store.recovery.leftovers import sort_out_leftovers

@@ -11,11 +11,7 @@ from energy_flow.config.presets import preset
 from energy_flow.errors import ConfigError, Fault
 from service.problems import Problem, invalid
 from service.schemas.model import ModelFields
-
-DEFAULT = "default"
-
-SERVED_DEFAULT = "energy_flow"
-"""Name of the default model in the Open Inference Protocol; no other model can have it."""
+from service.store.names import DEFAULT, SERVED_DEFAULT
 
 
 @dataclass(frozen=True)

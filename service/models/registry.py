@@ -20,14 +20,14 @@ from energy_flow.engine.loaded_models import model_key
 from energy_flow.errors import CheckpointError, Fault
 from energy_flow.simulation.checkpoint import describe
 from energy_flow.simulation.footprint import require_fit
-from service.models.model import DEFAULT, Model, check_name, make_config
+from service.models.model import Model, check_name, make_config
 from service.models.packaged import find_packaged
 from service.problems import Problem
 from service.schemas.model import ModelFields
 from service.store.atomic_files import UnfinishedFile, fsync
 from service.store.database import Database
 from service.store.idempotency import IdempotencyKey, find_created
-from service.store.names import check_new_name
+from service.store.names import DEFAULT, check_new_name
 from service.store.references import check_model_unused
 from service.store.tables import ModelRow
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from energy_flow.config.flow_config import FlowConfig
-from service.models.model import SERVED_DEFAULT, Model
+from service.models.model import Model
 from service.open_inference.served_models import VERSION, served_name
 from service.open_inference.tensors import input_tensors, output_tensors
+from service.store.names import SERVED_DEFAULT
 
 PLATFORM: Final = "energy_flow"
 EXTENSIONS: Final = (

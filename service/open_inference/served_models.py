@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from energy_flow.choices import unknown_name
-from service.models.model import DEFAULT, SERVED_DEFAULT, Model
+from service.models.model import Model
 from service.models.registry import ModelRegistry
 from service.problems import Problem
+from service.store.names import DEFAULT, SERVED_DEFAULT
 
 VERSION: Final = "1"
 """The one version of every model; other weights have another name."""

@@ -13,6 +13,12 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from energy_flow.errors import Fault
 from service.problems import Problem, invalid
 
+DEFAULT = "default"
+"""Name of the default model, which has no row in the index."""
+
+SERVED_DEFAULT = "energy_flow"
+"""Name of the default model in the Open Inference Protocol; no other model can have it."""
+
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul"}
     | {f"{device}{number}" for device in ("com", "lpt") for number in range(1, 10)}

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
-from service.serving import FlowServer
-from service.settings import Settings
+from energy_flow.choices import ServerState
 from tests.support.bodies import NPY, npy
-from tests.support.servers import CONFIG, TINY, rows, serving, wait_until_ended
+from tests.support.servers import CONFIG, rows, serving, wait_until_ended
+from tests.support.waits import until
 
 NAMES = ("datasets", "models", "runs")
 
@@ -42,10 +42,11 @@ def store_some(client: httpx.Client, seed: int = 0) -> dict[str, str]:
 
 def refusal(data_dir: Path, **settings: Any) -> str:
     """Start a server that cannot start, and return why."""
-    server = FlowServer(Settings(port=0, data_dir=data_dir, set=TINY, **settings))
-    server.run()
-    assert server.exit_code == 1
-    return str(server.service.failure)
+    with serving(data_dir, wait=False, **settings) as server:
+        service = server.server.service
+        until(lambda: service.state is not ServerState.STARTING)
+        assert service.state is ServerState.FAILED
+        return str(service.failure)
 
 
 def content(data_dir: Path) -> dict[str, bytes]:

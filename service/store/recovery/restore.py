@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
@@ -12,11 +13,12 @@ from energy_flow.errors import CheckpointError
 from energy_flow.simulation.checkpoint import load
 from service.problems import Problem
 from service.safetensors_header import parse_header
+from service.schemas.bodies import NAME_PATTERN, NAME_RULE
 from service.store.atomic_files import UNFINISHED
 from service.store.database import Database
 from service.store.dataset_files import HEADER_BYTES
 from service.store.descriptions.run import read_run
-from service.store.names import check_new_name, find_like
+from service.store.names import DEFAULT, SERVED_DEFAULT, check_new_name, find_like
 from service.store.recovery.content import Kind
 from service.store.recovery.errors import RecoveryError
 from service.store.recovery.quarantine import Quarantine, QuarantinedEntry
@@ -69,6 +71,8 @@ def make_model_row(path: Path) -> ModelRow:
         ValueError: The checkpoint is damaged, or of a version that is not known.
         OSError: The file cannot be read.
     """
+    if path.stem in (DEFAULT, SERVED_DEFAULT):
+        raise ValueError(f"no model of the data directory can be called {path.stem!r}")
     try:
         processor = load(path)
     except CheckpointError as error:
@@ -166,6 +170,12 @@ def make_dataset_name(digest: str) -> str:
 
 def _make_rows(one: QuarantinedEntry, name: str | None) -> tuple[list[Table], str]:
     path = one.entry.path
+    if name is not None and (
+        re.fullmatch(NAME_PATTERN, name) is None or name in (DEFAULT, SERVED_DEFAULT)
+    ):
+        raise RecoveryError(f"--name cannot be {name!r}; a name {NAME_RULE}")
+    if name is not None and one.entry.kind is Kind.RUNS:
+        raise RecoveryError("a run has no name; leave out --name")
     try:
         match one.entry.kind:
             case Kind.DATASETS:

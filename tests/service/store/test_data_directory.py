@@ -157,12 +157,12 @@ def test_a_crash_between_any_two_steps_is_recovered(
         before = connection.exec_driver_sql("SELECT id FROM identity").scalar()
     assert (before is None) == is_first
     new = make_id()
-    for step in (
-        lambda: begin(tmp_path, new, before),
-        lambda: set_index_id(database, new),
-        lambda: settle(tmp_path, new),
-    )[:steps]:
-        step()
+    if steps > 0:
+        begin(tmp_path, new, before)
+    if steps > 1:
+        set_index_id(database, new)
+    if steps > 2:
+        settle(tmp_path, new)
     database.close()
     check_complete(tmp_path, made)
     check_complete(tmp_path, made)
