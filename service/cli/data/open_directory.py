@@ -71,12 +71,11 @@ def open_directory(data_dir: Path | None, database_url: str | None) -> Iterator[
         CommandFailed: it is no data directory, a server uses it, or the command cannot be done.
     """
     with needing_extra("server", "data"):
-        from sqlalchemy.exc import SQLAlchemyError
-
         from service.store.recovery.errors import (
             DataDirInUseError,
             DataDirMismatchError,
             RecoveryError,
+            index_errors_reported,
         )
         from service.store.recovery.lock import lock_data_dir
     settings = read_settings({"data_dir": data_dir, "database_url": database_url})
@@ -88,10 +87,11 @@ def open_directory(data_dir: Path | None, database_url: str | None) -> Iterator[
             f"folder {folder} is not the data directory of a server; check --data-dir", EXIT_USAGE
         )
     try:
-        with private_files(), lock_data_dir(folder, "stop that server first"):
+        with (
+            private_files(),
+            lock_data_dir(folder, "stop that server first"),
+            index_errors_reported(),
+        ):
             yield DataDirectory(folder, settings.index_url, settings.keep_runs_bytes)
     except (DataDirInUseError, DataDirMismatchError, RecoveryError) as error:
         raise CommandFailed(str(error)) from None
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error)
-        raise CommandFailed(f"the index cannot be used: {reason}; check --database-url") from None

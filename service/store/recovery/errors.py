@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+
 
 class DataDirInUseError(RuntimeError):
     """The data directory is used by another process."""
@@ -13,3 +18,17 @@ class DataDirMismatchError(RuntimeError):
 
 class RecoveryError(RuntimeError):
     """A command on a data directory cannot do what was asked for; nothing was changed."""
+
+
+@contextmanager
+def index_errors_reported() -> Iterator[None]:
+    """Raise a failure of the index within the block as one that a user can read.
+
+    Raises:
+        RecoveryError: The index cannot be used.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error)
+        raise RecoveryError(f"the index cannot be used: {reason}; check --database-url") from None

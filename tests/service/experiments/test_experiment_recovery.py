@@ -49,7 +49,10 @@ SWEEP: dict[str, Any] = {
     "max_parallel": 2,
     "chunk_samples": 4,
 }
-FILES = ("surface.npy", "hits.npy", "trace.parquet", "chunks.jsonl", "memory.json", "profile.json")
+FILES = (
+    *("surface.npy", "hits.npy", "trace.parquet", "chunks.jsonl", "memory.json", "profile.json"),
+    "run.json",
+)
 
 
 def check_as_if_undisturbed(client: httpx.Client, data_dir: Path, name: str) -> None:
