@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.cli.data.open_directory import DatabaseUrl, DataDir, DryRun, open_directory
-from service.cli.input.terminal import columns_table, print_note, print_text
+from service.cli.input.terminal import activity, columns_table, print_note, print_text
 
 
 def adopt(
@@ -18,7 +18,8 @@ def adopt(
         from service.store.recovery import adopt as adoption
         from service.store.recovery.content import Kind
 
-        compared = adoption.compare(directory.path, directory.index_url)
+        with activity("comparing the files with the index"):
+            compared = adoption.compare(directory.path, directory.index_url)
         counts = (compared.common, compared.unknown, compared.missing)
         table = columns_table(("what", "in both", "files only", "index only"), left=("what",))
         for kind in Kind:

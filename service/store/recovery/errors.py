@@ -29,6 +29,10 @@ def index_errors_reported() -> Iterator[None]:
     """
     try:
         yield
+    except ModuleNotFoundError as error:
+        raise RecoveryError(
+            f"the index needs the Python package {error.name}; install it, or check --database-url"
+        ) from None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error)
         raise RecoveryError(f"the index cannot be used: {reason}; check --database-url") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from energy_flow.choices import ENDED_STATES
 from service.store.atomic_files import UNFINISHED, fsync
@@ -142,21 +142,28 @@ def check_replaceable(data_dir: Path, url: URL) -> None:
         url: URL of the index.
 
     Raises:
-        RecoveryError: The index belongs to the directory, or is no file and has rows.
+        RecoveryError: The index belongs to the directory, is no file and has rows or is in memory,
+            or is in a folder that does not exist.
+        sqlalchemy.exc.SQLAlchemyError: The index cannot be reached.
     """
     if is_missing(url):
+        folder = Path(url.database or "").absolute().parent
+        if not folder.is_dir():
+            raise RecoveryError(f"the folder {folder} does not exist; check --database-url")
         return
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite and url.database in (None, "", ":memory:"):
+        raise RecoveryError("an index in memory cannot be rebuilt; leave out --database-url")
     try:
         content = inspect_index(url)
+    except OperationalError:
+        # It cannot be reached, which does not mean that it is damaged.
+        raise
     except DatabaseError:
-        # A damaged one is replaced.
         return
-    is_file = url.get_backend_name() == "sqlite"
     if content.is_empty:
         return
-    if is_file and not url.database:
-        raise RecoveryError("an index in memory cannot be rebuilt; leave out --database-url")
-    if not is_file:
+    if not is_sqlite:
         raise RecoveryError(
             f"the index {show_url(url)} has rows; empty that database or choose another "
             "--database-url, then rebuild"

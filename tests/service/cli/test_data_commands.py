@@ -10,6 +10,8 @@ import httpx
 import orjson
 import pytest
 
+from service.store.database import Database
+from service.store.recovery.identity import begin, make_id
 from tests.support.bodies import NPY, npy
 from tests.support.command_line import Caller, assert_refused
 from tests.support.data_directories import content, fill, make_earlier, refusal
@@ -144,6 +146,31 @@ def test_a_wrong_index_gets_another_name(tmp_path: Path, call: Caller, damage: s
     assert str(aside) in done.stderr
     assert aside.read_bytes() == wrong
     assert read_all(here, made) == before
+
+
+def test_an_interrupted_rebuild_can_be_repeated(tmp_path: Path, call: Caller) -> None:
+    made = fill(tmp_path)
+    before = read_all(tmp_path, made)
+    (tmp_path / "index.sqlite3").unlink()
+    # Killed after the new index was written, and before it got its name.
+    begin(tmp_path, make_id(), None)
+    unfinished = tmp_path / f".{'a' * 32}.part"
+    Database(f"sqlite:///{unfinished}").close()
+    assert "lost" in refusal(tmp_path)
+    assert call("data", "rebuild-index", "--data-dir", tmp_path).returncode == 0
+    assert read_all(tmp_path, made) == before
+    assert not unfinished.exists()
+
+
+def test_an_index_that_cannot_be_reached_is_not_replaced(tmp_path: Path, call: Caller) -> None:
+    fill(tmp_path)
+    command = ("data", "rebuild-index", "--data-dir", tmp_path, "--database-url")
+    assert_refused(call(*command, "sqlite://"), "in memory")
+    assert_refused(call(*command, f"sqlite:///{tmp_path}/no/index"), "does not exist")
+    # A folder can be opened as little as a file without permission.
+    (tmp_path / "folder").mkdir()
+    assert_refused(call(*command, f"sqlite:///{tmp_path}/folder"), "cannot be used")
+    assert (tmp_path / "folder").is_dir()
 
 
 def test_a_larger_store_than_is_kept_is_reported(
