@@ -91,7 +91,13 @@ def measure(options: Options) -> Findings:
     return Findings({"callers": CALLERS, "keep_runs_bytes": KEEP_RUNS_BYTES}, figures)
 
 
-def run_campaign(folder: Path, kills: int, seed: int, device: str = "cpu") -> Campaign:
+def run_campaign(
+    folder: Path,
+    kills: int,
+    seed: int,
+    device: str = "cpu",
+    longest_seconds: float = LONGEST_SECONDS,
+) -> Campaign:
     """Kill a server under work at random moments, and check it after each start.
 
     Args:
@@ -99,6 +105,7 @@ def run_campaign(folder: Path, kills: int, seed: int, device: str = "cpu") -> Ca
         kills: number of kills.
         seed: seed of all choices; how far the server is at a kill depends on the machine as well.
         device: device of the server.
+        longest_seconds: most seconds of work between two kills.
     """
     chance = random.Random(seed)
     ledger, campaign = Ledger(), Campaign(kills)
@@ -106,7 +113,7 @@ def run_campaign(folder: Path, kills: int, seed: int, device: str = "cpu") -> Ca
     while done < kills:
         with _server(folder, device) as process:
             if done and chance.random() < EARLY:
-                time.sleep(chance.uniform(0, 2 * LONGEST_SECONDS))
+                time.sleep(chance.uniform(0, 2 * longest_seconds))
                 _kill(process)
                 done += 1
                 continue
@@ -119,7 +126,7 @@ def run_campaign(folder: Path, kills: int, seed: int, device: str = "cpu") -> Ca
             callers = [Caller(url, ledger, chance.getrandbits(32)) for _ in range(CALLERS)]
             for caller in callers:
                 caller.start()
-            time.sleep(chance.uniform(0.05, LONGEST_SECONDS))
+            time.sleep(chance.uniform(0.05, longest_seconds))
             _kill(process)
             done += 1
             for caller in callers:

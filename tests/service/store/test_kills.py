@@ -11,7 +11,7 @@ from benchmarks.kills import run_campaign
 
 @pytest.mark.slow
 def test_kills_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
-    campaign = run_campaign(tmp_path, kills=3, seed=5)
+    campaign = run_campaign(tmp_path, kills=3, seed=5, longest_seconds=2)
     assert campaign.faults == []
     assert campaign.acknowledged["run"] > 0
     assert campaign.acknowledged["dataset"] > 0
