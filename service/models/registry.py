@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from service.store.idempotency import IdempotencyKey, find_created
 from service.store.names import DEFAULT, check_new_name
 from service.store.references import check_model_unused
 from service.store.tables import ModelRow
+
+log = logging.getLogger(__name__)
 
 RESTORE = "upload the original checkpoint again, or delete the model and create it again"
 """What to do if the checkpoint of a model was changed or removed on the disk."""
