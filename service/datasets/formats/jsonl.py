@@ -10,8 +10,8 @@ from energy_flow.errors import Fault
 from service.datasets.formats.names import Part, choose_names
 from service.datasets.formats.rows import MAX_COLUMNS, Rows
 from service.problems import Problem
-from service.requests.embeddings import find_row_faults
 from service.requests.json_body import PIECE_BYTES, parse_json
+from service.requests.number_rows import find_row_faults
 
 # The parser holds the interpreter's lock for a whole line.
 MAX_LINE_BYTES = 8 * 2**20

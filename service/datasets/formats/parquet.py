@@ -15,7 +15,7 @@ from energy_flow.errors import Fault
 from service.datasets.formats.names import Part, choose_names
 from service.datasets.formats.rows import MAX_COLUMNS, Rows
 from service.problems import Problem
-from service.requests.embeddings import describe_other_length
+from service.requests.number_rows import describe_other_length
 from service.store.atomic_files import UnfinishedFile
 
 _MAGIC = b"PAR1"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from energy_flow.errors import Fault
 from service.datasets.formats.names import NAMES, Part
 from service.problems import invalid
-from service.requests.embeddings import find_unfit_number
+from service.requests.number_rows import find_unfit_number
 from service.store.atomic_files import UnfinishedFile
 from service.store.dataset_files import DatasetWriter
 

@@ -1,0 +1,89 @@
+"""Checks of rows of numbers, whatever they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_flow.errors import Fault
+from service.requests.json_body import describe_type
+
+_MAX_FLOAT16 = float(np.finfo(np.float16).max)
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+def find_row_faults(
+    rows: Any, name: str = "embeddings", first_row: int = 0, width: int | None = None
+) -> list[Fault]:
+    """Return why rows are not a rectangle of numbers: the first fault of each kind.
+
+    Args:
+        rows: Anything that JSON can hold.
+        name: Name of the rows in the faults.
+        first_row: Index of the first of them.
+        width: Numbers in each row, if that is known.
+    """
+    if not isinstance(rows, list):
+        return [Fault((name,), "must be a list of rows of numbers", rows)]
+    if not rows:
+        return [Fault((name,), "must hold at least one row", rows)]
+    faults: list[Fault] = []
+    for index, row in enumerate(rows, first_row):
+        if not isinstance(row, list):
+            return [Fault((name, index), "must be a list of numbers", row)]
+    lengths = [len(row) for row in rows]
+    width = lengths[0] if width is None else width
+    ragged = next((i for i, length in enumerate(lengths) if length != width), None)
+    if ragged is not None:
+        message = describe_other_length(lengths[ragged], width)
+        faults.append(Fault((name, first_row + ragged), message, lengths[ragged]))
+    faults.extend(_find_first_non_number(rows, name, first_row))
+    return faults
+
+
+def describe_other_length(length: int, width: int) -> str:
+    """Return what is wrong with a row whose length is not that of row 0.
+
+    Args:
+        length: Numbers of the row.
+        width: Numbers of row 0.
+    """
+    return f"has length {length}, but row 0 has length {width}; rows must have one length"
+
+
+def find_unfit_number(
+    numbers: NDArray[Any], name: str = "embeddings", first_row: int = 0
+) -> Fault | None:
+    """Return the first number that is not finite or beyond float32, if there is one.
+
+    Args:
+        numbers: Floats [rows, columns].
+        name: Name of the numbers in the fault.
+        first_row: Index of the first row.
+    """
+    # NaN compares false, so it is found as well. A float16 is compared with its own maximum,
+    # because that of float32 would become infinity.
+    maximum = _MAX_FLOAT32 if numbers.itemsize > 2 else _MAX_FLOAT16
+    is_fit = np.abs(numbers) <= maximum
+    if is_fit.all():
+        return None
+    row, column = (int(index) for index in np.argwhere(~is_fit)[0])
+    value = float(numbers[row, column])
+    message = "must be a finite number" if not np.isfinite(value) else "is beyond float32"
+    return Fault((name, first_row + row, column), message, value)
+
+
+def _find_first_non_number(rows: list[list[Any]], name: str, first_row: int) -> Iterator[Fault]:
+    for i, row in enumerate(rows, first_row):
+        for j, value in enumerate(row):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                message = f"must be a number, not {describe_type(value)}"
+                yield Fault((name, i, j), message, value)
+                return
+            if isinstance(value, int) and abs(value) > 2**1000:
+                # Too large for a double, which the check of ranges needs.
+                yield Fault((name, i, j), "is beyond float32", str(value))
+                return
