@@ -15,6 +15,9 @@ from service.problems import Problem
 MAX_HEADER_BYTES: Final = 8 * 2**20
 """Largest header; it has room for tens of thousands of tensors."""
 
+MAX_AXES: Final = 64
+"""Most axes of a tensor, as in NumPy. Multiplying the lengths of many more takes minutes."""
+
 _DTYPES = {"bool": "BOOL", "int32": "I32", "float32": "F32"}
 _ITEM_BYTES = {"BOOL": 1, "I32": 4, "F32": 4}
 
@@ -148,6 +151,8 @@ def _parse_tensors(document: Any) -> tuple[TensorEntry, ...]:
 def _parse_entry(name: str, entry: Any) -> TensorEntry:
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(start), int(end)]}:
+            if len(shape) > MAX_AXES:
+                raise _refused(f"{name!r} has {len(shape):,} axes; at most {MAX_AXES} are read")
             is_shape = all(type(length) is int and length >= 0 for length in shape)
             if is_shape and 0 <= start <= end:
                 return TensorEntry(name, dtype, tuple(shape), start, end)

@@ -128,6 +128,16 @@ def test_compressed_bodies(http: httpx.Client, encoding: str) -> None:
     assert "300,000" in read_refusal(http.post(INFER, content=body, headers=headers), 413)
 
 
+def test_a_compressed_body_of_several_parts(http: httpx.Client) -> None:
+    plain = json.dumps(make_request()).encode()
+    parts = b"".join(gzip.compress(plain[start : start + 9]) for start in range(0, len(plain), 9))
+    headers = {"Content-Encoding": "gzip"}
+    assert surface(http.post(INFER, content=parts, headers=headers)) is not None
+    many = gzip.compress(b"") * 12_000
+    reason = read_refusal(http.post(INFER, content=many, headers=headers), 400)
+    assert "more than 10,000 members" in reason
+
+
 def test_unknown_encodings(http: httpx.Client) -> None:
     answer = http.post(INFER, content=b"x", headers={"Content-Encoding": "br"})
     read_refusal(answer, 501)
