@@ -16,6 +16,8 @@ from energy_flow.errors import ConfigError, Fault
 from energy_flow.runtime.device import resolve_device
 from energy_flow.runtime.limits import memory_limit
 from service.ablations.ablations import Ablations
+from service.datasets.parsing.parsers import Parsers
+from service.datasets.parsing.process import ParserLimits
 from service.experiments.runner import ExperimentRunner
 from service.experiments.service import ExperimentService
 from service.experiments.store import ExperimentStore
@@ -82,6 +84,7 @@ class Service:
         replays: Replays of stored runs.
         ablations: Ablations of models.
         experiments: Experiments.
+        parsers: Processes that parse uploaded files; they exist from the first file on.
 
     Args:
         settings: The server's settings.
@@ -103,6 +106,11 @@ class Service:
         self.instruments = Instruments()
         self.state = ServerState.STARTING
         self.failure: BaseException | None = None
+        self.parsers = Parsers(
+            ParserLimits(
+                settings.parser_seconds, settings.parser_memory_bytes, settings.max_upload_bytes
+            )
+        )
         self._lock_file: IO[bytes] | None = None
         self._database: Database | None = None
         self._writer = Writer()
@@ -269,6 +277,8 @@ class Service:
         was_ready = self.state is ServerState.READY
         if self.state is not ServerState.FAILED:
             self.state = ServerState.DRAINING
+        # Pieces of uploads are refused from now on as well.
+        await asyncio.to_thread(self.parsers.close)
         if self._starting is not None:
             await self._starting
         if was_ready:

@@ -152,6 +152,24 @@ class SettingsTable:
     max_upload_bytes: Annotated[
         int, About("Maximum bytes of an uploaded dataset or model.", LIMITS, minimum=1024)
     ] = 4 * GIBIBYTE
+    parser_seconds: Annotated[
+        float,
+        About(
+            "Maximum seconds in which an uploaded .parquet file is parsed.",
+            LIMITS,
+            minimum=1,
+            maximum=86_400,
+        ),
+    ] = 300.0
+    parser_memory_bytes: Annotated[
+        int,
+        About(
+            "Maximum bytes of memory of a process that parses uploaded .parquet files.",
+            LIMITS,
+            note="At most two such processes run.",
+            minimum=256 * MEBIBYTE,
+        ),
+    ] = 2 * GIBIBYTE
     max_samples: Annotated[int, About("Maximum number of samples of a run.", LIMITS, minimum=1)] = (
         1_000_000
     )

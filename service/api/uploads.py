@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeVar
 from fastapi import Request
 
 from energy_flow.choices import ServerState
+from service.api.bodies import wait_for_disconnect
 from service.api.middleware.refusal import discard_body
 from service.lifespan import Service
 from service.problems import Problem, problem_of, unavailable
@@ -23,7 +24,10 @@ PIECE_BYTES: Final = 2**20
 
 
 class Sink(Protocol[Result_co]):
-    """A receiver of a file. Its methods block; they are called one at a time, by any thread."""
+    """A receiver of a file. Its methods block, except ``cancel``.
+
+    They are called one at a time, by any thread; ``cancel`` at any time.
+    """
 
     def feed(self, piece: bytes) -> None:
         """Accept the next bytes."""
@@ -31,6 +35,9 @@ class Sink(Protocol[Result_co]):
     def finish(self) -> Result_co:
         """Complete the file and return what was made of it."""
         ...
+
+    def cancel(self) -> None:
+        """Let a call in progress end early, if that is possible; its result is not wanted."""
 
     def close(self) -> None:
         """Remove what is no longer needed; nothing follows."""
@@ -61,8 +68,10 @@ async def receive_upload(
                 if service.state is not ServerState.READY:
                     raise unavailable(f"the server is {service.state}")
                 await _call_exclusively(lock, partial(sink.feed, piece))
-            return await _call_exclusively(lock, sink.finish)
+            return await _finish(request, sink, lock)
         finally:
+            # If this task was cancelled, the call in progress still runs.
+            sink.cancel()
             await _call_exclusively(lock, sink.close)
     except Exception as error:
         problem = problem_of(error)
@@ -71,6 +80,16 @@ async def receive_upload(
         await body.discard()
         problem.headers["Connection"] = "close"
         raise problem from error
+
+
+async def _finish(request: Request, sink: Sink[Result], lock: threading.Lock) -> Result:
+    """Complete the file, unless the client disconnects meanwhile."""
+    watch = asyncio.create_task(wait_for_disconnect(request))
+    watch.add_done_callback(lambda _: sink.cancel())
+    try:
+        return await _call_exclusively(lock, sink.finish)
+    finally:
+        watch.cancel()
 
 
 async def _call_exclusively(lock: threading.Lock, call: Callable[[], Result]) -> Result:

@@ -31,8 +31,8 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
         limit: Most bytes that it may have. The limit is checked before so many are allocated.
 
     Raises:
-        Problem: 400, the body is damaged or incomplete, or has too many members; 413, it is beyond the limit; 501, the
-            encoding is not known.
+        Problem: 400, the body is damaged or incomplete, or has too many members; 413, it is beyond
+            the limit; 501, the encoding is not known.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from energy_flow.errors import Fault
 from service.problems import Problem, invalid
+from service.safetensors_header import MAX_AXES
 
 NPY_KINDS: Final = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
 """Dtypes that are accepted, as numpy writes them."""
@@ -55,10 +56,15 @@ def read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[
     try:
         version = np.lib.format.read_magic(stream)
         if version == (1, 0):
-            return np.lib.format.read_array_header_1_0(stream)
-        if version == (2, 0):
-            return np.lib.format.read_array_header_2_0(stream)
-        raise ValueError(f"version {version[0]}.{version[1]} is not known")
+            header = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            header = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"version {version[0]}.{version[1]} is not known")
     except Exception as error:
         # numpy evaluates the header as a Python literal, which can fail in many ways.
         raise Problem(400, f"the body is not a .npy file: {error}") from None
+    shape = header[0]
+    if len(shape) > MAX_AXES or any(abs(length) >= 2**63 for length in shape):
+        raise Problem(400, "the body is not a .npy file: no array has the shape of its header")
+    return header

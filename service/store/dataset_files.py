@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,7 @@ from service.store.atomic_files import UnfinishedFile
 
 HEADER_BYTES = 512
 FLOAT32_BYTES = 4
+PARTS = ("inputs", "targets")
 
 _PIECE_BYTES = 2**20
 
@@ -81,10 +85,66 @@ class DatasetRows:
         return np.array(np.memmap(self.path, np.dtype("<f4"), "r", offset, shape), np.float32)
 
 
+class DatasetShape:
+    """The shapes of a dataset's parts while it is written, and the limit of its size.
+
+    Attributes:
+        parts: Rows and numbers in a row, by the name of the part: ``inputs``, ``targets``.
+        bytes: Size of the file so far.
+
+    Args:
+        max_bytes: Most bytes of the file.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.parts: dict[str, tuple[int, int]] = {}
+        self.bytes = HEADER_BYTES
+
+    def add(self, name: str, rows: int, dim: int) -> None:
+        """Count rows that are added.
+
+        Args:
+            name: Name of the part.
+            rows: Number of rows.
+            dim: Numbers in a row, the same at each call for a part.
+
+        Raises:
+            Problem: 413, the file would be too large.
+        """
+        self.bytes += rows * dim * FLOAT32_BYTES
+        self._check(self.bytes)
+        held, _ = self.parts.get(name, (0, 0))
+        self.parts[name] = (held + rows, dim)
+
+    def expect(self, numbers: int) -> None:
+        """Check the size of the file before its rows arrive.
+
+        Args:
+            numbers: Numbers of all inputs and targets.
+
+        Raises:
+            Problem: 413, the file would be too large.
+        """
+        self._check(HEADER_BYTES + numbers * FLOAT32_BYTES)
+
+    def _check(self, needed: int) -> None:
+        if needed > self._max_bytes:
+            raise Problem(
+                413,
+                f"the dataset takes {needed:,} bytes as float32; the limit is "
+                f"{self._max_bytes:,} bytes",
+                extra={"needed_bytes": needed, "limit_bytes": self._max_bytes},
+            )
+
+
 class DatasetWriter:
     """A writer of the file of one dataset, some rows at a time.
 
     Its owner must call :meth:`close`.
+
+    Attributes:
+        max_bytes: Most bytes of the file.
 
     Args:
         folder: Folder that will hold the file.
@@ -95,12 +155,11 @@ class DatasetWriter:
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self._folder = folder
-        self._max_bytes = max_bytes
         self._files: dict[str, UnfinishedFile] = {}
         self._spools: list[UnfinishedFile] = []
-        self._shapes: dict[str, tuple[int, int]] = {}
-        self._bytes = HEADER_BYTES
+        self._shape = DatasetShape(max_bytes)
 
     def add(self, name: str, rows: NDArray[np.float32]) -> None:
         """Add rows.
@@ -113,26 +172,41 @@ class DatasetWriter:
             Problem: 413, the file would be too large.
             OSError: The rows could not be written.
         """
-        self._bytes += rows.nbytes
-        self._check_size(self._bytes)
-        if name not in self._files:
-            self._files[name] = UnfinishedFile(self._folder)
-            if name == "inputs":
-                self._files[name].file.write(bytes(HEADER_BYTES))
-        held, _ = self._shapes.get(name, (0, 0))
-        self._shapes[name] = (held + len(rows), rows.shape[1])
-        self._files[name].file.write(np.ascontiguousarray(rows, np.dtype("<f4")).data)
+        self._shape.add(name, *rows.shape)
+        _write(self._file(name).file, rows)
 
     def expect(self, numbers: int) -> None:
-        """Check the size of the file before its rows arrive.
+        """Check the size of the file before its rows arrive, as :meth:`DatasetShape.expect`."""
+        self._shape.expect(numbers)
+
+    def reserve(self) -> dict[str, Path]:
+        """Return a file for each part, to which another process appends its rows as float32.
+
+        Raises:
+            OSError: A file cannot be created.
+        """
+        for name in PARTS:
+            self._file(name).file.flush()
+        return {name: self._files[name].path for name in PARTS}
+
+    def adopt(self, name: str, rows: int, dim: int) -> None:
+        """Add the rows that another process has appended to a reserved file.
 
         Args:
-            numbers: Numbers of all inputs and targets.
+            name: Name of the part.
+            rows: Number of rows.
+            dim: Numbers in a row.
 
         Raises:
             Problem: 413, the file would be too large.
+            OSError: The file has another size.
         """
-        self._check_size(HEADER_BYTES + numbers * FLOAT32_BYTES)
+        file = self._files[name].file
+        expected = file.tell() + rows * dim * FLOAT32_BYTES
+        held = file.seek(0, os.SEEK_END)
+        if held != expected:
+            raise OSError(f"the file of the {name} has {held:,} bytes, not {expected:,}")
+        self._shape.add(name, rows, dim)
 
     def spool(self) -> UnfinishedFile:
         """Return a temporary file, which :meth:`close` removes.
@@ -150,8 +224,9 @@ class DatasetWriter:
         Raises:
             OSError: The file could not be written.
         """
-        rows, dim = self._shapes["inputs"]
-        targets_dim = self._shapes["targets"][1] if "targets" in self._shapes else None
+        parts = self._shape.parts
+        rows, dim = parts["inputs"]
+        targets_dim = parts["targets"][1] if "targets" in parts else None
         file = self._files["inputs"].file
         if targets_dim is not None:
             targets = self._files["targets"].file
@@ -163,7 +238,7 @@ class DatasetWriter:
         self._files["inputs"].fsync()
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return DatasetContent(digest, rows, dim, targets_dim, self._bytes)
+        return DatasetContent(digest, rows, dim, targets_dim, self._shape.bytes)
 
     def place(self, path: Path) -> None:
         """Give the sealed file its name.
@@ -182,14 +257,56 @@ class DatasetWriter:
             for file in (*self._files.values(), *self._spools):
                 files.callback(file.close)
 
-    def _check_size(self, needed: int) -> None:
-        if needed > self._max_bytes:
-            raise Problem(
-                413,
-                f"the dataset takes {needed:,} bytes as float32; the limit is "
-                f"{self._max_bytes:,} bytes",
-                extra={"needed_bytes": needed, "limit_bytes": self._max_bytes},
-            )
+    def _file(self, name: str) -> UnfinishedFile:
+        if name not in self._files:
+            self._files[name] = UnfinishedFile(self._folder)
+            if name == "inputs":
+                self._files[name].file.write(bytes(HEADER_BYTES))
+        return self._files[name]
+
+
+class PartFiles:
+    """A writer of rows to the files that a :class:`DatasetWriter` of another process has reserved.
+
+    Its owner must call :meth:`close`.
+
+    Attributes:
+        shape: Shapes of the parts.
+
+    Args:
+        paths: The file of each part.
+        max_bytes: Most bytes of the file of the dataset.
+
+    Raises:
+        OSError: A file cannot be opened.
+    """
+
+    def __init__(self, paths: Mapping[str, Path], max_bytes: int) -> None:
+        self.shape = DatasetShape(max_bytes)
+        with contextlib.ExitStack() as files:
+            self._files = {name: files.enter_context(paths[name].open("ab")) for name in paths}
+            self._closing = files.pop_all()
+
+    def add(self, name: str, rows: NDArray[np.float32]) -> None:
+        """Add rows, as :meth:`DatasetWriter.add`."""
+        self.shape.add(name, *rows.shape)
+        _write(self._files[name], rows)
+
+    def expect(self, numbers: int) -> None:
+        """Check the size of the file before its rows arrive, as :meth:`DatasetShape.expect`."""
+        self.shape.expect(numbers)
+
+    def close(self) -> None:
+        """Write the rest of the rows, and close the files.
+
+        Raises:
+            OSError: The rows could not be written.
+        """
+        self._closing.close()
+
+
+def _write(file: IO[bytes], rows: NDArray[np.float32]) -> None:
+    file.write(np.ascontiguousarray(rows, np.dtype("<f4")).data)
 
 
 def _header(rows: int, dim: int, targets_dim: int | None) -> bytes:

@@ -53,7 +53,8 @@ async def put_dataset(
 
     def open_upload() -> DatasetUpload:
         chosen = file_format or _read_format(request)
-        return DatasetUpload(service.datasets, name, chosen, read_content_length(request))
+        size = read_content_length(request)
+        return DatasetUpload(service.datasets, name, chosen, size, service.parsers)
 
     dataset, is_new = await receive_upload(request, service, open_upload)
     answer = render_dataset(dataset)

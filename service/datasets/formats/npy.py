@@ -14,6 +14,7 @@ from service.problems import Problem
 from service.requests.npy_body import NPY_KINDS, read_npy_header
 from service.safetensors_header import wrong_length
 from service.store.atomic_files import UnfinishedFile
+from service.store.dataset_files import DatasetWriter
 
 # NumPy refuses longer ones.
 MAX_HEADER_BYTES = 10_000
@@ -27,12 +28,14 @@ class NpyReader:
 
     Args:
         rows: Receives the rows.
+        writer: Writer of the rows, which has temporary files.
         size: Size of the file in bytes, if known; a wrong one is refused before the numbers
             arrive.
     """
 
-    def __init__(self, rows: Rows, size: int | None) -> None:
+    def __init__(self, rows: Rows, writer: DatasetWriter, size: int | None) -> None:
         self._rows = rows
+        self._writer = writer
         self._size = size
         self._start = b""
         self._header_bytes: int | None = None
@@ -90,7 +93,7 @@ class NpyReader:
         if self._size is not None and self._size - len(header) != self._promised:
             raise wrong_length(self._promised, self._size - len(header))
         if fortran and width > 1:
-            self._columns = self._rows.spool()
+            self._columns = self._writer.spool()
         else:
             self._matrix = RowBytes(self._rows, "inputs", _NAME, dtype, width)
 

@@ -1,142 +1,69 @@
-"""Datasets as ``.parquet``: a column of lists of numbers, and an optional one of targets."""
+"""Datasets as ``.parquet``: received here, and read by a parser process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import cast
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from energy_flow.errors import Fault
-from service.datasets.formats.names import Part, choose_names
-from service.datasets.formats.rows import MAX_COLUMNS, Rows
+from service.datasets.formats.names import Part
+from service.datasets.formats.rows import Rows
+from service.datasets.parsing.messages import ConversionTask
+from service.datasets.parsing.parsers import Conversion
 from service.problems import Problem
-from service.requests.number_rows import describe_other_length
 from service.store.atomic_files import UnfinishedFile
+from service.store.dataset_files import DatasetWriter
 
 _MAGIC = b"PAR1"
-_BATCH_BYTES = 4 * 2**20
 
 
 class ParquetReader:
     """A reader of ``.parquet`` files, which ignores other columns.
 
-    The description of such a file is at its end. The file is kept on the disk until then, and read
-    in batches of rows.
+    The description of such a file is at its end. The file is kept on the disk until then. A damaged
+    one can end the process that reads it, so another process does.
 
     Args:
-        rows: Receives the rows.
+        rows: Has the rows in the end.
+        writer: Writer of the rows.
+        conversion: Conversion in a parser process.
     """
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, writer: DatasetWriter, conversion: Conversion) -> None:
         self._rows = rows
+        self._writer = writer
+        self._conversion = conversion
         self._spool: UnfinishedFile | None = None
 
     def feed(self, piece: bytes) -> None:
         """Read the next bytes, as :meth:`DatasetReader.feed`."""
         if self._spool is None:
             if not piece.startswith(_MAGIC[: len(piece)]):
-                raise _refused(f"it does not begin with {_MAGIC.decode()}")
-            self._spool = self._rows.spool()
+                raise refuse_parquet(f"it does not begin with {_MAGIC.decode()}")
+            self._spool = self._writer.spool()
         self._spool.file.write(piece)
 
     def finish(self) -> None:
-        """Check the end of the file, as :meth:`DatasetReader.finish`."""
+        """Check the end of the file, as :meth:`DatasetReader.finish`.
+
+        Raises:
+            Problem: Also as :meth:`Conversion.run`.
+            OSError: The rows could not be written, or no parser process can be started.
+        """
         if self._spool is None:
-            raise _refused("it is empty")
+            raise refuse_parquet("it is empty")
         self._spool.file.flush()
-        for batch in self._batches(self._spool.path):
-            self._rows.raise_faults()
-            for part, name, column in batch:
-                self._add(part, name, column)
-        self._rows.raise_faults()
-
-    def _batches(self, path: Path) -> Iterator[list[tuple[Part, str, Any]]]:
-        """Yield the chosen columns, some rows at a time."""
-        try:
-            # Mapped, so that memory need not hold a whole row group.
-            with pq.ParquetFile(path, memory_map=True) as file:
-                names = self._names(file.schema_arrow)
-                self._expect(file, names)
-                rows = max(1, file.metadata.num_rows)
-                width = 8 * sum(self._count_numbers(file, name) for name in names.values()) // rows
-                step = max(1, min(_BATCH_BYTES // max(width, 1), 65_536))
-                for batch in file.iter_batches(step, columns=list(names.values())):
-                    yield [(part, name, batch.column(name)) for part, name in names.items()]
-        except (pa.ArrowException, OSError) as error:
-            raise _refused(str(error)) from None
-
-    def _names(self, schema: pa.Schema) -> dict[Part, str]:
-        names, faults = choose_names(schema.names)
-        self._rows.refuse(*faults)
-        for name in names.values():
-            kind = schema.field(schema.get_all_field_indices(name)[0]).type
-            if not _is_list(kind) or not pa.types.is_floating(kind.value_type):
-                message = "must be a column of lists of floats"
-                self._rows.refuse(Fault((name,), message, str(kind)))
-        self._rows.raise_faults()
-        return names
-
-    def _expect(self, file: pq.ParquetFile, names: dict[Part, str]) -> None:
-        rows = file.metadata.num_rows
-        for name in names.values():
-            if self._count_numbers(file, name) > rows * MAX_COLUMNS:
-                message = f"must hold rows of 1 to {MAX_COLUMNS:,} numbers"
-                self._rows.refuse(Fault((name,), message, self._count_numbers(file, name)))
-        self._rows.raise_faults()
-        self._rows.expect(sum(self._count_numbers(file, name) for name in names.values()))
-
-    def _count_numbers(self, file: pq.ParquetFile, name: str) -> int:
-        """Return how many numbers a column holds by the metadata of the file."""
-        groups = (file.metadata.row_group(index) for index in range(file.metadata.num_row_groups))
-        columns = (group.column(index) for group in groups for index in range(group.num_columns))
-        return sum(
-            column.num_values
-            for column in columns
-            if column.path_in_schema.partition(".")[0] == name
+        results = {name: path.absolute() for name, path in self._writer.reserve().items()}
+        parts = self._conversion.run(
+            ConversionTask(self._spool.path.absolute(), results, self._writer.max_bytes)
         )
-
-    def _add(self, part: Part, name: str, column: Any) -> None:
-        first = self._rows.count(part)
-        if column.null_count:
-            row = first + _first_true(column.is_null())
-            self._rows.refuse(Fault((name, row), "must be a list of numbers, not null", None))
-            return
-        lengths = pc.list_value_length(column).to_numpy()
-        if not len(lengths):
-            return
-        width = self._rows.width(part) or int(lengths[0])
-        if not 1 <= width <= MAX_COLUMNS:
-            message = f"must have 1 to {MAX_COLUMNS:,} numbers"
-            self._rows.refuse(Fault((name, first), message, width))
-            return
-        ragged = np.flatnonzero(lengths != width)
-        if len(ragged):
-            length = int(lengths[ragged[0]])
-            message = describe_other_length(length, width)
-            self._rows.refuse(Fault((name, first + int(ragged[0])), message, length))
-            return
-        flat = column.flatten()
-        if flat.null_count:
-            row, place = divmod(_first_true(flat.is_null()), width)
-            self._rows.refuse(Fault((name, first + row, place), "must be a number, not null", None))
-            return
-        self._rows.add(part, name, flat.to_numpy(zero_copy_only=False).reshape(-1, width))
+        for name, (rows, dim) in parts.items():
+            self._writer.adopt(name, rows, dim)
+            self._rows.count_checked(cast("Part", name), rows, dim)
 
 
-def _is_list(kind: Any) -> bool:
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
+def refuse_parquet(why: str) -> Problem:
+    """Return 400 for a file that cannot be read.
 
-
-def _first_true(marks: Any) -> int:
-    return int(np.flatnonzero(marks.to_numpy(zero_copy_only=False))[0])
-
-
-def _refused(why: str) -> Problem:
+    Args:
+        why: What is wrong with it.
+    """
     return Problem(400, f"the body is not a .parquet file, or is damaged: {why}")

@@ -11,11 +11,11 @@ from energy_flow.errors import Fault
 from service.datasets.formats.names import NAMES, Part
 from service.problems import invalid
 from service.requests.number_rows import find_unfit_number
-from service.store.atomic_files import UnfinishedFile
-from service.store.dataset_files import DatasetWriter
 
 # Memory holds a whole row.
 MAX_COLUMNS = 2**20
+# The bytes of more rows would not fit in 64 bits, which JSON readers take.
+MAX_ROWS = 2**40
 
 
 class DatasetReader(Protocol):
@@ -42,14 +42,33 @@ class DatasetReader(Protocol):
         """
 
 
+class RowWriter(Protocol):
+    """A writer of rows that are checked."""
+
+    def add(self, name: str, rows: NDArray[np.float32]) -> None:
+        """Write the next rows [n, width] of a part.
+
+        Raises:
+            Problem: 413, the dataset is too large.
+            OSError: The rows could not be written.
+        """
+
+    def expect(self, numbers: int) -> None:
+        """Check the size of the dataset before its rows arrive.
+
+        Raises:
+            Problem: 413, the dataset is too large.
+        """
+
+
 class Rows:
     """Rows that are checked and written as float32.
 
     Args:
-        writer: Writer of the stored file.
+        writer: Writer of the rows.
     """
 
-    def __init__(self, writer: DatasetWriter) -> None:
+    def __init__(self, writer: RowWriter) -> None:
         self._writer = writer
         self._faults: list[Fault] = []
         self._counts: dict[str, int] = {}
@@ -99,6 +118,8 @@ class Rows:
         elif shape[0] < 1 or not 1 <= shape[1] <= MAX_COLUMNS:
             message = f"must hold at least one row, of 1 to {MAX_COLUMNS:,} numbers"
             self.refuse(Fault((name,), message, list(shape)))
+        elif shape[0] > MAX_ROWS:
+            self.refuse(Fault((name,), f"must hold at most {MAX_ROWS:,} rows", list(shape)))
 
     def check_equally_many(self, rows: int, targets: int) -> None:
         """Refuse targets that are not one for each row of inputs.
@@ -122,13 +143,16 @@ class Rows:
         """
         self._writer.expect(numbers)
 
-    def spool(self) -> UnfinishedFile:
-        """Return a temporary file, which is removed with the writer.
+    def count_checked(self, part: Part, rows: int, width: int) -> None:
+        """Count rows that were checked and written elsewhere.
 
-        Raises:
-            OSError: The file cannot be created.
+        Args:
+            part: Which part of the dataset they belong to.
+            rows: Number of rows.
+            width: Numbers in a row.
         """
-        return self._writer.spool()
+        self._counts[part] = rows
+        self._widths[part] = width
 
     def finish(self) -> None:
         """Check that the dataset is complete.

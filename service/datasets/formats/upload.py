@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from energy_flow.choices import DatasetFormat
 from service.datasets.formats.jsonl import JsonLinesReader
@@ -10,19 +10,13 @@ from service.datasets.formats.npy import NpyReader
 from service.datasets.formats.parquet import ParquetReader
 from service.datasets.formats.rows import DatasetReader, Rows
 from service.datasets.formats.safetensors import SafetensorsReader
+from service.datasets.parsing.parsers import Parsers
 from service.store.datasets import Dataset, DatasetRegistry
 
 MEDIA_TYPES: Mapping[str, DatasetFormat] = {
     known.media_type: known for known in DatasetFormat if known.media_type
 }
 """Format by the media type of a body; ``.safetensors`` has no media type of its own."""
-
-_READERS: Mapping[DatasetFormat, Callable[[Rows, int | None], DatasetReader]] = {
-    DatasetFormat.SAFETENSORS: SafetensorsReader,
-    DatasetFormat.NPY: NpyReader,
-    DatasetFormat.PARQUET: lambda rows, _: ParquetReader(rows),
-    DatasetFormat.JSONL: lambda rows, _: JsonLinesReader(rows),
-}
 
 
 class DatasetUpload:
@@ -35,6 +29,7 @@ class DatasetUpload:
         name: Name of the dataset.
         file_format: Format of the file.
         size: Size of the file in bytes, if known.
+        parsers: Processes for files that are not parsed in this one.
 
     Raises:
         Problem: 409 or 422, no new dataset can have the name.
@@ -42,13 +37,19 @@ class DatasetUpload:
     """
 
     def __init__(
-        self, registry: DatasetRegistry, name: str, file_format: DatasetFormat, size: int | None
+        self,
+        registry: DatasetRegistry,
+        name: str,
+        file_format: DatasetFormat,
+        size: int | None,
+        parsers: Parsers,
     ) -> None:
         self._registry = registry
         self._name = name
         self._writer = registry.writer(name)
         self._rows = Rows(self._writer)
-        self._reader = _READERS[file_format](self._rows, size)
+        self._conversion = parsers.conversion()
+        self._reader = self._make_reader(file_format, size)
 
     def feed(self, piece: bytes) -> None:
         """Check and write the next bytes.
@@ -76,6 +77,21 @@ class DatasetUpload:
         self._rows.finish()
         return self._registry.add(self._name, self._writer)
 
+    def cancel(self) -> None:
+        """End the parsing of the file in another process; callable from any thread."""
+        self._conversion.cancel()
+
     def close(self) -> None:
         """Remove all files unless the dataset was stored."""
         self._writer.close()
+
+    def _make_reader(self, file_format: DatasetFormat, size: int | None) -> DatasetReader:
+        match file_format:
+            case DatasetFormat.SAFETENSORS:
+                return SafetensorsReader(self._rows, size)
+            case DatasetFormat.NPY:
+                return NpyReader(self._rows, self._writer, size)
+            case DatasetFormat.PARQUET:
+                return ParquetReader(self._rows, self._writer, self._conversion)
+            case DatasetFormat.JSONL:
+                return JsonLinesReader(self._rows)

@@ -20,6 +20,8 @@ from safetensors.numpy import save
 
 from energy_flow.choices import DatasetFormat
 from service.datasets.formats.upload import DatasetUpload
+from service.datasets.parsing.parsers import Parsers
+from service.datasets.parsing.process import ParserLimits
 from service.problems import Problem
 from service.store.database import Database
 from service.store.dataset_files import DatasetRows
@@ -44,13 +46,15 @@ def upload(
     size: int | None = None,
 ) -> DatasetRows:
     """Send a file in pieces of a size."""
-    sink = DatasetUpload(registry, name, DatasetFormat(file_format), size)
+    parsers = Parsers(ParserLimits(seconds=600, memory_bytes=2**30, file_bytes=2**30))
+    sink = DatasetUpload(registry, name, DatasetFormat(file_format), size, parsers)
     try:
         for start in range(0, len(body), piece):
             sink.feed(body[start : start + piece])
         sink.finish()
     finally:
         sink.close()
+        parsers.close()
     return registry.rows_of(name)
 
 

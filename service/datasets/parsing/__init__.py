@@ -1,0 +1,1 @@
+"""Processes in which files are parsed by native code, which can end the process that calls it."""
