@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from energy_flow.errors import Fault
 from service.datasets.formats.names import Part, choose_names
@@ -73,6 +73,9 @@ class _ParquetFile:
                 step = max(1, min(_BATCH_BYTES // max(width, 1), 65_536))
                 for batch in file.iter_batches(step, columns=list(names.values())):
                     yield [(part, name, batch.column(name)) for part, name in names.items()]
+        except MemoryError:
+            # PyArrow's is one of its own exceptions as well.
+            raise
         except (pa.ArrowException, OSError) as error:
             raise refuse_parquet(str(error)) from None
 
@@ -114,7 +117,7 @@ class _ParquetFile:
             row = first + _first_true(column.is_null())
             self._rows.refuse(Fault((name, row), "must be a list of numbers, not null", None))
             return
-        lengths = pc.list_value_length(column).to_numpy()
+        lengths = _list_lengths(column)
         if not len(lengths):
             return
         width = self._rows.width(part) or int(lengths[0])
@@ -140,6 +143,14 @@ def _is_list(kind: Any) -> bool:
     return bool(
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
+
+
+def _list_lengths(column: Any) -> NDArray[np.integer[Any]]:
+    """Return the length of each list. PyArrow's own function takes 80 ms to load."""
+    if pa.types.is_fixed_size_list(column.type):
+        return np.full(len(column), column.type.list_size)
+    offsets: NDArray[np.integer[Any]] = column.offsets.to_numpy()
+    return np.diff(offsets)
 
 
 def _first_true(marks: Any) -> int:
