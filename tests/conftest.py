@@ -25,7 +25,7 @@ settings.load_profile("tests")
 
 
 FOLDER = Path(__file__).parent
-SLOW_FOLDERS = ("compatibility", "repository", "web")
+SLOW_FOLDERS = ("compatibility", "fuzz", "repository", "web")
 SLOW_FIXTURES = ("shared_server",)
 
 

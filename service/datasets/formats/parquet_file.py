@@ -76,7 +76,7 @@ class _ParquetFile:
         except MemoryError:
             # PyArrow's is one of its own exceptions as well.
             raise
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise refuse_parquet(str(error)) from None
 
     def _names(self, schema: pa.Schema) -> dict[Part, str]:
