@@ -40,6 +40,7 @@ OPEN_INFERENCE: Final = "/v2"
 # A fault has enough of a value to recognise it, but never a whole body.
 MAX_CHARACTERS: Final = 200
 MAX_ENTRIES: Final = 10
+MAX_DEPTH: Final = 4
 MAX_LISTED_FAULTS: Final = 5
 
 TITLES: Final[Mapping[int, str]] = {
@@ -240,8 +241,13 @@ def unavailable(detail: str, retry_after_seconds: int = 1) -> Problem:
     return Problem(503, detail, headers={"Retry-After": str(retry_after_seconds)})
 
 
-def shorten(value: Any) -> Any:
-    """Return any value as JSON data of limited size."""
+def shorten(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """Return any value as JSON data of limited size.
+
+    Args:
+        value: The value.
+        depth: How deeply lists and objects are shown; those below have only their size.
+    """
     if isinstance(value, bool | None):
         return value
     if isinstance(value, int):
@@ -249,12 +255,12 @@ def shorten(value: Any) -> Any:
         return value if abs(value) < 2**53 else str(value)[:MAX_CHARACTERS]
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping) and len(value) <= MAX_ENTRIES:
-        items = {_cut(str(name)): shorten(entry) for name, entry in value.items()}
+    if isinstance(value, Mapping) and len(value) <= MAX_ENTRIES and depth > 0:
+        items = {_cut(str(name)): shorten(entry, depth - 1) for name, entry in value.items()}
         if len(str(items)) <= MAX_ENTRIES * MAX_CHARACTERS:
             return items
-    if isinstance(value, list | tuple) and len(value) <= MAX_ENTRIES:
-        entries = [shorten(entry) for entry in value]
+    if isinstance(value, list | tuple) and len(value) <= MAX_ENTRIES and depth > 0:
+        entries = [shorten(entry, depth - 1) for entry in value]
         if len(str(entries)) <= MAX_ENTRIES * MAX_CHARACTERS:
             return entries
     if isinstance(value, list | tuple | Mapping):

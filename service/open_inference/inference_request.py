@@ -118,7 +118,7 @@ def _parse_document(document: dict[str, Any], tail: memoryview) -> InferenceRequ
         # Also an unknown parameter counts as absent if it is null.
         given = {name: value for name, value in parameters.items() if value is not None}
         document = {**document, "parameters": given}
-    request, faults = check_members(InferRequest, document)
+    request, faults = check_members(InferRequest, document, numeric=(DATA.member,))
     if any(fault.loc[:1] != ("parameters",) or len(fault.loc) == 1 for fault in faults):
         raise invalid(faults)
     _refuse_missing_features(request)

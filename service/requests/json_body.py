@@ -25,6 +25,12 @@ from service.problems import Problem
 PIECE_BYTES: Final = 32 * 1024
 """Bytes that are parsed at once; they take some 0.2 ms."""
 
+MAX_CONTAINERS: Final = 1_000_000
+"""Most lists and objects of a document. A parser needs seconds and gigabytes for many more."""
+
+MAX_MEMBERS: Final = 1000
+"""Most members of all objects of a body. Each that is wrong has a fault of its own."""
+
 _SPACE = b" \t\r\n"
 _NUMERIC = b"0123456789+-.eE,[] \t\r\n"
 
@@ -56,8 +62,12 @@ def parse_json(body: bytes) -> Any:
         body: JSON text.
 
     Raises:
-        Problem: 400, the body is not JSON. ``NaN`` and ``Infinity`` are not JSON.
+        Problem: 400, the body is not JSON. ``NaN`` and ``Infinity`` are not JSON; 413, it has more
+            than :data:`MAX_CONTAINERS` lists and objects.
     """
+    # None is shorter than two bytes.
+    if len(body) > 2 * MAX_CONTAINERS:
+        _check_count(body.count(b"[") + body.count(b"{"), MAX_CONTAINERS, "lists and objects")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -78,8 +88,9 @@ async def parse_object(body: bytes) -> dict[str, Any]:
         body: JSON text.
 
     Raises:
-        Problem: 400, the body is not JSON, or not an object.
+        Problem: 400, the body is not JSON, or not an object; 413, it has too many values.
     """
+    _check_members(body)
     if len(body) <= PIECE_BYTES:
         return _require_object(parse_json(body))
     return _require_object(await asyncio.to_thread(parse_json, body))
@@ -100,8 +111,9 @@ def parse_object_with_array(
         returns it, if the body is small or if anything about it is unusual.
 
     Raises:
-        Problem: 400, the body is not JSON, or not an object.
+        Problem: 400, the body is not JSON, or not an object; 413, it has too many values.
     """
+    _check_members(body)
     if len(body) > piece_bytes:
         document = _parse_in_pieces(body, array, piece_bytes)
         if document is not None:
@@ -231,6 +243,16 @@ def _skip_space(body: bytes, position: int) -> int:
     while body[position : position + 1] and body[position] in _SPACE:
         position += 1
     return position
+
+
+def _check_members(body: bytes) -> None:
+    """Refuse a body with too many members. A colon in a string counts as one."""
+    _check_count(body.count(b":"), MAX_MEMBERS, "members")
+
+
+def _check_count(count: int, limit: int, what: str) -> None:
+    if count > limit:
+        raise Problem(413, f"the body has more than {limit:,} {what}, the most that are read")
 
 
 def _require_object(document: Any) -> dict[str, Any]:

@@ -21,6 +21,8 @@ NUMBERS = (
 TEXTS = (
     *(b"null", b"true", b'""', b"[]", b"{}", b"[[]]", b"[{}]", b'"\\ud800"', b'"\\u0000"'),
     *(b"\xff\xfe", b"\x00", b"\xf0\x9f\x92\xa9", b"[" * 2000, b'{"a":' * 2000, b"(" * 3000),
+    *(b"[" * depth + b"]" * depth for depth in (300, 900, 1010)),
+    *(b'{"a":' * depth + b"1" + b"}" * depth for depth in (300, 900)),
     *(b"-" * 3000, b",", b":", b"]", b"}", b'"', b"\\", b"\n", b"0," * 5000, b"," * 100),
 )
 """Texts that are put in at any place."""

@@ -11,6 +11,8 @@ import httpx
 import numpy as np
 import pytest
 
+from service.problems import Problem
+from service.requests.json_body import parse_json
 from tests.support.bodies import NPY, npy
 from tests.support.servers import DIMENSION, rows
 from tests.support.waits import LIMIT_SECONDS
@@ -321,3 +323,37 @@ def test_refusals_do_not_send_bodies_back(client: httpx.Client) -> None:
     status, problem = post(client, {"embeddings": "x" * 100_000, "colour": ["y" * 100_000]})
     assert status == 422
     assert len(json.dumps(problem)) < 5000
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("path", "members", "status", "reason"),
+    [
+        # Each of them has taken minutes, gigabytes, or more of a stack than there is.
+        ("/v1/simulate", {f"x{number}": 0 for number in range(2000)}, 413, "1,000 members"),
+        ("/v1/simulate", {"outputs": [0] * 20_000}, 422, "outputs: must have at most 10,000"),
+        ("/v1/simulate", {"zzz": [[]] * 300_000}, 422, "zzz: must have at most 10,000"),
+        ("/v1/simulate", {"options": {"x": nested(900)}}, 422, "nested more than 32 deep"),
+        ("/v1/simulate", {"embeddings": nested(900)}, 422, "embeddings"),
+        ("/v1/simulate", {"sample_keys": nested(900)}, 422, "sample_keys"),
+        ("/v1/models", {"name": "deep", "config": {"x": nested(900)}}, 422, "nested"),
+        ("/v1/experiments", {"name": "deep", "sweep": {"grid": nested(900)}}, 422, "nested"),
+    ],
+)
+def test_bodies_of_very_many_values(
+    client: httpx.Client, path: str, members: dict[str, Any], status: int, reason: str
+) -> None:
+    answer = client.post(path, json={"embeddings": rows().tolist(), **members})
+    assert (answer.status_code, reason in answer.text) == (status, True), answer.text[:1000]
+
+
+def test_a_document_of_very_many_lists_is_refused_before_it_is_parsed() -> None:
+    with pytest.raises(Problem, match="more than 1,000,000 lists and objects") as refused:
+        parse_json(b"[" + b"{}," * 1_000_000 + b"{}]")
+    assert refused.value.status == 413
