@@ -215,6 +215,25 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
         422,
         "at least one row",
     ),
+    "npy: rows": (
+        "npy",
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (1125899906842624, 8), }"),
+        422,
+        "at most 1,099,511,627,776 rows",
+    ),
+    # Their product has more digits than Python writes.
+    "npy: axes": (
+        "npy",
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }" % (f"{2**62}, " * 400)),
+        400,
+        "no array has the shape",
+    ),
+    "npy: hexadecimal": (
+        "npy",
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (0x%s, 8), }" % ("f" * 4000)),
+        400,
+        "no array has the shape",
+    ),
     "safetensors: empty": ("safetensors", b"", 400, "ends within its header"),
     "safetensors: pickle": ("safetensors", pickle.dumps({"inputs": INPUTS}), 400, "pickle"),
     "safetensors: half": ("safetensors", save({"inputs": INPUTS})[:-4], 400, "states"),
@@ -300,6 +319,12 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
     "parquet: empty": ("parquet", b"", 400, "empty"),
     "parquet: text": ("parquet", b"these are no columns", 400, "PAR1"),
     "parquet: half": ("parquet", SOUND["parquet"][1][:-20], 400, "damaged"),
+    "parquet: name": (
+        "parquet",
+        parquet(pa.table({"input": [[1.0]], "words": [1]})).replace(b"words", b"wor\xffs"),
+        400,
+        "utf-8",
+    ),
     "parquet: other": ("parquet", parquet(pa.table({"x": [1]})), 422, "embeddings: is required"),
     "parquet: no rows": (
         "parquet",
