@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,6 +17,9 @@ from energy_flow.config.messages import describe_error
 from energy_flow.errors import Fault
 
 Values = Mapping[str, Any]
+
+MAX_DOTS: Final = 8
+"""Most dots in the name of a field. Each makes a group, and Python's stack has an end."""
 
 
 def _keep_first_paragraph(schema: dict[str, Any]) -> None:
@@ -91,10 +94,14 @@ def _get_value(values: Values, dotted: str) -> Any:
 
 
 def nest(fields: Values) -> dict[str, Any]:
-    """Return the fields with dotted keys as nested groups."""
+    """Return the fields with dotted keys as nested groups.
+
+    A key with more than :data:`MAX_DOTS` dots, which no field has, stays as it is.
+    """
     nested: dict[str, Any] = {}
     for name, value in fields.items():
-        head, dot, tail = str(name).partition(".")
+        is_name = str(name).count(".") <= MAX_DOTS
+        head, dot, tail = str(name).partition(".") if is_name else (str(name), "", "")
         inner = {tail: value} if dot else value
         nested = merge(nested, {head: nest(inner) if isinstance(inner, Mapping) else inner})
     return nested

@@ -340,6 +340,7 @@ def nested(depth: int) -> list[Any]:
         ("/v1/simulate", {"outputs": [0] * 20_000}, 422, "outputs: must have at most 10,000"),
         ("/v1/simulate", {"zzz": [[]] * 300_000}, 422, "zzz: must have at most 10,000"),
         ("/v1/simulate", {"options": {"x": nested(900)}}, 422, "nested more than 32 deep"),
+        ("/v1/simulate", {"options": {"spawn" + ".x" * 2000: 0}}, 422, "options"),
         ("/v1/simulate", {"embeddings": nested(900)}, 422, "embeddings"),
         ("/v1/simulate", {"sample_keys": nested(900)}, 422, "sample_keys"),
         ("/v1/models", {"name": "deep", "config": {"x": nested(900)}}, 422, "nested"),
