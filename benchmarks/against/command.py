@@ -24,7 +24,7 @@ PARTS: Mapping[str, str] = {
     "bits": "whether outputs, traces and counters of the same simulations are equal",
     "step": "flow-steps a second of the three presets, each in float32 and bfloat16",
     "callers": "requests of one caller and of 64 callers at once to a server",
-    "uploads": "requests with 1 MiB: embeddings to simulate, a dataset",
+    "uploads": "requests with 1 MiB: embeddings to simulate, datasets as .npy and .parquet",
     "start": "start-up time and idle memory of a server, and the import of torch",
 }
 

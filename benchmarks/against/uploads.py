@@ -1,7 +1,7 @@
 """``uploads``: requests with large bodies.
 
-Measures: 1 MiB of embeddings that are simulated by a tiny model, and a dataset of 1 MiB. Unit:
-milliseconds of a request. Baseline: the other version.
+Measures: 1 MiB of embeddings that are simulated by a tiny model, and datasets of 1 MiB as ``.npy``
+and as ``.parquet``. Unit: milliseconds of a request. Baseline: the other version.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from benchmarks.against.comparison import Comparison, show_comparisons
 from benchmarks.against.server import StartedServer, serving, started_servers
@@ -43,6 +46,7 @@ TINY = (
 """A model that simulates the rows in less time than their transfer takes."""
 
 NPY = {"content-type": "application/x-npy"}
+PARQUET = {"content-type": "application/vnd.apache.parquet"}
 
 Upload = Callable[[httpx.Client, int, bytes], httpx.Response]
 """Sends a body to a server, with a number that the server has not seen."""
@@ -69,26 +73,58 @@ def put_dataset(client: httpx.Client, number: int, body: bytes) -> httpx.Respons
     return client.put(f"/v1/datasets/rows-{number}", content=body, headers=NPY)
 
 
-KINDS: Mapping[str, Upload] = {
-    "POST /v1/simulate, .npy": simulate,
-    "PUT /v1/datasets/{name}, .npy": put_dataset,
-}
+def put_parquet(client: httpx.Client, number: int, body: bytes) -> httpx.Response:
+    """Send rows as a new dataset.
+
+    Args:
+        client: of the server.
+        number: part of its name.
+        body: a ``.parquet`` file.
+    """
+    return client.put(f"/v1/datasets/columns-{number}", content=body, headers=PARQUET)
 
 
-def make_body(number: int) -> bytes:
+def make_npy(number: int) -> bytes:
     """Return an ``.npy`` file.
 
     Args:
         number: seed of its content.
     """
-    rows = np.random.default_rng(number).normal(scale=0.05, size=(ROWS, DIMENSION))
     file = io.BytesIO()
-    np.save(file, rows.astype(np.float32))
+    np.save(file, _make_rows(number))
     return file.getvalue()
 
 
+def make_parquet(number: int) -> bytes:
+    """Return a ``.parquet`` file.
+
+    Args:
+        number: seed of its content.
+    """
+    flat = pa.array(_make_rows(number).ravel())
+    file = io.BytesIO()
+    pq.write_table(
+        pa.table({"inputs": pa.FixedSizeListArray.from_arrays(flat, DIMENSION)}),
+        file,
+        use_dictionary=False,
+    )
+    return file.getvalue()
+
+
+def _make_rows(number: int) -> NDArray[np.float32]:
+    rows = np.random.default_rng(number).normal(scale=0.05, size=(ROWS, DIMENSION))
+    return rows.astype(np.float32)
+
+
+KINDS: Mapping[str, tuple[Upload, Callable[[int], bytes]]] = {
+    "POST /v1/simulate, .npy": (simulate, make_npy),
+    "PUT /v1/datasets/{name}, .npy": (put_dataset, make_npy),
+    "PUT /v1/datasets/{name}, .parquet": (put_parquet, make_parquet),
+}
+
+
 def measure(versions: Mapping[str, Version], options: Options) -> Findings:
-    """Send both kinds of requests to servers of both versions, new servers in every round.
+    """Send all kinds of requests to servers of both versions, new servers in every round.
 
     Args:
         versions: this version and the other, by name.
@@ -102,8 +138,8 @@ def measure(versions: Mapping[str, Version], options: Options) -> Findings:
         for turn in range(rounds):
             print_line(f"uploads: round {turn + 1} of {rounds}")
             with started_servers(versions, Path(folder), options.device, turn, *TINY) as servers:
-                for kind, upload in KINDS.items():
-                    for name, milliseconds in _round(upload, servers, turn).items():
+                for kind, (upload, make_body) in KINDS.items():
+                    for name, milliseconds in _round(upload, make_body, servers, turn).items():
                         found[kind][name].append(milliseconds)
     comparisons = {kind: Comparison("ms", of) for kind, of in found.items()}
     show_comparisons("Requests with bodies of 1 MiB, p50", comparisons)
@@ -111,7 +147,12 @@ def measure(versions: Mapping[str, Version], options: Options) -> Findings:
     return Findings(config, {kind: one.to_dict() for kind, one in comparisons.items()})
 
 
-def _round(upload: Upload, servers: Mapping[str, StartedServer], turn: int) -> dict[str, float]:
+def _round(
+    upload: Upload,
+    make_body: Callable[[int], bytes],
+    servers: Mapping[str, StartedServer],
+    turn: int,
+) -> dict[str, float]:
     """Measure in the order A B B A; the two measurements of a version make one value."""
     latencies: dict[str, list[float]] = {name: [] for name in servers}
     numbers = dict.fromkeys(servers, 0)
