@@ -54,11 +54,11 @@ class About:
     def out_of_range_reason(self, value: float) -> str | None:
         """Return what is wrong with a value that is out of range, or ``None``."""
         if self.minimum is not None and not value >= self.minimum:
-            return f"must be at least {self.minimum:g}"
+            return f"must be at least {self.minimum:.15g}"
         if self.above is not None and not value > self.above:
-            return f"must be above {self.above:g}"
+            return f"must be above {self.above:.15g}"
         if self.maximum is not None and not value <= self.maximum:
-            return f"must be at most {self.maximum:g}"
+            return f"must be at most {self.maximum:.15g}"
         return None
 
 

@@ -24,6 +24,9 @@ from service.schemas.simulate import RunFields, SimulateFields
 MEDIA_TYPES: Final = (JSON, NPY, OCTET_STREAM)
 """Media types of bodies that can be parsed."""
 
+MAX_PARAMETERS: Final = 100
+"""Most query parameters of different names. For each that is not known, similar names are found."""
+
 _TEXT_PARAMETERS = frozenset({"model"})
 _LIST_PARAMETERS = frozenset({"outputs"})
 _NUMBER_LIST_PARAMETERS = frozenset({"sample_keys"})
@@ -45,9 +48,13 @@ async def parse_request(
         kind: Model of the request's members.
 
     Raises:
-        Problem: 400, the body is malformed; 415, its media type is not known; 422, a faulty member
+        Problem: 400, the body is malformed; 413, it has too many values or the query too many
+            parameters; 415, its media type is not known; 422, a faulty member
             has no default.
     """
+    if len(query) > MAX_PARAMETERS:
+        message = f"the request has more than {MAX_PARAMETERS} query parameters"
+        raise Problem(413, f"{message}, the most that are read")
     if media_type == NPY:
         return _parse_npy(body, query, kind)
     if media_type == OCTET_STREAM:

@@ -354,6 +354,12 @@ def test_bodies_of_very_many_values(
     assert (answer.status_code, reason in answer.text) == (status, True), answer.text[:1000]
 
 
+def test_a_query_of_very_many_parameters(client: httpx.Client) -> None:
+    query = {f"x{number}": 1 for number in range(5000)}
+    answer = client.post("/v1/simulate", params=query, content=npy(rows()), headers=NPY)
+    assert (answer.status_code, "100 query parameters" in answer.text) == (413, True), answer.text
+
+
 def test_a_document_of_very_many_lists_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(Problem, match="more than 1,000,000 lists and objects") as refused:
         parse_json(b"[" + b"{}," * 1_000_000 + b"{}]")
