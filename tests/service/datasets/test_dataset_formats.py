@@ -37,8 +37,16 @@ def registry(tmp_path: Path) -> Iterator[DatasetRegistry]:
     database.close()
 
 
+@pytest.fixture(scope="module")
+def parsers() -> Iterator[Parsers]:
+    parsers = Parsers(ParserLimits(seconds=600, memory_bytes=2**30, file_bytes=2**30))
+    yield parsers
+    parsers.close()
+
+
 def upload(
     registry: DatasetRegistry,
+    parsers: Parsers,
     name: str,
     body: bytes,
     file_format: str,
@@ -46,7 +54,6 @@ def upload(
     size: int | None = None,
 ) -> DatasetRows:
     """Send a file in pieces of a size."""
-    parsers = Parsers(ParserLimits(seconds=600, memory_bytes=2**30, file_bytes=2**30))
     sink = DatasetUpload(registry, name, DatasetFormat(file_format), size, parsers)
     try:
         for start in range(0, len(body), piece):
@@ -54,7 +61,6 @@ def upload(
         sink.finish()
     finally:
         sink.close()
-        parsers.close()
     return registry.rows_of(name)
 
 
@@ -121,14 +127,16 @@ SOUND: dict[str, tuple[str, bytes]] = {
 
 @pytest.mark.parametrize("piece", [1, 13, 4096])
 @pytest.mark.parametrize("kind", SOUND)
-def test_a_file_is_read_however_it_is_cut(registry: DatasetRegistry, kind: str, piece: int) -> None:
+def test_a_file_is_read_however_it_is_cut(
+    registry: DatasetRegistry, parsers: Parsers, kind: str, piece: int
+) -> None:
     file_format, body = SOUND[kind]
     expected = {
         "bfloat16": OF_BFLOAT16,
         "half": INPUTS.astype(np.float16).astype(np.float32),
     }.get(kind, INPUTS)
     for name, size in (("one", len(body)), ("two", None)):
-        held = upload(registry, name, body, file_format, piece, size)
+        held = upload(registry, parsers, name, body, file_format, piece, size)
         np.testing.assert_array_equal(held.read(0, 9), expected)
     np.testing.assert_array_equal(held.part(3, 8).read(1, 4), expected[4:7])
     content = registry.find("one").content
@@ -148,7 +156,12 @@ def test_a_file_is_read_however_it_is_cut(registry: DatasetRegistry, kind: str, 
     kind=st.sampled_from(["npy", "columns", "safetensors", "jsonl", "parquet"]),
 )
 def test_any_numbers_are_restored(
-    registry: DatasetRegistry, shape: tuple[int, int], seed: int, piece: int, kind: str
+    registry: DatasetRegistry,
+    parsers: Parsers,
+    shape: tuple[int, int],
+    seed: int,
+    piece: int,
+    kind: str,
 ) -> None:
     # Any bits that are a finite number, subnormal ones and negative zeros among them.
     bits = np.random.default_rng(seed).integers(0, 2**32, size=shape, dtype=np.uint32)
@@ -163,7 +176,7 @@ def test_any_numbers_are_restored(
     }
     name = f"{kind}-{shape[0]}-{shape[1]}-{seed}"
     file_format, body = bodies[kind]
-    held = upload(registry, name, body, file_format, piece).read(0, shape[0])
+    held = upload(registry, parsers, name, body, file_format, piece).read(0, shape[0])
     np.testing.assert_array_equal(held.view(np.uint32), numbers.view(np.uint32))
 
 
@@ -403,18 +416,18 @@ def test_every_fault_is_reported(client: httpx.Client) -> None:
     assert len(answer.json()["errors"]) == 2
 
 
-def test_a_line_has_an_end(registry: DatasetRegistry) -> None:
+def test_a_line_has_an_end(registry: DatasetRegistry, parsers: Parsers) -> None:
     with pytest.raises(Problem, match="longer than"):
-        upload(registry, "endless", b"[" + b"1," * 5_000_000, "jsonl", 2**20)
+        upload(registry, parsers, "endless", b"[" + b"1," * 5_000_000, "jsonl", 2**20)
 
 
-def test_numbers_that_unfold_are_bounded(registry: DatasetRegistry) -> None:
+def test_numbers_that_unfold_are_bounded(registry: DatasetRegistry, parsers: Parsers) -> None:
     # A small file of zeros that would be larger than a dataset may be.
     column = pa.array(np.zeros((600, 8192), np.float32).tolist(), pa.list_(pa.float32()))
     body = parquet(pa.table({"inputs": column}), compression="zstd")
     assert len(body) < 2**20
     with pytest.raises(Problem, match="as float32") as refused:
-        upload(registry, "bomb", body, "parquet", 2**20)
+        upload(registry, parsers, "bomb", body, "parquet", 2**20)
     assert refused.value.status == 413
 
 
