@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import Final
 
@@ -143,6 +144,9 @@ class Conversion:
     def run(self, task: ConversionTask) -> dict[str, tuple[int, int]]:
         """Convert the file and return the rows, and the numbers in a row, of each part.
 
+        If a process ends that has read other files before, one of them may have harmed it. So the
+        file gets a new process.
+
         Args:
             task: The file.
 
@@ -151,9 +155,20 @@ class Conversion:
                 cancelled; 503, the server stops; else as the parser refuses the file.
             OSError: The rows could not be written, or no process can be started.
         """
+        sizes = {path: path.stat().st_size for path in task.results.values()}
+        while True:
+            outcome = self._try(task)
+            if outcome is not None:
+                return _read(outcome)
+            for path, size in sizes.items():
+                os.truncate(path, size)
+
+    def _try(self, task: ConversionTask) -> Outcome | None:
+        """Return what becomes of the file; ``None`` if a process has ended that is not new."""
         process = self._parsers.begin(self)
+        is_new = process.is_new
         try:
-            return _read(process.convert(task))
+            return process.convert(task)
         except ParserEnded as ended:
             # Not if it was killed on purpose.
             self._parsers.check_wanted(self)
@@ -163,6 +178,8 @@ class Conversion:
                 process.pid,
                 ended.last_words or "no message",
             )
+            if not is_new:
+                return None
             raise Problem(
                 422, f"the file cannot be read: the parser ended on it ({ended.reason})"
             ) from None

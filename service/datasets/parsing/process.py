@@ -83,6 +83,7 @@ class ParserProcess:
 
     Attributes:
         is_usable: Whether it has answered so far.
+        is_new: Whether it has had no file yet.
 
     Args:
         limits: Its limits.
@@ -93,6 +94,7 @@ class ParserProcess:
 
     def __init__(self, limits: ParserLimits) -> None:
         self.is_usable = True
+        self.is_new = True
         self._seconds = limits.seconds
         self._process = subprocess.Popen(
             # -P: nothing is imported from the working directory.
@@ -126,7 +128,7 @@ class ParserProcess:
             ParserEnded: The process ended, by itself or by :meth:`kill`.
             ParserTimeout: The time was over.
         """
-        self.is_usable = False
+        self.is_usable = self.is_new = False
         # A process that has ended is noticed when its answer is read.
         with suppress(BrokenPipeError):
             _pipe(self._process.stdin).write(encode_message(task))
