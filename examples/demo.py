@@ -34,7 +34,7 @@ SHOWN_WORDS = 3
 """Nearest words that are printed for a definition."""
 SIDE = 10
 """Cells of a side of a picture."""
-SAMPLE = 3
+SAMPLE = 0
 """Picture that is shown; it has a blob of either sign."""
 STRONG = 0.05
 """Energy from which a flow is counted as charged; most cells of a picture are near 0."""

@@ -20,8 +20,14 @@ from typing import Final
 _FOLDER: Final = Path(__file__).resolve().parent
 
 _DESCRIPTIONS: Final = {
-    "dictionary": "Predicts the embedding of a word from that of its definition",
-    "spectrometer": "Moves blobs of a 10 × 10 picture to one of two detectors by sign and strength",
+    "dictionary": (
+        "Predicts the embedding of a word from that of its definition; flows take one step, "
+        "down or up by the sign of their energy"
+    ),
+    "spectrometer": (
+        "Carries blobs of a 10 × 10 picture to two exit planes: positive ones along y to z0, "
+        "negative ones along x to zdepth, strong ones farther than weak ones"
+    ),
 }
 
 

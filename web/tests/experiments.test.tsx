@@ -430,10 +430,11 @@ describe("datasets and models", () => {
     const server = fakeServer();
     const other = { ...MODEL, name: "other", loaded: false, trained: true };
     server.on("GET /v1/datasets", page([DATASET]));
-    server.on("GET /v1/models", page([other, MODEL]));
+    const third = { ...MODEL, name: "third", loaded: true };
+    server.on("GET /v1/models", page([other, third, MODEL]));
     server.on("DELETE /v1/datasets/words", () => new Response(null, { status: 204 }));
     server.on("POST /v1/models/other/load", other);
-    server.on("POST /v1/models/default/unload", MODEL);
+    server.on("POST /v1/models/third/unload", third);
     vi.stubGlobal("confirm", () => true);
     render(<DataPage route={readRoute("#/data")} />);
     const dataset = await screen.findByRole("row", { name: /^words 100 8 – 3.13 KiB/ });
@@ -442,13 +443,15 @@ describe("datasets and models", () => {
     );
     fireEvent.click(screen.getByRole("button", { name: "Delete words" }));
     fireEvent.click(await screen.findByRole("button", { name: "Load other" }));
-    fireEvent.click(screen.getByRole("button", { name: "Unload default" }));
-    expect(screen.queryByRole("button", { name: "Delete default" })).toBeNull();
+    fireEvent.click(screen.getByRole("button", { name: "Unload third" }));
+    for (const what of ["Unload", "Delete"]) {
+      expect(screen.queryByRole("button", { name: `${what} default` })).toBeNull();
+    }
     await waitFor(() =>
       expect(changes(server).sort()).toEqual([
         "DELETE /v1/datasets/words",
-        "POST /v1/models/default/unload",
         "POST /v1/models/other/load",
+        "POST /v1/models/third/unload",
       ]),
     );
   });

@@ -23,8 +23,20 @@ function makeRun(outputs: Output[], config: Partial<Config> = {}): Run {
 }
 
 /** Return the value that is read at the left cell of each picture. */
-async function readPictures(run: Run): Promise<string[]> {
+async function readPictures(run: Run, models: object[] = []): Promise<string[]> {
   const server = fakeServer();
+  server.on("GET /v1/models", page(models));
+  server.on("GET /v1/models/default/sample", {
+    model: "default",
+    inputs: [
+      [0, 1],
+      [0.5, -1],
+    ],
+    targets: [
+      [9, 9, 9, 9],
+      [0.75, 0, -1, 0],
+    ],
+  });
   server.on(
     "GET /v1/runs/r1/inputs",
     () => new Response(npy("<f4", [1, 2], Float32Array.of(0.5, -1))),
@@ -41,10 +53,12 @@ async function readPictures(run: Run): Promise<string[]> {
   const groups = await screen.findAllByRole("group", { name: /of sample 0: cells/ });
   // The pictures have one cursor.
   fireEvent.keyDown(groups[0], { key: "ArrowLeft" });
-  return groups.map((group) => {
-    const figure = group.closest("figure");
-    return `${group.getAttribute("aria-label")}: ${figure?.querySelector("output")?.textContent}`;
-  });
+  return groups.map(describePicture);
+}
+
+function describePicture(group: HTMLElement): string {
+  const shown = group.closest("figure")?.querySelector("output")?.textContent;
+  return `${group.getAttribute("aria-label")}: ${shown}`;
 }
 
 describe("pictures of a run", () => {
@@ -60,6 +74,17 @@ describe("pictures of a run", () => {
       expect.stringMatching(/^Prediction, z0 of.*value 0\.25/),
       expect.stringMatching(/^Prediction, zdepth of.*value −2/),
     ]);
+  });
+
+  it("have the target beside them, where the input is one of the sample of the model", async () => {
+    const withSample = { ...MODEL, sample_url: "/v1/models/default/sample" };
+    await readPictures(makeRun(["embedding"]), [withSample]);
+    const targets = await screen.findAllByRole("group", { name: /^Target/ });
+    expect(targets.map(describePicture)).toEqual([
+      expect.stringMatching(/^Target, z0 of.*value 0\.75/),
+      expect.stringMatching(/^Target, zdepth of.*value −1/),
+    ]);
+    expect(screen.getByText(/The target is what should arrive there/)).toBeTruthy();
   });
 
   it("are the energies at the planes without a prediction", async () => {

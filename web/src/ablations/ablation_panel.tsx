@@ -37,7 +37,8 @@ export function AblationPanel({ model }: { model: Model }) {
       <h2>What do the flows do?</h2>
       <p class="quiet">
         The model predicts the targets of a dataset as it is, and then with parts of its flows
-        switched off. A part is of use if the figures are lower without it.
+        switched off. A part is of use if the figures are lower without it. Another model can do
+        without it nevertheless.
       </p>
       <AblationForm
         model={model}

@@ -2,7 +2,7 @@
 
 import { getBytes, getJson, query, sendJson, uploadFile } from "./http";
 import { type NumberArray, readNpy } from "./npy";
-import type { Model, Page } from "./types";
+import type { Model, Page, SampleRows } from "./types";
 
 /** The model that the settings of the server define. */
 export const DEFAULT_MODEL = "default";
@@ -24,7 +24,17 @@ export async function getSample(name: string, signal?: AbortSignal): Promise<Num
   return readNpy(await getBytes(`${modelPath(name)}/sample?format=npy`, signal));
 }
 
-/** Return the rows to try a model with, and their targets. */
+/** Return the rows to try a model with and their targets, if it has any. */
+export async function findSampleRows(
+  name: string,
+  signal?: AbortSignal,
+): Promise<SampleRows | null> {
+  const models = await listModels(signal);
+  const model = models.items.find((each) => each.name === name);
+  return model?.sample_url ? getJson<SampleRows>(model.sample_url, signal) : null;
+}
+
+/** Return the rows to try a model with, and their targets, as a file. */
 export async function getSampleFile(name: string): Promise<File> {
   const bytes = await getBytes(`${modelPath(name)}/sample?format=safetensors`);
   return new File([bytes], `${name}_sample.safetensors`);

@@ -22,6 +22,7 @@ import type {
   RunRequest,
   RunTrace,
   RunView,
+  SampleRowsAnswer,
   SystemView,
   TrialView,
 } from "../generated/schema";
@@ -49,6 +50,8 @@ export type Fault = FaultView;
 export type Memory = MemoryAnswer;
 export type Metrics = RunMetrics;
 export type Model = ModelView;
+/** Rows to try a model with. */
+export type SampleRows = SampleRowsAnswer;
 export type Profile = ProfileAnswer;
 export type Replay = ReplayAnswer;
 export type System = SystemView;

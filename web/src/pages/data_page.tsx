@@ -5,7 +5,14 @@ import {
   listDatasets,
   uploadDataset,
 } from "../api/datasets";
-import { deleteModel, listModels, loadModel, modelPath, uploadModel } from "../api/models";
+import {
+  DEFAULT_MODEL,
+  deleteModel,
+  listModels,
+  loadModel,
+  modelPath,
+  uploadModel,
+} from "../api/models";
 import { Download } from "../parts/download";
 import { useActions, useTitle, useWatch } from "../parts/hooks";
 import { CreatedAt } from "../parts/created_at";
@@ -181,16 +188,22 @@ function Models() {
                     </td>
                     <td>{loaded ? "loaded" : "–"}</td>
                     <td>
-                      <CreatedAt at={created_at} now={now} />
+                      {more.sample_url === null ? (
+                        <CreatedAt at={created_at} now={now} />
+                      ) : (
+                        "with Energy Flow"
+                      )}
                     </td>
                     <td class="row-actions">
-                      <button
-                        type="button"
-                        aria-label={`${loaded ? "Unload" : "Load"} ${name}`}
-                        onClick={() => void act(loadModel(name, !loaded))}
-                      >
-                        {loaded ? "Unload" : "Load"}
-                      </button>
+                      {name !== DEFAULT_MODEL && (
+                        <button
+                          type="button"
+                          aria-label={`${loaded ? "Unload" : "Load"} ${name}`}
+                          onClick={() => void act(loadModel(name, !loaded))}
+                        >
+                          {loaded ? "Unload" : "Load"}
+                        </button>
+                      )}
                       <Download
                         href={`${modelPath(name)}?format=safetensors`}
                         file={`${name}.safetensors`}

@@ -60,7 +60,7 @@ export function ModelPage({ name }: { name: string }) {
   );
 }
 
-function factsOf({ config, digest, created_at, output_width }: Model) {
+function factsOf({ config, digest, created_at, output_width, sample_url }: Model) {
   return [
     ["lattice", `${config.lattice_width} × ${config.lattice_height} × ${config.lattice_depth}`],
     ["embeddings", `${formatCount(config.embedding_dim)} → ${formatCount(output_width)}`],
@@ -74,7 +74,7 @@ function factsOf({ config, digest, created_at, output_width }: Model) {
     ["noise", formatNumber(config.noise_std)],
     ["field strength", formatNumber(config.field_strength)],
     ["precision", config.precision],
-    ["created", formatTime(created_at)],
+    ["created", sample_url === null ? formatTime(created_at) : "with Energy Flow"],
     ["digest", digest],
   ] as const;
 }

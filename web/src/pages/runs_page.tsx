@@ -1,8 +1,9 @@
 import { useState } from "preact/hooks";
+import { listModels } from "../api/models";
 import { cancelRun, deleteRun, listRuns } from "../api/runs";
 import { type Run, simulationMetrics } from "../api/types";
 import { ENDED_STATES, type RunKind } from "../generated/choices";
-import { useActions, useTitle, useWatch } from "../parts/hooks";
+import { useActions, useLoad, useTitle, useWatch } from "../parts/hooks";
 import { CreatedAt } from "../parts/created_at";
 import { Notice, Waiting } from "../parts/notice";
 import { Paging } from "../parts/paging";
@@ -72,11 +73,7 @@ export function RunsPage({ route }: { route: Route }) {
       </div>
       {page === null && listed.loading && <Waiting what="Loading runs" />}
       {page?.items.length === 0 && trials && <Notice tone="hint">There is no trial yet.</Notice>}
-      {page?.items.length === 0 && !trials && (
-        <Notice tone="hint">
-          There is no run yet. <a href="#/try">Create one</a> from the bundled sample.
-        </Notice>
-      )}
+      {page?.items.length === 0 && !trials && <FirstRun />}
       {page !== null && page.items.length > 0 && (
         <div class="table-frame">
           <table class="runs-table">
@@ -184,4 +181,30 @@ export function RunsPage({ route }: { route: Route }) {
 function flowsOf(run: Run): string {
   const metrics = simulationMetrics(run);
   return metrics === null ? "–" : formatCompact(metrics.created);
+}
+
+/** What to do where there is no run. */
+function FirstRun() {
+  const models = useLoad((signal) => listModels(signal), []);
+  const ready = models.value?.items.filter(({ sample_url }) => sample_url !== null) ?? [];
+  return (
+    <Notice tone="hint">
+      <p>
+        There is no run yet. A run starts a flow in every cell of a plane; a trained model moves the
+        flows, and so carries values to two exit planes. See what a model does with rows that are
+        ready:
+      </p>
+      <ul>
+        {ready.map(({ name, description }) => (
+          <li key={name}>
+            <a href={linkTo(["models", name])}>Try {name}</a>
+            {description !== null && `: ${description}`}
+          </li>
+        ))}
+        <li>
+          <a href="#/try">Run another model</a>, or rows of your own
+        </li>
+      </ul>
+    </Notice>
+  );
 }

@@ -1,7 +1,8 @@
 import { useMemo, useState } from "preact/hooks";
+import { findSampleRows } from "../api/models";
 import type { NumberArray } from "../api/npy";
 import { getInputs, getOutput } from "../api/runs";
-import type { Run } from "../api/types";
+import type { Run, SampleRows } from "../api/types";
 import { signed } from "../colour";
 import { type Output, PLANES } from "../generated/choices";
 import { getWholeNumber, type Route } from "../route";
@@ -36,12 +37,19 @@ export function PicturesPanel({ run, route }: { run: Run; route: Route }) {
     },
     [run.run_id, output, sample],
   );
+  const known = useLoad((signal) => findSampleRows(run.model.name, signal), [run.model.name]);
   const { lattice_width: width = 1, lattice_height: height = 1 } = run.config;
   const pictures = useMemo(
     () =>
       loaded.value &&
-      collectPictures(loaded.value.input, loaded.value.result, output, width * height),
-    [loaded.value, output, width, height],
+      collectPictures(
+        loaded.value.input,
+        loaded.value.result,
+        output,
+        findTarget(known.value, loaded.value.input),
+        width * height,
+      ),
+    [loaded.value, known.value, output, width, height],
   );
   const most = pictures && Math.max(...pictures.map(({ values }) => findLargest(values)));
   return (
@@ -55,6 +63,9 @@ export function PicturesPanel({ run, route }: { run: Run; route: Route }) {
         {output === "embedding"
           ? " The output embedding is what it predicts for the exit planes."
           : " The run has no output embedding, which would be the prediction of the model."}
+        {pictures !== null &&
+          pictures.some(({ title }) => title.startsWith("Target")) &&
+          " The target is what should arrive there."}
       </p>
       {loaded.failure !== null && <Notice tone="problem">{loaded.failure}</Notice>}
       {pictures === null && loaded.loading && <Waiting what="Loading the pictures" />}
@@ -82,22 +93,36 @@ export function PicturesPanel({ run, route }: { run: Run; route: Route }) {
   );
 }
 
-/** Return the pictures of a sample: the input, then one of each plane or of their sum. */
+/** Return the target of an input that is one of the rows to try its model with. */
+export function findTarget(rows: SampleRows | null, input: NumberArray): number[] | null {
+  const row = rows?.inputs.findIndex((each) =>
+    each.every((value, index) => Math.fround(value) === input.data[index]),
+  );
+  return row === undefined || row < 0 ? null : (rows?.targets?.[row] ?? null);
+}
+
+/** Return the pictures of a sample: the input, what arrives at the planes, and what should. */
 export function collectPictures(
   input: NumberArray,
   result: NumberArray | null,
   output: Output | undefined,
+  target: number[] | null,
   cells: number,
 ): Picture[] {
-  const count = result === null ? 0 : Math.floor(result.data.length / cells);
   const what = output === "embedding" ? "Prediction" : "Energy";
   return [
     { title: "Input", values: input.data },
-    ...Array.from({ length: count }, (_, plane) => ({
-      title: count === PLANES.length ? `${what}, ${PLANES[plane]}` : what,
-      values: result?.data.subarray(plane * cells, (plane + 1) * cells) ?? [],
-    })),
+    ...splitByPlane(what, result === null ? [] : Array.from(result.data), cells),
+    ...splitByPlane("Target", target ?? [], cells),
   ];
+}
+
+function splitByPlane(what: string, values: number[], cells: number): Picture[] {
+  const count = Math.floor(values.length / cells);
+  return Array.from({ length: count }, (_, plane) => ({
+    title: count === PLANES.length ? `${what}, ${PLANES[plane]}` : what,
+    values: values.slice(plane * cells, (plane + 1) * cells),
+  }));
 }
 
 /** Return the largest magnitude of finite numbers. */
