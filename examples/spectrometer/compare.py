@@ -1,6 +1,7 @@
 """Trains the flow model and its peers in the same way, and measures them on fresh pictures.
 
-    python examples/spectrometer/compare.py [--seeds 0 1 2 3 4] [--pictures N] [--out FOLDER]
+    python examples/spectrometer/compare.py [--seeds 0 1 2 3 4] [--pictures N] [--fresh]
+        [--moves NEAR FAR] [--equal-steps] [--out FOLDER]
 
 Every model is trained with every seed. Its weights and learning rate are chosen on the val
 pictures, and all figures are of the test pictures, by which nothing is chosen. FOLDER keeps the
@@ -23,8 +24,8 @@ from typing import Any
 import numpy as np
 from fits import Fit, fit_flows, fit_peer
 from numpy.typing import NDArray
-from peers import CELLS, cnn, mlp, predict_by_ridge, r2
-from pictures import PICTURES, SEEDS, make_pairs
+from peers import CELLS, cnn, deep_cnn, mlp, move_cells, predict_by_ridge, r2
+from pictures import MOVES, PICTURES, SEEDS, Blobs, add_moves, make_pairs
 from torch import nn
 
 from energy_flow import checkpoint
@@ -34,16 +35,17 @@ from energy_flow.training.data import Pairs
 from energy_flow.training.retrieval import r_squared
 
 HERE = Path(__file__).resolve().parent
-FLOWS, RIDGE = "flow model", "ridge regression"
+FLOWS, RIDGE, LAW = "flow model", "ridge regression", "true law, cell by cell"
 EQUAL_TIME = "{}, equal time"
 TIMES_LARGER = 20
 PEERS: dict[str, tuple[Callable[[int, int], nn.Module], int]] = {
     "MLP": (mlp, 1),
     f"MLP, {TIMES_LARGER} times as large": (mlp, TIMES_LARGER),
     "CNN": (cnn, 1),
+    "CNN, 5 layers of 3 × 3": (deep_cnn, 1),
 }
 """How a peer is made, and how many times as many weights as the flow model it has."""
-RATES = (4e-3, 8e-3, 1.6e-2, 3.2e-2)
+RATES = (4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2)
 """Learning rates of which each peer has its best one. The flow model has that of the recipe."""
 LOW, HIGH = 2.5, 97.5
 """Percentiles between which an interval of 95 % lies."""
@@ -58,6 +60,10 @@ class Plan:
         seeds: of weights and batches.
         rates: learning rates of the peers.
         pictures: number of pictures by name: train, val, test.
+        fresh: whether the pictures are others than those of pictures.py, and every seed trains on
+            pictures of its own.
+        moves: deflection of the weakest and the strongest blob, in cells.
+        equal_time: whether peers are also trained for the time of the flow model.
         steps: optimiser steps; those of the recipe if none.
         most_steps: limit of the steps of a peer in the time of the flow model; none if none.
         resamples: samples of the test pictures from which intervals are computed.
@@ -67,6 +73,9 @@ class Plan:
     seeds: tuple[int, ...]
     rates: tuple[float, ...] = RATES
     pictures: dict[str, int] = field(default_factory=lambda: dict(PICTURES))
+    fresh: bool = False
+    moves: tuple[float, float] = MOVES
+    equal_time: bool = True
     steps: int | None = None
     most_steps: int | None = None
     resamples: int = 10_000
@@ -82,17 +91,17 @@ class Plan:
 def main() -> None:
     """Train, measure and print."""
     plan = read_plan()
-    pairs = {
-        name: Pairs.of(**make_pairs(plan.pictures[name], seed)) for name, seed in SEEDS.items()
-    }
+    pairs = make_pictures(plan, plan.seeds[0])
     ridge, penalty = predict_by_ridge(pairs["train"], pairs["val"], pairs["test"].inputs)
     fits: dict[str, list[Fit]] = {}
     for seed in plan.seeds:
-        for name, fit in fit_all(plan, seed, pairs).items():
+        for name, fit in fit_all(plan, seed, make_pictures(plan, seed)).items():
             fits.setdefault(name, []).append(fit)
     targets = pairs["test"].targets
     table = {RIDGE: {"parameters": CELLS * 2 * CELLS + 2 * CELLS, "penalty": penalty}}
     table[RIDGE] |= spread([r2(ridge, targets)])
+    moved = move_cells(Blobs.draw(plan.pictures["test"], picture_seed(plan, "test")), plan.moves)
+    table[LAW] = {"parameters": 0} | spread([r2(moved, targets)])
     table |= {name: figures(by_seed, targets) for name, by_seed in fits.items()}
     flows = [fit.predictions for fit in fits[FLOWS]]
     minus = {RIDGE: difference(flows, [ridge], targets, plan.resamples)} | {
@@ -116,15 +125,60 @@ def read_plan() -> Plan:
     parser = argparse.ArgumentParser(description="Compares the flow model with its peers.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--pictures", type=int, metavar="N", help="pictures to train on")
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="other pictures than those of pictures.py, and others to train on for every seed",
+    )
+    add_moves(parser)
+    parser.add_argument(
+        "--equal-steps", action="store_true", help="do not train peers for equal time"
+    )
     parser.add_argument("--out", type=Path, default=Path("build/spectrometer"), metavar="FOLDER")
     parser.add_argument("--quick", action="store_true", help="few pictures and steps")
     options = parser.parse_args()
-    plan = Plan(options.out / "compare", tuple(options.seeds))
+    near, far = options.moves
+    plan = Plan(
+        options.out / "compare",
+        tuple(options.seeds),
+        fresh=options.fresh,
+        moves=(near, far),
+        equal_time=not options.equal_steps,
+    )
     if options.quick:
         plan = replace(plan.quick(), out=options.out / "quick")
     if options.pictures is not None:
         plan = replace(plan, pictures={**plan.pictures, "train": options.pictures})
     return plan
+
+
+def make_pictures(plan: Plan, seed: int) -> dict[str, Pairs]:
+    """Return the pictures by name: train, val, test.
+
+    Args:
+        plan: what is trained.
+        seed: of the weights and batches that they are for.
+    """
+    return {
+        name: Pairs.of(
+            **make_pairs(plan.pictures[name], picture_seed(plan, name, seed), plan.moves)
+        )
+        for name in SEEDS
+    }
+
+
+def picture_seed(plan: Plan, name: str, seed: int = 0) -> int:
+    """Return the seed of some pictures.
+
+    Args:
+        plan: what is trained.
+        name: train, val or test.
+        seed: of the weights and batches; of no effect on val and test pictures.
+    """
+    if not plan.fresh:
+        return SEEDS[name]
+    # No two seeds are equal, and none is one of SEEDS.
+    return SEEDS[name] + len(SEEDS) * (2 + seed if name == "train" else 1)
 
 
 def seed_folder(plan: Plan, seed: int) -> Path:
@@ -134,7 +188,10 @@ def seed_folder(plan: Plan, seed: int) -> Path:
         plan: what is trained.
         seed: of weights and batches.
     """
-    return plan.out / f"pictures_{plan.pictures['train']}" / f"seed_{seed}"
+    near, far = plan.moves
+    kind = "fresh_pictures" if plan.fresh else "pictures"
+    pictures = f"{plan.pictures['train']}_{kind}_moved_by_{near:g}_to_{far:g}"
+    return plan.out / pictures / f"seed_{seed}"
 
 
 def recipe(plan: Plan, seed: int) -> TrainConfig:
@@ -194,6 +251,8 @@ def fit_all(plan: Plan, seed: int, pairs: dict[str, Pairs]) -> dict[str, Fit]:
         )
         rates = [config.replace({"optimiser.learning_rate": rate}) for rate in plan.rates]
         fits[name] = fit_or_load(name, rates, train)
+        if not plan.equal_time:
+            continue
         per_step = statistics.mean(one.seconds / one.steps for one in fits[name].trials)
         steps = max(int(flows.best.seconds / per_step), 1)
         if plan.most_steps is not None:

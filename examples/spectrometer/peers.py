@@ -5,39 +5,40 @@ All map pictures [N, S] to what both detectors see, [N, 2 · S]: plane z0, then 
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import pairwise
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pictures import SIDE
+from pictures import MOVES, SIDE, Blobs, deflection, paint
 from torch import Tensor, nn
 
 from energy_flow.training.data import Pairs
 from energy_flow.training.retrieval import r_squared, total_variation
 
 CELLS = SIDE * SIDE
-KERNEL = 5
-"""Cells of a kernel of the CNN along x and y. Three layers see 6 cells to each side."""
 MAX_CHANNELS = 256
 PENALTIES = tuple(10.0**power for power in range(-4, 5))
 """Weights of the penalty of ridge regression, of which one is chosen."""
 
 
 class CNN(nn.Module):
-    """Three layers of convolutions, without a change of the resolution.
+    """Layers of convolutions, without a change of the resolution.
 
     Args:
-        channels: of the two hidden layers.
+        channels: of the hidden layers.
+        layers: with the last one.
+        kernel: cells of a kernel along x and y.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, layers: int, kernel: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(1, channels, KERNEL, padding="same"),
-            nn.GELU(),
-            nn.Conv2d(channels, channels, KERNEL, padding="same"),
-            nn.GELU(),
-            nn.Conv2d(channels, 2, KERNEL, padding="same"),
-        )
+        widths = [1, *[channels] * (layers - 1), 2]
+        parts: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            parts += [nn.Conv2d(before, after, kernel, padding="same"), nn.GELU()]
+        self.layers = nn.Sequential(*parts[:-1])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return what both detectors see of pictures [N, S]."""
@@ -59,29 +60,29 @@ def mlp(parameters: int, seed: int) -> nn.Module:
         return nn.Sequential(nn.Linear(CELLS, hidden), nn.GELU(), nn.Linear(hidden, 2 * CELLS))
 
 
-def cnn(parameters: int, seed: int) -> nn.Module:
+def cnn(parameters: int, seed: int, layers: int = 3, kernel: int = 5) -> nn.Module:
     """Return a CNN.
 
     Args:
         parameters: about how many weights it has.
         seed: seed of the weights.
+        layers: with the last one.
+        kernel: cells of a kernel along x and y.
     """
-    choices = range(1, MAX_CHANNELS + 1)
-    channels = min(choices, key=lambda one: abs(count_cnn(one) - parameters))
+
+    def difference(channels: int) -> int:
+        hidden = (layers - 2) * channels * channels
+        weights = kernel * kernel * (3 * channels + hidden) + (layers - 1) * channels + 2
+        return abs(weights - parameters)
+
+    channels = min(range(1, MAX_CHANNELS + 1), key=difference)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        return CNN(channels)
+        return CNN(channels, layers, kernel)
 
 
-def count_cnn(channels: int) -> int:
-    """Return the number of weights of a CNN.
-
-    Args:
-        channels: of the two hidden layers.
-    """
-    kernel = KERNEL * KERNEL
-    weights = kernel * (channels + channels * channels + 2 * channels)
-    return weights + 2 * channels + 2
+deep_cnn = partial(cnn, layers=5, kernel=3)
+"""Returns a CNN of more and smaller layers. They see 5 cells to each side, those of ``cnn`` 6."""
 
 
 def count(model: nn.Module) -> int:
@@ -128,6 +129,44 @@ def predict_by_ridge(
     fits = {penalty: fit(penalty) for penalty in PENALTIES}
     best = max(fits, key=lambda penalty: r2(apply(fits[penalty], val.inputs), val.targets))
     return apply(fits[best], inputs), best
+
+
+def move_cells(blobs: Blobs, moves: tuple[float, float] = MOVES) -> NDArray[np.float32]:
+    """Return what the detectors see if every cell is moved as a whole by the true law, [N, 2 · S].
+
+    A cell belongs to the blob that is strongest in it, and its value is shared by the cells that
+    are nearest to where it arrives. No model with one flow for each cell, and with its energy
+    unchanged, knows more.
+
+    Args:
+        blobs: of the pictures.
+        moves: deflection of the weakest and the strongest blob, in cells.
+    """
+    parts = np.stack(
+        [
+            paint(blobs.x[:, k, None], blobs.y[:, k, None], blobs.charge[:, k, None])
+            for k in range(blobs.charge.shape[1])
+        ],
+        axis=1,
+    )
+    owner = np.abs(parts).argmax(axis=1)
+    moved = np.take_along_axis(deflection(blobs.charge, moves), owner, axis=1)
+    positive = np.take_along_axis(blobs.charge, owner, axis=1) > 0
+    row, column = np.divmod(np.arange(CELLS, dtype=np.float64), SIDE)
+    x, y = column + np.where(positive, 0.0, moved), row + np.where(positive, moved, 0.0)
+    detectors = np.zeros((len(parts), 2, SIDE, SIDE))
+    picture, plane = np.indices(owner.shape)[0], np.where(positive, 0, 1)
+    x_low, y_low = np.floor(x).astype(int), np.floor(y).astype(int)
+    for right, down in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        at_x, at_y = x_low + right, y_low + down
+        share = (1 - np.abs(x - at_x)) * (1 - np.abs(y - at_y)) * parts.sum(axis=1)
+        inside = (at_x < SIDE) & (at_y < SIDE)
+        np.add.at(
+            detectors,
+            (picture[inside], plane[inside], at_y[inside], at_x[inside]),
+            share[inside],
+        )
+    return detectors.reshape(len(parts), -1).astype(np.float32)
 
 
 def r2(predictions: NDArray[np.float32], targets: NDArray[np.float32]) -> float:

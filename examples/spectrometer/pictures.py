@@ -4,7 +4,7 @@ A picture holds blobs of either sign. Positive ones arrive at the exit plane z0,
 negative ones arrive at zdepth, moved along x, with their negative values. How far a blob is moved
 depends on its strength, as in a mass spectrometer: ``deflection`` is the law.
 
-    python examples/spectrometer/pictures.py [--out FOLDER] [--pictures N]
+    python examples/spectrometer/pictures.py [--out FOLDER] [--pictures N] [--moves NEAR FAR]
 
 writes train.safetensors, val.safetensors and test.safetensors to FOLDER.
 
@@ -29,7 +29,7 @@ CENTRES = (1.0, 7.0)
 """Range of the centres of blobs along x and y, in cells."""
 STRENGTHS = (0.4, 1.0)
 """Range of the peaks of blobs, without their sign."""
-NEAR, FAR = 0.5, 3.0
+MOVES = (0.5, 3.0)
 """Deflection of the weakest and the strongest blob, in cells."""
 SEEDS = {"train": 1, "val": 2, "test": 3}
 PICTURES = {"train": 1000, "val": 400, "test": 400}
@@ -68,15 +68,14 @@ class Blobs:
         return cls(x, y, sign * rng.uniform(*STRENGTHS, shape))
 
 
-def deflection(charge: Array, near: float = NEAR, far: float = FAR) -> Array:
+def deflection(charge: Array, moves: tuple[float, float] = MOVES) -> Array:
     """Return by how many cells blobs are moved: linear in their strength.
 
     Args:
         charge: peaks, of any sign.
-        near: deflection of the weakest blob.
-        far: deflection of the strongest one.
+        moves: deflection of the weakest and the strongest blob.
     """
-    weakest, strongest = STRENGTHS
+    (weakest, strongest), (near, far) = STRENGTHS, moves
     return near + (far - near) * (np.abs(charge) - weakest) / (strongest - weakest)
 
 
@@ -95,34 +94,52 @@ def paint(x: Array, y: Array, charge: Array) -> Array:
     return pictures.reshape(len(x), -1)
 
 
-def detect(blobs: Blobs, near: float = NEAR, far: float = FAR) -> Array:
+def detect(blobs: Blobs, moves: tuple[float, float] = MOVES) -> Array:
     """Return what the detectors see, [N, 2 · S]: plane z0, then zdepth.
 
     Args:
         blobs: of the pictures.
-        near: deflection of the weakest blob, in cells.
-        far: deflection of the strongest one.
+        moves: deflection of the weakest and the strongest blob, in cells.
     """
-    moved = deflection(blobs.charge, near, far)
+    moved = deflection(blobs.charge, moves)
     positive, negative = np.maximum(blobs.charge, 0.0), np.minimum(blobs.charge, 0.0)
     z0 = paint(blobs.x, blobs.y + moved, positive)
     zdepth = paint(blobs.x + moved, blobs.y, negative)
     return np.concatenate((z0, zdepth), axis=1)
 
 
-def make_pairs(pictures: int, seed: int) -> dict[str, NDArray[np.float32]]:
+def make_pairs(
+    pictures: int, seed: int, moves: tuple[float, float] = MOVES
+) -> dict[str, NDArray[np.float32]]:
     """Return pictures and what the detectors see of them, as a training reads them.
 
     Args:
         pictures: N.
         seed: equal seeds give equal pictures.
+        moves: deflection of the weakest and the strongest blob, in cells.
 
     Returns:
         ``inputs`` [N, S] and ``targets`` [N, 2 · S].
     """
     blobs = Blobs.draw(pictures, seed)
     inputs = paint(blobs.x, blobs.y, blobs.charge)
-    return {"inputs": inputs.astype(np.float32), "targets": detect(blobs).astype(np.float32)}
+    return {"inputs": inputs.astype(np.float32), "targets": detect(blobs, moves).astype(np.float32)}
+
+
+def add_moves(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the range of the deflection.
+
+    Args:
+        parser: of a command line.
+    """
+    parser.add_argument(
+        "--moves",
+        type=float,
+        nargs=2,
+        default=MOVES,
+        metavar=("NEAR", "FAR"),
+        help="cells by which the weakest and the strongest blob are moved",
+    )
 
 
 def main() -> None:
@@ -132,11 +149,12 @@ def main() -> None:
     parser.add_argument(
         "--pictures", type=int, default=PICTURES["train"], metavar="N", help="pictures to train on"
     )
+    add_moves(parser)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for name, pictures in {**PICTURES, "train": options.pictures}.items():
         path = options.out / f"{name}.safetensors"
-        save_file(make_pairs(pictures, SEEDS[name]), path)
+        save_file(make_pairs(pictures, SEEDS[name], tuple(options.moves)), path)
         print(f"{path}: {pictures} pictures")
 
 

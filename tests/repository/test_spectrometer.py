@@ -20,7 +20,7 @@ from tests.support.repository import EXAMPLES
 from tests.support.scripts import printed_by
 
 FOLDER = EXAMPLES / "spectrometer"
-QUICK = "quick/pictures_64/seed_7"
+QUICK = "quick/64_pictures_moved_by_0.5_to_3/seed_7"
 CELLS = 1e-9
 """Float64 sums of a hundred numbers."""
 
@@ -133,6 +133,38 @@ def test_the_law_is_measured_on_the_true_detectors(pictures: ModuleType) -> None
     assert np.isnan(nothing).all()
 
 
+def test_cells_that_are_moved_by_whole_numbers_give_the_detectors(pictures: ModuleType) -> None:
+    peers = import_example("peers")
+    moves = (1.0, 3.0)
+    # Blobs of one sign that are moved alike, so that each cell has one place to go to.
+    x, y = np.random.default_rng(0).uniform(1.0, 5.0, (2, 20, 2))
+    for charge in (1.0, -0.7, 0.4):
+        blobs = pictures.Blobs(x, y, np.full_like(x, charge))
+        expected = pictures.detect(blobs, moves).reshape(-1, 2, 10, 10)
+        moved = peers.move_cells(blobs, moves).reshape(-1, 2, 10, 10)
+        steps = round(float(pictures.deflection(np.array(charge), moves)))
+        # What comes from outside of the picture is not in it.
+        inside = (
+            (slice(None), 0, slice(steps, None))
+            if charge > 0
+            else (slice(None), 1, slice(None), slice(steps, None))
+        )
+        np.testing.assert_allclose(moved[inside], expected[inside], atol=1e-6)
+
+
+def test_fresh_pictures_are_others_for_every_seed() -> None:
+    compare = import_example("compare")
+    plan = compare.Plan(Path("build"), (5, 6), fresh=True)
+    first, second = (compare.make_pictures(plan, seed) for seed in plan.seeds)
+    assert first["test"].digest() == second["test"].digest()
+    known = {
+        one.digest() for one in compare.make_pictures(compare.Plan(Path("build"), (5,)), 5).values()
+    }
+    fresh = {one.digest() for one in (*first.values(), second["train"])}
+    assert len(fresh) == 4
+    assert not fresh & known
+
+
 def test_comparison_and_law(tmp_path: Path) -> None:
     arguments = ("--quick", "--seeds", "7", "--out", tmp_path)
     printed = printed_by(FOLDER / "compare.py", *arguments)
@@ -147,6 +179,9 @@ def test_comparison_and_law(tmp_path: Path) -> None:
         "MLP, 20 times as large, equal time": 76_955,
         "CNN": 3_874,
         "CNN, equal time": 3_874,
+        "CNN, 5 layers of 3 × 3": 3_610,
+        "CNN, 5 layers of 3 × 3, equal time": 3_610,
+        "true law, cell by cell": 0,
     }
     trials = {
         name: len(one["trials"][0]) for name, one in found["table"].items() if "trials" in one
