@@ -5,20 +5,24 @@ Nothing is ever unpickled. A file is checked completely before any weight is use
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from energy_flow.choices import AggregationMode
 from energy_flow.config.flow_config import COORD_VERSION, FlowConfig
 from energy_flow.errors import CheckpointError, ConfigError, Fault
-from energy_flow.simulation.flow_processor import FlowProcessor
+from energy_flow.simulation.flow_processor import FlowProcessor, digest_weights
 
 FORMAT = "energy_flow"
 FIRST_VERSION = "1"
@@ -62,7 +66,7 @@ def save(processor: FlowProcessor, path: str | Path) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        save_file(tensors, temporary, metadata=metadata)
+        save_tensors(tensors, temporary, metadata)
         # The library does not call fsync.
         with Path(temporary).open("rb+") as file:
             os.fsync(file.fileno())
@@ -71,6 +75,49 @@ def save(processor: FlowProcessor, path: str | Path) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def save_tensors(
+    tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as a ``.safetensors`` file.
+
+    Args:
+        tensors: by name.
+        path: of the file.
+        metadata: of the file.
+
+    Raises:
+        OSError: the file cannot be written, with the number of the system's error if it is known.
+    """
+    try:
+        save_file(dict(tensors), path, metadata=None if metadata is None else dict(metadata))
+    except SafetensorError as error:
+        # The library has no other exception, and puts the number into its message.
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise OSError(errno.EIO, str(error), str(path)) from error
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
+
+
+def identify(path: str | Path) -> dict[str, Any]:
+    """Return the metadata of a checkpoint, and the digest of its weights.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        What :func:`describe` returns, and ``digest``: that of the processor of the checkpoint.
+
+    Raises:
+        CheckpointError: as :func:`describe`.
+        OSError: the file cannot be read.
+    """
+    metadata = describe(path)
+    with _open(path) as file:
+        weights = ((name, file.get_tensor(name).to(torch.float32)) for name in sorted(_names(file)))
+        return {**metadata, "digest": digest_weights(weights)}
 
 
 def describe(path: str | Path) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from energy_flow.choices import Precision
 from energy_flow.config.flow_config import FlowConfig
@@ -144,11 +144,7 @@ class FlowProcessor(nn.Module):
 
     def digest(self) -> str:
         """Return the SHA-256 of names, shapes, dtypes and bytes of all weights, in hexadecimal."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return digest_weights(sorted(self.state_dict().items()))
 
     def mode(self) -> AbstractContextManager[Any]:
         """Return the context to simulate in: inference mode, unless gradients are wanted."""
@@ -422,3 +418,16 @@ def _build_parts(config: FlowConfig) -> dict[str, nn.Module]:
             "carrier": EnergyCarrier(config).float(),
             "output_mapper": output_mapper.float(),
         }
+
+
+def digest_weights(weights: Iterable[tuple[str, Tensor]]) -> str:
+    """Return the SHA-256 of names, shapes, dtypes and bytes of weights, in hexadecimal.
+
+    Args:
+        weights: names and tensors, sorted by name.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in weights:
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from energy_flow.errors import CheckpointError, ConfigError, Fault
@@ -111,7 +111,7 @@ class TrainingFolder:
         temporary = Path(tempfile.mkdtemp(dir=self._checkpoints, prefix=".writing-"))
         try:
             checkpoint.save(snapshot.processor, temporary / MODEL)
-            save_file(dict(snapshot.moments), temporary / OPTIMISER)
+            checkpoint.save_tensors(snapshot.moments, temporary / OPTIMISER)
             (temporary / STATE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
             for name in (OPTIMISER, STATE):
                 _fsync(temporary / name)

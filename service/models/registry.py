@@ -19,7 +19,7 @@ from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine import Engine, LoadedModel
 from energy_flow.engine.loaded_models import model_key
 from energy_flow.errors import CheckpointError, Fault
-from energy_flow.simulation.checkpoint import describe
+from energy_flow.simulation.checkpoint import describe, identify
 from energy_flow.simulation.footprint import require_fit
 from service.models.model import DEFAULT, Model, check_name, make_config
 from service.problems import Problem
@@ -281,16 +281,17 @@ class ModelRegistry:
             model: A model of this registry.
 
         Raises:
-            Problem: 409, the checkpoint was removed from the disk.
+            Problem: 409, the checkpoint has changed on the disk, or cannot be read.
             OSError: The checkpoint could not be written.
         """
         if model.checkpoint is not None:
-            if not model.checkpoint.exists():
-                raise _unreadable(model.name, FileNotFoundError())
+            _check_file(model, model.checkpoint)
             return model.checkpoint
         path = self._folder / f".{model.name}-{model.digest}.safetensors"
         with self._making:
-            if not path.exists():
+            try:
+                _check_file(model, path)
+            except Problem:
                 self._engine.save_model(model.digest, model.config, path)
         return path
 
@@ -308,18 +309,11 @@ class ModelRegistry:
             model = self.find(name)
             if not model.is_loaded and model.checkpoint is not None:
                 loaded = self._load_checkpoint(name, model.checkpoint)
-                own = model_key(model.digest, model.config)
-                if model_key(loaded.digest, loaded.config) != own:
+                try:
+                    _check_unchanged(model, loaded.digest, loaded.config, trained=loaded.trained)
+                except Problem:
                     self._release(loaded.digest, loaded.config)
-                    raise Problem(
-                        409,
-                        f"the checkpoint of the model {name!r} has changed on the disk; {RESTORE}",
-                        extra={
-                            "model": name,
-                            "digest": model.digest,
-                            "file_digest": loaded.digest,
-                        },
-                    )
+                    raise
                 model = replace(model, is_loaded=True)
                 self._models[name] = model
             return model
@@ -391,6 +385,35 @@ class ModelRegistry:
             if path not in known:
                 log.info("removing leftover %s", path.name)
                 path.unlink()
+
+
+def _check_file(model: Model, path: Path) -> None:
+    """Refuse a checkpoint on the disk that is not the one of a model.
+
+    Raises:
+        Problem: 409, it has changed, or cannot be read.
+    """
+    try:
+        found = identify(path)
+    except (CheckpointError, OSError) as error:
+        raise _unreadable(model.name, error) from error
+    _check_unchanged(model, found["digest"], found["config"], trained=found["trained"])
+
+
+def _check_unchanged(model: Model, digest: str, config: FlowConfig, *, trained: bool) -> None:
+    """Refuse a checkpoint that is not the one which the index describes.
+
+    Raises:
+        Problem: 409, its weights, its config or its origin are others.
+    """
+    if (digest, config, trained) == (model.digest, model.config, model.trained):
+        return
+    restore = "restore the file" if model.name == DEFAULT else RESTORE
+    raise Problem(
+        409,
+        f"the checkpoint of the model {model.name!r} has changed on the disk; {restore}",
+        extra={"model": model.name, "digest": model.digest, "file_digest": digest},
+    )
 
 
 def _unreadable(name: str, error: CheckpointError | OSError) -> Problem:

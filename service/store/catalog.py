@@ -61,6 +61,12 @@ class RunCatalog:
         with self._database.session() as session:
             return session.scalars(select(RunRow).where(RunRow.run_id == run_id)).one_or_none()
 
+    def find_digests(self, run_id: str) -> bytes | None:
+        """Return the encoded digests of the files of a run, if it has any."""
+        query = select(RunRow.digests).where(RunRow.run_id == run_id)
+        with self._database.session() as session:
+            return session.scalars(query).one_or_none()
+
     def find_created(self, idempotency: IdempotencyKey | None) -> RunRow | None:
         """Return the run that an earlier request with the same key created, if any.
 

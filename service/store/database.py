@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 from service.json_encoding import to_json
+from service.problems import damaged_index
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -78,11 +79,23 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
+def _parse_json(text: str) -> Any:
+    """Return the value of a column of JSON.
+
+    Raises:
+        Problem: 503, the index is damaged.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise damaged_index(f"a value is no JSON ({error})") from error
+
+
 def _open(url: str, synchronous: str) -> Engine:
     engine = create_engine(
         url,
         json_serializer=lambda value: to_json(value).decode(),
-        json_deserializer=orjson.loads,
+        json_deserializer=_parse_json,
         pool_pre_ping=True,
     )
     pragmas = (

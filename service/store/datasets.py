@@ -20,9 +20,10 @@ from energy_flow.errors import Fault
 from service.problems import Problem
 from service.store.atomic_files import fsync
 from service.store.database import Database
-from service.store.dataset_files import DatasetContent, DatasetRows, DatasetWriter
+from service.store.dataset_files import DatasetContent, DatasetRows, DatasetWriter, SealedDataset
 from service.store.references import check_dataset_unused, is_unreferenced
 from service.store.tables import DatasetContentRow, DatasetRow
+from service.store.verification.dataset_digests import DatasetDigests
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ class Dataset:
 class DatasetRegistry:
     """All datasets.
 
+    Attributes:
+        digests: Their files.
+
     Args:
         database: The index.
         folder: Folder of their files.
@@ -57,6 +61,7 @@ class DatasetRegistry:
         self._database = database
         self._folder = folder
         self._max_bytes = max_bytes
+        self.digests = DatasetDigests(database, folder)
         # Held while a row that refers to content is added, and while content is removed.
         self._changing = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +118,7 @@ class DatasetRegistry:
 
     def path(self, digest: str) -> Path:
         """Return the path of the file with a digest."""
-        return self._folder / f"{digest}.safetensors"
+        return self.digests.path(digest)
 
     def rows_of(self, name: str) -> DatasetRows:
         """Return all inputs of the dataset of that name.
@@ -122,7 +127,12 @@ class DatasetRegistry:
             Problem: 404.
         """
         content = self.find(name).content
-        return DatasetRows(self.path(content.digest), content.digest, 0, content.rows, content.dim)
+        return DatasetRows(self.digests, content.digest, 0, content.rows, content.dim)
+
+    def has(self, digest: str) -> bool:
+        """Return whether there is content with a digest."""
+        with self._database.session() as session:
+            return session.get(DatasetContentRow, digest) is not None
 
     def rows(self, digest: str) -> DatasetRows:
         """Return all inputs of the dataset with a digest.
@@ -134,7 +144,7 @@ class DatasetRegistry:
             content = session.get(DatasetContentRow, digest)
         if content is None:
             raise Problem(404, f"there is no dataset with the digest {digest}")
-        return DatasetRows(self.path(digest), digest, 0, content.rows, content.dim)
+        return DatasetRows(self.digests, digest, 0, content.rows, content.dim)
 
     def writer(self) -> DatasetWriter:
         """Return a writer for the file of a new dataset.
@@ -159,11 +169,12 @@ class DatasetRegistry:
             OSError: The file could not be written; nothing is left of it.
             sqlalchemy.exc.SQLAlchemyError: The rows could not be written; nothing is left.
         """
-        content = writer.seal()
+        sealed = writer.seal()
+        content = sealed.content
         with self._changing:
             with self._database.session() as session:
                 found = session.execute(_named().where(DatasetRow.name == name)).one_or_none()
-                known = session.get(DatasetContentRow, content.digest) is not None
+            known = self.has(content.digest)
             dataset = None if found is None else _dataset(found)
             if dataset is not None and dataset.content != content:
                 raise Problem(
@@ -181,7 +192,7 @@ class DatasetRegistry:
                 row = DatasetRow(name=name, created_at=time.time(), digest=content.digest)
                 with self._database.session(durable=True) as session:
                     if not known:
-                        session.add(_content_row(content))
+                        session.add(_content_row(sealed))
                     session.add(row)
             except BaseException:
                 if not known:
@@ -216,9 +227,8 @@ class DatasetRegistry:
             Problem: 404, the content was removed before.
         """
         with self._changing:
-            with self._database.session() as session:
-                if session.get(DatasetContentRow, digest) is None:
-                    raise Problem(404, "the dataset was deleted during this request")
+            if not self.has(digest):
+                raise Problem(404, "the dataset was deleted during this request")
             yield
 
     def release(self, digest: str) -> None:
@@ -254,11 +264,13 @@ def _dataset(found: Row[DatasetRow, DatasetContentRow]) -> Dataset:
     return Dataset(row.name, numbers, row.created_at, row.position)
 
 
-def _content_row(content: DatasetContent) -> DatasetContentRow:
+def _content_row(sealed: SealedDataset) -> DatasetContentRow:
+    content = sealed.content
     return DatasetContentRow(
         digest=content.digest,
         rows=content.rows,
         dim=content.dim,
         targets_dim=content.targets_dim,
         bytes=content.bytes,
+        pieces=sealed.pieces.digests,
     )

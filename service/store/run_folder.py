@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,36 +26,15 @@ from service.store.atomic_files import UNFINISHED, fsync, write_bytes
 from service.store.chunk_log import ChunkLog
 from service.store.npy_file import GrowingArray, npy_buffers, write_array
 from service.store.trace_parts import TRACE, TraceParts
+from service.store.verification.piece_digests import PieceDigests, PieceHasher, digest_pieces
 
 CHUNKS = "chunks.jsonl"
 INPUTS = "inputs.npy"
 SAMPLE_KEYS = "sample_keys.npy"
 
-
-@dataclass(frozen=True, slots=True)
-class StoredInputs:
-    """The embeddings of a stored run, read from its folder when they are needed.
-
-    Attributes:
-        path: File of the embeddings.
-        rows: Number of embeddings.
-    """
-
-    path: Path
-    rows: int
-
-    def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return some embeddings, float32 [stop - start, dim].
-
-        Args:
-            start: First row.
-            stop: Row behind the last one.
-
-        Raises:
-            FileNotFoundError: The run was removed.
-        """
-        stored: NDArray[np.float32] = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return np.array(stored[start:stop])
+TRAINING = "training"
+TRAINING_EVENTS = f"{TRAINING}/events.jsonl"
+"""The only file of a training that is kept once it has ended, besides curves for other tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +98,7 @@ class RunFolder:
         sample_keys: NDArray[np.int64] | None = None,
         *,
         durable: bool = True,
-    ) -> None:
+    ) -> dict[str, PieceDigests]:
         """Create the folder with the inputs of the run.
 
         Args:
@@ -127,21 +106,26 @@ class RunFolder:
             sample_keys: Keys [samples] that the caller gave, if any.
             durable: Whether to wait until all files are on the disk.
 
+        Returns:
+            The digests of the files by name.
+
         Raises:
             OSError: The folder could not be written; nothing is left of it.
         """
+        digests: dict[str, PieceDigests] = {}
         try:
             self.path.mkdir(parents=True)
-            if inputs is not None:
-                write_array(self.path / INPUTS, inputs, durable=durable)
-            if sample_keys is not None:
-                write_array(self.path / SAMPLE_KEYS, sample_keys, durable=durable)
+            for name, array in ((INPUTS, inputs), (SAMPLE_KEYS, sample_keys)):
+                if array is not None:
+                    write_array(self.path / name, array, durable=durable)
+                    digests[name] = _digest(npy_buffers(array))
             if durable:
                 fsync(self.path)
                 fsync(self.path.parent)
         except BaseException:
             self.remove()
             raise
+        return digests
 
     def append(
         self,
@@ -177,7 +161,9 @@ class RunFolder:
         if durable and is_new:
             fsync(self.path)
 
-    def write(self, run: WholeRun, documents: Mapping[str, Any], *, durable: bool = True) -> int:
+    def write(
+        self, run: WholeRun, documents: Mapping[str, Any], *, durable: bool = True
+    ) -> dict[str, PieceDigests]:
         """Write a folder that does not exist yet, in the state in which :meth:`seal` leaves one.
 
         No file has to grow or to be renamed: a folder without a row in the index does not count,
@@ -189,44 +175,28 @@ class RunFolder:
             durable: Whether to wait until all files are on the disk.
 
         Returns:
-            Size of the folder in bytes.
+            The digests of all files by name.
 
         Raises:
             OSError: The folder could not be written; nothing is left of it.
         """
-        size = 0
+        digests: dict[str, PieceDigests] = {}
         try:
             self.path.mkdir()
             for name, buffers in run.files(documents):
                 with (self.path / name).open("xb") as file:
-                    for buffer in buffers:
-                        size += file.write(buffer)
+                    file.writelines(buffers)
+                digests[name] = _digest(buffers)
             if durable:
                 self.fsync()
         except BaseException:
             self.remove()
             raise
-        return size
+        return digests
 
     def read_chunks(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of the complete chunks, in order."""
         return self._chunks.read()
-
-    def read_samples(self, first: int, count: int) -> list[dict[str, Any]]:
-        """Return the counters of finished samples.
-
-        Args:
-            first: Row of the first sample.
-            count: Most samples to return.
-        """
-        found: list[dict[str, Any]] = []
-        for chunk in self.read_chunks():
-            start = chunk["first_sample"]
-            if start + len(chunk["samples"]) > first + len(found):
-                found += chunk["samples"][first + len(found) - start :]
-            if len(found) >= count:
-                break
-        return found[:count]
 
     def seal(self, rows: int, documents: Mapping[str, Any], *, durable: bool = True) -> int:
         """Complete the folder with the first ``rows`` samples.
@@ -252,6 +222,23 @@ class RunFolder:
         if durable:
             self.fsync()
         return self.size()
+
+    def digest_files(self) -> dict[str, PieceDigests]:
+        """Return the digests of the files of a sealed folder by name.
+
+        What only an unfinished training needs is left out.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        names = [entry.name for entry in self.path.iterdir() if entry.is_file()]
+        if (self.path / TRAINING_EVENTS).exists():
+            names.append(TRAINING_EVENTS)
+        digests: dict[str, PieceDigests] = {}
+        for name in names:
+            with (self.path / name).open("rb", buffering=0) as file:
+                digests[name] = digest_pieces(file)
+        return digests
 
     def fsync(self) -> None:
         """Wait until all files are on the disk.
@@ -300,15 +287,6 @@ class RunFolder:
         """Return the bytes of all files."""
         return sum(entry.stat().st_size for entry in self.path.rglob("*") if entry.is_file())
 
-    def output(self, name: str) -> NDArray[Any]:
-        """Return an output [samples, ...], mapped into memory.
-
-        Raises:
-            FileNotFoundError: The run has no such output, or was removed.
-        """
-        array: NDArray[Any] = np.load(self.output_path(name), mmap_mode="r", allow_pickle=False)
-        return array
-
     def output_path(self, name: str) -> Path:
         """Return the path of a finished output."""
         return self.path / f"{name}.npy"
@@ -316,23 +294,7 @@ class RunFolder:
     @property
     def training(self) -> Path:
         """Folder in which a training keeps its snapshots and curves."""
-        return self.path / "training"
-
-    def inputs(self, rows: int) -> StoredInputs:
-        """Return the embeddings that came with the request.
-
-        Args:
-            rows: Number of embeddings.
-        """
-        return StoredInputs(self.path / INPUTS, rows)
-
-    def sample_keys(self) -> NDArray[np.int64] | None:
-        """Return the sample keys that came with the request, if any."""
-        path = self.path / SAMPLE_KEYS
-        keys: NDArray[np.int64] | None = (
-            np.load(path, allow_pickle=False) if path.exists() else None
-        )
-        return keys
+        return self.path / TRAINING
 
     def trace_parts(self, sample_from: int = 0) -> list[Path]:
         """Return the trace files in the order of samples.
@@ -342,14 +304,6 @@ class RunFolder:
         """
         return self._trace.find(sample_from)
 
-    def document(self, name: str) -> bytes:
-        """Return a JSON document of the run as stored.
-
-        Raises:
-            FileNotFoundError: The run has no such document, or was removed.
-        """
-        return (self.path / f"{name}.json").read_bytes()
-
     def remove(self) -> None:
         """Remove the folder; readers never see half of it."""
         doomed = self.path.with_name(f".{self.path.name}{UNFINISHED}")
@@ -358,3 +312,10 @@ class RunFolder:
         except FileNotFoundError:
             return
         shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _digest(buffers: Iterable[bytes | memoryview]) -> PieceDigests:
+    hasher = PieceHasher()
+    for buffer in buffers:
+        hasher.update(buffer)
+    return hasher.finish()

@@ -7,26 +7,25 @@ from typing import Any
 import orjson
 
 from energy_flow.trace.formats import StepCounter
-from service.store.run_folder import RunFolder
+from service.store.stored_run import StoredRun
 
 
-def step_counters(folder: RunFolder) -> tuple[StepCounter, ...]:
+def step_counters(run: StoredRun) -> tuple[StepCounter, ...]:
     """Return the active flows and the memory after each step of a run.
 
     The chunks of a large run take their steps one after the other. Step t of a run is step t of
     all its chunks here: their flows are added, and the largest memory counts.
 
     Args:
-        folder: Folder of the run.
+        run: Files of a run that has ended.
 
     Returns:
         Counters by step; none for a run without telemetry.
     """
-    try:
-        memory = orjson.loads(folder.document("memory"))["steps"]
-        steps = orjson.loads(folder.document("profile"))["step_metrics"]
-    except FileNotFoundError:
+    if not run.has_document("memory"):
         return ()
+    memory = orjson.loads(run.document("memory"))["steps"]
+    steps = orjson.loads(run.document("profile"))["step_metrics"]
     active: dict[int, int] = {}
     host: dict[int, int] = {}
     device: dict[int, int] = {}

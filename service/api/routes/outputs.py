@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -23,8 +24,8 @@ from service.problems import Problem, invalid, not_found
 from service.safetensors_header import dtype_of, make_header
 from service.schemas.json_schema import BINARY
 from service.schemas.run import OutputAnswer
-from service.store.npy_file import npy_header
-from service.store.run_folder import RunFolder
+from service.store.npy_file import StoredArray, npy_header
+from service.store.stored_run import StoredRun
 from service.store.tables import RunRow
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -59,26 +60,48 @@ async def read_output(
     if output not in row.request["outputs"]:
         stored = ", ".join(row.request["outputs"]) or "none"
         raise not_found(f"output {output!r} of run {run_id!r}; it has {stored}")
-    folder = service.archive.folder(run_id)
-    try:
-        array = await asyncio.to_thread(folder.output, output)
-    except FileNotFoundError:
-        raise not_found(f"output {output!r} of run {run_id!r}: none of its samples ended") from None
-    first, stop = _parse_range(sample, sample_from, sample_to, len(array))
+
+    def read() -> _Selection:
+        with service.archive.noticing_removal(run_id):
+            run = service.archive.open(row)
+            if not run.has_output(output):
+                raise not_found(f"output {output!r} of run {run_id!r}: none of its samples ended")
+            stored = run.output(output)
+            first, stop = _parse_range(sample, sample_from, sample_to, row.samples_done)
+            if chosen == "png":
+                return _Selection(stored, _read_sample(run, row, output, first), first)
+            return _Selection(stored, stored.check(first, stop), first)
+
+    selected = await asyncio.to_thread(read)
+    array, first = selected.values, selected.first
     if chosen == "png":
-        values = await asyncio.to_thread(_read_sample, folder, row, output, first)
-        return await _answer_picture(row, output, values, first, plane)
+        return await _answer_picture(row, output, array, first, plane)
     if chosen == "npy":
-        if (first, stop) == (0, len(array)):
+        if len(array) == len(selected.stored.values):
             return FileResponse(
-                folder.output_path(output), media_type=NPY, filename=f"{run_id}-{output}.npy"
+                selected.stored.file.path, media_type=NPY, filename=f"{run_id}-{output}.npy"
             )
-        pieces = _encode_npy(array[first:stop])
+        pieces = _encode_npy(array)
     elif chosen == "safetensors":
-        pieces = _encode_safetensors(output, array[first:stop])
+        pieces = _encode_safetensors(output, array)
     else:
-        pieces = _encode_json(row, output, array[first:stop], first)
+        pieces = _encode_json(row, output, array, first)
     return StreamingResponse(pieces, media_type=MEDIA_TYPES[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """The part of an output that a request selects.
+
+    Attributes:
+        stored: The whole output.
+        values: The verified samples; of a picture, the one that it shows.
+        first: Number of the first sample.
+    """
+
+    stored: StoredArray
+    values: NDArray[Any]
+    first: int
 
 
 def _parse_range(
@@ -128,15 +151,16 @@ def _encode_rows(array: NDArray[Any]) -> Iterator[bytes]:
         yield np.ascontiguousarray(array[start : start + rows]).tobytes()
 
 
-def _read_sample(folder: RunFolder, row: RunRow, name: str, sample: int) -> NDArray[Any]:
+def _read_sample(run: StoredRun, row: RunRow, name: str, sample: int) -> NDArray[Any]:
     """Return an output of one sample, without the cells that are not reached where it is known."""
     from service.plots.unreached_cells import hide_unreached
 
-    values = np.array(folder.output(name)[sample])
+    values: NDArray[Any] = run.output(name).read(sample, sample + 1)[0]
     is_known = Output.REACHED in row.request["outputs"]
     if not is_known or name == Output.REACHED or Axis.X not in Output(name).axes:
         return values
-    return hide_unreached(values, np.array(folder.output(Output.REACHED.value)[sample]))
+    reached = run.output(Output.REACHED.value).read(sample, sample + 1)[0]
+    return hide_unreached(values, reached)
 
 
 async def _answer_picture(
