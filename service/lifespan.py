@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import importlib
 import logging
@@ -28,7 +29,7 @@ from service.experiments.trial_storage import TrialStorage
 from service.models.model import DEFAULT
 from service.models.registry import ModelRegistry
 from service.monitoring.instruments import Instruments
-from service.problems import Problem
+from service.problems import Problem, problem_of
 from service.runs.active_runs import ActiveRuns
 from service.runs.recorder import RunRecorder
 from service.runs.replays import Replays
@@ -37,6 +38,7 @@ from service.store.archive import RunArchive
 from service.store.catalog import RunCatalog
 from service.store.database import Database
 from service.store.datasets import DatasetRegistry
+from service.store.disk_reserve import DiskReserve
 from service.store.fsync_thread import FsyncThread
 from service.store.tables import RunRow
 from service.store.writer import Writer
@@ -197,9 +199,17 @@ class Service:
                 self._resuming = asyncio.create_task(self.runs.resume(queued))
                 log.info("ready")
         except Exception as error:
-            self.failure = error
+            problem = problem_of(error)
             self.state = ServerState.FAILED
-            log.exception("the server could not start")
+            if problem.status == 507:
+                folder = self.settings.data_dir
+                problem = Problem(507, f"the disk of {folder} is full; free some room on it first")
+            if problem.status == 500:
+                self.failure = error
+                log.exception("the server could not start")
+            else:
+                self.failure = problem
+                log.error("the server could not start: %s", problem)
 
     def _make_experiments(self, loop: asyncio.AbstractEventLoop) -> ExperimentService:
         assert self._database is not None
@@ -222,9 +232,13 @@ class Service:
         settings = self.settings
         # Imported here because it takes long, and the first run needs it.
         importlib.import_module("energy_flow.trace.formats.parquet")
-        self._database = Database(settings.index_url)
+        reserve = DiskReserve(settings.data_dir / "reserve")
+        self._database = Database(settings.index_url, reserve)
         self.datasets = DatasetRegistry(
-            self._database, settings.data_dir / "datasets", settings.max_upload_bytes
+            self._database,
+            settings.data_dir / "datasets",
+            settings.max_upload_bytes,
+            settings.max_datasets_bytes,
         )
         self.archive = RunArchive(
             RunCatalog(self._database),
@@ -232,6 +246,7 @@ class Service:
             settings.data_dir / "runs",
             settings.keep_runs_bytes,
         )
+        reserve.restore()
         queued = self.archive.recover(
             lambda: Problem(503, "interrupted by a restart of the server; send it again")
         )
@@ -248,7 +263,9 @@ class Service:
         )
         self.engine.start()
         self._engine_started = True
-        self.models = ModelRegistry(self._database, settings.data_dir / "models", self.engine)
+        self.models = ModelRegistry(
+            self._database, settings.data_dir / "models", self.engine, settings.max_models_bytes
+        )
         self.models.open(config, settings.model, warm_up=settings.warm_up)
         return queued, fsync_thread
 
@@ -298,7 +315,7 @@ def default_config(settings: Settings) -> FlowConfig:
 
 def _lock(path: Path) -> IO[bytes]:
     """Lock the data directory for this process while the returned file is open."""
-    file = path.open("ab")
+    file = path.open("ab", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -307,7 +324,8 @@ def _lock(path: Path) -> IO[bytes]:
             f"another server uses the data directory {path.parent}; use that server, or choose "
             "another --data-dir for this one"
         ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n".encode())
-    file.flush()
+    # The lock counts, not the number; a full disk has no room for it.
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n".encode())
     return file

@@ -51,6 +51,8 @@ _DAMAGE_CODES: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     )
 )
+# The second is of the file that the connections share, without which nothing can be read.
+_FULL_CODES: Final = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE))
 _LOST_TABLES: Final = ("no such table", "no such column")
 
 TITLES: Final[Mapping[int, str]] = {
@@ -229,7 +231,7 @@ def is_disk_full(error: BaseException | None) -> bool:
     return any(
         one.errno in (errno.ENOSPC, errno.EDQUOT)
         if isinstance(one, OSError)
-        else isinstance(one, sqlite3.Error) and "is full" in str(one)
+        else getattr(one, "sqlite_errorcode", None) in _FULL_CODES
         for one in _with_causes(error)
     )
 
@@ -304,10 +306,10 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(500, str(error))
         case ClientDisconnect():
             return Problem(499, "the client disconnected")
-        case _ if (damage := find_damage(error)) is not None:
-            return damage
         case _ if is_disk_full(error):
             return disk_full()
+        case _ if (damage := find_damage(error)) is not None:
+            return damage
         case _:
             return Problem(500, "an internal error; the log of the server has the details")
 

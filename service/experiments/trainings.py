@@ -111,7 +111,8 @@ class Trainings:
         try:
             with (job.folder / MODEL).open("rb") as best:
                 shutil.copyfileobj(best, file.file)
-            self._models.put(job.makes_model, file)
+            # It was checked when the experiment was created, and has taken long to train.
+            self._models.put(job.makes_model, file, is_limited=False)
         finally:
             file.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
 from energy_flow.choices import unknown_name
 from energy_flow.config.flow_config import FlowConfig
@@ -20,9 +22,11 @@ from energy_flow.engine import Engine, LoadedModel
 from energy_flow.engine.loaded_models import model_key
 from energy_flow.errors import CheckpointError, Fault
 from energy_flow.simulation.checkpoint import describe, identify
+from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.footprint import require_fit
+from energy_flow.simulation.inputs import FLOAT32_BYTES
 from service.models.model import DEFAULT, Model, check_name, make_config
-from service.problems import Problem
+from service.problems import Problem, storage_limit
 from service.schemas.model import ModelFields
 from service.store.atomic_files import UnfinishedFile, fsync
 from service.store.database import Database
@@ -43,9 +47,16 @@ class ModelRegistry:
         database: The index.
         folder: Folder of the checkpoints.
         engine: Engine that loads the models.
+        max_bytes: Most bytes of all checkpoints, if there is a limit.
+
+    Attributes:
+        max_bytes: Most bytes of all checkpoints, if there is a limit.
     """
 
-    def __init__(self, database: Database, folder: Path, engine: Engine) -> None:
+    def __init__(
+        self, database: Database, folder: Path, engine: Engine, max_bytes: int | None = None
+    ) -> None:
+        self.max_bytes = max_bytes
         self._database = database
         self._folder = folder
         self._engine = engine
@@ -158,7 +169,7 @@ class ModelRegistry:
         Raises:
             ConfigError: The preset or the config is refused.
             Problem: 409, the name is used; 422, the name is reserved, or the key was used for
-                another request.
+                another request; 507, all checkpoints would have too many bytes.
         """
         check_name(fields.name)
         with self._making:
@@ -173,12 +184,15 @@ class ModelRegistry:
             write = partial(self._engine.save_model, loaded.digest, loaded.config, path)
             return self._add(fields.name, loaded, write, idempotency), False
 
-    def put(self, name: str, checkpoint: UnfinishedFile) -> tuple[Model, bool]:
+    def put(
+        self, name: str, checkpoint: UnfinishedFile, *, is_limited: bool = True
+    ) -> tuple[Model, bool]:
         """Check an uploaded checkpoint and store it durably under a name.
 
         Args:
             name: Name of the model.
             checkpoint: The complete file.
+            is_limited: Whether the limit of all checkpoints applies.
 
         Returns:
             The model, and whether its name is new.
@@ -186,7 +200,8 @@ class ModelRegistry:
         Raises:
             CheckpointError: The file is no checkpoint, is damaged, or has another version.
             ConfigError: One sample of the model does not fit in memory.
-            Problem: 409, another model has the name; 422, the name is reserved.
+            Problem: 409, another model has the name; 422, the name is reserved; 507, all
+                checkpoints would have too many bytes.
         """
         check_name(name)
         checkpoint.fsync()
@@ -209,7 +224,27 @@ class ModelRegistry:
                     checkpoint.place(self._path(name))
                     fsync(self._folder)
                 return known, False
-            return self._add(name, loaded, partial(checkpoint.place, self._path(name))), True
+            write = partial(checkpoint.place, self._path(name))
+            return self._add(name, loaded, write, is_limited=is_limited), True
+
+    def stored_bytes(self) -> int:
+        """Return the bytes of all checkpoints in the data directory."""
+        query = select(func.coalesce(func.sum(ModelRow.bytes), 0))
+        with self._database.session() as session:
+            return int(session.scalar(query) or 0)
+
+    def check_room(self, config: FlowConfig, count: int) -> None:
+        """Refuse models that are to be made later, if there is no room for them now.
+
+        Args:
+            config: Config of the models.
+            count: Number of models.
+
+        Raises:
+            Problem: 507, all checkpoints would have too many bytes.
+        """
+        weights = sum(math.prod(shape) for shape in FlowProcessor.shapes(config).values())
+        self._check_limit(count * weights * FLOAT32_BYTES)
 
     def unfinished_file(self) -> UnfinishedFile:
         """Return a file for a checkpoint that is being uploaded.
@@ -235,12 +270,22 @@ class ModelRegistry:
                 raise Problem(
                     409, "the default model cannot be deleted; the server's settings choose it"
                 )
-            with self._database.session(durable=True) as session:
+            path = self._path(name)
+
+            def remove(session: Session) -> None:
                 check_model_unused(session, name)
                 session.execute(delete(ModelRow).where(ModelRow.name == name))
-            model = self._models.pop(name)
-            self._release(model.digest, model.config)
-            self._path(name).unlink(missing_ok=True)
+
+            def make_room() -> None:
+                with self._database.session() as session:
+                    check_model_unused(session, name)
+                path.unlink(missing_ok=True)
+
+            with self._database.removing() as removal:
+                removal.run(remove, make_room)
+                model = self._models.pop(name)
+                self._release(model.digest, model.config)
+                path.unlink(missing_ok=True)
 
     @contextmanager
     def prevent_removal(self, name: str) -> Iterator[None]:
@@ -352,6 +397,8 @@ class ModelRegistry:
         loaded: LoadedModel,
         write: Callable[[], None],
         idempotency: IdempotencyKey | None = None,
+        *,
+        is_limited: bool = True,
     ) -> Model:
         """Store a model under an unused name: first its file, then its row."""
         path = self._path(name)
@@ -369,6 +416,8 @@ class ModelRegistry:
             write()
             fsync(self._folder)
             row.bytes = path.stat().st_size
+            if is_limited:
+                self._check_limit(row.bytes)
             with self._database.session(durable=True) as session:
                 session.add(row)
         except BaseException:
@@ -378,6 +427,11 @@ class ModelRegistry:
         model = self._model(row, is_loaded=True)
         self._models[name] = model
         return model
+
+    def _check_limit(self, needed: int) -> None:
+        stored = self.stored_bytes()
+        if self.max_bytes is not None and stored + needed > self.max_bytes:
+            raise storage_limit("models", needed, stored, self.max_bytes, "--max-models-bytes")
 
     def _remove_leftovers(self) -> None:
         known = {model.checkpoint for model in self._models.values()}

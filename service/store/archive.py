@@ -264,15 +264,17 @@ class RunArchive:
         Returns:
             Whether it was removed.
         """
-        removed = self.catalog.remove(run_id, *states)
-        if removed is None:
-            return False
-        size, dataset_digest = removed
-        self.folder(run_id).remove()
-        self._add_ended_bytes(-size)
-        if dataset_digest is not None:
-            self._datasets.release(dataset_digest)
-        return True
+        folder = self.folder(run_id)
+        with self.catalog.database.removing() as removal:
+            removed = self.catalog.remove(removal, run_id, *states, make_room=folder.remove)
+            if removed is None:
+                return False
+            size, dataset_digest = removed
+            folder.remove()
+            self._add_ended_bytes(-size)
+            if dataset_digest is not None:
+                self._datasets.release(dataset_digest)
+            return True
 
     @property
     def ended_bytes(self) -> int:

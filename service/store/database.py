@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.json_encoding import to_json
-from service.problems import damaged_index
+from service.problems import damaged_index, is_disk_full
+from service.store.disk_reserve import DiskReserve
+
+Result = TypeVar("Result")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -24,14 +29,23 @@ class Database:
 
     Args:
         url: URL of the database, as SQLAlchemy takes it.
+        reserve: Room for removals on a full disk, if any is kept.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, reserve: DiskReserve | None = None) -> None:
+        self._reserve = reserve
         self._engine = _open(url, "NORMAL")
         self._durable = self._engine
         if self._engine.dialect.name == "sqlite":
             self._durable = _open(url, "FULL")
-        migrate(self._engine)
+        try:
+            migrate(self._engine)
+        except Exception as error:
+            # Before it reads anything, SQLite makes a file that all its processes share.
+            if reserve is None or not is_disk_full(error):
+                raise
+            reserve.release()
+            migrate(self._engine)
 
     @contextmanager
     def session(self, *, durable: bool = False) -> Iterator[Session]:
@@ -61,10 +75,76 @@ class Database:
         with (self._durable if durable else self._engine).begin() as connection:
             yield connection
 
+    @contextmanager
+    def removing(self) -> Iterator[Removal]:
+        """Remove rows, and within the block the files that belong to them, also on a full disk.
+
+        Yields:
+            What carries out the transactions.
+        """
+        try:
+            yield Removal(self, self._reserve)
+        finally:
+            if self._reserve is not None:
+                self._reserve.restore()
+
+    def reuse_log(self) -> None:
+        """Let SQLite write its log from the start again, in room that the file has already."""
+        if self._engine.dialect.name != "sqlite":
+            return
+        # The database itself may have to grow for it.
+        with contextlib.suppress(SQLAlchemyError), self._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
         self._durable.dispose()
+
+
+class Removal:
+    """Transactions that remove rows. On a full disk, each is repeated once there is more room.
+
+    Args:
+        database: The index.
+        reserve: Room for removals on a full disk, if any is kept.
+    """
+
+    def __init__(self, database: Database, reserve: DiskReserve | None) -> None:
+        self._database = database
+        self._reserve = reserve
+
+    def run(
+        self, remove: Callable[[Session], Result], make_room: Callable[[], object] | None = None
+    ) -> Result:
+        """Carry out a transaction, and wait until it is on the disk.
+
+        Args:
+            remove: Function that removes rows in a session.
+            make_room: Function that removes the files of the rows, if the reserved room does not
+                suffice. If the transaction fails nevertheless, the rows remain without files.
+
+        Returns:
+            What the function returned.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: The transaction failed.
+        """
+        reserve = None if self._reserve is None else self._reserve.release
+        for make_more_room in (self._database.reuse_log, reserve, make_room):
+            if make_more_room is None:
+                continue
+            try:
+                return self._run(remove)
+            except Exception as error:
+                if not is_disk_full(error):
+                    raise
+            make_more_room()
+        return self._run(remove)
+
+    def _run(self, remove: Callable[[Session], Result]) -> Result:
+        with self._database.session(durable=True) as session:
+            return remove(session)
 
 
 def migrate(engine: Engine) -> None:

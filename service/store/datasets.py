@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Row, Select, delete, func, select
+from sqlalchemy.orm import Session
 
 from energy_flow.errors import Fault
-from service.problems import Problem
+from service.problems import Problem, storage_limit
 from service.store.atomic_files import fsync
-from service.store.database import Database
+from service.store.database import Database, Removal
 from service.store.dataset_files import DatasetContent, DatasetRows, DatasetWriter, SealedDataset
-from service.store.references import check_dataset_unused, is_unreferenced
+from service.store.references import check_dataset_unused, has_other_references, is_unreferenced
 from service.store.tables import DatasetContentRow, DatasetRow
 from service.store.verification.dataset_digests import DatasetDigests
 
@@ -50,17 +51,26 @@ class DatasetRegistry:
 
     Attributes:
         digests: Their files.
+        max_all_bytes: Most bytes of their files, if there is a limit.
 
     Args:
         database: The index.
         folder: Folder of their files.
         max_bytes: Most bytes of the file of one dataset.
+        max_all_bytes: Most bytes of the files of all datasets, if there is a limit.
     """
 
-    def __init__(self, database: Database, folder: Path, max_bytes: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        max_bytes: int,
+        max_all_bytes: int | None = None,
+    ) -> None:
         self._database = database
         self._folder = folder
         self._max_bytes = max_bytes
+        self.max_all_bytes = max_all_bytes
         self.digests = DatasetDigests(database, folder)
         # Held while a row that refers to content is added, and while content is removed.
         self._changing = threading.Lock()
@@ -165,7 +175,8 @@ class DatasetRegistry:
             The dataset, and whether the name is new.
 
         Raises:
-            Problem: 409, a dataset with other content has the name.
+            Problem: 409, a dataset with other content has the name; 507, all datasets would have
+                too many bytes.
             OSError: The file could not be written; nothing is left of it.
             sqlalchemy.exc.SQLAlchemyError: The rows could not be written; nothing is left.
         """
@@ -183,6 +194,8 @@ class DatasetRegistry:
                     "delete it first",
                     extra={"digest": dataset.content.digest, "sent_digest": content.digest},
                 )
+            if not known:
+                self._check_limit(content.bytes)
             # Also if the content is known: its file may be lost or damaged.
             writer.place(self.path(content.digest))
             fsync(self._folder)
@@ -209,12 +222,23 @@ class DatasetRegistry:
         Raises:
             Problem: 404; 409, an unfinished run or an experiment uses it.
         """
-        dataset = self.find(name)
+        digest = self.find(name).content.digest
         with self._changing:
-            with self._database.session(durable=True) as session:
+
+            def remove(session: Session) -> None:
                 check_dataset_unused(session, name)
                 session.execute(delete(DatasetRow).where(DatasetRow.name == name))
-            self._remove_unused(dataset.content.digest)
+
+            def make_room() -> None:
+                with self._database.session() as session:
+                    check_dataset_unused(session, name)
+                    is_shared = session.scalar(has_other_references(name, digest))
+                if not is_shared:
+                    self.path(digest).unlink(missing_ok=True)
+
+            with self._database.removing() as removal:
+                removal.run(remove, make_room)
+                self._remove_unused(removal, digest)
 
     @contextmanager
     def prevent_removal(self, digest: str) -> Iterator[None]:
@@ -237,17 +261,32 @@ class DatasetRegistry:
         Args:
             digest: Digest of the content.
         """
-        with self._changing:
-            self._remove_unused(digest)
+        with self._changing, self._database.removing() as removal:
+            self._remove_unused(removal, digest)
 
-    def _remove_unused(self, digest: str) -> None:
-        removal = delete(DatasetContentRow).where(
-            DatasetContentRow.digest == digest, is_unreferenced()
+    def _check_limit(self, needed: int) -> None:
+        stored = self.totals()[1]
+        if self.max_all_bytes is not None and stored + needed > self.max_all_bytes:
+            raise storage_limit(
+                "datasets", needed, stored, self.max_all_bytes, "--max-datasets-bytes"
+            )
+
+    def _remove_unused(self, removal: Removal, digest: str) -> None:
+        is_unused = (DatasetContentRow.digest == digest, is_unreferenced())
+        statement = delete(DatasetContentRow).where(*is_unused)
+        path = self.path(digest)
+
+        def make_room() -> None:
+            with self._database.session() as session:
+                unused = session.scalar(select(DatasetContentRow.digest).where(*is_unused))
+            if unused is not None:
+                path.unlink(missing_ok=True)
+
+        removed = removal.run(
+            lambda session: session.scalar(statement.returning(DatasetContentRow.digest)), make_room
         )
-        with self._database.session(durable=True) as session:
-            removed = session.scalar(removal.returning(DatasetContentRow.digest))
         if removed is not None:
-            self.path(digest).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def _named() -> Select[DatasetRow, DatasetContentRow]:

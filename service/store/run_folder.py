@@ -311,6 +311,9 @@ class RunFolder:
             self.path.rename(doomed)
         except FileNotFoundError:
             return
+        except OSError:
+            # On a full disk, there may be no room for a longer name.
+            doomed = self.path
         shutil.rmtree(doomed, ignore_errors=True)
 
 
