@@ -153,6 +153,11 @@ class Problem(Exception):
 class DamagedFile(Problem):
     """A refusal of a request that needs a file of the data directory which is damaged or lost.
 
+    Attributes:
+        file: Path of the file in the data directory.
+        why: What is wrong with it.
+        advice: What to do next.
+
     Args:
         file: Path of the file in the data directory.
         why: What is wrong with it.
@@ -160,6 +165,9 @@ class DamagedFile(Problem):
     """
 
     def __init__(self, file: str, why: str, advice: str) -> None:
+        self.file = file
+        self.why = why
+        self.advice = advice
         super().__init__(
             409,
             f"the file {file} in the server's data directory is damaged: {why}; {advice}",
@@ -258,7 +266,8 @@ def damaged_index(why: str) -> Problem:
     return Problem(
         503,
         f"the index of the server is damaged: {why}; stop the server, look for damage with: "
-        "energy-flow data verify, and restore the data directory from a backup",
+        "energy-flow data verify, and restore the index from a backup, or make a new one from the "
+        "files with: energy-flow data rebuild-index",
     )
 
 

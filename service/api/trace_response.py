@@ -24,7 +24,6 @@ from service.api.trace_query import MEDIA_TYPES, TraceQuery
 from service.lifespan import Service
 from service.problems import not_found
 from service.schemas.json_schema import BINARY
-from service.store.step_counters import step_counters
 from service.store.stored_run import StoredRun
 from service.store.verification.verified_file import VerifiedFile
 
@@ -82,7 +81,7 @@ async def answer_trace(
         return await _answer_stored_file(path, request, chosen.media_type, headers)
 
     def read_counters() -> tuple[StepCounter, ...]:
-        return step_counters(part.run) if has_ended else ()
+        return part.run.step_counters() if has_ended else ()
 
     pieces = (piece for piece in encode_trace(chosen, part.read(), read_counters) if piece)
     return StreamingResponse(pieces, media_type=chosen.media_type, headers=headers)

@@ -14,7 +14,7 @@ from importlib.metadata import version as installed_version
 import typer
 
 from energy_flow.client import FlowClientError
-from service.cli import datasets, experiments, models, runs
+from service.cli import data, datasets, experiments, models, runs
 from service.cli.ablate import ablate
 from service.cli.input.failures import EXIT_FAILED, CommandFailed
 from service.cli.input.terminal import print_note, print_text
@@ -39,6 +39,7 @@ app.add_typer(experiments.app, name="experiment")
 app.add_typer(runs.app, name="runs")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(models.app, name="model")
+app.add_typer(data.app, name="data")
 
 
 @app.command()

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from service.cli.input.failures import EXIT_USAGE, CommandFailed, needing_extra
+from service.cli.input.failures import CommandFailed, needing_extra
+from service.cli.input.read_settings import read_settings
 from service.cli.input.setting_options import settings_signature
-from service.settings_table import SETTINGS
-
-if TYPE_CHECKING:
-    from service.settings import Settings
 
 
 def serve(**flags: Any) -> None:
@@ -23,37 +19,12 @@ def serve(**flags: Any) -> None:
     """
     with needing_extra("server", "serve"):
         from service.cli.execute import server_process
-    settings = _read_settings({name: value for name, value in flags.items() if value is not None})
+    settings = read_settings(flags)
     with _listen(settings.host, settings.port) as bound:
         server_process.run(settings, bound)
 
 
 serve.__signature__ = settings_signature()  # type: ignore[attr-defined]
-
-
-def _read_settings(flags: dict[str, Any]) -> Settings:
-    from pydantic import ValidationError
-
-    from service.settings import Settings
-
-    try:
-        return Settings(**flags)
-    except ValidationError as error:
-        faults = "; ".join(_describe_fault(fault, flags) for fault in error.errors())
-        raise CommandFailed(faults, EXIT_USAGE) from None
-
-
-def _describe_fault(fault: Mapping[str, Any], flags: Mapping[str, Any]) -> str:
-    """Return one line that names the option or the variable that holds the faulty value."""
-    from energy_flow.config.messages import describe_error
-
-    message = describe_error(fault)
-    if fault["type"] != "value_error":
-        message = f"{message} (got {fault['input']!r})"
-    for setting in SETTINGS:
-        if setting.name in fault["loc"][:1]:
-            return f"{setting.flag if setting.name in flags else setting.variable}: {message}"
-    return message
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -30,14 +30,19 @@ class Database:
     Args:
         url: URL of the database, as SQLAlchemy takes it.
         reserve: Room for removals on a full disk, if any is kept.
+        is_changing: Whether the index is migrated, and may be changed.
     """
 
-    def __init__(self, url: str, reserve: DiskReserve | None = None) -> None:
+    def __init__(
+        self, url: str, reserve: DiskReserve | None = None, *, is_changing: bool = True
+    ) -> None:
         self._reserve = reserve
-        self._engine = _open(url, "NORMAL")
+        self._engine = _open(url, "NORMAL", is_changing=is_changing)
         self._durable = self._engine
         if self._engine.dialect.name == "sqlite":
-            self._durable = _open(url, "FULL")
+            self._durable = _open(url, "FULL", is_changing=is_changing)
+        if not is_changing:
+            return
         try:
             migrate(self._engine)
         except Exception as error:
@@ -74,6 +79,16 @@ class Database:
         """
         with (self._durable if durable else self._engine).begin() as connection:
             yield connection
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the index has the tables of this version of the program."""
+        from alembic.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
+        with self._engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_heads()
+        return set(found) == set(ScriptDirectory(str(MIGRATIONS)).get_heads())
 
     @contextmanager
     def removing(self) -> Iterator[Removal]:
@@ -171,7 +186,7 @@ def _parse_json(text: str) -> Any:
         raise damaged_index(f"a value is no JSON ({error})") from error
 
 
-def _open(url: str, synchronous: str) -> Engine:
+def _open(url: str, synchronous: str, *, is_changing: bool) -> Engine:
     engine = create_engine(
         url,
         json_serializer=lambda value: to_json(value).decode(),
@@ -183,6 +198,7 @@ def _open(url: str, synchronous: str) -> Engine:
         f"synchronous = {synchronous}",
         # Milliseconds to wait for another writer before an error.
         "busy_timeout = 60000",
+        f"query_only = {int(not is_changing)}",
     )
 
     def set_pragmas(connection: Any, _record: Any) -> None:

@@ -18,8 +18,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_flow.choices import ENDED_STATES, RunKind
+from energy_flow.trace.formats import StepCounter
 from energy_flow.trace.reader import TraceFile, TraceFilter, last_record, read_batches
 from energy_flow.training.store import TrainingFolder
+from service.problems import DamagedFile
 from service.store.chunk_log import parse_lines
 from service.store.npy_file import StoredArray
 from service.store.run_folder import CHUNKS, INPUTS, SAMPLE_KEYS, TRAINING_EVENTS, RunFolder
@@ -76,8 +78,19 @@ class StoredRun:
             self._files = _expected_files(row) if digests is None else frozenset(digests)
 
     def list_files(self) -> list[VerifiedFile]:
-        """Return all files of a run that has ended."""
-        return [self._file(name) for name in sorted(self._files or ())]
+        """Return all files of a run that has ended; of another one, those that do not grow."""
+        names = self._digests if self._files is None else self._files
+        return [self._file(name) for name in sorted(names)]
+
+    def find_damages(self) -> Iterator[DamagedFile]:
+        """Yield what is wrong with the files."""
+        for file in self.list_files():
+            try:
+                file.check()
+                if not file.has_digests:
+                    self._parse(file)
+            except DamagedFile as damage:
+                yield damage
 
     def has_output(self, name: str) -> bool:
         """Return whether a run that has ended has an output."""
@@ -231,6 +244,37 @@ class StoredRun:
         found: tuple[int, int] | None = self._decode(lambda: last_record(files))
         return found
 
+    def step_counters(self) -> tuple[StepCounter, ...]:
+        """Return the active flows and the memory after each step of a run that has ended.
+
+        The chunks of a large run take their steps one after the other. Step t of a run is step t of
+        all its chunks here: their flows are added, and the largest memory counts.
+
+        Returns:
+            Counters by step; none for a run without telemetry.
+
+        Raises:
+            DamagedFile: A file is damaged.
+        """
+        if not self.has_document("memory"):
+            return ()
+        memory = orjson.loads(self.document("memory"))["steps"]
+        steps = orjson.loads(self.document("profile"))["step_metrics"]
+        active: dict[int, int] = {}
+        host: dict[int, int] = {}
+        device: dict[int, int] = {}
+        for step, sample in zip(steps, memory, strict=False):
+            number = step["step"]
+            active[number] = active.get(number, 0) + step["active"]
+            _set_largest(host, number, sample["host_rss_bytes"])
+            _set_largest(device, number, sample["device_allocated_bytes"])
+        counters = (
+            StepCounter("active flows", "count", active),
+            StepCounter("host memory", "bytes", host),
+            StepCounter("device memory", "bytes", device),
+        )
+        return tuple(counter for counter in counters if counter.values)
+
     def _decode(self, read: Callable[[], Any]) -> Any:
         """Read records, and report what is no Parquet as damage."""
         try:
@@ -241,6 +285,24 @@ class StoredRun:
                 raise
             raise self._file(TRACE).damage(f"it cannot be decoded: {error}") from error
 
+    def _parse(self, file: VerifiedFile) -> None:
+        """Read a file without digests as a request would.
+
+        Raises:
+            DamagedFile: It cannot be read.
+        """
+        name = file.path.name
+        if name == TRACE:
+            for _ in self.read_trace([file]):
+                pass
+        elif name == CHUNKS:
+            for _ in self.read_chunks():
+                pass
+        elif file.path.suffix == ".json":
+            self.document(file.path.stem)
+        elif file.path.suffix == ".npy":
+            StoredArray(file)
+
     def _has(self, name: str) -> bool:
         return self._files is not None and name in self._files
 
@@ -248,6 +310,11 @@ class StoredRun:
         return VerifiedFile(
             self._folder.path / name, self._digests.get(name), ADVICE, depth=3 + name.count("/")
         )
+
+
+def _set_largest(values: dict[int, int], step: int, value: Any) -> None:
+    if value is not None:
+        values[step] = max(values.get(step, 0), value)
 
 
 def _expected_files(row: RunRow) -> frozenset[str]:

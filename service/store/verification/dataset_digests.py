@@ -57,7 +57,7 @@ class DatasetDigests:
         with self._lock:
             file = self._held.get(digest)
             if file is None:
-                file = self._with(digest, self._find(digest) or self._make(digest))
+                file = self._with(digest, self.find(digest) or self._make(digest))
                 self._held[digest] = file
                 while len(self._held) > MAX_HELD:
                     self._held.popitem(last=False)
@@ -86,7 +86,12 @@ class DatasetDigests:
     def _with(self, digest: str, pieces: PieceDigests | None) -> VerifiedFile:
         return VerifiedFile(self.path(digest), pieces, ADVICE, depth=2)
 
-    def _find(self, digest: str) -> PieceDigests | None:
+    def find(self, digest: str) -> PieceDigests | None:
+        """Return the digests of the pieces of a file as the index has them, if it does.
+
+        Args:
+            digest: SHA-256 of the whole file, in hexadecimal.
+        """
         query = select(DatasetContentRow.bytes, DatasetContentRow.pieces).where(
             DatasetContentRow.digest == digest
         )
