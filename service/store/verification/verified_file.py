@@ -14,9 +14,7 @@ from service.problems import DamagedFile
 from service.store.verification.piece_digests import PIECE_BYTES, READ_BYTES, PieceDigests
 
 # What the system reports of a file that is lost or cannot be read, rather than of the process.
-_DAMAGES = frozenset(
-    (errno.ENOENT, errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM)
-)
+_DAMAGES = frozenset((errno.EIO, errno.EISDIR, errno.EACCES, errno.EPERM))
 
 
 class VerifiedFile:
@@ -105,9 +103,9 @@ class VerifiedFile:
         try:
             yield
         except OSError as error:
-            if error.errno not in _DAMAGES:
+            is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+            if not is_missing and error.errno not in _DAMAGES:
                 raise
-            is_missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
             why = "it does not exist" if is_missing else f"it cannot be read: {error.strerror}"
             raise self.damage(why) from error
 
