@@ -171,6 +171,7 @@ class DamagedFile(Problem):
         super().__init__(
             409,
             f"the file {file} in the server's data directory is damaged: {why}; {advice}",
+            title="Damaged file",
             extra={"file": file},
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -34,7 +34,7 @@ class Database:
     """
 
     def __init__(
-        self, url: str, reserve: DiskReserve | None = None, *, is_changing: bool = True
+        self, url: URL | str, reserve: DiskReserve | None = None, *, is_changing: bool = True
     ) -> None:
         self._reserve = reserve
         self._engine = _open(url, "NORMAL", is_changing=is_changing)
@@ -186,7 +186,7 @@ def _parse_json(text: str) -> Any:
         raise damaged_index(f"a value is no JSON ({error})") from error
 
 
-def _open(url: str, synchronous: str, *, is_changing: bool) -> Engine:
+def _open(url: URL | str, synchronous: str, *, is_changing: bool) -> Engine:
     engine = create_engine(
         url,
         json_serializer=lambda value: to_json(value).decode(),

@@ -58,7 +58,7 @@ def verify(
             shown.advance(done, total, f"read {format_bytes(done)} of {format_bytes(total)}")
 
         try:
-            report = check_data(folder, str(settings.index_url), on_progress)
+            report = check_data(folder, settings.index_url, on_progress)
         except OutdatedIndexError as error:
             raise CommandFailed(str(error)) from None
     if as_json:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import func, select, text
+from sqlalchemy import URL, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -35,14 +35,14 @@ class OutdatedIndexError(RuntimeError):
     """The index was stored by another version of the program."""
 
 
-def check_data(data_dir: Path, index_url: str, on_progress: OnProgress) -> Report:
+def check_data(data_dir: Path, index_url: URL | str, on_progress: OnProgress) -> Report:
     """Read everything that a data directory has, and compare it with its digests.
 
     Nothing is changed.
 
     Args:
         data_dir: The data directory.
-        index_url: SQLAlchemy URL of its index.
+        index_url: URL of its index, as SQLAlchemy takes it.
         on_progress: Is called after each file.
 
     Returns:
@@ -52,13 +52,14 @@ def check_data(data_dir: Path, index_url: str, on_progress: OnProgress) -> Repor
         OutdatedIndexError: The index was stored by another version of the program.
     """
     report = Report()
-    path = make_url(index_url).database
-    name = "index" if path is None else Path(path).name
-    if index_url.startswith("sqlite") and path is not None and not Path(path).exists():
+    url = make_url(index_url)
+    is_file = url.get_backend_name() == "sqlite" and url.database is not None
+    name = Path(str(url.database)).name if is_file else "index"
+    if is_file and not Path(str(url.database)).exists():
         report.findings.append(Finding(name, "it does not exist", INDEX_ADVICE))
         return report
     try:
-        with closing(Database(index_url, is_changing=False)) as database:
+        with closing(Database(url, is_changing=False)) as database:
             if not database.is_current:
                 raise OutdatedIndexError(
                     f"the index {name} was stored by another version of Energy Flow; start the "

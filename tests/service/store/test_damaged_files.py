@@ -131,6 +131,7 @@ def read(client: httpx.Client, run_id: str, path: str) -> httpx.Response:
 def assert_damage(answer: httpx.Response, file: str) -> None:
     assert answer.status_code == 409, answer.text
     refusal = answer.json()
+    assert refusal["type"] == "urn:energy-flow:problem:damaged-file"
     assert refusal["file"] == file
     assert f"the file {file} in the server's data directory is damaged" in refusal["detail"]
     assert "restore" in refusal["detail"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -90,7 +91,8 @@ def test_models_beyond_the_limit_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["max_datasets_bytes", "max_models_bytes"])
 def test_a_limit_of_nothing_refuses_everything(tmp_path: Path, name: str) -> None:
-    with serving(tmp_path, **{name: 0}) as server:
+    limits: dict[str, Any] = {name: 0}
+    with serving(tmp_path, **limits) as server:
         if name == "max_datasets_bytes":
             answer = server.client.put("/v1/datasets/d", content=npy(rows(1)), headers=NPY)
         else:
