@@ -27,6 +27,8 @@ from tests.support.servers import (
 from tests.support.stored_rows import change_rows
 from tests.support.waits import until
 
+pytestmark = pytest.mark.slow
+
 BYTES = {"accept": "application/octet-stream"}
 
 ROWS = 4000
