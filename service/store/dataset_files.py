@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 from service.problems import Problem
 from service.safetensors_header import make_header
 from service.store.atomic_files import UnfinishedFile
-from service.store.verification.dataset_digests import DatasetDigests
 from service.store.verification.piece_digests import PieceDigests, digest_whole
+
+if TYPE_CHECKING:
+    # A process that only writes rows has no index.
+    from service.store.verification.dataset_digests import DatasetDigests
 
 HEADER_BYTES = 512
 FLOAT32_BYTES = 4
