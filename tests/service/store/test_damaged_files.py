@@ -119,7 +119,7 @@ READERS = {
     "chunks.jsonl": ("/samples", "/replay"),
     "memory.json": ("/memory",),
     "profile.json": ("/profile",),
-    "inputs.npy": ("/replay",),
+    "inputs.npy": ("/inputs", "/inputs?format=npy&sample=2", "/replay"),
     "sample_keys.npy": ("/replay",),
 }
 """Requests that need a file of a run, by its name."""
@@ -192,7 +192,10 @@ def test_rows_of_a_damaged_dataset_are_not_used(stored: Stored, damage: Damage) 
     client = stored.client
     file = f"datasets/{stored.dataset.name}"
     request = {"dataset": "pairs", "rows": [3970, 4000]}
+    earlier = client.post("/v1/runs", json=request).json()["run_id"]
+    wait_until_ended(client, earlier)
     with damaged(stored.dataset, damage):
+        assert_damage(client.get(f"/v1/runs/{earlier}/inputs"), file)
         posted = client.post("/v1/runs", json=request)
         assert posted.status_code == 202
         run = wait_until_ended(client, posted.json()["run_id"])
@@ -219,7 +222,19 @@ def test_sound_rows_of_a_damaged_dataset_can_be_used(stored: Stored) -> None:
     client = stored.client
     with damaged(stored.dataset, lambda path: flip(path, 0.9)):
         posted = client.post("/v1/runs", json={"dataset": "pairs", "rows": [0, 30]})
-        assert wait_until_ended(client, posted.json()["run_id"])["state"] == "succeeded"
+        run_id = posted.json()["run_id"]
+        assert wait_until_ended(client, run_id)["state"] == "succeeded"
+        assert client.get(f"/v1/runs/{run_id}/inputs").status_code == 200
+
+
+def test_the_description_of_a_run_can_be_written_again(
+    stored: Stored, capsys: pytest.CaptureFixture[str]
+) -> None:
+    description = stored.path(f"runs/{stored.run_id}/run.json")
+    for change in (lambda path: path.write_bytes(path.read_bytes() + b"\n"), Path.unlink):
+        with damaged(description, change):
+            done = Caller(capsys)("data", "verify", "--data-dir", stored.server.data_dir)
+            assert done.returncode == 0, done.stdout
 
 
 def test_an_experiment_waits_for_its_dataset(stored: Stored, damage: Damage) -> None:
