@@ -26,7 +26,7 @@ from service.experiments.trial_runner import TrialRunner
 from service.experiments.trial_storage import TrialStorage
 from service.models.registry import ModelRegistry
 from service.monitoring.instruments import Instruments
-from service.problems import Problem
+from service.problems import Problem, problem_of
 from service.runs.active_runs import ActiveRuns
 from service.runs.recorder import RunRecorder
 from service.runs.replays import Replays
@@ -35,6 +35,7 @@ from service.store.archive import RunArchive
 from service.store.catalog import RunCatalog
 from service.store.database import Database
 from service.store.datasets import DatasetRegistry
+from service.store.disk_reserve import RESERVE, DiskReserve
 from service.store.fsync_thread import FsyncThread
 from service.store.names import DEFAULT
 from service.store.recovery.errors import DataDirMismatchError
@@ -217,9 +218,17 @@ class Service:
             self.state = ServerState.FAILED
             log.error("the server could not start: %s", error)
         except Exception as error:
-            self.failure = error
+            problem = problem_of(error)
             self.state = ServerState.FAILED
-            log.exception("the server could not start")
+            if problem.status == 507:
+                folder = self.settings.data_dir
+                problem = Problem(507, f"the disk of {folder} is full; free some room on it first")
+            if problem.status == 500:
+                self.failure = error
+                log.exception("the server could not start")
+            else:
+                self.failure = problem
+                log.error("the server could not start: %s", problem)
 
     def _make_experiments(self, loop: asyncio.AbstractEventLoop) -> ExperimentService:
         assert self._database is not None
@@ -242,10 +251,14 @@ class Service:
         settings = self.settings
         # Imported here because it takes long, and the first run needs it.
         importlib.import_module("energy_flow.trace.formats.parquet")
-        self._database = open_index(settings.data_dir, settings.index_url)
+        reserve = DiskReserve(settings.data_dir / RESERVE)
+        self._database = open_index(settings.data_dir, settings.index_url, reserve)
         sort_out_leftovers(settings.data_dir, self._database)
         self.datasets = DatasetRegistry(
-            self._database, settings.data_dir / "datasets", settings.max_upload_bytes
+            self._database,
+            settings.data_dir / "datasets",
+            settings.max_upload_bytes,
+            settings.max_datasets_bytes,
         )
         self.archive = RunArchive(
             RunCatalog(self._database),
@@ -253,6 +266,7 @@ class Service:
             settings.data_dir / "runs",
             settings.keep_runs_bytes,
         )
+        reserve.restore()
         queued = self.archive.recover(
             lambda: Problem(503, "interrupted by a restart of the server; send it again")
         )
@@ -269,7 +283,9 @@ class Service:
         )
         self.engine.start()
         self._engine_started = True
-        self.models = ModelRegistry(self._database, settings.data_dir / "models", self.engine)
+        self.models = ModelRegistry(
+            self._database, settings.data_dir / "models", self.engine, settings.max_models_bytes
+        )
         self.models.open(config, settings.model, warm_up=settings.warm_up)
         return queued, fsync_thread
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -43,6 +43,20 @@ MAX_ENTRIES: Final = 10
 MAX_DEPTH: Final = 4
 MAX_LISTED_FAULTS: Final = 5
 
+# Kinds of SQLite's errors for a file that is lost, or is no database any more.
+_DAMAGE_CODES: Final = frozenset(
+    (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+    )
+)
+# The second is of the file that the connections share, without which nothing can be read.
+_FULL_CODES: Final = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE))
+_LOST_TABLES: Final = ("no such table", "no such column")
+
 TITLES: Final[Mapping[int, str]] = {
     400: "Malformed request",
     401: "Not authenticated",
@@ -71,6 +85,7 @@ class Problem(Exception):
         status: HTTP status.
         detail: What is wrong and what to do next.
         faults: All faults of the request.
+        title: What the refusal is called; by default, what others of its status are.
         extra: Further members of the document.
         headers: Further headers of the answer.
     """
@@ -80,12 +95,14 @@ class Problem(Exception):
         status: int,
         detail: str,
         *,
+        title: str | None = None,
         faults: Iterable[Fault] = (),
         extra: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status = status
         self.detail = detail
+        self.title = title or TITLES.get(status, "Refused")
         self.faults = tuple(faults)
         self.extra = dict(extra or {})
         self.headers = dict(headers or {})
@@ -93,10 +110,9 @@ class Problem(Exception):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document as JSON data."""
-        title = TITLES.get(self.status, "Refused")
         return {
-            "type": f"urn:energy-flow:problem:{title.lower().replace(' ', '-')}",
-            "title": title,
+            "type": f"urn:energy-flow:problem:{self.title.lower().replace(' ', '-')}",
+            "title": self.title,
             "status": self.status,
             "detail": self.detail,
             "errors": [
@@ -111,6 +127,7 @@ class Problem(Exception):
         return Problem(
             self.status,
             self.detail,
+            title=self.title,
             faults=self.faults,
             extra={**self.extra, **extra},
             headers=self.headers,
@@ -133,6 +150,32 @@ class Problem(Exception):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, as an ASGI application."""
         await self.response(scope["path"])(scope, receive, send)
+
+
+class DamagedFile(Problem):
+    """A refusal of a request that needs a file of the data directory which is damaged or lost.
+
+    Attributes:
+        file: Path of the file in the data directory.
+        why: What is wrong with it.
+        advice: What to do next.
+
+    Args:
+        file: Path of the file in the data directory.
+        why: What is wrong with it.
+        advice: What to do next.
+    """
+
+    def __init__(self, file: str, why: str, advice: str) -> None:
+        self.file = file
+        self.why = why
+        self.advice = advice
+        super().__init__(
+            409,
+            f"the file {file} in the server's data directory is damaged: {why}; {advice}",
+            title="Damaged file",
+            extra={"file": file},
+        )
 
 
 def invalid(faults: Iterable[Fault]) -> Problem:
@@ -170,6 +213,25 @@ def conflict(action: str, state: str, allowed: Iterable[str]) -> Problem:
     )
 
 
+def storage_limit(what: str, needed: int, stored: int, limit: int, setting: str) -> Problem:
+    """Return 507 for something that would exceed the limit of all things of its kind.
+
+    Args:
+        what: Kind of the thing, in the plural.
+        needed: Bytes of the new thing.
+        stored: Bytes of all things of the kind that are stored.
+        limit: Most bytes that they may have.
+        setting: Name of the setting of the limit.
+    """
+    return Problem(
+        507,
+        f"{needed:,} bytes would be stored, and all {what} have {stored:,} bytes already; the "
+        f"limit is {limit:,} bytes; delete {what}, or start the server with a larger {setting}",
+        title="Storage limit reached",
+        extra={"needed_bytes": needed, "stored_bytes": stored, "limit_bytes": limit},
+    )
+
+
 def disk_full() -> Problem:
     """Return 507 for a full disk of the data directory."""
     return Problem(507, "the server's disk is full; nothing of the request is stored")
@@ -177,13 +239,46 @@ def disk_full() -> Problem:
 
 def is_disk_full(error: BaseException | None) -> bool:
     """Return whether an error, or one that caused it, is that of a full disk."""
+    return any(
+        one.errno in (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(one, OSError)
+        else getattr(one, "sqlite_errorcode", None) in _FULL_CODES
+        for one in _with_causes(error)
+    )
+
+
+def find_damage(error: BaseException | None) -> Problem | None:
+    """Return the refusal for damaged data, if an error, or one that caused it, reports them."""
+    for one in _with_causes(error):
+        if isinstance(one, DamagedFile):
+            return one
+        # Of the extended code, the lowest byte is the kind of the error.
+        code = getattr(one, "sqlite_errorcode", None)
+        is_damage = code is not None and code & 0xFF in _DAMAGE_CODES
+        if is_damage or (isinstance(one, sqlite3.Error) and str(one).startswith(_LOST_TABLES)):
+            return damaged_index(str(one))
+    return None
+
+
+def damaged_index(why: str) -> Problem:
+    """Return 503 for an index that cannot be read or written.
+
+    Args:
+        why: What is wrong with it.
+    """
+    return Problem(
+        503,
+        f"the index of the server is damaged: {why}; stop the server, look for damage with: "
+        "energy-flow data verify, and restore the index from a backup, or make a new one from the "
+        "files with: energy-flow data rebuild-index",
+    )
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that caused it."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if isinstance(error, sqlite3.Error) and "is full" in str(error):
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False
 
 
 def problem_of(error: BaseException) -> Problem:
@@ -227,6 +322,8 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(499, "the client disconnected")
         case _ if is_disk_full(error):
             return disk_full()
+        case _ if (damage := find_damage(error)) is not None:
+            return damage
         case _:
             return Problem(500, "an internal error; the log of the server has the details")
 

@@ -101,6 +101,24 @@ class SettingsTable:
             "Bytes of finished runs to keep; beyond it the oldest are removed.", STORAGE, minimum=0
         ),
     ] = 10 * GIBIBYTE
+    max_datasets_bytes: Annotated[
+        int | None,
+        About(
+            "Maximum bytes of all datasets; beyond it, new ones are refused (507).",
+            STORAGE,
+            minimum=0,
+            metavar="INTEGER",
+        ),
+    ] = None
+    max_models_bytes: Annotated[
+        int | None,
+        About(
+            "Maximum bytes of all models; beyond it, new ones are refused (507).",
+            STORAGE,
+            minimum=0,
+            metavar="INTEGER",
+        ),
+    ] = None
     preset: Annotated[
         Preset,
         About(

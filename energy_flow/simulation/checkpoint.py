@@ -5,15 +5,19 @@ Nothing is ever unpickled. A file is checked completely before any weight is use
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from energy_flow.choices import AggregationMode
 from energy_flow.config.flow_config import COORD_VERSION, FlowConfig
@@ -67,12 +71,36 @@ def save(processor: FlowProcessor, path: str | Path) -> None:
         # The library gives its files the mode 0600, whatever the umask of the process.
         temporary.touch()
         mode = temporary.stat().st_mode
-        save_file(tensors, temporary, metadata=metadata)
+        save_tensors(tensors, temporary, metadata)
         # The library does not call fsync.
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(mode)
         temporary.replace(path)
+
+
+def save_tensors(
+    tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as a ``.safetensors`` file.
+
+    Args:
+        tensors: by name.
+        path: of the file.
+        metadata: of the file.
+
+    Raises:
+        OSError: the file cannot be written, with the number of the system's error if it is known.
+    """
+    try:
+        save_file(dict(tensors), path, metadata=None if metadata is None else dict(metadata))
+    except SafetensorError as error:
+        # The library has no other exception, and puts the number into its message.
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise OSError(errno.EIO, str(error), str(path)) from error
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -117,6 +145,22 @@ def digest(path: str | Path) -> str:
         return digest_weights(
             (name, file.get_tensor(name).to(torch.float32)) for name in sorted(_names(file))
         )
+
+
+def identify(path: str | Path) -> dict[str, Any]:
+    """Return the metadata of a checkpoint, and the digest of its weights.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        What :func:`describe` returns, and ``digest``: that of the processor of the checkpoint.
+
+    Raises:
+        CheckpointError: as :func:`describe`.
+        OSError: the file cannot be read.
+    """
+    return {**describe(path), "digest": digest(path)}
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> FlowProcessor:

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from energy_flow.choices import Precision
 from energy_flow.config.flow_config import FlowConfig
@@ -52,7 +52,7 @@ and a shape is tried once in a process.
 """
 
 
-def digest_weights(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
+def digest_weights(weights: Iterable[tuple[str, Tensor]]) -> str:
     """Return the SHA-256 of names, shapes, dtypes and bytes of weights, in hexadecimal.
 
     Args:

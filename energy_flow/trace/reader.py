@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,18 @@ from numpy.typing import NDArray
 
 from energy_flow.trace.batches import kind_codes, numbers, rows_of
 from energy_flow.trace.records import KINDS
+
+
+class Openable(Protocol):
+    """A file that is opened for reading by something else than its path."""
+
+    def open(self) -> IO[bytes]:
+        """Open it."""
+        ...
+
+
+TraceFile = str | Path | Openable
+"""A Parquet file of records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,7 @@ class TraceFilter:
 
 
 def read_batches(
-    paths: Iterable[str | Path], keep: TraceFilter | None = None, limit: int | None = None
+    paths: Iterable[TraceFile], keep: TraceFilter | None = None, limit: int | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Yield the kept records of Parquet files, file by file; empty batches are left out.
 
@@ -93,7 +106,7 @@ def read_batches(
     keep = keep or TraceFilter()
     left = limit
     for path in paths:
-        with pq.ParquetFile(path) as file:
+        with _open(path) as file:
             for number in range(file.num_row_groups):
                 if left == 0:
                     return
@@ -114,19 +127,29 @@ def last_of(batch: pa.RecordBatch | pa.Table) -> tuple[int, int]:
     return row["sample"][0], row["seq"][0]
 
 
-def last_record(paths: Sequence[str | Path]) -> tuple[int, int] | None:
+def last_record(paths: Sequence[TraceFile]) -> tuple[int, int] | None:
     """Return (sample, seq) of the last record of files, or nothing where they hold none.
 
     Args:
         paths: as for :func:`read_batches`.
     """
     for path in reversed(paths):
-        with pq.ParquetFile(path) as file:
+        with _open(path) as file:
             for number in reversed(range(file.num_row_groups)):
                 group = file.read_row_group(number, columns=["sample", "seq"])
                 if len(group):
                     return last_of(group)
     return None
+
+
+@contextmanager
+def _open(path: TraceFile) -> Iterator[pq.ParquetFile]:
+    if isinstance(path, str | Path):
+        with pq.ParquetFile(path) as file:
+            yield file
+        return
+    with path.open() as opened, pq.ParquetFile(opened) as file:
+        yield file
 
 
 def _spans(group: pq.RowGroupMetaData) -> dict[str, tuple[Any, Any]]:

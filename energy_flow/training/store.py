@@ -6,6 +6,7 @@ complete or absent, so a training that was killed is resumed from the last one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from energy_flow.errors import CheckpointError, ConfigError, Fault
@@ -26,6 +27,7 @@ from energy_flow.training.config import TrainConfig
 from energy_flow.training.event_log import EventLog
 
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
+DIGESTS = "digests.json"
 CHECKPOINTS = "checkpoints"
 
 
@@ -70,6 +72,7 @@ class TrainingFolder:
             model.safetensors     weights
             optimiser.safetensors moments
             state.json            counters, random state, early stopping, the config
+            digests.json          SHA-256 of each of these files
         events.jsonl              events of the trainer, a line each
         tensorboard/              the same as curves
 
@@ -111,9 +114,11 @@ class TrainingFolder:
         temporary = Path(tempfile.mkdtemp(dir=self._checkpoints, prefix=".writing-"))
         try:
             checkpoint.save(snapshot.processor, temporary / MODEL)
-            save_file(dict(snapshot.moments), temporary / OPTIMISER)
+            checkpoint.save_tensors(snapshot.moments, temporary / OPTIMISER)
             (temporary / STATE).write_text(json.dumps(snapshot.state, indent=1), encoding="utf-8")
-            for name in (OPTIMISER, STATE):
+            digests = {name: _digest(temporary / name) for name in (MODEL, OPTIMISER, STATE)}
+            (temporary / DIGESTS).write_text(json.dumps(digests, indent=1), encoding="utf-8")
+            for name in (OPTIMISER, STATE, DIGESTS):
                 _fsync(temporary / name)
             _fsync(temporary)
             temporary.rename(place)
@@ -140,6 +145,7 @@ class TrainingFolder:
             raise CheckpointError(Fault((), f"{self.path} holds no snapshot to resume from"))
         place = snapshots[-1]
         try:
+            _check_digests(place)
             state = json.loads((place / STATE).read_text(encoding="utf-8"))
             moments = load_file(place / OPTIMISER, device=device)
         except (OSError, ValueError, SafetensorError) as error:
@@ -196,6 +202,26 @@ class TrainingFolder:
 
     def _snapshots(self) -> list[Path]:
         return sorted(self._checkpoints.glob("step-*"))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_digests(place: Path) -> None:
+    """Refuse a snapshot whose files have changed; those of earlier versions have no digests.
+
+    Raises:
+        ValueError: a file has changed.
+        OSError: a file cannot be read.
+    """
+    path = place / DIGESTS
+    if not path.exists():
+        return
+    for name, digest in json.loads(path.read_text(encoding="utf-8")).items():
+        if _digest(place / name) != digest:
+            raise ValueError(f"{name} has changed")
 
 
 def _fsync(path: Path) -> None:

@@ -142,15 +142,20 @@ class Ablations:
 
     async def _run(self, ablation: ActiveAblation) -> AblationRun:
         plan = ablation.plan
-        path = self._datasets.path(plan.dataset.content.digest)
-        try:
-            pairs = await asyncio.to_thread(Pairs.read, path, plan.rows)
-        except FileNotFoundError:
-            raise not_found(f"dataset {plan.dataset.name!r} any more; it was deleted") from None
+        pairs = await asyncio.to_thread(self._read_pairs, plan)
         request = AblationRequest(
             plan.model.digest, plan.config, pairs, plan.fields.resamples, ablation.progressed
         )
         return await asyncio.wrap_future(await self._submit(request, ablation))
+
+    def _read_pairs(self, plan: AblationPlan) -> Pairs:
+        try:
+            rows = self._datasets.rows(plan.dataset.content.digest)
+            return Pairs.read(rows.verified_path(), plan.rows)
+        except (Problem, FileNotFoundError):
+            if not self._datasets.has(plan.dataset.content.digest):
+                raise not_found(f"dataset {plan.dataset.name!r} any more; it was deleted") from None
+            raise
 
     async def _submit(
         self, request: AblationRequest, ablation: ActiveAblation

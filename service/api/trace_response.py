@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, Response
 from energy_flow.choices import ENDED_STATES, TraceFormat
 from energy_flow.trace.batches import FORMAT_VERSION
 from energy_flow.trace.formats import StepCounter, encode_trace
-from energy_flow.trace.reader import TraceFilter, last_of, last_record, read_batches
+from energy_flow.trace.reader import TraceFilter, last_of
 from service.api.answers import Responses, describe_answers
 from service.api.content_negotiation import choose_format
 from service.api.find_run import find_simulation
@@ -25,8 +25,8 @@ from service.api.trace_query import MEDIA_TYPES, TraceQuery
 from service.lifespan import Service
 from service.problems import not_found
 from service.schemas.json_schema import BINARY
-from service.store.run_folder import RunFolder
-from service.store.step_counters import step_counters
+from service.store.stored_run import StoredRun
+from service.store.verification.verified_file import VerifiedFile
 
 NEXT_CURSOR: Final = "Next-Cursor"
 COMPLETE: Final = "Trace-Complete"
@@ -60,12 +60,13 @@ async def answer_trace(
     # The state is read first: the files that are listed next have at least what it promises.
     row = await find_simulation(service, run_id)
     has_ended = row.state in ENDED_STATES
-    folder = service.archive.folder(run_id)
     first_sample = max(keep.after[0] if keep.after else 0, min(keep.samples or (), default=0))
-    try:
-        part = await asyncio.to_thread(_select, folder, first_sample, keep, limit)
-    except FileNotFoundError:
-        raise not_found(f"run {run_id!r}") from None
+
+    def select() -> _Part:
+        with service.archive.noticing_removal(run_id):
+            return _select(service.archive.open(row), first_sample, keep, limit)
+
+    part = await asyncio.to_thread(select)
     headers = {
         COMPLETE: "true" if has_ended and part.is_exhausted else "false",
         FORMAT: FORMAT_VERSION,
@@ -76,10 +77,12 @@ async def answer_trace(
         headers[NEXT_CURSOR] = encode_cursor(*part.last)
     is_whole = has_ended and keep.keeps_all and limit is None and len(part.paths) == 1
     if is_whole and chosen is TraceFormat.PARQUET:
-        return await _answer_stored_file(part.paths[0], request, chosen.media_type, headers)
+        path = part.paths[0]
+        path = path.path if isinstance(path, VerifiedFile) else path
+        return await _answer_stored_file(path, request, chosen.media_type, headers)
 
     def read_counters() -> tuple[StepCounter, ...]:
-        return step_counters(folder) if has_ended else ()
+        return part.run.step_counters() if has_ended else ()
 
     pieces = (piece for piece in encode_trace(chosen, part.read(), read_counters) if piece)
     return PieceStream(pieces, chosen.media_type, headers)
@@ -109,40 +112,46 @@ class _Part:
     """The selected records.
 
     Attributes:
+        run: Files of the run.
         paths: Files that have them.
         read: Returns them in batches.
         last: (sample, seq) of the last one.
         is_exhausted: Whether no stored record follows.
     """
 
-    paths: list[Path]
+    run: StoredRun
+    paths: Sequence[Path | VerifiedFile]
     read: Callable[[], Iterator[Any]]
     last: tuple[int, ...] | None
     is_exhausted: bool
 
 
-def _select(folder: RunFolder, first_sample: int, keep: TraceFilter, limit: int | None) -> _Part:
-    paths = folder.trace_parts(first_sample)
+def _select(run: StoredRun, first_sample: int, keep: TraceFilter, limit: int | None) -> _Part:
+    paths = run.trace_files(first_sample)
     try:
-        end = last_record(paths) or keep.after
+        end = run.last_record(paths) or keep.after
     except FileNotFoundError:  # The run has just ended, and its parts are one file now.
-        paths = folder.trace_parts(first_sample)
-        end = last_record(paths) or keep.after
+        paths = run.trace_files(first_sample)
+        end = run.last_record(paths) or keep.after
     if limit is None:
-        return _Part(paths, lambda: _read(folder, paths, keep, end), end, True)
+        # Once the answer has begun, it could not be refused any more.
+        for file in paths:
+            if isinstance(file, VerifiedFile):
+                file.check()
+        return _Part(run, paths, lambda: _read(run, paths, keep, end), end, True)
     # Counted first and read again, so that a million records are not held in memory.
     last, count = keep.after, 0
-    for batch in _read(folder, paths, keep, end, limit):
+    for batch in _read(run, paths, keep, end, limit):
         last, count = last_of(batch), count + len(batch)
     if count < limit:
-        return _Part(paths, lambda: _read(folder, paths, keep, end), end, True)
+        return _Part(run, paths, lambda: _read(run, paths, keep, end), end, True)
     part = replace(keep, until=last)
-    return _Part(paths, lambda: _read(folder, paths, part, last), last, last == end)
+    return _Part(run, paths, lambda: _read(run, paths, part, last), last, last == end)
 
 
 def _read(
-    folder: RunFolder,
-    paths: list[Path],
+    run: StoredRun,
+    paths: Sequence[Path | VerifiedFile],
     keep: TraceFilter,
     end: tuple[int, int] | None,
     limit: int | None = None,
@@ -150,10 +159,10 @@ def _read(
     """Yield the records up to ``end``, also if the parts become one file meanwhile."""
     last, count = keep.after, 0
     try:
-        for batch in read_batches(paths, keep, limit):
+        for batch in run.read_trace(paths, keep, limit):
             yield batch
             last, count = last_of(batch), count + len(batch)
     except FileNotFoundError:
         rest = replace(keep, after=last, until=end)
         left = None if limit is None else limit - count
-        yield from read_batches(folder.trace_parts(), rest, left)
+        yield from run.read_trace(run.trace_files(), rest, left)

@@ -255,7 +255,8 @@ class ExperimentRunner:
                 experiment.events.append(EventName.TRIAL, render_trial(row, experiment))
         if trial.state is RunState.FAILED and experiment.row.request["fail_fast"]:
             experiment.has_failed_fast = True
-        if trial.state is RunState.PAUSED and trial.problem is not None:
+        # Queued, if its rows could not be read.
+        if trial.problem is not None and trial.state in (RunState.PAUSED, RunState.QUEUED):
             await self._pause_for(experiment, trial.problem)
 
     async def _pause_for(self, experiment: ActiveExperiment, problem: Problem) -> None:

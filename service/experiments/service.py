@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import Any
 
-from energy_flow.choices import ENDED_STATES, RunKind, RunState, names_of
+from energy_flow.choices import ENDED_STATES, ExperimentKind, RunKind, RunState, names_of
 from service.experiments.active_experiment import EVENT_IDS_PER_START, ActiveExperiment
 from service.experiments.arithmetic import find_arithmetic_problem
 from service.experiments.plan import Plan
@@ -74,13 +74,17 @@ class ExperimentService:
         Raises:
             Problem: 404, the dataset or the model was removed during the request; 409, the name,
                 or that of a model that it makes, is used or differs only in case; 422, a name is
-                reserved, or the key was used for another request.
+                reserved, or the key was used for another request; 507, the models that it would
+                make exceed the limit of all models.
             OSError: The experiment could not be stored; nothing is left of it.
             sqlalchemy.exc.SQLAlchemyError: Likewise.
         """
         created = await asyncio.to_thread(self.store.find_created, idempotency)
         if created is not None:
             return created, True
+        if plan.fields.kind == ExperimentKind.TRAIN:
+            count = len(plan.trials)
+            await asyncio.to_thread(self._models.check_room, plan.model.config, count)
         row = _make_row(plan, idempotency)
         if not await asyncio.to_thread(self._add, plan, row):
             created = await asyncio.to_thread(self.store.find_created, idempotency)
@@ -220,11 +224,17 @@ class ExperimentService:
             return self.store.add(row, trials)
 
     def _remove(self, row: ExperimentRow) -> bool:
-        run_ids = self.store.remove(row.experiment_id)
-        if run_ids is None:
-            return False
-        for run_id in run_ids:
-            self._archive.folder(run_id).remove()
+        def make_room() -> None:
+            for trial in self.store.trials(row.experiment_id):
+                self._archive.folder(trial.run_id).remove()
+
+        with self.store.database.removing() as removal:
+            # It has ended, so no file is added meanwhile.
+            run_ids = self.store.remove(removal, row.experiment_id, make_room)
+            if run_ids is None:
+                return False
+            for run_id in run_ids:
+                self._archive.folder(run_id).remove()
         self._datasets.release(row.dataset_digest)
         return True
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from energy_flow.choices import ENDED_STATES, UNFINISHED_STATES, RunState
-from service.store.database import Database
+from service.store.database import Database, Removal
 from service.store.idempotency import IdempotencyKey, find_created, has_created
 from service.store.names import check_new_name, find_like
 from service.store.tables import ExperimentRow, RunRow
@@ -26,7 +27,7 @@ class ExperimentStore:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     def add(self, row: ExperimentRow, trials: Sequence[Mapping[str, Any]]) -> bool:
         """Add an experiment with its trials durably.
@@ -43,21 +44,21 @@ class ExperimentStore:
                 reserved.
         """
         try:
-            with self._database.session(durable=True) as session:
+            with self.database.session(durable=True) as session:
                 session.add(row)
                 # Written first, so that no other transaction adds a name meanwhile.
                 session.flush()
                 check_new_name(row.name, find_like(session, ExperimentRow.name, row.name))
                 session.execute(insert(RunRow), trials)
         except IntegrityError:
-            if self.find(row.name) is None and not has_created(self._database, row):
+            if self.find(row.name) is None and not has_created(self.database, row):
                 raise
             return False
         return True
 
     def find(self, id_or_name: str) -> ExperimentRow | None:
         """Return the experiment of that id, else the one of that name, if there is one."""
-        with self._database.session() as session:
+        with self.database.session() as session:
             for column in (ExperimentRow.experiment_id, ExperimentRow.name):
                 query = select(ExperimentRow).where(column == id_or_name)
                 row = session.scalars(query).one_or_none()
@@ -71,7 +72,7 @@ class ExperimentStore:
         Raises:
             Problem: 422, the key was used for another request.
         """
-        return find_created(self._database, ExperimentRow, idempotency)
+        return find_created(self.database, ExperimentRow, idempotency)
 
     def page(
         self, limit: int, before: int | None, state: str | None, kind: str | None
@@ -91,7 +92,7 @@ class ExperimentStore:
             query = query.where(ExperimentRow.state == state)
         if kind is not None:
             query = query.where(ExperimentRow.kind == kind)
-        with self._database.session() as session:
+        with self.database.session() as session:
             return list(session.scalars(query))
 
     def change(self, experiment_id: str, *, durable: bool = True, **values: Any) -> None:
@@ -103,7 +104,7 @@ class ExperimentStore:
             values: New values by column.
         """
         statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
-        with self._database.session(durable=durable) as session:
+        with self.database.session(durable=durable) as session:
             session.execute(statement.values(**values))
 
     def list_unfinished(self) -> list[ExperimentRow]:
@@ -113,13 +114,13 @@ class ExperimentStore:
             .where(ExperimentRow.state.in_(UNFINISHED_STATES))
             .order_by(ExperimentRow.position)
         )
-        with self._database.session() as session:
+        with self.database.session() as session:
             return list(session.scalars(query))
 
     def count_by_state(self) -> dict[str, int]:
         """Return the number of experiments by state, without states of no experiment."""
         query = select(ExperimentRow.state, func.count()).group_by(ExperimentRow.state)
-        with self._database.session() as session:
+        with self.database.session() as session:
             return {state: int(count) for state, count in session.execute(query)}
 
     def trials(
@@ -146,13 +147,13 @@ class ExperimentStore:
         )
         if states is not None:
             query = query.where(RunRow.state.in_(list(states)))
-        with self._database.session() as session:
+        with self.database.session() as session:
             return list(session.scalars(query))
 
     def trial(self, experiment_id: str, number: int) -> RunRow | None:
         """Return the run of the trial of that number, if there is one."""
         query = select(RunRow).where(RunRow.experiment_id == experiment_id, RunRow.trial == number)
-        with self._database.session() as session:
+        with self.database.session() as session:
             return session.scalars(query).one_or_none()
 
     def cancel_queued(self, experiment_id: str, numbers: Sequence[int]) -> None:
@@ -171,14 +172,18 @@ class ExperimentStore:
             )
             .values(state=RunState.CANCELLED, ended_at=time.time())
         )
-        with self._database.session() as session:
+        with self.database.session() as session:
             session.execute(statement)
 
-    def remove(self, experiment_id: str) -> list[str] | None:
+    def remove(
+        self, removal: Removal, experiment_id: str, make_room: Callable[[], object]
+    ) -> list[str] | None:
         """Remove an ended experiment with its trials.
 
         Args:
+            removal: Carries out the transaction.
             experiment_id: Id of the experiment.
+            make_room: Function that removes the files of its trials, if the disk is full.
 
         Returns:
             The ids of the trials' runs; ``None`` if nothing was removed.
@@ -187,8 +192,11 @@ class ExperimentStore:
             ExperimentRow.experiment_id == experiment_id, ExperimentRow.state.in_(ENDED_STATES)
         )
         trials = delete(RunRow).where(RunRow.experiment_id == experiment_id)
-        with self._database.session(durable=True) as session:
+
+        def remove(session: Session) -> list[str] | None:
             removed = session.scalar(experiment.returning(ExperimentRow.position))
             if removed is None:
                 return None
             return list(session.scalars(trials.returning(RunRow.run_id)))
+
+        return removal.run(remove, make_room)

@@ -111,9 +111,9 @@ class Trainings:
         try:
             with (job.folder / MODEL).open("rb") as best:
                 shutil.copyfileobj(best, file.file)
-            # The name was checked when the experiment was created, and the training took long. An
-            # experiment of an earlier version can have the name of a model of the package.
-            self._models.put(job.makes_model, file, is_name_checked=True)
+            # Name and limit were checked when the experiment was created, and the training took
+            # long. An experiment of an earlier version can have the name of a model of the package.
+            self._models.put(job.makes_model, file, is_checked=True)
         finally:
             file.close()
 

@@ -141,7 +141,7 @@ class TrialRunner:
         source = self._archive.inputs(row)
         assert isinstance(source, DatasetRows)
         files = {
-            "data.train": str(source.path),
+            "data.train": str(source.verified_path()),
             "model.checkpoint": str(self._models.checkpoint(model)),
         }
         return TrainingJob(

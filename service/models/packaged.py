@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from energy_flow import pretrained
-from energy_flow.simulation.checkpoint import describe, digest
+from energy_flow.simulation.checkpoint import identify
 from service.models.model import Model
 
 
@@ -59,12 +59,12 @@ def read_sample(path: Path) -> SampleRows:
 
 
 def _describe(model: pretrained.PretrainedModel, position: int) -> Model:
-    description = describe(model.checkpoint)
+    found = identify(model.checkpoint)
     return Model(
         model.name,
-        description["config"],
-        description["trained"],
-        digest(model.checkpoint),
+        found["config"],
+        found["trained"],
+        found["digest"],
         model.checkpoint.stat().st_mtime,
         model.checkpoint,
         is_loaded=False,

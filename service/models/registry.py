@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
 from energy_flow.choices import unknown_name
 from energy_flow.config.flow_config import FlowConfig
@@ -20,10 +22,13 @@ from energy_flow.engine import Engine, LoadedModel
 from energy_flow.engine.loaded_models import model_key
 from energy_flow.errors import CheckpointError, Fault
 from energy_flow.simulation.checkpoint import describe
+from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.footprint import require_fit
+from energy_flow.simulation.inputs import FLOAT32_BYTES
+from service.models.checkpoint_checks import check_file, check_unchanged, make_unreadable_problem
 from service.models.model import Model, check_name, make_config
 from service.models.packaged import find_packaged
-from service.problems import Problem
+from service.problems import Problem, storage_limit
 from service.schemas.model import ModelFields
 from service.store.atomic_files import UnfinishedFile, fsync
 from service.store.database import Database
@@ -34,11 +39,6 @@ from service.store.tables import ModelRow
 
 log = logging.getLogger(__name__)
 
-RESTORE = "upload the original checkpoint again, or delete the model and create it again"
-"""What to do if the checkpoint of a model was changed or removed on the disk."""
-REINSTALL = "install Energy Flow again, and restart the server"
-"""The same for a model of the package."""
-
 
 class ModelRegistry:
     """All models by name. Methods block, except the coroutines.
@@ -47,9 +47,16 @@ class ModelRegistry:
         database: The index.
         folder: Folder of the checkpoints.
         engine: Engine that loads the models.
+        max_bytes: Most bytes of all checkpoints, if there is a limit.
+
+    Attributes:
+        max_bytes: Most bytes of all checkpoints, if there is a limit.
     """
 
-    def __init__(self, database: Database, folder: Path, engine: Engine) -> None:
+    def __init__(
+        self, database: Database, folder: Path, engine: Engine, max_bytes: int | None = None
+    ) -> None:
+        self.max_bytes = max_bytes
         self._database = database
         self._folder = folder
         self._engine = engine
@@ -179,7 +186,8 @@ class ModelRegistry:
         Raises:
             ConfigError: The preset or the config is refused.
             Problem: 409, the name is used, or one that differs only in case; 422, the name is
-                reserved, or the key was used for another request.
+                reserved, or the key was used for another request; 507, all checkpoints would have
+                too many bytes.
         """
         check_name(fields.name)
         with self._making:
@@ -208,14 +216,15 @@ class ModelRegistry:
             check_new_name(name, list(self._models))
 
     def put(
-        self, name: str, checkpoint: UnfinishedFile, *, is_name_checked: bool = False
+        self, name: str, checkpoint: UnfinishedFile, *, is_checked: bool = False
     ) -> tuple[Model, bool]:
         """Check an uploaded checkpoint and store it durably under a name.
 
         Args:
             name: Name of the model.
             checkpoint: The complete file.
-            is_name_checked: Whether the name was checked when the work began that made the model.
+            is_checked: Whether the name and the limit of all checkpoints were checked when the
+                work began that made the model.
 
         Returns:
             The model, and whether its name is new.
@@ -224,17 +233,17 @@ class ModelRegistry:
             CheckpointError: The file is no checkpoint, is damaged, or has another version.
             ConfigError: One sample of the model does not fit in memory.
             Problem: 409, another model has the name, or one that differs only in case; 422, the
-                name is reserved.
+                name is reserved; 507, all checkpoints would have too many bytes.
         """
         check_name(name)
-        if not is_name_checked:
+        if not is_checked:
             self.check_new_name(name)
         checkpoint.fsync()
         self._check_fit(describe(checkpoint.path)["config"])
         loaded = self._engine.load_model(checkpoint.path)
         with self._making:
             known = self._models.get(name)
-            if known is not None and not (is_name_checked and known.is_packaged):
+            if known is not None and not (is_checked and known.is_packaged):
                 self._release(loaded.digest, loaded.config)
                 sent = (loaded.digest, loaded.config, loaded.trained)
                 if sent != (known.digest, known.config, known.trained):
@@ -250,13 +259,33 @@ class ModelRegistry:
                     checkpoint.place(self._path(name))
                     fsync(self._folder)
                 return known, False
-            if not is_name_checked:
+            if not is_checked:
                 try:
                     self.check_new_name(name)
                 except Problem:
                     self._release(loaded.digest, loaded.config)
                     raise
-            return self._add(name, loaded, partial(checkpoint.place, self._path(name))), True
+            write = partial(checkpoint.place, self._path(name))
+            return self._add(name, loaded, write, is_limited=not is_checked), True
+
+    def stored_bytes(self) -> int:
+        """Return the bytes of all checkpoints in the data directory."""
+        query = select(func.coalesce(func.sum(ModelRow.bytes), 0))
+        with self._database.session() as session:
+            return int(session.scalar(query) or 0)
+
+    def check_room(self, config: FlowConfig, count: int) -> None:
+        """Refuse models that are to be made later, if there is no room for them now.
+
+        Args:
+            config: Config of the models.
+            count: Number of models.
+
+        Raises:
+            Problem: 507, all checkpoints would have too many bytes.
+        """
+        weights = sum(math.prod(shape) for shape in FlowProcessor.shapes(config).values())
+        self._check_limit(count * weights * FLOAT32_BYTES)
 
     def unfinished_file(self) -> UnfinishedFile:
         """Return a file for a checkpoint that is being uploaded.
@@ -284,14 +313,24 @@ class ModelRegistry:
                 raise Problem(
                     409, "the default model cannot be deleted; the server's settings choose it"
                 )
-            with self._database.session(durable=True) as session:
+            path = self._path(name)
+
+            def remove(session: Session) -> None:
                 check_model_unused(session, name)
                 session.execute(delete(ModelRow).where(ModelRow.name == name))
-            del self._models[name]
-            if name in self._packaged:
-                self._models[name] = self._packaged[name]
-            self._release(model.digest, model.config)
-            self._path(name).unlink(missing_ok=True)
+
+            def make_room() -> None:
+                with self._database.session() as session:
+                    check_model_unused(session, name)
+                path.unlink(missing_ok=True)
+
+            with self._database.removing() as removal:
+                removal.run(remove, make_room)
+                del self._models[name]
+                if name in self._packaged:
+                    self._models[name] = self._packaged[name]
+                self._release(model.digest, model.config)
+                path.unlink(missing_ok=True)
 
     @contextmanager
     def prevent_removal(self, name: str) -> Iterator[None]:
@@ -332,16 +371,17 @@ class ModelRegistry:
             model: A model of this registry.
 
         Raises:
-            Problem: 409, the checkpoint was removed from the disk.
+            Problem: 409, the checkpoint has changed on the disk, or cannot be read.
             OSError: The checkpoint could not be written.
         """
         if model.checkpoint is not None:
-            if not model.checkpoint.exists():
-                raise _unreadable(model, FileNotFoundError())
+            check_file(model, model.checkpoint)
             return model.checkpoint
         path = self._folder / f".{model.name}-{model.digest}.safetensors"
         with self._making:
-            if not path.exists():
+            try:
+                check_file(model, path)
+            except Problem:
                 self._engine.save_model(model.digest, model.config, path)
         return path
 
@@ -359,19 +399,11 @@ class ModelRegistry:
             model = self.find(name)
             if not model.is_loaded and model.checkpoint is not None:
                 loaded = self._load_checkpoint(model, model.checkpoint)
-                own = model_key(model.digest, model.config)
-                if model_key(loaded.digest, loaded.config) != own:
+                try:
+                    check_unchanged(model, loaded.digest, loaded.config, trained=loaded.trained)
+                except Problem:
                     self._release(loaded.digest, loaded.config)
-                    raise Problem(
-                        409,
-                        f"the checkpoint of the model {name!r} has changed on the disk; "
-                        f"{_restore_hint(model)}",
-                        extra={
-                            "model": name,
-                            "digest": model.digest,
-                            "file_digest": loaded.digest,
-                        },
-                    )
+                    raise
                 model = replace(model, is_loaded=True)
                 self._models[name] = model
             return model
@@ -380,7 +412,7 @@ class ModelRegistry:
         try:
             return self._engine.load_model(path)
         except (CheckpointError, OSError) as error:
-            raise _unreadable(model, error) from error
+            raise make_unreadable_problem(model, error) from error
 
     def _release(self, digest: str, config: FlowConfig) -> None:
         """Unload networks that no loaded model has."""
@@ -410,6 +442,8 @@ class ModelRegistry:
         loaded: LoadedModel,
         write: Callable[[], None],
         idempotency: IdempotencyKey | None = None,
+        *,
+        is_limited: bool = True,
     ) -> Model:
         """Store a model under an unused name: first its file, then its row."""
         path = self._path(name)
@@ -427,6 +461,8 @@ class ModelRegistry:
             write()
             fsync(self._folder)
             row.bytes = path.stat().st_size
+            if is_limited:
+                self._check_limit(row.bytes)
             with self._database.session(durable=True) as session:
                 session.add(row)
         except BaseException:
@@ -437,31 +473,12 @@ class ModelRegistry:
         self._models[name] = model
         return model
 
+    def _check_limit(self, needed: int) -> None:
+        stored = self.stored_bytes()
+        if self.max_bytes is not None and stored + needed > self.max_bytes:
+            raise storage_limit("models", needed, stored, self.max_bytes, "--max-models-bytes")
+
 
 def _describe_owner(model: Model) -> str:
     """Return why the name of a model is used, as the end of a sentence about it."""
     return "is part of Energy Flow" if model.is_packaged else "already exists"
-
-
-def _restore_hint(model: Model) -> str:
-    """Return what to do if the checkpoint of a model was changed or removed on the disk."""
-    if model.is_packaged:
-        return REINSTALL
-    return "restore the file" if model.name == DEFAULT else RESTORE
-
-
-def _unreadable(model: Model, error: CheckpointError | OSError) -> Problem:
-    """Return the 409 for a model whose checkpoint cannot be read."""
-    faults = error.faults if isinstance(error, CheckpointError) else ()
-    # The message of an OSError has the path of the file, which is of no use to a caller.
-    match error:
-        case CheckpointError():
-            why = str(error)
-        case FileNotFoundError():
-            why = "the file does not exist"
-        case _:
-            why = error.strerror or type(error).__name__
-    message = (
-        f"the checkpoint of the model {model.name!r} cannot be read: {why}; {_restore_hint(model)}"
-    )
-    return Problem(409, message, faults=faults, extra={"model": model.name})

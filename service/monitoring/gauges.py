@@ -141,6 +141,15 @@ class StateCollector(Collector):
             "Most bytes of ended runs; the oldest are removed first.",
             service.archive.keep_bytes,
         )
+        datasets, dataset_bytes = service.datasets.totals()
+        yield _gauge("datasets", "Datasets by name.", datasets)
+        yield _gauge("datasets_bytes", "Size of the files of all datasets.", dataset_bytes)
+        yield _gauge("models_bytes", "Size of all checkpoints.", service.models.stored_bytes())
+        limits = {"datasets": service.datasets.max_all_bytes, "models": service.models.max_bytes}
+        for name, limit in limits.items():
+            if limit is not None:
+                text = f"Most bytes of all {name}; beyond it, new ones are refused."
+                yield _gauge(f"{name}_limit_bytes", text, limit)
         disk = shutil.disk_usage(service.settings.data_dir)
         yield _gauge("disk_free_bytes", "Free space on the disk of the data directory.", disk.free)
 

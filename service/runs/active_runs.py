@@ -164,7 +164,7 @@ class ActiveRuns:
             return created, True
         run = self._begin(run_id, request.samples, Persistence.STORE)
         try:
-            inputs = request.dataset or self._archive.folder(run_id).inputs(request.samples)
+            inputs = await asyncio.to_thread(self._archive.inputs, row)
             await self._submit(run, make_job(request, model, inputs))
         except BaseException:
             await asyncio.to_thread(self._archive.discard, run_id)

@@ -14,11 +14,10 @@ from energy_flow.choices import TraceKeep
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.trace.batches import columns_of
 from energy_flow.trace.difference import first_difference
-from energy_flow.trace.reader import read_batches
 from service.json_encoding import large_to_json
 from service.problems import Problem
 from service.runs.arithmetic import note_on_comparison
-from service.store.run_folder import RunFolder
+from service.store.stored_run import StoredRun
 from service.store.tables import RunRow
 
 Columns = Mapping[str, NDArray[Any]]
@@ -33,11 +32,11 @@ class Side:
 
     Attributes:
         row: Its row.
-        folder: Its folder.
+        files: Its files.
     """
 
     row: RunRow
-    folder: RunFolder
+    files: StoredRun
 
     @property
     def config(self) -> FlowConfig:
@@ -46,9 +45,9 @@ class Side:
 
     def surface(self) -> NDArray[Any] | None:
         """Return the surfaces [samples, H, W], mapped into memory; ``None`` if it has none."""
-        if "surface" not in self.row.request["outputs"] or not self.row.samples_done:
+        if not self.files.has_output("surface"):
             return None
-        return self.folder.output("surface")
+        return self.files.output("surface").check(0, self.row.samples_done)
 
 
 def render_comparison(a: Side, b: Side) -> bytes:
@@ -60,7 +59,7 @@ def render_comparison(a: Side, b: Side) -> bytes:
 
     Raises:
         Problem: 409, their surfaces have different shapes.
-        FileNotFoundError: One of them was removed.
+        DamagedFile: A file of one of them is damaged, or was removed.
     """
     shapes = [(one.config.lattice_height, one.config.lattice_width) for one in (a, b)]
     if shapes[0] != shapes[1]:
@@ -118,7 +117,7 @@ def _first_differences(a: Side, b: Side, count: int) -> Iterator[dict[str, Any] 
         yield from [None] * count
         return
     cuts = (_truncated_samples(a), _truncated_samples(b))
-    traces = (_traces(a.folder, count), _traces(b.folder, count))
+    traces = (_traces(a.files, count), _traces(b.files, count))
     for sample, columns in enumerate(zip(*traces, strict=True)):
         ends = [
             int(one["seq"][-1]) if len(one["seq"]) else -1
@@ -134,7 +133,7 @@ def _truncated_samples(side: Side) -> list[bool] | None:
     """Return for a run that keeps the earliest records which samples lost later ones."""
     if side.config.trace.keep is not TraceKeep.EARLIEST:
         return None
-    return [lost for chunk in side.folder.read_chunks() for lost in chunk["trace_overflow"]]
+    return [lost for chunk in side.files.read_chunks() for lost in chunk["trace_overflow"]]
 
 
 def _until(columns: Columns, last: int | None) -> Columns:
@@ -144,11 +143,11 @@ def _until(columns: Columns, last: int | None) -> Columns:
     return {name: column[within] for name, column in columns.items()}
 
 
-def _traces(folder: RunFolder, count: int) -> Iterator[Columns]:
+def _traces(files: StoredRun, count: int) -> Iterator[Columns]:
     """Yield the records of each sample, in order."""
     following, held = 0, columns_of(())
     empty = held
-    for batch in read_batches(folder.trace_parts()):
+    for batch in files.read_trace(files.trace_files()):
         read = columns_of((batch,))
         held = {name: np.concatenate((held[name], read[name])) for name in held}
         # The last sample of the batch may continue in the next one.

@@ -18,11 +18,11 @@ from energy_flow.simulation.replay import Replay, reason_name
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.trace.batches import columns_of
 from energy_flow.trace.difference import Difference, first_difference
-from energy_flow.trace.reader import TraceFilter, read_batches
+from energy_flow.trace.reader import TraceFilter
 from service.json_encoding import large_to_json
 from service.models.model import Model
 from service.models.registry import ModelRegistry
-from service.problems import invalid, not_found
+from service.problems import invalid
 from service.runs.arithmetic import note_on_replay
 from service.store.archive import RunArchive
 from service.store.tables import RunRow
@@ -89,10 +89,7 @@ class Replays:
         config = FlowConfig.from_dict(row.config)
         model = await self._models.ready_for_run(row.model, row.model_digest, config)
         async with self._turn:
-            try:
-                stored = await asyncio.to_thread(self._read, row, sample)
-            except FileNotFoundError:
-                raise not_found(f"run {row.run_id!r}") from None
+            stored = await asyncio.to_thread(self._read, row, sample)
             outcome = await self._simulate(row, model, config, stored, sample)
             return await asyncio.to_thread(_render, row, sample, flow, stored, outcome)
 
@@ -111,15 +108,16 @@ class Replays:
                 await self._models.reload(model)
 
     def _read(self, row: RunRow, sample: int) -> StoredSample:
-        folder = self._archive.folder(row.run_id)
         keep = TraceFilter(samples=frozenset({sample}))
-        counts = folder.read_samples(sample, 1)
-        return StoredSample(
-            inputs=self._archive.inputs(row).read(sample, sample + 1)[0],
-            key=self._archive.sample_keys(row)[sample],
-            columns=columns_of(read_batches(folder.trace_parts(sample), keep)),
-            counts=counts[0] if counts else None,
-        )
+        with self._archive.noticing_removal(row.run_id):
+            files = self._archive.open(row)
+            counts = files.read_samples(sample, 1)
+            return StoredSample(
+                inputs=self._archive.inputs(row).read(sample, sample + 1)[0],
+                key=self._archive.sample_keys(row)[sample],
+                columns=columns_of(files.read_trace(files.trace_files(sample), keep)),
+                counts=counts[0] if counts else None,
+            )
 
 
 def _render(

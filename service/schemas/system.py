@@ -69,6 +69,13 @@ class StoreView(AnswerBody):
     keep_runs_bytes: int
     datasets: int
     datasets_bytes: int
+    max_datasets_bytes: int | None = Field(
+        description="beyond it, new datasets are refused; null if there is no limit"
+    )
+    models_bytes: int
+    max_models_bytes: int | None = Field(
+        description="beyond it, new models are refused; null if there is no limit"
+    )
     disk_free_bytes: int
     disk_total_bytes: int
 

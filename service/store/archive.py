@@ -10,8 +10,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 
 from energy_flow.choices import ENDED_STATES, RunKind, RunState
 from energy_flow.engine import EmbeddingSource
-from service.problems import Problem
+from service.problems import DamagedFile, Problem, damaged_index, not_found
 from service.store.catalog import RunCatalog
 from service.store.datasets import DatasetRegistry
 from service.store.descriptions.run import describe_run
 from service.store.run_folder import RunFolder, WholeRun
 from service.store.run_summary import RunSummary
+from service.store.stored_run import StoredRun
 from service.store.tables import RunRow
+from service.store.verification.piece_digests import decode_digests, encode_digests
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,40 @@ class RunArchive:
         """Return the folder of a run, which need not exist."""
         return RunFolder(self._folder / run_id)
 
+    def open(self, row: RunRow) -> StoredRun:
+        """Return the files of a run, for reading.
+
+        Args:
+            row: Row of the run.
+
+        Raises:
+            Problem: 503, the index is damaged.
+        """
+        encoded = self.catalog.find_digests(row.run_id)
+        try:
+            digests = None if encoded is None else decode_digests(encoded)
+        except ValueError as error:
+            raise damaged_index(str(error)) from error
+        return StoredRun(self.folder(row.run_id), row, digests)
+
+    @contextmanager
+    def noticing_removal(self, run_id: str) -> Iterator[None]:
+        """Read files of a run that may be removed meanwhile.
+
+        Args:
+            run_id: Id of the run.
+
+        Raises:
+            Problem: 404, it was removed meanwhile.
+            DamagedFile: A file is damaged.
+        """
+        try:
+            yield
+        except (DamagedFile, FileNotFoundError):
+            if self.catalog.get(run_id) is None:
+                raise not_found(f"run {run_id!r}") from None
+            raise
+
     def admit(
         self,
         row: RunRow,
@@ -82,7 +118,8 @@ class RunArchive:
             sqlalchemy.exc.SQLAlchemyError: The row could not be written; nothing is left of it.
         """
         folder = self.folder(row.run_id)
-        folder.create(inputs, sample_keys, description=describe_run(row))
+        created = folder.create(inputs, sample_keys, description=describe_run(row))
+        row.digests = encode_digests(created)
         try:
             with references, self._prevent_dataset_removal(row):
                 added = self.catalog.add(row)
@@ -103,7 +140,7 @@ class RunArchive:
             Problem: 404, they are rows of a dataset that was removed.
         """
         if row.dataset_digest is None:
-            return self.folder(row.run_id).inputs(row.samples)
+            return self.open(row).inputs()
         first = row.dataset_from or 0
         return self._datasets.rows(row.dataset_digest).part(first, first + row.samples)
 
@@ -113,7 +150,7 @@ class RunArchive:
         Args:
             row: Row of the run.
         """
-        keys = self.folder(row.run_id).sample_keys()
+        keys = self.open(row).sample_keys()
         if keys is not None:
             given: list[int] = keys.tolist()
             return given
@@ -164,9 +201,13 @@ class RunArchive:
             size = folder.seal(
                 summary.samples_done, summary.documents, description, durable=durable
             )
+            admitted = self.catalog.find_digests(run_id)
+            # The inputs are verified with what was sent, not with what is there now.
+            digests = folder.digest_files() | decode_digests(admitted or b"{}")
         else:
-            size = folder.write(whole, summary.documents, description, durable=durable)
-        columns["bytes"] = size
+            digests = folder.write(whole, summary.documents, description, durable=durable)
+            size = sum(entry.size for entry in digests.values())
+        columns |= {"bytes": size, "digests": encode_digests(digests)}
         if not is_trial:
             self._make_room(size)
         if new_row is None:
@@ -214,6 +255,7 @@ class RunArchive:
             ended_at=time.time(),
             samples_done=0,
             bytes=0,
+            digests=encode_digests({}),
             last_event_id=last_event_id,
         )
 
@@ -227,15 +269,17 @@ class RunArchive:
         Returns:
             Whether it was removed.
         """
-        removed = self.catalog.remove(run_id, *states)
-        if removed is None:
-            return False
-        size, dataset_digest = removed
-        self.folder(run_id).remove()
-        self._add_ended_bytes(-size)
-        if dataset_digest is not None:
-            self._datasets.release(dataset_digest)
-        return True
+        folder = self.folder(run_id)
+        with self.catalog.database.removing() as removal:
+            removed = self.catalog.remove(removal, run_id, *states, make_room=folder.remove)
+            if removed is None:
+                return False
+            size, dataset_digest = removed
+            folder.remove()
+            self._add_ended_bytes(-size)
+            if dataset_digest is not None:
+                self._datasets.release(dataset_digest)
+            return True
 
     @property
     def ended_bytes(self) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from energy_flow.choices import ENDED_STATES, RunState
-from service.store.database import Database
+from service.store.database import Database, Removal
 from service.store.idempotency import IdempotencyKey, find_created, has_created
 from service.store.tables import RunRow
 
@@ -27,6 +28,9 @@ _ADDED = tuple(column.key for column in _RUNS.columns if column.key != "position
 class RunCatalog:
     """The table of runs.
 
+    Attributes:
+        database: The index.
+
     Rows that it returns are detached: changing one changes nothing in the index.
 
     Args:
@@ -34,7 +38,7 @@ class RunCatalog:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     def add(self, row: RunRow) -> bool:
         """Add a run.
@@ -48,18 +52,24 @@ class RunCatalog:
         try:
             # A unit of work of the ORM would be a large part of the cost of a short run.
             values = {name: getattr(row, name) for name in _ADDED}
-            with self._database.connection(durable=row.safe) as connection:
+            with self.database.connection(durable=row.safe) as connection:
                 connection.execute(_RUNS.insert(), values)
         except IntegrityError:
-            if not has_created(self._database, row):
+            if not has_created(self.database, row):
                 raise
             return False
         return True
 
     def get(self, run_id: str) -> RunRow | None:
         """Return the run of that id, if there is one."""
-        with self._database.session() as session:
+        with self.database.session() as session:
             return session.scalars(select(RunRow).where(RunRow.run_id == run_id)).one_or_none()
+
+    def find_digests(self, run_id: str) -> bytes | None:
+        """Return the encoded digests of the files of a run, if it has any."""
+        query = select(RunRow.digests).where(RunRow.run_id == run_id)
+        with self.database.session() as session:
+            return session.scalars(query).one_or_none()
 
     def find_created(self, idempotency: IdempotencyKey | None) -> RunRow | None:
         """Return the run that an earlier request with the same key created, if any.
@@ -67,7 +77,7 @@ class RunCatalog:
         Raises:
             Problem: 422, the key was used for another request.
         """
-        return find_created(self._database, RunRow, idempotency)
+        return find_created(self.database, RunRow, idempotency)
 
     def page(
         self,
@@ -95,7 +105,7 @@ class RunCatalog:
         for column, value in ((RunRow.state, state), (RunRow.experiment_id, experiment_id)):
             if value is not None:
                 query = query.where(column == value)
-        with self._database.session() as session:
+        with self.database.session() as session:
             return list(session.scalars(query))
 
     def change(self, run_id: str, *, durable: bool = False, **values: Any) -> None:
@@ -106,15 +116,19 @@ class RunCatalog:
             durable: Whether to wait until the change is on the disk.
             values: New values by column.
         """
-        with self._database.session(durable=durable) as session:
+        with self.database.session(durable=durable) as session:
             session.execute(update(RunRow).where(RunRow.run_id == run_id).values(**values))
 
-    def remove(self, run_id: str, *states: str) -> tuple[int, str | None] | None:
+    def remove(
+        self, removal: Removal, run_id: str, *states: str, make_room: Callable[[], object]
+    ) -> tuple[int, str | None] | None:
         """Remove a run that is no trial.
 
         Args:
+            removal: Carries out the transaction.
             run_id: Id of the run.
             states: States in which it may be removed; any state if none is named.
+            make_room: Function that removes its files, if the disk is full.
 
         Returns:
             Its bytes and the digest of its dataset, if it has one; ``None`` if nothing was
@@ -123,10 +137,20 @@ class RunCatalog:
         statement = delete(RunRow).where(RunRow.run_id == run_id, _IS_NO_TRIAL)
         if states:
             statement = statement.where(RunRow.state.in_(states))
-        with self._database.session() as session:
+
+        def remove(session: Session) -> tuple[int, str | None] | None:
             removed = session.execute(statement.returning(RunRow.bytes, RunRow.dataset_digest))
             found = removed.one_or_none()
             return None if found is None else (found.bytes, found.dataset_digest)
+
+        def make_room_if_removable() -> None:
+            row = self.get(run_id)
+            if row is None or row.experiment_id is not None:
+                return
+            if not states or row.state in states:
+                make_room()
+
+        return removal.run(remove, make_room_if_removable)
 
     def list_unfinished(self) -> list[RunRow]:
         """Return the runs that have not ended, oldest first, without trials."""
@@ -135,26 +159,31 @@ class RunCatalog:
             .where(RunRow.state.in_(UNFINISHED), _IS_NO_TRIAL)
             .order_by(RunRow.position.asc())
         )
-        with self._database.session() as session:
+        with self.database.session() as session:
             return list(session.scalars(query))
+
+    def list_ids(self) -> set[str]:
+        """Return the ids of all runs."""
+        with self.database.session() as session:
+            return set(session.scalars(select(RunRow.run_id)))
 
     def sum_ended_bytes(self) -> int:
         """Return the bytes of all ended runs, without trials."""
         query = select(func.coalesce(func.sum(RunRow.bytes), 0)).where(
             RunRow.state.in_(ENDED_STATES), _IS_NO_TRIAL
         )
-        with self._database.session() as session:
+        with self.database.session() as session:
             return int(session.scalar(query) or 0)
 
     def mark_safe(self, run_ids: Sequence[str]) -> None:
         """Record that the files of some runs are on the disk."""
-        with self._database.session() as session:
+        with self.database.session() as session:
             session.execute(update(RunRow).where(RunRow.run_id.in_(run_ids)).values(safe=True))
 
     def list_unsafe(self) -> list[RunRow]:
         """Return the ended runs whose files may not be on the disk."""
         query = select(RunRow).where(RunRow.safe.is_(False), RunRow.state.in_(ENDED_STATES))
-        with self._database.session() as session:
+        with self.database.session() as session:
             return list(session.scalars(query))
 
     def find_oldest_ended(self) -> RunRow | None:
@@ -165,16 +194,16 @@ class RunCatalog:
             .order_by(RunRow.ended_at.asc(), RunRow.position.asc())
             .limit(1)
         )
-        with self._database.session() as session:
+        with self.database.session() as session:
             return session.scalars(query).first()
 
     def count_by_state(self) -> dict[str, int]:
         """Return the number of runs by state, without states of no run."""
         query = select(RunRow.state, func.count()).group_by(RunRow.state)
-        with self._database.session() as session:
+        with self.database.session() as session:
             return {state: int(count) for state, count in session.execute(query)}
 
     def count(self) -> int:
         """Return the number of runs."""
-        with self._database.session() as session:
+        with self.database.session() as session:
             return int(session.scalar(select(func.count()).select_from(RunRow)) or 0)

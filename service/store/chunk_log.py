@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -61,15 +61,29 @@ class ChunkLog:
         except FileNotFoundError:
             return
         with file:
-            for line in file:
-                # A crash can cut the last line short.
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    record = orjson.loads(line)
-                except orjson.JSONDecodeError:
-                    # A power cut can leave zeros in the last line.
-                    if file.read(1):
-                        raise
-                    return
-                yield record, file.tell()
+            yield from parse_lines(file)
+
+
+def parse_lines(file: IO[bytes]) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield each line of a log with the offset in the file at which it ends.
+
+    Args:
+        file: The log, open for reading.
+
+    Raises:
+        orjson.JSONDecodeError: A line before the last one is damaged.
+    """
+    end = 0
+    for line in file:
+        # A crash can cut the last line short.
+        if not line.endswith(b"\n"):
+            return
+        end += len(line)
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            # A power cut can leave zeros in the last line.
+            if file.read(1):
+                raise
+            return
+        yield record, end

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.json_encoding import to_json
+from service.problems import damaged_index, is_disk_full
+from service.store.disk_reserve import DiskReserve
+
+Result = TypeVar("Result")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -23,14 +29,28 @@ class Database:
 
     Args:
         url: URL of the database, as SQLAlchemy takes it.
+        reserve: Room for removals on a full disk, if any is kept.
+        is_changing: Whether the index is migrated, and may be changed.
     """
 
-    def __init__(self, url: URL | str) -> None:
-        self._engine = _open(url, "NORMAL")
+    def __init__(
+        self, url: URL | str, reserve: DiskReserve | None = None, *, is_changing: bool = True
+    ) -> None:
+        self._reserve = reserve
+        self._engine = _open(url, "NORMAL", is_changing=is_changing)
         self._durable = self._engine
         if self._engine.dialect.name == "sqlite":
-            self._durable = _open(url, "FULL")
-        migrate(self._engine)
+            self._durable = _open(url, "FULL", is_changing=is_changing)
+        if not is_changing:
+            return
+        try:
+            migrate(self._engine)
+        except Exception as error:
+            # Before it reads anything, SQLite makes a file that all its processes share.
+            if reserve is None or not is_disk_full(error):
+                raise
+            reserve.release()
+            migrate(self._engine)
 
     @contextmanager
     def session(self, *, durable: bool = False) -> Iterator[Session]:
@@ -60,10 +80,86 @@ class Database:
         with (self._durable if durable else self._engine).begin() as connection:
             yield connection
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the index has the tables of this version of the program."""
+        from alembic.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
+        with self._engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_heads()
+        return set(found) == set(ScriptDirectory(str(MIGRATIONS)).get_heads())
+
+    @contextmanager
+    def removing(self) -> Iterator[Removal]:
+        """Remove rows, and within the block the files that belong to them, also on a full disk.
+
+        Yields:
+            What carries out the transactions.
+        """
+        try:
+            yield Removal(self, self._reserve)
+        finally:
+            if self._reserve is not None:
+                self._reserve.restore()
+
+    def reuse_log(self) -> None:
+        """Let SQLite write its log from the start again, in room that the file has already."""
+        if self._engine.dialect.name != "sqlite":
+            return
+        # The database itself may have to grow for it.
+        with contextlib.suppress(SQLAlchemyError), self._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
         self._durable.dispose()
+
+
+class Removal:
+    """Transactions that remove rows. On a full disk, each is repeated once there is more room.
+
+    Args:
+        database: The index.
+        reserve: Room for removals on a full disk, if any is kept.
+    """
+
+    def __init__(self, database: Database, reserve: DiskReserve | None) -> None:
+        self._database = database
+        self._reserve = reserve
+
+    def run(
+        self, remove: Callable[[Session], Result], make_room: Callable[[], object] | None = None
+    ) -> Result:
+        """Carry out a transaction, and wait until it is on the disk.
+
+        Args:
+            remove: Function that removes rows in a session.
+            make_room: Function that removes the files of the rows, if the reserved room does not
+                suffice. If the transaction fails nevertheless, the rows remain without files.
+
+        Returns:
+            What the function returned.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: The transaction failed.
+        """
+        reserve = None if self._reserve is None else self._reserve.release
+        for make_more_room in (self._database.reuse_log, reserve, make_room):
+            if make_more_room is None:
+                continue
+            try:
+                return self._run(remove)
+            except Exception as error:
+                if not is_disk_full(error):
+                    raise
+            make_more_room()
+        return self._run(remove)
+
+    def _run(self, remove: Callable[[Session], Result]) -> Result:
+        with self._database.session(durable=True) as session:
+            return remove(session)
 
 
 def migrate(engine: Engine) -> None:
@@ -78,11 +174,23 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def _open(url: URL | str, synchronous: str) -> Engine:
+def _parse_json(text: str) -> Any:
+    """Return the value of a column of JSON.
+
+    Raises:
+        Problem: 503, the index is damaged.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise damaged_index(f"a value is no JSON ({error})") from error
+
+
+def _open(url: URL | str, synchronous: str, *, is_changing: bool) -> Engine:
     engine = create_engine(
         url,
         json_serializer=lambda value: to_json(value).decode(),
-        json_deserializer=orjson.loads,
+        json_deserializer=_parse_json,
         pool_pre_ping=True,
     )
     pragmas = (
@@ -90,6 +198,7 @@ def _open(url: URL | str, synchronous: str) -> Engine:
         f"synchronous = {synchronous}",
         # Milliseconds to wait for another writer before an error.
         "busy_timeout = 60000",
+        f"query_only = {int(not is_changing)}",
     )
 
     def set_pragmas(connection: Any, _record: Any) -> None:

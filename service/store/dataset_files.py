@@ -7,13 +7,12 @@ whatever format they arrive in. The SHA-256 of the file is the dataset's digest.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,11 @@ from numpy.typing import NDArray
 from service.problems import Problem
 from service.safetensors_header import make_header
 from service.store.atomic_files import UnfinishedFile
+from service.store.verification.piece_digests import PieceDigests, digest_whole
+
+if TYPE_CHECKING:
+    # A process that only writes rows has no index.
+    from service.store.verification.dataset_digests import DatasetDigests
 
 HEADER_BYTES = 512
 FLOAT32_BYTES = 4
@@ -49,18 +53,31 @@ class DatasetContent:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedDataset:
+    """A dataset whose file is complete.
+
+    Attributes:
+        content: Its numbers.
+        pieces: Digests of the pieces of the file.
+    """
+
+    content: DatasetContent
+    pieces: PieceDigests
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetRows:
     """Consecutive rows of a dataset's inputs, read from its file when they are needed.
 
     Attributes:
-        path: File of the dataset.
+        files: Files of all datasets.
         digest: Digest of the whole dataset.
         first: Index of the first row in the dataset; :meth:`read` counts from there.
         rows: Number of rows.
         dim: Numbers in a row.
     """
 
-    path: Path
+    files: DatasetDigests
     digest: str
     first: int
     rows: int
@@ -70,6 +87,16 @@ class DatasetRows:
         """Return the rows from ``start`` up to ``stop``."""
         return replace(self, first=self.first + start, rows=stop - start)
 
+    def verified_path(self) -> Path:
+        """Return the path of the dataset's file, all of which has been verified.
+
+        Raises:
+            DamagedFile: The file is damaged, or lost.
+        """
+        file = self.files.file(self.digest)
+        file.check()
+        return file.path
+
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return some rows, float32 [stop - start, dim].
 
@@ -78,11 +105,16 @@ class DatasetRows:
             stop: Row behind the last one.
 
         Raises:
-            FileNotFoundError: The dataset was removed.
+            DamagedFile: The file of the dataset is damaged there, or lost.
         """
-        offset = HEADER_BYTES + (self.first + start) * self.dim * FLOAT32_BYTES
-        shape = (stop - start, self.dim)
-        return np.array(np.memmap(self.path, np.dtype("<f4"), "r", offset, shape), np.float32)
+        row_bytes = self.dim * FLOAT32_BYTES
+        first = HEADER_BYTES + (self.first + start) * row_bytes
+        data = self.files.file(self.digest).read(first, first + (stop - start) * row_bytes)
+        return (
+            np.frombuffer(data, np.dtype("<f4"))
+            .astype(np.float32, copy=False)
+            .reshape(-1, self.dim)
+        )
 
 
 class DatasetShape:
@@ -218,7 +250,7 @@ class DatasetWriter:
         self._spools.append(spool)
         return spool
 
-    def seal(self) -> DatasetContent:
+    def seal(self) -> SealedDataset:
         """Complete the file and wait until it is on the disk, still without a name.
 
         Raises:
@@ -237,8 +269,9 @@ class DatasetWriter:
         # Here no lock is held.
         self._files["inputs"].fsync()
         file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return DatasetContent(digest, rows, dim, targets_dim, self._shape.bytes)
+        digest, pieces = digest_whole(file)
+        content = DatasetContent(digest, rows, dim, targets_dim, self._shape.bytes)
+        return SealedDataset(content, pieces)
 
     def place(self, path: Path) -> None:
         """Give the sealed file its name.

@@ -17,17 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Row, Select, delete, func, select
+from sqlalchemy.orm import Session
 
 from energy_flow.errors import Fault
-from service.problems import Problem
+from service.problems import Problem, storage_limit
 from service.store.atomic_files import fsync
-from service.store.database import Database
-from service.store.dataset_files import DatasetContent, DatasetRows, DatasetWriter
+from service.store.database import Database, Removal
+from service.store.dataset_files import DatasetContent, DatasetRows, DatasetWriter, SealedDataset
 from service.store.descriptions.dataset_names import FOLDER as NAMES_FOLDER
 from service.store.descriptions.dataset_names import DatasetName, DatasetNames
 from service.store.names import check_new_name, find_like
-from service.store.references import check_dataset_unused, is_unreferenced
+from service.store.references import check_dataset_unused, has_other_references, is_unreferenced
 from service.store.tables import DatasetContentRow, DatasetRow
+from service.store.verification.dataset_digests import DatasetDigests
 
 log = logging.getLogger(__name__)
 
@@ -52,17 +54,30 @@ class Dataset:
 class DatasetRegistry:
     """All datasets.
 
+    Attributes:
+        digests: Their files.
+        max_all_bytes: Most bytes of their files, if there is a limit.
+
     Args:
         database: The index.
         folder: Folder of their files.
         max_bytes: Most bytes of the file of one dataset.
+        max_all_bytes: Most bytes of the files of all datasets, if there is a limit.
     """
 
-    def __init__(self, database: Database, folder: Path, max_bytes: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        max_bytes: int,
+        max_all_bytes: int | None = None,
+    ) -> None:
         self._database = database
         self._folder = folder
         self._names = DatasetNames(folder.parent / NAMES_FOLDER)
         self._max_bytes = max_bytes
+        self.max_all_bytes = max_all_bytes
+        self.digests = DatasetDigests(database, folder)
         # Held while a row that refers to content is added, and while content is removed.
         self._changing = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,8 +96,9 @@ class DatasetRegistry:
                     DatasetName(row.name, row.digest, row.created_at)
                     for row in session.scalars(select(DatasetRow))
                 ]
-            for digest in unused:
-                self._remove_unused(digest)
+            with self._database.removing() as removal:
+                for digest in unused:
+                    self._remove_unused(removal, digest)
             if unused:
                 log.info("removed %d datasets that nothing refers to", len(unused))
             try:
@@ -125,7 +141,7 @@ class DatasetRegistry:
 
     def path(self, digest: str) -> Path:
         """Return the path of the file with a digest."""
-        return self._folder / f"{digest}.safetensors"
+        return self.digests.path(digest)
 
     def rows_of(self, name: str) -> DatasetRows:
         """Return all inputs of the dataset of that name.
@@ -134,7 +150,12 @@ class DatasetRegistry:
             Problem: 404.
         """
         content = self.find(name).content
-        return DatasetRows(self.path(content.digest), content.digest, 0, content.rows, content.dim)
+        return DatasetRows(self.digests, content.digest, 0, content.rows, content.dim)
+
+    def has(self, digest: str) -> bool:
+        """Return whether there is content with a digest."""
+        with self._database.session() as session:
+            return session.get(DatasetContentRow, digest) is not None
 
     def rows(self, digest: str) -> DatasetRows:
         """Return all inputs of the dataset with a digest.
@@ -146,7 +167,7 @@ class DatasetRegistry:
             content = session.get(DatasetContentRow, digest)
         if content is None:
             raise Problem(404, f"there is no dataset with the digest {digest}")
-        return DatasetRows(self.path(digest), digest, 0, content.rows, content.dim)
+        return DatasetRows(self.digests, digest, 0, content.rows, content.dim)
 
     def writer(self, name: str) -> DatasetWriter:
         """Return a writer for the file of a dataset.
@@ -173,15 +194,17 @@ class DatasetRegistry:
 
         Raises:
             Problem: 409, a dataset with other content has the name, or one has a name that differs
-                only in case; 422, the name is reserved.
+                only in case; 422, the name is reserved; 507, all datasets would have too many
+                bytes.
             OSError: The file could not be written; nothing is left of it.
             sqlalchemy.exc.SQLAlchemyError: The rows could not be written; nothing is left.
         """
-        content = writer.seal()
+        sealed = writer.seal()
+        content = sealed.content
         with self._changing:
             with self._database.session() as session:
                 found = session.execute(_named().where(DatasetRow.name == name)).one_or_none()
-                known = session.get(DatasetContentRow, content.digest) is not None
+            known = self.has(content.digest)
             dataset = None if found is None else _dataset(found)
             if dataset is not None and dataset.content != content:
                 raise Problem(
@@ -191,6 +214,8 @@ class DatasetRegistry:
                     extra={"digest": dataset.content.digest, "sent_digest": content.digest},
                 )
             self._check_new_name(name)
+            if not known:
+                self._check_limit(content.bytes)
             # Also if the content is known: its file may be lost or damaged.
             writer.place(self.path(content.digest))
             fsync(self._folder)
@@ -201,7 +226,7 @@ class DatasetRegistry:
                 self._names.write(DatasetName(name, content.digest, row.created_at))
                 with self._database.session(durable=True) as session:
                     if not known:
-                        session.add(_content_row(content))
+                        session.add(_content_row(sealed))
                     session.add(row)
             except BaseException:
                 self._names.remove(name)
@@ -219,13 +244,24 @@ class DatasetRegistry:
         Raises:
             Problem: 404; 409, an unfinished run or an experiment uses it.
         """
-        dataset = self.find(name)
+        digest = self.find(name).content.digest
         with self._changing:
-            with self._database.session(durable=True) as session:
+
+            def remove(session: Session) -> None:
                 check_dataset_unused(session, name)
                 session.execute(delete(DatasetRow).where(DatasetRow.name == name))
-            self._names.remove(name)
-            self._remove_unused(dataset.content.digest)
+
+            def make_room() -> None:
+                with self._database.session() as session:
+                    check_dataset_unused(session, name)
+                    is_shared = session.scalar(has_other_references(name, digest))
+                if not is_shared:
+                    self.path(digest).unlink(missing_ok=True)
+
+            with self._database.removing() as removal:
+                removal.run(remove, make_room)
+                self._names.remove(name)
+                self._remove_unused(removal, digest)
 
     @contextmanager
     def prevent_removal(self, digest: str) -> Iterator[None]:
@@ -238,9 +274,8 @@ class DatasetRegistry:
             Problem: 404, the content was removed before.
         """
         with self._changing:
-            with self._database.session() as session:
-                if session.get(DatasetContentRow, digest) is None:
-                    raise Problem(404, "the dataset was deleted during this request")
+            if not self.has(digest):
+                raise Problem(404, "the dataset was deleted during this request")
             yield
 
     def release(self, digest: str) -> None:
@@ -249,8 +284,8 @@ class DatasetRegistry:
         Args:
             digest: Digest of the content.
         """
-        with self._changing:
-            self._remove_unused(digest)
+        with self._changing, self._database.removing() as removal:
+            self._remove_unused(removal, digest)
 
     def _check_new_name(self, name: str) -> None:
         """Refuse a name that no dataset has and no new one can have."""
@@ -259,14 +294,29 @@ class DatasetRegistry:
         if name not in like:
             check_new_name(name, like)
 
-    def _remove_unused(self, digest: str) -> None:
-        removal = delete(DatasetContentRow).where(
-            DatasetContentRow.digest == digest, is_unreferenced()
+    def _check_limit(self, needed: int) -> None:
+        stored = self.totals()[1]
+        if self.max_all_bytes is not None and stored + needed > self.max_all_bytes:
+            raise storage_limit(
+                "datasets", needed, stored, self.max_all_bytes, "--max-datasets-bytes"
+            )
+
+    def _remove_unused(self, removal: Removal, digest: str) -> None:
+        is_unused = (DatasetContentRow.digest == digest, is_unreferenced())
+        statement = delete(DatasetContentRow).where(*is_unused)
+        path = self.path(digest)
+
+        def make_room() -> None:
+            with self._database.session() as session:
+                unused = session.scalar(select(DatasetContentRow.digest).where(*is_unused))
+            if unused is not None:
+                path.unlink(missing_ok=True)
+
+        removed = removal.run(
+            lambda session: session.scalar(statement.returning(DatasetContentRow.digest)), make_room
         )
-        with self._database.session(durable=True) as session:
-            removed = session.scalar(removal.returning(DatasetContentRow.digest))
         if removed is not None:
-            self.path(digest).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def _named() -> Select[DatasetRow, DatasetContentRow]:
@@ -283,11 +333,13 @@ def _dataset(found: Row[DatasetRow, DatasetContentRow]) -> Dataset:
     return Dataset(row.name, numbers, row.created_at, row.position)
 
 
-def _content_row(content: DatasetContent) -> DatasetContentRow:
+def _content_row(sealed: SealedDataset) -> DatasetContentRow:
+    content = sealed.content
     return DatasetContentRow(
         digest=content.digest,
         rows=content.rows,
         dim=content.dim,
         targets_dim=content.targets_dim,
         bytes=content.bytes,
+        pieces=sealed.pieces.digests,
     )

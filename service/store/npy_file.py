@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.store.atomic_files import UNFINISHED, write_file
+from service.store.verification.verified_file import VerifiedFile
 
 NPY_HEADER_BYTES = 128
 
@@ -56,6 +57,51 @@ def write_array(path: Path, array: NDArray[Any], *, durable: bool = True) -> Non
         OSError: The file could not be written; nothing is left of it.
     """
     write_file(path, lambda file: file.writelines(npy_buffers(array)), durable=durable)
+
+
+class StoredArray:
+    """A finished ``.npy`` file, mapped into memory.
+
+    Attributes:
+        file: The file.
+        values: All its numbers, of which nothing is verified.
+
+    Args:
+        file: The file.
+
+    Raises:
+        DamagedFile: It cannot be read.
+    """
+
+    def __init__(self, file: VerifiedFile) -> None:
+        self.file = file
+        file.check(0, NPY_HEADER_BYTES)
+        try:
+            with file.explaining():
+                self.values: NDArray[Any] = np.load(file.path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise file.damage(f"it cannot be read as .npy: {error}") from error
+
+    def check(self, start: int, stop: int) -> NDArray[Any]:
+        """Return some rows, mapped into memory, after their bytes were verified.
+
+        Args:
+            start: First row.
+            stop: Row behind the last one.
+
+        Raises:
+            DamagedFile: They have changed, or there are fewer.
+        """
+        if stop > len(self.values):
+            raise self.file.damage(f"it has {len(self.values):,} rows, not {stop:,}")
+        first = self.file.path.stat().st_size - self.values.nbytes
+        row_bytes = self.values[:1].nbytes
+        self.file.check(first + start * row_bytes, first + stop * row_bytes)
+        return self.values[start:stop]
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return a copy of some rows, as :meth:`check` does."""
+        return np.array(self.check(start, stop))
 
 
 class GrowingArray:

@@ -6,7 +6,7 @@ added within ``prevent_removal`` of its registry.
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import ColumnElement, Select, exists, or_, select
 from sqlalchemy.orm import Session
 
 from service.problems import Problem
@@ -53,6 +53,21 @@ def is_unreferenced() -> ColumnElement[bool]:
     return ~or_(
         exists().where(DatasetRow.digest == digest),
         exists().where(RunRow.dataset_digest == digest),
+    )
+
+
+def has_other_references(name: str, digest: str) -> Select[bool]:
+    """Return the query whether anything but a name refers to the content of a dataset.
+
+    Args:
+        name: Name of the dataset.
+        digest: Digest of its content.
+    """
+    return select(
+        or_(
+            exists().where(DatasetRow.digest == digest, DatasetRow.name != name),
+            exists().where(RunRow.dataset_digest == digest),
+        )
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,36 +29,15 @@ from service.store.chunk_log import ChunkLog
 from service.store.descriptions.run import DESCRIPTION
 from service.store.npy_file import GrowingArray, npy_buffers, write_array
 from service.store.trace_parts import TRACE, TraceParts
+from service.store.verification.piece_digests import PieceDigests, PieceHasher, digest_pieces
 
 CHUNKS = "chunks.jsonl"
 INPUTS = "inputs.npy"
 SAMPLE_KEYS = "sample_keys.npy"
 
-
-@dataclass(frozen=True, slots=True)
-class StoredInputs:
-    """The embeddings of a stored run, read from its folder when they are needed.
-
-    Attributes:
-        path: File of the embeddings.
-        rows: Number of embeddings.
-    """
-
-    path: Path
-    rows: int
-
-    def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return some embeddings, float32 [stop - start, dim].
-
-        Args:
-            start: First row.
-            stop: Row behind the last one.
-
-        Raises:
-            FileNotFoundError: The run was removed.
-        """
-        stored: NDArray[np.float32] = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return np.array(stored[start:stop])
+TRAINING = "training"
+TRAINING_EVENTS = f"{TRAINING}/events.jsonl"
+"""The only file of a training that is kept once it has ended, besides curves for other tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +102,7 @@ class RunFolder:
         *,
         description: bytes | None = None,
         durable: bool = True,
-    ) -> None:
+    ) -> dict[str, PieceDigests]:
         """Create the folder with the inputs of the run.
 
         Args:
@@ -132,20 +111,25 @@ class RunFolder:
             description: Description of the run as it is now, if it has a row.
             durable: Whether to wait until all files are on the disk.
 
+        Returns:
+            The digests of the files by name.
+
         Raises:
             OSError: The folder could not be written; nothing is left of it.
         """
+        digests: dict[str, PieceDigests] = {}
         with self._new_folder() as folder:
-            if inputs is not None:
-                write_array(folder / INPUTS, inputs, durable=durable)
-            if sample_keys is not None:
-                write_array(folder / SAMPLE_KEYS, sample_keys, durable=durable)
+            for name, array in ((INPUTS, inputs), (SAMPLE_KEYS, sample_keys)):
+                if array is not None:
+                    write_array(folder / name, array, durable=durable)
+                    digests[name] = _digest(npy_buffers(array))
             if description is not None:
                 write_bytes(folder / DESCRIPTION, description, durable=durable)
             if durable:
                 fsync(folder)
         if durable:
             fsync(self.path.parent)
+        return digests
 
     def append(
         self,
@@ -188,7 +172,7 @@ class RunFolder:
         description: bytes | None = None,
         *,
         durable: bool = True,
-    ) -> int:
+    ) -> dict[str, PieceDigests]:
         """Write a folder that does not exist yet, in the state in which :meth:`seal` leaves one.
 
         Args:
@@ -198,42 +182,26 @@ class RunFolder:
             durable: Whether to wait until all files are on the disk.
 
         Returns:
-            Size of the folder in bytes, as :meth:`size`.
+            The digests of all files by name, but of the description, which is written again.
 
         Raises:
             OSError: The folder could not be written; nothing is left of it.
         """
-        size = 0
+        digests: dict[str, PieceDigests] = {}
         with self._new_folder() as folder:
             for name, buffers in run.files(documents):
                 with (folder / name).open("xb") as file:
-                    for buffer in buffers:
-                        size += file.write(buffer)
+                    file.writelines(buffers)
+                digests[name] = _digest(buffers)
             if description is not None:
                 (folder / DESCRIPTION).write_bytes(description)
         if durable:
             self.fsync()
-        return size
+        return digests
 
     def read_chunks(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of the complete chunks, in order."""
         return self._chunks.read()
-
-    def read_samples(self, first: int, count: int) -> list[dict[str, Any]]:
-        """Return the counters of finished samples.
-
-        Args:
-            first: Row of the first sample.
-            count: Most samples to return.
-        """
-        found: list[dict[str, Any]] = []
-        for chunk in self.read_chunks():
-            start = chunk["first_sample"]
-            if start + len(chunk["samples"]) > first + len(found):
-                found += chunk["samples"][first + len(found) - start :]
-            if len(found) >= count:
-                break
-        return found[:count]
 
     def seal(
         self,
@@ -269,6 +237,25 @@ class RunFolder:
         if durable:
             self.fsync()
         return self.size()
+
+    def digest_files(self) -> dict[str, PieceDigests]:
+        """Return the digests of the files of a sealed folder by name.
+
+        What only an unfinished training needs is left out, and the description, which is written
+        again.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        entries = (entry for entry in self.path.iterdir() if entry.is_file())
+        names = [entry.name for entry in entries if entry.name != DESCRIPTION]
+        if (self.path / TRAINING_EVENTS).exists():
+            names.append(TRAINING_EVENTS)
+        digests: dict[str, PieceDigests] = {}
+        for name in names:
+            with (self.path / name).open("rb", buffering=0) as file:
+                digests[name] = digest_pieces(file)
+        return digests
 
     def fsync(self) -> None:
         """Wait until all files are on the disk.
@@ -319,15 +306,6 @@ class RunFolder:
         files = (entry for entry in self.path.rglob("*") if entry.is_file())
         return sum(entry.stat().st_size for entry in files if entry != described)
 
-    def output(self, name: str) -> NDArray[Any]:
-        """Return an output [samples, ...], mapped into memory.
-
-        Raises:
-            FileNotFoundError: The run has no such output, or was removed.
-        """
-        array: NDArray[Any] = np.load(self.output_path(name), mmap_mode="r", allow_pickle=False)
-        return array
-
     def output_path(self, name: str) -> Path:
         """Return the path of a finished output."""
         return self.path / f"{name}.npy"
@@ -335,23 +313,7 @@ class RunFolder:
     @property
     def training(self) -> Path:
         """Folder in which a training keeps its snapshots and curves."""
-        return self.path / "training"
-
-    def inputs(self, rows: int) -> StoredInputs:
-        """Return the embeddings that came with the request.
-
-        Args:
-            rows: Number of embeddings.
-        """
-        return StoredInputs(self.path / INPUTS, rows)
-
-    def sample_keys(self) -> NDArray[np.int64] | None:
-        """Return the sample keys that came with the request, if any."""
-        path = self.path / SAMPLE_KEYS
-        keys: NDArray[np.int64] | None = (
-            np.load(path, allow_pickle=False) if path.exists() else None
-        )
-        return keys
+        return self.path / TRAINING
 
     def trace_parts(self, sample_from: int = 0) -> list[Path]:
         """Return the trace files in the order of samples.
@@ -360,14 +322,6 @@ class RunFolder:
             sample_from: Leave out files that end before this sample.
         """
         return self._trace.find(sample_from)
-
-    def document(self, name: str) -> bytes:
-        """Return a JSON document of the run as stored.
-
-        Raises:
-            FileNotFoundError: The run has no such document, or was removed.
-        """
-        return (self.path / f"{name}.json").read_bytes()
 
     @contextmanager
     def _new_folder(self) -> Iterator[Path]:
@@ -389,4 +343,14 @@ class RunFolder:
             self.path.rename(doomed)
         except FileNotFoundError:
             return
+        except OSError:
+            # On a full disk, there may be no room for a longer name.
+            doomed = self.path
         shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _digest(buffers: Iterable[bytes | memoryview]) -> PieceDigests:
+    hasher = PieceHasher()
+    for buffer in buffers:
+        hasher.update(buffer)
+    return hasher.finish()

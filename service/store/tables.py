@@ -12,10 +12,14 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# Columns called ``bytes`` hide the type.
+Binary = bytes
 
 _Json = JSON(none_as_null=True)
 
@@ -54,6 +58,8 @@ class RunRow(KeyedRow, Table):
         arithmetic: Number of the arithmetic that computes it.
         version: Version of the program that started it; ``None`` if it is not known.
         trial: Number of the trial in its experiment, if it is one.
+        digests: Digests of its files, once it has ended; ``None`` for runs of earlier versions and
+            of a rebuilt index. Loaded by itself, because it grows with the files.
     """
 
     __tablename__ = "runs"
@@ -97,6 +103,7 @@ class RunRow(KeyedRow, Table):
     version: Mapped[str | None] = mapped_column(String(64))
     experiment_id: Mapped[str | None] = mapped_column(String(64))
     trial: Mapped[int | None] = mapped_column(Integer)
+    digests: Mapped[Binary | None] = mapped_column(LargeBinary, deferred=True)
 
 
 class ExperimentRow(KeyedRow, Table):
@@ -189,6 +196,8 @@ class DatasetContentRow(Table):
         dim: Numbers in a row of inputs.
         targets_dim: Numbers in a row of targets, if there are targets.
         bytes: Size of the file.
+        pieces: Digests of the pieces of the file; ``None`` until they are needed, if an earlier
+            version stored it. Loaded by itself, because it grows with the file.
     """
 
     __tablename__ = "dataset_contents"
@@ -198,6 +207,7 @@ class DatasetContentRow(Table):
     dim: Mapped[int] = mapped_column(BigInteger)
     targets_dim: Mapped[int | None] = mapped_column(BigInteger)
     bytes: Mapped[int] = mapped_column(BigInteger)
+    pieces: Mapped[Binary | None] = mapped_column(LargeBinary, deferred=True)
 
 
 class DatasetRow(Table):

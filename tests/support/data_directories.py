@@ -60,10 +60,12 @@ def content(data_dir: Path) -> dict[str, bytes]:
 
 
 def make_earlier(data_dir: Path) -> None:
-    """Take from a directory what versions without ids did not store."""
+    """Take from a directory what versions without ids and digests did not store."""
     (data_dir / "identity.json").unlink()
     with closing(sqlite3.connect(data_dir / "index.sqlite3")) as index, index:
         index.execute("DROP TABLE identity")
+        index.execute("ALTER TABLE dataset_contents DROP COLUMN pieces")
+        index.execute("ALTER TABLE runs DROP COLUMN digests")
         index.execute("UPDATE alembic_version SET version_num = '0004'")
     for path in (data_dir / "runs").glob("*/run.json"):
         path.unlink()

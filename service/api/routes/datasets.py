@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -19,8 +20,9 @@ from service.api.request_bodies import describe_file_body
 from service.api.uploads import receive_upload
 from service.datasets.formats.upload import MEDIA_TYPES, DatasetUpload
 from service.json_encoding import JsonAnswer
+from service.lifespan import Service
 from service.media_types import JSON, OCTET_STREAM
-from service.problems import Problem
+from service.problems import DamagedFile, Problem
 from service.runs.views import render_dataset
 from service.schemas.bodies import ModelName
 from service.schemas.dataset import DatasetPage, DatasetView
@@ -84,7 +86,7 @@ async def describe_dataset(
     dataset = await asyncio.to_thread(service.datasets.find, name)
     if chosen == "json":
         return JsonAnswer(render_dataset(dataset))
-    path = service.datasets.path(dataset.content.digest)
+    path = await asyncio.to_thread(_find_file, service, name)
     return FileResponse(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
 
 
@@ -93,6 +95,19 @@ async def delete_dataset(name: str, service: ServiceDep) -> Response:
     """Remove a name; the numbers stay as long as runs that use them."""
     await asyncio.to_thread(service.datasets.delete, name)
     return Response(status_code=204)
+
+
+def _find_file(service: Service, name: str) -> Path:
+    """Return the file of a dataset, which has been verified: an answer cannot be taken back.
+
+    Raises:
+        Problem: 404, the dataset was deleted meanwhile; 409, its file is damaged.
+    """
+    try:
+        return service.datasets.rows_of(name).verified_path()
+    except DamagedFile:
+        service.datasets.find(name)
+        raise
 
 
 def _read_format(request: Request) -> DatasetFormat:

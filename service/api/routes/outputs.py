@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from starlette.responses import FileResponse, Response
 
 from energy_flow.choices import Axis, Output, Plane
+from energy_flow.engine import EmbeddingSource
 from energy_flow.errors import Fault
 from service.api.answers import describe_answers
 from service.api.content_negotiation import choose_format, format_parameter
@@ -25,8 +26,8 @@ from service.problems import Problem, invalid, not_found
 from service.safetensors_header import dtype_of, make_header
 from service.schemas.json_schema import BINARY
 from service.schemas.run import InputsAnswer, OutputAnswer
-from service.store.npy_file import npy_header
-from service.store.run_folder import RunFolder
+from service.store.npy_file import StoredArray, npy_header
+from service.store.stored_run import StoredRun
 from service.store.tables import RunRow
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -116,14 +117,23 @@ async def read_inputs(
     chosen = choose_format(request, input_format, INPUT_MEDIA_TYPES, "inputs")
     row = await find_ended_run(service, run_id)
     first, stop = _parse_range(sample, sample_from, sample_to, row.samples)
-    source = await asyncio.to_thread(service.archive.inputs, row)
-    try:
-        await asyncio.to_thread(source.read, first, first + 1)
-    except FileNotFoundError:
-        raise not_found(f"input of run {run_id!r}: it was not stored") from None
     width: int = row.config["embedding_dim"]
     rows = max(_PIECE_BYTES // (width * np.dtype(np.float32).itemsize), 1)
-    pieces = (source.read(start, min(start + rows, stop)) for start in range(first, stop, rows))
+
+    def read(source: EmbeddingSource) -> Iterator[NDArray[np.float32]]:
+        return (source.read(start, min(start + rows, stop)) for start in range(first, stop, rows))
+
+    def open_verified() -> EmbeddingSource:
+        with service.archive.noticing_removal(run_id):
+            if row.dataset_digest is None and not service.archive.open(row).has_inputs():
+                raise not_found(f"input of run {run_id!r}: it was not stored")
+            source = service.archive.inputs(row)
+            # Once the answer has begun, it could not be refused any more.
+            for _ in read(source):
+                pass
+            return source
+
+    pieces = read(await asyncio.to_thread(open_verified))
     part = Part(run_id, "inputs", np.dtype(np.float32), (stop - first, width), first, pieces)
     return PieceStream(part.encode(chosen), INPUT_MEDIA_TYPES[chosen])
 
@@ -153,21 +163,43 @@ async def read_output(
     if output not in row.request["outputs"]:
         stored = ", ".join(row.request["outputs"]) or "none"
         raise not_found(f"output {output!r} of run {run_id!r}; it has {stored}")
-    folder = service.archive.folder(run_id)
-    try:
-        array = await asyncio.to_thread(folder.output, output)
-    except FileNotFoundError:
-        raise not_found(f"output {output!r} of run {run_id!r}: none of its samples ended") from None
-    first, stop = _parse_range(sample, sample_from, sample_to, len(array))
+
+    def read() -> _Selection:
+        with service.archive.noticing_removal(run_id):
+            run = service.archive.open(row)
+            if not run.has_output(output):
+                raise not_found(f"output {output!r} of run {run_id!r}: none of its samples ended")
+            stored = run.output(output)
+            first, stop = _parse_range(sample, sample_from, sample_to, row.samples_done)
+            if chosen == "png":
+                return _Selection(stored, _read_sample(run, row, output, first), first)
+            return _Selection(stored, stored.check(first, stop), first)
+
+    selected = await asyncio.to_thread(read)
+    array, first = selected.values, selected.first
     if chosen == "png":
-        values = await asyncio.to_thread(_read_sample, folder, row, output, first)
-        return await _answer_picture(row, output, values, first, plane)
-    if chosen == "npy" and (first, stop) == (0, len(array)):
+        return await _answer_picture(row, output, array, first, plane)
+    if chosen == "npy" and len(array) == len(selected.stored.values):
         return FileResponse(
-            folder.output_path(output), media_type=NPY, filename=f"{run_id}-{output}.npy"
+            selected.stored.file.path, media_type=NPY, filename=f"{run_id}-{output}.npy"
         )
-    part = Part.of(run_id, output, array[first:stop], first)
+    part = Part.of(run_id, output, array, first)
     return PieceStream(part.encode(chosen), MEDIA_TYPES[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """The part of an output that a request selects.
+
+    Attributes:
+        stored: The whole output.
+        values: The verified samples; of a picture, the one that it shows.
+        first: Number of the first sample.
+    """
+
+    stored: StoredArray
+    values: NDArray[Any]
+    first: int
 
 
 def _parse_range(
@@ -188,15 +220,16 @@ def _parse_range(
     return first, stop
 
 
-def _read_sample(folder: RunFolder, row: RunRow, name: str, sample: int) -> NDArray[Any]:
+def _read_sample(run: StoredRun, row: RunRow, name: str, sample: int) -> NDArray[Any]:
     """Return an output of one sample, without the cells that are not reached where it is known."""
     from service.plots.unreached_cells import hide_unreached
 
-    values = np.array(folder.output(name)[sample])
+    values: NDArray[Any] = run.output(name).read(sample, sample + 1)[0]
     is_known = Output.REACHED in row.request["outputs"]
     if not is_known or name == Output.REACHED or Axis.X not in Output(name).axes:
         return values
-    return hide_unreached(values, np.array(folder.output(Output.REACHED.value)[sample]))
+    reached = run.output(Output.REACHED.value).read(sample, sample + 1)[0]
+    return hide_unreached(values, reached)
 
 
 async def _answer_picture(

@@ -13,7 +13,6 @@ from service.api.dependencies import ServiceDep
 from service.api.find_run import find_ended_run
 from service.api.request_bodies import describe_json_body
 from service.json_encoding import JsonAnswer
-from service.problems import not_found
 from service.requests.members import parse_members
 from service.runs.comparison import Side, render_comparison
 from service.schemas.comparison import ComparisonAnswer
@@ -45,8 +44,11 @@ async def compare_runs(run_id: str, other: str, service: ServiceDep) -> Response
     ``note`` states the arithmetics of both runs if they are not the same.
     """
     rows = [await find_ended_run(service, one) for one in (run_id, other)]
-    a, b = (Side(row, service.archive.folder(row.run_id)) for row in rows)
-    try:
-        return JsonAnswer(await asyncio.to_thread(render_comparison, a, b))
-    except FileNotFoundError:
-        raise not_found(f"run {run_id!r} or run {other!r}") from None
+
+    def compare() -> bytes:
+        archive = service.archive
+        with archive.noticing_removal(run_id), archive.noticing_removal(other):
+            a, b = (Side(row, archive.open(row)) for row in rows)
+            return render_comparison(a, b)
+
+    return JsonAnswer(await asyncio.to_thread(compare))

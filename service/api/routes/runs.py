@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -142,10 +142,14 @@ async def list_samples(
     run_id: str, service: ServiceDep, limit: Limit = DEFAULT_ITEMS, cursor: str | None = None
 ) -> Response:
     """Return a page of the counters of samples that have ended, in the order of the rows."""
-    await find_run(service, run_id)
+    row = await find_run(service, run_id)
     first = parse_cursor(cursor) or 0
-    folder = service.archive.folder(run_id)
-    samples = await asyncio.to_thread(folder.read_samples, first, limit + 1)
+
+    def read() -> list[dict[str, Any]]:
+        with service.archive.noticing_removal(run_id):
+            return service.archive.open(row).read_samples(first, limit + 1)
+
+    samples = await asyncio.to_thread(read)
     page = make_page(samples, limit, lambda sample: sample, lambda *_: first + limit)
     return JsonAnswer(page)
 
@@ -159,9 +163,13 @@ def _refuse_trial(row: RunRow, action: str) -> None:
 
 
 async def _read_document(service: Service, run_id: str, name: str) -> Response:
-    await find_ended_run(service, run_id)
-    try:
-        data = await asyncio.to_thread(service.archive.folder(run_id).document, name)
-    except FileNotFoundError:
-        raise not_found(f"{name} of run {run_id!r}: it ended before its first sample did") from None
-    return JsonAnswer(data)
+    row = await find_ended_run(service, run_id)
+
+    def read() -> bytes:
+        with service.archive.noticing_removal(run_id):
+            run = service.archive.open(row)
+            if not run.has_document(name):
+                raise not_found(f"{name} of run {run_id!r}: it ended before its first sample did")
+            return run.document(name)
+
+    return JsonAnswer(await asyncio.to_thread(read))

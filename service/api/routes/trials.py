@@ -9,7 +9,6 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from energy_flow.choices import RunKind, RunState
-from energy_flow.training.store import TrainingFolder
 from service.api.answers import describe_answers
 from service.api.dependencies import ExperimentId, ServiceDep
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
@@ -93,8 +92,12 @@ async def read_curves(
     row, _ = await _find_trial(service, experiment_id, trial)
     if row.kind != RunKind.TRAINING:
         raise not_found(f"curve of trial {trial}: only trials of kind train have curves")
-    folder = TrainingFolder(service.archive.folder(row.run_id).training)
-    return JsonAnswer({"curves": await asyncio.to_thread(folder.curves, points)})
+
+    def read() -> dict[str, list[float | None]]:
+        with service.archive.noticing_removal(row.run_id):
+            return service.archive.open(row).read_curves(points)
+
+    return JsonAnswer({"curves": await asyncio.to_thread(read)})
 
 
 async def _find_trial(

@@ -1,4 +1,4 @@
-"""``energy-flow data``: repair the data directory of a stopped server; a module a command."""
+"""``energy-flow data``: check and repair a data directory; a module a command."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import typer
 from service.cli.data import quarantine
 from service.cli.data.adopt import adopt
 from service.cli.data.rebuild_index import rebuild_index
+from service.cli.data.verify import verify
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Check and repair the data directory of a server that is stopped.",
+    help="Check the data directory of a server, and repair that of a stopped one.",
 )
+app.command()(verify)
 app.command("rebuild-index")(rebuild_index)
 app.command()(adopt)
 app.add_typer(quarantine.app, name="quarantine")

@@ -17,11 +17,12 @@ DESCRIPTION = "run.json"
 FORMAT = 1
 
 _RUNS = RunRow.metadata.tables[RunRow.__tablename__]
-# The index numbers rows itself, and the other two follow from the files.
+# The index numbers rows itself, and the others follow from the files. Digests of files that may be
+# damaged by then would be of no use.
 _COLUMNS = {
     column.key: column
     for column in _RUNS.columns
-    if column.key not in ("position", "bytes", "safe")
+    if column.key not in ("position", "bytes", "safe", "digests")
 }
 # What JSON has in place of these types.
 _TYPES: Mapping[type, tuple[type, ...]] = {float: (int, float), object: (dict, list)}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from service.problems import find_damage
 
 
 class DataDirInUseError(RuntimeError):
@@ -34,5 +36,9 @@ def index_errors_reported() -> Iterator[None]:
             f"the index needs the Python package {error.name}; install it, or check --database-url"
         ) from None
     except SQLAlchemyError as error:
+        # What cannot be reached is not damaged.
+        damage = None if isinstance(error, OperationalError) else find_damage(error)
+        if damage is not None:
+            raise RecoveryError(damage.detail) from None
         reason = str(getattr(error, "orig", None) or error)
         raise RecoveryError(f"the index cannot be used: {reason}; check --database-url") from None

@@ -22,12 +22,12 @@ from pathlib import Path
 import orjson
 from sqlalchemy import delete
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DatabaseError, OperationalError
 
 from service.json_encoding import to_json
 from service.problems import is_disk_full
 from service.store.atomic_files import fsync, write_bytes
 from service.store.database import Database
+from service.store.disk_reserve import DiskReserve
 from service.store.recovery.content import IndexContent, find_complete, read_index
 from service.store.recovery.describe import describe_stored
 from service.store.recovery.errors import DataDirMismatchError
@@ -62,7 +62,7 @@ class Mark:
         return (self.id, self.before) if self.is_changing else (self.id,)
 
 
-def open_index(data_dir: Path, url: URL) -> Database:
+def open_index(data_dir: Path, url: URL, reserve: DiskReserve | None = None) -> Database:
     """Open the index of a data directory, and give both a new id.
 
     The caller has locked the directory.
@@ -70,6 +70,7 @@ def open_index(data_dir: Path, url: URL) -> Database:
     Args:
         data_dir: The data directory.
         url: URL of the index.
+        reserve: Room for removals on a full disk, if any is kept.
 
     Raises:
         DataDirMismatchError: They do not belong together, or one of them is lost. Nothing has been
@@ -80,15 +81,7 @@ def open_index(data_dir: Path, url: URL) -> Database:
     if is_missing(url) and any(find_complete(data_dir)):
         # Before an empty index is made in its place.
         raise DataDirMismatchError(_describe_lost(data_dir, show_url(url)))
-    try:
-        database = Database(url)
-    except OperationalError:
-        raise
-    except DatabaseError as error:
-        raise DataDirMismatchError(
-            f"the index {show_url(url)} is damaged ({error.orig}); restore it from a backup, or "
-            f"rebuild it: {REBUILD}"
-        ) from None
+    database = Database(url, reserve)
     try:
         with database.connection() as connection:
             content = read_index(connection)

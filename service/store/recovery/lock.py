@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -23,7 +24,7 @@ def lock_data_dir(folder: Path, advice: str) -> IO[bytes]:
         DataDirInUseError: Another process has the lock.
         OSError: The folder cannot be used.
     """
-    file = (folder / LOCK).open("ab")
+    file = (folder / LOCK).open("ab", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -31,7 +32,8 @@ def lock_data_dir(folder: Path, advice: str) -> IO[bytes]:
         raise DataDirInUseError(
             f"another server uses the data directory {folder}; {advice}"
         ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n".encode())
-    file.flush()
+    # The lock counts, not the number; a full disk has no room for it.
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n".encode())
     return file

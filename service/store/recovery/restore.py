@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from service.store.recovery.quarantine import Quarantine, QuarantinedEntry
 from service.store.run_folder import CHUNKS, RunFolder
 from service.store.tables import DatasetContentRow, DatasetRow, ModelRow, RunRow, Table
 from service.store.trace_parts import PARTS
+from service.store.verification.piece_digests import digest_whole
 
 
 def make_content_row(path: Path) -> DatasetContentRow:
@@ -47,7 +47,7 @@ def make_content_row(path: Path) -> DatasetContentRow:
         if len(shapes.get("inputs", ())) != 2:
             raise ValueError("it is no file of a dataset")
         file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest, pieces = digest_whole(file)
     if digest != path.stem:
         raise ValueError(f"its content has the digest {digest}, so it is damaged")
     rows, dim = shapes["inputs"]
@@ -58,6 +58,7 @@ def make_content_row(path: Path) -> DatasetContentRow:
         dim=dim,
         targets_dim=None if targets is None else targets[1],
         bytes=size,
+        pieces=pieces.digests,
     )
 
 

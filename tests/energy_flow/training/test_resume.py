@@ -21,6 +21,7 @@ from energy_flow.training import TrainConfig, Trainer
 from energy_flow.training.event_log import EVENTS
 from energy_flow.training.start import from_files
 from energy_flow.training.store import CHECKPOINTS, MODEL
+from tests.support.damage import DAMAGES, damaged
 from tests.support.repository import ROOT
 from tests.support.small_training import TINY, pairs
 
@@ -236,6 +237,8 @@ def test_a_checkpoint_without_fields_that_have_defaults_is_resumed(
         state = json.loads(path.read_text())
         del state["config"]["max_skipped"], state["config"]["checkpoints"]["keep"]
         path.write_text(json.dumps(state))
+        # Those versions wrote no digests.
+        path.with_name("digests.json").unlink()
     with pytest.raises(CheckpointError) as refusal:
         from_files(config(data, max_skipped=3), tmp_path / "parts", resume=True)
     assert {fault.loc for fault in refusal.value.faults} == {("config", "max_skipped")}
@@ -257,6 +260,8 @@ def test_a_checkpoint_from_before_r2_is_resumed(data: Path, tmp_path: Path) -> N
         for name in ("field_strength", "background"):
             del state["config"]["schedule"][name]
         path.write_text(json.dumps(state))
+        # Those versions wrote no digests.
+        path.with_name("digests.json").unlink()
     resumed = from_files(chosen, tmp_path / "parts", resume=True)
     assert resumed.best is not None
     assert "r2" not in resumed.best
@@ -278,10 +283,11 @@ def test_a_damaged_checkpoint_is_refused(data: Path, tmp_path: Path) -> None:
     chosen = config(data)
     finished(from_files(chosen, tmp_path))
     place = tmp_path / CHECKPOINTS / "step-00000012"
-    whole = (place / "optimiser.safetensors").read_bytes()
-    (place / "optimiser.safetensors").write_bytes(whole[:100])
-    with pytest.raises(CheckpointError, match="damaged"):
-        from_files(chosen, tmp_path, resume=True)
+    for name in ("model.safetensors", "optimiser.safetensors", "state.json"):
+        for damage in DAMAGES.values():
+            with damaged(place / name, damage), pytest.raises(CheckpointError, match="damaged"):
+                from_files(chosen, tmp_path, resume=True)
+    from_files(chosen, tmp_path, resume=True)
 
 
 def test_a_folder_is_not_overwritten(data: Path, tmp_path: Path) -> None:

@@ -71,6 +71,9 @@ def test_an_index_is_rebuilt_from_the_files(tmp_path: Path, call: Caller) -> Non
     assert content(tmp_path) == files
     assert read_all(tmp_path, made) == before
     assert not (tmp_path / "quarantine").exists()
+    verified = call("data", "verify", "--data-dir", tmp_path)
+    assert verified.returncode == 0, verified.stdout
+    assert "2 runs of an earlier version or a rebuilt index have no digests" in verified.stdout
 
 
 def test_a_directory_of_an_earlier_version_is_rebuilt_as_far_as_its_files_allow(

@@ -14,7 +14,11 @@ import pytest
 from safetensors.numpy import load, load_file, save
 
 from energy_flow import checkpoint, pretrained
+from service.models.checkpoint_checks import check_file
+from service.models.packaged import find_packaged
+from service.problems import Problem
 from tests.support.bodies import NPY, npy
+from tests.support.damage import DAMAGES, Damage
 from tests.support.experiments import start_experiment, wait_for_state
 from tests.support.servers import (
     CONFIG,
@@ -184,6 +188,18 @@ def test_a_stored_model_hides_the_one_of_the_package(
         assert replayed.status_code == 409
     with serving(tmp_path) as server:
         assert server.client.get("/v1/models/dictionary").json() == packaged
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_a_damaged_checkpoint_is_refused_with_what_to_do(tmp_path: Path, damage: Damage) -> None:
+    model = find_packaged()["spectrometer"]
+    copy = tmp_path / "spectrometer.safetensors"
+    copy.write_bytes(pretrained.find("spectrometer").checkpoint.read_bytes())
+    check_file(model, copy)
+    damage(copy)
+    with pytest.raises(Problem, match="install Energy Flow again") as refused:
+        check_file(model, copy)
+    assert refused.value.status == 409
 
 
 def test_a_run_of_other_weights_is_not_replayed(tmp_path: Path) -> None:

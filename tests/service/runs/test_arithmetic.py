@@ -103,6 +103,7 @@ def test_a_mismatch_of_another_arithmetic_is_no_difference(tmp_path: Path) -> No
     trace.columns = columns_of(read_batches([path]))  # type: ignore[attr-defined]
     trace.columns["energy"] += 1e-3  # type: ignore[attr-defined]
     write_parquet(trace, path)  # type: ignore[arg-type]
+    change_rows(tmp_path, "runs", digests=None)
     with serving(tmp_path) as server:
         replayed = replay(server.client, run_id)
         assert (replayed["agrees"], replayed["note"]) == (False, None)

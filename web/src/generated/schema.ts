@@ -1659,6 +1659,15 @@ export type StoreView = {
   keep_runs_bytes: number;
   datasets: number;
   datasets_bytes: number;
+  /**
+   * beyond it, new datasets are refused; null if there is no limit
+   */
+  max_datasets_bytes: number | null;
+  models_bytes: number;
+  /**
+   * beyond it, new models are refused; null if there is no limit
+   */
+  max_models_bytes: number | null;
   disk_free_bytes: number;
   disk_total_bytes: number;
 };

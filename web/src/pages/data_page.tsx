@@ -13,6 +13,7 @@ import {
   modelPath,
   uploadModel,
 } from "../api/models";
+import { getSystem } from "../api/runs";
 import { Download } from "../parts/download";
 import { useActions, useTitle, useWatch } from "../parts/hooks";
 import { CreatedAt } from "../parts/created_at";
@@ -28,6 +29,7 @@ const PERIOD_MS = 5000;
 /** Datasets and models. */
 export function DataPage({ route }: { route: Route }) {
   useTitle("Data");
+  const store = useWatch(getSystem, [], PERIOD_MS).value?.store;
   return (
     <>
       <div class="page-head">
@@ -35,14 +37,26 @@ export function DataPage({ route }: { route: Route }) {
       </div>
       <section class="panel">
         <h2>Datasets</h2>
+        {store !== undefined && (
+          <Stored bytes={store.datasets_bytes} limit={store.max_datasets_bytes} />
+        )}
         <Datasets cursor={route.parameters.get("cursor")} />
       </section>
       <section class="panel">
         <h2>Models</h2>
+        {store !== undefined && (
+          <Stored bytes={store.models_bytes} limit={store.max_models_bytes} />
+        )}
         <Models />
       </section>
     </>
   );
+}
+
+/** The size of everything of a kind, and the limit beyond which the server refuses more. */
+function Stored({ bytes, limit }: { bytes: number; limit: number | null }) {
+  const most = limit === null ? "" : ` of at most ${formatBytes(limit)}`;
+  return <p class="quiet">{`Stored: ${formatBytes(bytes)}${most}`}</p>;
 }
 
 function Datasets({ cursor }: { cursor: string | null }) {

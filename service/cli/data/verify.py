@@ -1,0 +1,61 @@
+"""``energy-flow data verify``: read everything that is stored and report what is damaged."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from service.cli.data.open_directory import DatabaseUrl, DataDir
+from service.cli.input.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed, needing_extra
+from service.cli.input.options import AsJson
+from service.cli.input.read_settings import read_settings
+from service.cli.input.terminal import activity, format_bytes, print_json, print_text
+
+if TYPE_CHECKING:
+    from service.store.data_check.findings import Report
+
+
+def verify(
+    data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False
+) -> None:
+    """Read all datasets, models and runs and the index, and list what is damaged.
+
+    Nothing is changed, and a server may use the data directory meanwhile. The exit code is 1 if
+    anything is damaged. Of runs of earlier versions and of a rebuilt index, only damage is found
+    that makes a file unreadable.
+    """
+    settings = read_settings({"data_dir": data_dir, "database_url": database_url})
+    with needing_extra("server", "data"):
+        from service.store.data_check.check import OutdatedIndexError, check_data
+    folder = settings.data_dir
+    if not folder.is_dir():
+        raise CommandFailed(f"folder {folder} does not exist; check --data-dir", EXIT_USAGE)
+    with activity(f"reading {folder}") as shown:
+
+        def on_progress(done: int, total: int) -> None:
+            shown.advance(done, total, f"read {format_bytes(done)} of {format_bytes(total)}")
+
+        try:
+            report = check_data(folder, settings.index_url, on_progress)
+        except OutdatedIndexError as error:
+            raise CommandFailed(str(error)) from None
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print(report)
+    if report.findings:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _print(report: Report) -> None:
+    for finding in report.findings:
+        print_text(f"{finding.file}: {finding.why}; {finding.advice}")
+    if report.runs_without_digests:
+        print_text(
+            f"{report.runs_without_digests} runs of an earlier version or a rebuilt index have no "
+            "digests: only damage that makes a file unreadable is found there"
+        )
+    counts = f"{report.datasets} datasets, {report.models} models and {report.runs} runs"
+    print_text(f"read {counts}, {format_bytes(report.bytes)}: {len(report.findings)} damaged")

@@ -1,0 +1,54 @@
+"""What a check of a data directory finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from service.problems import DamagedFile
+
+INDEX_ADVICE = (
+    "restore it from a backup, or make a new one from the files with: "
+    "energy-flow data rebuild-index"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is damaged.
+
+    Attributes:
+        file: Path of the file in the data directory, or the index.
+        why: What is wrong with it.
+        advice: What to do.
+    """
+
+    file: str
+    why: str
+    advice: str
+
+    @classmethod
+    def of(cls, damage: DamagedFile) -> Finding:
+        """Return the finding for a refusal."""
+        return cls(damage.file, damage.why, damage.advice)
+
+
+@dataclass(slots=True)
+class Report:
+    """The result of a check.
+
+    Attributes:
+        findings: What is damaged.
+        datasets: Files of datasets that were read.
+        models: Checkpoints that were read.
+        runs: Runs whose files were read.
+        runs_without_digests: Those of them that an earlier version has stored, or that were in
+            an index that was rebuilt. Only damage that makes a file unreadable is found there.
+        bytes: Bytes of everything that was read.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    datasets: int = 0
+    models: int = 0
+    runs: int = 0
+    runs_without_digests: int = 0
+    bytes: int = 0

@@ -1,0 +1,336 @@
+"""What is stored of one run, verified when it is read.
+
+Of a run that has ended, the index knows which files there are, and the digests of their pieces. An
+active run has chunks so far, whose files still grow. Runs of earlier versions and of a rebuilt
+index have no digests: of their files, only damage is found that makes them unreadable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from energy_flow.choices import ENDED_STATES, RunKind
+from energy_flow.trace.formats import StepCounter
+from energy_flow.trace.reader import TraceFile, TraceFilter, last_record, read_batches
+from energy_flow.training.store import TrainingFolder
+from service.problems import DamagedFile
+from service.store.chunk_log import parse_lines
+from service.store.npy_file import StoredArray
+from service.store.run_folder import CHUNKS, INPUTS, SAMPLE_KEYS, TRAINING_EVENTS, RunFolder
+from service.store.tables import RunRow
+from service.store.trace_parts import TRACE
+from service.store.verification.piece_digests import PieceDigests
+from service.store.verification.verified_file import VerifiedFile
+
+ADVICE = "restore it from a backup, or delete the run and simulate it again"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInputs:
+    """The embeddings of a stored run, read from its folder when they are needed.
+
+    Attributes:
+        file: File of the embeddings.
+        rows: Number of embeddings.
+    """
+
+    file: VerifiedFile
+    rows: int
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return some embeddings, float32 [stop - start, dim].
+
+        Args:
+            start: First row.
+            stop: Row behind the last one.
+
+        Raises:
+            DamagedFile: The file is damaged there, or lost.
+        """
+        return StoredArray(self.file).read(start, stop)
+
+
+class StoredRun:
+    """The files of one run, for reading.
+
+    Args:
+        folder: Folder of the run.
+        row: Row of the run.
+        digests: Digests of its files by name, as far as they are known.
+    """
+
+    def __init__(
+        self, folder: RunFolder, row: RunRow, digests: Mapping[str, PieceDigests] | None
+    ) -> None:
+        self._folder = folder
+        self._digests = digests or {}
+        self._rows = row.samples
+        self._files: frozenset[str] | None = None
+        if row.state in ENDED_STATES:
+            self._files = _expected_files(row) if digests is None else frozenset(digests)
+
+    def list_files(self) -> list[VerifiedFile]:
+        """Return all files of a run that has ended; of another one, those that do not grow."""
+        names = self._digests if self._files is None else self._files
+        return [self._file(name) for name in sorted(names)]
+
+    def find_damages(self) -> Iterator[DamagedFile]:
+        """Yield what is wrong with the files."""
+        for file in self.list_files():
+            try:
+                file.check()
+                if not file.has_digests:
+                    self._parse(file)
+            except DamagedFile as damage:
+                yield damage
+
+    def has_output(self, name: str) -> bool:
+        """Return whether a run that has ended has an output."""
+        return self._has(f"{name}.npy")
+
+    def output(self, name: str) -> StoredArray:
+        """Return an output [samples, ...] of a run that has ended.
+
+        Args:
+            name: Name of an output that it has.
+
+        Raises:
+            DamagedFile: The file cannot be read.
+        """
+        return StoredArray(self._file(f"{name}.npy"))
+
+    def has_document(self, name: str) -> bool:
+        """Return whether a run that has ended has a JSON document."""
+        return self._has(f"{name}.json")
+
+    def document(self, name: str) -> bytes:
+        """Return a JSON document of a run that has ended.
+
+        Args:
+            name: Name of a document that it has.
+
+        Raises:
+            DamagedFile: The file is damaged.
+        """
+        file = self._file(f"{name}.json")
+        with file.open() as opened:
+            data = opened.read()
+        try:
+            if not file.has_digests:
+                orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise file.damage(f"it is no JSON: {error}") from error
+        return data
+
+    def read_chunks(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of the complete chunks, in order.
+
+        Raises:
+            DamagedFile: The file is damaged.
+        """
+        if self._files is None:
+            yield from self._folder.read_chunks()
+            return
+        if CHUNKS not in self._files:
+            return
+        file = self._file(CHUNKS)
+        try:
+            with file.open() as opened:
+                for line, _ in parse_lines(opened):
+                    yield line
+        except orjson.JSONDecodeError as error:
+            raise file.damage(f"it has a line that is no JSON: {error}") from error
+
+    def read_samples(self, first: int, count: int) -> list[dict[str, Any]]:
+        """Return the counters of finished samples.
+
+        Args:
+            first: Row of the first sample.
+            count: Most samples to return.
+
+        Raises:
+            DamagedFile: The file is damaged.
+        """
+        found: list[dict[str, Any]] = []
+        for chunk in self.read_chunks():
+            start = chunk["first_sample"]
+            if start + len(chunk["samples"]) > first + len(found):
+                found += chunk["samples"][first + len(found) - start :]
+            if len(found) >= count:
+                break
+        return found[:count]
+
+    def read_curves(self, points: int) -> dict[str, list[float | None]]:
+        """Return the curves of a training.
+
+        Args:
+            points: Most optimiser steps, evenly spaced.
+
+        Raises:
+            DamagedFile: The file of its events is damaged.
+        """
+        file = self._file(TRAINING_EVENTS)
+        if file.has_digests:
+            file.check()
+        try:
+            return TrainingFolder(self._folder.training).curves(points)
+        except (ValueError, KeyError, TypeError) as error:
+            raise file.damage(f"it has a line that is no event: {error}") from error
+
+    def has_inputs(self) -> bool:
+        """Return whether a run that has ended has embeddings that came with the request."""
+        return self._has(INPUTS)
+
+    def inputs(self) -> StoredInputs:
+        """Return the embeddings that came with the request."""
+        return StoredInputs(self._file(INPUTS), self._rows)
+
+    def sample_keys(self) -> NDArray[np.int64] | None:
+        """Return the sample keys that came with the request, if any.
+
+        Raises:
+            DamagedFile: The file is damaged.
+        """
+        file = self._file(SAMPLE_KEYS)
+        if not file.has_digests and not file.path.exists():
+            return None
+        return StoredArray(file).read(0, self._rows)
+
+    def trace_files(self, sample_from: int = 0) -> Sequence[Path | VerifiedFile]:
+        """Return the trace files in the order of samples.
+
+        Args:
+            sample_from: Leave out files that end before this sample.
+        """
+        if self._files is None:
+            return self._folder.trace_parts(sample_from)
+        return [self._file(TRACE)] if TRACE in self._files else []
+
+    def read_trace(
+        self,
+        files: Sequence[TraceFile],
+        keep: TraceFilter | None = None,
+        limit: int | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield records of trace files, as :func:`read_batches` does.
+
+        Args:
+            files: Some of the trace files.
+            keep: Which records; all of them by default.
+            limit: How many records at most.
+
+        Raises:
+            DamagedFile: A file is damaged.
+            FileNotFoundError: The parts of an active run are one file now.
+        """
+        batches = read_batches(files, keep, limit)
+        while (batch := self._decode(lambda: next(batches, None))) is not None:
+            yield batch
+
+    def last_record(self, files: Sequence[TraceFile]) -> tuple[int, int] | None:
+        """Return (sample, seq) of the last record of trace files, or nothing.
+
+        Args:
+            files: Some of the trace files.
+
+        Raises:
+            DamagedFile: A file is damaged.
+            FileNotFoundError: The parts of an active run are one file now.
+        """
+        found: tuple[int, int] | None = self._decode(lambda: last_record(files))
+        return found
+
+    def step_counters(self) -> tuple[StepCounter, ...]:
+        """Return the active flows and the memory after each step of a run that has ended.
+
+        The chunks of a large run take their steps one after the other. Step t of a run is step t of
+        all its chunks here: their flows are added, and the largest memory counts.
+
+        Returns:
+            Counters by step; none for a run without telemetry.
+
+        Raises:
+            DamagedFile: A file is damaged.
+        """
+        if not self.has_document("memory"):
+            return ()
+        memory = orjson.loads(self.document("memory"))["steps"]
+        steps = orjson.loads(self.document("profile"))["step_metrics"]
+        active: dict[int, int] = {}
+        host: dict[int, int] = {}
+        device: dict[int, int] = {}
+        for step, sample in zip(steps, memory, strict=False):
+            number = step["step"]
+            active[number] = active.get(number, 0) + step["active"]
+            _set_largest(host, number, sample["host_rss_bytes"])
+            _set_largest(device, number, sample["device_allocated_bytes"])
+        counters = (
+            StepCounter("active flows", "count", active),
+            StepCounter("host memory", "bytes", host),
+            StepCounter("device memory", "bytes", device),
+        )
+        return tuple(counter for counter in counters if counter.values)
+
+    def _decode(self, read: Callable[[], Any]) -> Any:
+        """Read records, and report what is no Parquet as damage."""
+        try:
+            return read()
+        except (pa.ArrowException, OSError) as error:
+            # An error of the system has a number, one of the decoder has none.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise self._file(TRACE).damage(f"it cannot be decoded: {error}") from error
+
+    def _parse(self, file: VerifiedFile) -> None:
+        """Read a file without digests as a request would.
+
+        Raises:
+            DamagedFile: It cannot be read.
+        """
+        name = file.path.name
+        if name == TRACE:
+            for _ in self.read_trace([file]):
+                pass
+        elif name == CHUNKS:
+            for _ in self.read_chunks():
+                pass
+        elif file.path.suffix == ".json":
+            self.document(file.path.stem)
+        elif file.path.suffix == ".npy":
+            StoredArray(file)
+
+    def _has(self, name: str) -> bool:
+        return self._files is not None and name in self._files
+
+    def _file(self, name: str) -> VerifiedFile:
+        return VerifiedFile(
+            self._folder.path / name, self._digests.get(name), ADVICE, depth=3 + name.count("/")
+        )
+
+
+def _set_largest(values: dict[int, int], step: int, value: Any) -> None:
+    if value is not None:
+        values[step] = max(values.get(step, 0), value)
+
+
+def _expected_files(row: RunRow) -> frozenset[str]:
+    """Return the names of the files that an ended run without digests must have."""
+    if row.kind == RunKind.TRAINING:
+        return frozenset()
+    names = set()
+    if row.dataset_digest is None and row.bytes:
+        names.add(INPUTS)
+    if row.samples_done:
+        names |= {CHUNKS, "memory.json", "profile.json"}
+        names |= {f"{name}.npy" for name in row.request["outputs"]}
+    if row.trace is not None and any(row.trace["recorded"].values()):
+        names.add(TRACE)
+    return frozenset(names)

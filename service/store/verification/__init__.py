@@ -1,0 +1,1 @@
+"""Files whose bytes are compared with digests when they are read."""
