@@ -65,6 +65,8 @@ def read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[
         # numpy evaluates the header as a Python literal, which can fail in many ways.
         raise Problem(400, f"the body is not a .npy file: {error}") from None
     shape = header[0]
-    if len(shape) > MAX_AXES or any(abs(length) >= 2**63 for length in shape):
+    # For NumPy, True is an axis of one entry in a header, but not in an array.
+    lengths = all(type(length) is int and abs(length) < 2**63 for length in shape)
+    if len(shape) > MAX_AXES or not lengths:
         raise Problem(400, "the body is not a .npy file: no array has the shape of its header")
     return header

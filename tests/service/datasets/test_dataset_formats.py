@@ -241,6 +241,12 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
         400,
         "no array has the shape",
     ),
+    "npy: booleans": (
+        "npy",
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (True, True), }") + b"abcd",
+        400,
+        "no array has the shape",
+    ),
     "npy: hexadecimal": (
         "npy",
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (0x%s, 8), }" % ("f" * 4000)),
