@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,7 +52,7 @@ class ChunkLog:
     def truncate(self, lines: int) -> None:
         """Drop all lines behind the first ``lines``."""
         if self._path.exists():
-            ends = [end for _, end in self._read_with_ends()]
+            ends = [end for _, end in islice(self._read_with_ends(), lines)]
             os.truncate(self._path, ends[lines - 1] if lines else 0)
 
     def _read_with_ends(self) -> Iterator[tuple[dict[str, Any], int]]:

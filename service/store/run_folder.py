@@ -11,6 +11,7 @@ made under another name and renamed, so that one with its name has all that it w
 from __future__ import annotations
 
 import io
+import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from energy_flow.trace.formats.parquet import write_parquet
@@ -30,6 +32,8 @@ from service.store.descriptions.run import DESCRIPTION
 from service.store.npy_file import GrowingArray, npy_buffers, write_array
 from service.store.trace_parts import TRACE, TraceParts
 from service.store.verification.piece_digests import PieceDigests, PieceHasher, digest_pieces
+
+log = logging.getLogger(__name__)
 
 CHUNKS = "chunks.jsonl"
 INPUTS = "inputs.npy"
@@ -274,16 +278,24 @@ class RunFolder:
     def read_intact_chunks(self) -> list[dict[str, Any]]:
         """Return the lines of the chunks whose outputs are complete.
 
-        After a crash this can be less than :meth:`read_chunks` yields.
+        After a crash this can be less than :meth:`read_chunks` yields. It ends before a line that
+        is damaged, so that a run can go on from there.
         """
         intact: list[dict[str, Any]] = []
         rows_written = [array.count_rows() for array in GrowingArray.find_all(self.path)]
         rows = 0
-        for line in self.read_chunks():
-            rows += len(line["samples"])
-            if any(written < rows for written in rows_written):
-                break
-            intact.append(line)
+        try:
+            for line in self.read_chunks():
+                rows += len(line["samples"])
+                if any(written < rows for written in rows_written):
+                    break
+                intact.append(line)
+        except orjson.JSONDecodeError:
+            log.warning(
+                "run %s: line %d of its chunks is damaged; the samples from it on are dropped",
+                self.path.name,
+                len(intact) + 1,
+            )
         return intact
 
     def rewind(self) -> list[dict[str, Any]]:

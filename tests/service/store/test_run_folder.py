@@ -126,10 +126,14 @@ def test_a_chunk_cut_short_anywhere_is_written_again(
     shutil.rmtree(path.parent)
 
 
-def test_a_line_with_a_hole_is_none(fresh: Path, sealed: dict[str, bytes]) -> None:
-    folder = begun(fresh, 2)
+@pytest.mark.parametrize("chunks", [2, 3])
+def test_lines_from_one_with_a_hole_on_are_none(
+    fresh: Path, sealed: dict[str, bytes], chunks: int
+) -> None:
+    folder = begun(fresh, chunks)
     lines = (fresh / "chunks.jsonl").read_bytes().splitlines(keepends=True)
-    (fresh / "chunks.jsonl").write_bytes(lines[0] + bytes(len(lines[1]) - 1) + b"\n")
+    lines[1] = bytes(len(lines[1]) - 1) + b"\n"
+    (fresh / "chunks.jsonl").write_bytes(b"".join(lines))
     assert len(folder.rewind()) == 1
     for number in range(1, len(SIZES)):
         append(folder, number)
