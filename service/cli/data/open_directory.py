@@ -17,6 +17,8 @@ from service.cli.input.read_settings import read_settings
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
+    from service.settings import Settings
+
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -59,6 +61,24 @@ class DataDirectory:
     keep_runs_bytes: int
 
 
+def read_directory_settings(data_dir: Path | None, database_url: str | None) -> Settings:
+    """Return the settings of a server whose data directory exists.
+
+    Args:
+        data_dir: value of ``--data-dir``.
+        database_url: value of ``--database-url``.
+
+    Raises:
+        CommandFailed: a setting is refused, or there is no such folder.
+    """
+    settings = read_settings({"data_dir": data_dir, "database_url": database_url})
+    if not settings.data_dir.is_dir():
+        raise CommandFailed(
+            f"folder {settings.data_dir} does not exist; check --data-dir", EXIT_USAGE
+        )
+    return settings
+
+
 @contextmanager
 def open_directory(data_dir: Path | None, database_url: str | None) -> Iterator[DataDirectory]:
     """Lock a data directory until the end of the block.
@@ -78,10 +98,8 @@ def open_directory(data_dir: Path | None, database_url: str | None) -> Iterator[
             index_errors_reported,
         )
         from service.store.recovery.lock import lock_data_dir
-    settings = read_settings({"data_dir": data_dir, "database_url": database_url})
+    settings = read_directory_settings(data_dir, database_url)
     folder = settings.data_dir
-    if not folder.is_dir():
-        raise CommandFailed(f"folder {folder} does not exist; check --data-dir", EXIT_USAGE)
     if not any((folder / name).exists() for name in _SIGNS):
         raise CommandFailed(
             f"folder {folder} is not the data directory of a server; check --data-dir", EXIT_USAGE

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from service.cli.data.open_directory import DatabaseUrl, DataDir
-from service.cli.input.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed, needing_extra
+from service.cli.data.open_directory import DatabaseUrl, DataDir, read_directory_settings
+from service.cli.input.failures import EXIT_FAILED, CommandFailed, needing_extra
 from service.cli.input.options import AsJson
-from service.cli.input.read_settings import read_settings
 from service.cli.input.terminal import activity, format_bytes, print_json, print_text
 
 if TYPE_CHECKING:
@@ -26,12 +25,10 @@ def verify(
     anything is damaged. Of runs of earlier versions and of a rebuilt index, only damage is found
     that makes a file unreadable.
     """
-    settings = read_settings({"data_dir": data_dir, "database_url": database_url})
+    settings = read_directory_settings(data_dir, database_url)
     with needing_extra("server", "data"):
         from service.store.data_check.check import OutdatedIndexError, check_data
     folder = settings.data_dir
-    if not folder.is_dir():
-        raise CommandFailed(f"folder {folder} does not exist; check --data-dir", EXIT_USAGE)
     with activity(f"reading {folder}") as shown:
 
         def on_progress(done: int, total: int) -> None:
