@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import Scope
 
 from service.api.error_handlers import install_error_handlers
 from service.api.middleware.api_key import ApiKey
 from service.api.middleware.availability import Availability
 from service.api.middleware.body_limit import BodyLimit
+from service.api.middleware.content_coding import ContentCoding
+from service.api.middleware.head_requests import HeadRequests
+from service.api.middleware.path_prefix import PathPrefix
 from service.api.middleware.request_ids import RequestIds
 from service.api.openapi import DocumentedApp
+from service.api.query_parameters import refuse_unknown_parameters
 from service.api.routes import (
     ablations,
     datasets,
@@ -102,14 +107,17 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
         pages,
         open_inference_admin,
     ):
-        app.include_router(routes.router)
+        app.include_router(routes.router, dependencies=[Depends(refuse_unknown_parameters)])
     install_error_handlers(app)
     # The last one added is the outermost.
-    app.add_middleware(BodyLimit, limit=lambda scope: _body_limit(settings, scope))
+    app.add_middleware(ContentCoding, limit=partial(_body_limit, settings))
+    app.add_middleware(BodyLimit, limit=partial(_body_limit, settings))
+    app.add_middleware(HeadRequests)
     app.add_middleware(Availability, state=lambda: service.state)
     app.add_middleware(ApiKey, key=settings.api_key, is_open=pages.is_page)
     app.add_middleware(RequestIds)
     app.add_middleware(CountRequests, instruments=service.instruments)
+    app.add_middleware(PathPrefix, prefix=settings.root_path)
     service.instruments.registry.register(StateCollector(service, installed))
     return app
 

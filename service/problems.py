@@ -67,6 +67,7 @@ TITLES: Final[Mapping[int, str]] = {
     409: "Not allowed in this state",
     413: "Too large",
     415: "Unsupported media type",
+    416: "Range not satisfiable",
     422: "Invalid input",
     429: "Queue full",
     499: "Client closed request",

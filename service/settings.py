@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from energy_flow.choices import unknown_name
 from service.settings_table import PREFIX, SETTINGS, SettingsTable
 
+_PATH_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
 _TYPES = {setting.name: setting.type for setting in SETTINGS}
 _ABOUT = {setting.name: setting.about for setting in SETTINGS}
 
@@ -110,6 +112,14 @@ class Settings(SettingsTable, BaseSettings):
                 ) from None
         return value
 
+    @field_validator("root_path")
+    @classmethod
+    def _refuse_no_path(cls, value: str) -> str:
+        prefix = value.rstrip("/")
+        if prefix and not is_path_prefix(prefix):
+            raise ValueError(f"must be a path such as /energy, not {value!r}")
+        return prefix
+
     @field_validator("*")
     @classmethod
     def _refuse_out_of_range(cls, value: Any, info: ValidationInfo) -> Any:
@@ -143,6 +153,11 @@ class Settings(SettingsTable, BaseSettings):
         # As text, `?` and `%` in the path would mean something else.
         path = (self.data_dir / "index.sqlite3").absolute()
         return URL.create("sqlite", database=str(path))
+
+
+def is_path_prefix(path: str) -> bool:
+    """Return whether a text is a path such as ``/energy`` or ``/labs/energy``."""
+    return _PATH_PREFIX.fullmatch(path) is not None
 
 
 def _is_loopback(host: str) -> bool:

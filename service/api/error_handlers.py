@@ -16,7 +16,7 @@ from service.problems import Problem, invalid, problem_of
 
 log = logging.getLogger(__name__)
 
-_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+_METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -54,11 +54,12 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
 def _find_methods(request: Request) -> list[str]:
     """Return all methods of a path; the router reports those of its first route only."""
     scopes = {method: {**request.scope, "method": method} for method in _METHODS}
-    return [
+    found = [
         method
         for method, scope in scopes.items()
         if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
     ]
+    return sorted([*found, "HEAD"]) if "GET" in found else found
 
 
 async def _answer_invalid_parameters(request: Request, error: Exception) -> Response:

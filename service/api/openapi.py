@@ -42,16 +42,28 @@ class DocumentedApp(FastAPI):
         """Return the document."""
         return _make_document(self, self._read_config(), self._preset)
 
-    def encode_document(self) -> tuple[bytes, str]:
-        """Return the document as JSON and its ETag, made when it is first requested."""
+    def encode_document(self, prefix: str) -> tuple[bytes, str]:
+        """Return the document as JSON and its ETag, made when it is first requested.
+
+        Args:
+            prefix: Path below which a proxy has the server; empty if there is none.
+        """
         config = self._read_config()
         with self._document_lock:
             # The model of a checkpoint is known only once the server is ready.
             if self._config != config:
                 content = orjson.dumps(_make_document(self, config, self._preset))
                 self._config = config
-                self._encoded = content, f'"{sha256(content).hexdigest()[:32]}"'
-            return self._encoded
+                self._encoded = content, _make_etag(content)
+            content, etag = self._encoded
+        if prefix:
+            content = content[:-1] + b',"servers":' + orjson.dumps([{"url": prefix}]) + b"}"
+            etag = _make_etag(content)
+        return content, etag
+
+
+def _make_etag(content: bytes) -> str:
+    return f'"{sha256(content).hexdigest()[:32]}"'
 
 
 def _make_document(app: FastAPI, config: FlowConfig, preset: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastapi import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from energy_flow.choices import ENDED_STATES, TraceFormat
 from energy_flow.trace.batches import FORMAT_VERSION
@@ -21,6 +21,7 @@ from service.api.content_negotiation import choose_format
 from service.api.find_run import find_simulation
 from service.api.pagination import encode_cursor
 from service.api.piece_stream import PieceStream
+from service.api.stored_file import StoredFile
 from service.api.trace_query import MEDIA_TYPES, TraceQuery
 from service.lifespan import Service
 from service.problems import not_found
@@ -104,7 +105,7 @@ async def _answer_stored_file(
     tags = {entry.strip().removeprefix("W/") for entry in held.split(",")}
     if tag in tags or "*" in tags:
         return Response(status_code=304, headers=headers)
-    return FileResponse(path, media_type=media_type, headers=headers, stat_result=stat)
+    return StoredFile(path, media_type=media_type, headers=headers, stat_result=stat)
 
 
 @dataclass(frozen=True, slots=True)

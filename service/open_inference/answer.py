@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from service.json_encoding import array_pieces, to_json
 from service.media_types import JSON, OCTET_STREAM
-from service.open_inference.compression import compress
 from service.open_inference.inference_request import HEADER_LENGTH, InferenceRequest
 from service.open_inference.served_models import VERSION
 from service.open_inference.tensors import datatype_of, encode_tensor
@@ -37,7 +36,6 @@ def make_answer(
     simulation: SimulationRequest,
     inference: InferenceRequest,
     model_name: str,
-    encoding: str | None,
 ) -> InferenceAnswer:
     """Return the answer to an inference that succeeded; this may take long.
 
@@ -46,7 +44,6 @@ def make_answer(
         simulation: Its request.
         inference: The request as it was sent.
         model_name: Name of the model in the protocol.
-        encoding: How to compress the answer; not at all if ``None``.
     """
     arrays = _collect_arrays(run, [output.name for output in inference.outputs])
     tensors: list[dict[str, Any]] = []
@@ -74,12 +71,7 @@ def make_answer(
     headers = {"Content-Type": JSON}
     if any(output.is_binary for output in inference.outputs):
         headers = {"Content-Type": OCTET_STREAM, HEADER_LENGTH: str(len(head))}
-    body = b"".join((head, *tail))
-    if encoding is not None:
-        body = compress(body, encoding)
-        headers["Content-Encoding"] = encoding
-    headers["Vary"] = "Accept-Encoding"
-    return InferenceAnswer(body, headers)
+    return InferenceAnswer(b"".join((head, *tail)), headers)
 
 
 def _collect_arrays(run: ActiveRun, names: list[str]) -> dict[str, NDArray[Any]]:

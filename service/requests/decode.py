@@ -18,14 +18,12 @@ from service.requests.json_body import PIECE_BYTES, parse_object, parse_object_w
 from service.requests.members import check_members
 from service.requests.npy_body import read_npy
 from service.requests.parsed_request import ParsedRequest
+from service.requests.query import check_parameter_count, unknown_parameter
 from service.requests.safetensors_body import REQUEST, read_header_length, read_tensors
 from service.schemas.simulate import RunFields, SimulateFields
 
 MEDIA_TYPES: Final = (JSON, NPY, OCTET_STREAM)
 """Media types of bodies that can be parsed."""
-
-MAX_PARAMETERS: Final = 100
-"""Most query parameters of different names. For each that is not known, similar names are found."""
 
 _TEXT_PARAMETERS = frozenset({"model"})
 _LIST_PARAMETERS = frozenset({"outputs"})
@@ -52,9 +50,7 @@ async def parse_request(
             parameters; 415, its media type is not known; 422, a faulty member
             has no default.
     """
-    if len(query) > MAX_PARAMETERS:
-        message = f"the request has more than {MAX_PARAMETERS} query parameters"
-        raise Problem(413, f"{message}, the most that are read")
+    check_parameter_count(query)
     if media_type == NPY:
         return _parse_npy(body, query, kind)
     if media_type == OCTET_STREAM:
@@ -77,7 +73,7 @@ def _parse_json(
     rows = members.pop("embeddings", None)
     if rows is not None:
         numbers, faults = make_array(rows)
-    faults += [_unknown_parameter(name, values) for name, values in query.items()]
+    faults += [unknown_parameter(name, values[0]) for name, values in query.items()]
     return _make_request(members, numbers, faults, kind, others=("embeddings", "sample_keys"))
 
 
@@ -90,7 +86,7 @@ def _parse_npy(
     faults: list[Fault] = []
     for name, values in query.items():
         if name not in known:
-            faults.append(_unknown_parameter(name, values, known))
+            faults.append(unknown_parameter(name, values[0], known))
         elif len(values) > 1 and name not in _LIST_PARAMETERS | _NUMBER_LIST_PARAMETERS:
             faults.append(Fault((name,), "may be given once", values))
         else:
@@ -108,7 +104,7 @@ async def _parse_safetensors(
     members: dict[str, Any] = {}
     if REQUEST in tensors:
         members = await parse_object(tensors[REQUEST].tobytes())
-    faults = [_unknown_parameter(name, values) for name, values in query.items()]
+    faults = [unknown_parameter(name, values[0]) for name, values in query.items()]
     faults += [
         Fault((name,), f"is not known; {unknown_name(name, _TENSORS)}", list(tensor.shape))
         for name, tensor in tensors.items()
@@ -170,8 +166,3 @@ def _find_source_faults(
         message = "is given together with embeddings; give one or the other"
         return [Fault(("dataset",), message, dataset)]
     return []
-
-
-def _unknown_parameter(name: str, values: list[str], known: Collection[str] = ()) -> Fault:
-    hint = f"; {unknown_name(name, sorted(known))}" if known else ""
-    return Fault((name,), f"is not a query parameter here{hint}", values[0])

@@ -11,6 +11,14 @@ from service.api.middleware.refusal import refuse
 from service.problems import Problem
 
 
+class BodyTooLargeError(Exception):
+    """Raised through the application, which has no handler for it, to :class:`BodyLimit`.
+
+    Args:
+        length: What is known of the length of the body.
+    """
+
+
 class BodyLimit:
     """Middleware that refuses a body that is too large, by its stated length or while it is read.
 
@@ -41,17 +49,13 @@ class BodyLimit:
             if message["type"] == "http.request":
                 count += len(message.get("body", b""))
                 if count > limit:
-                    raise _BodyTooLargeError
+                    raise BodyTooLargeError("more")
             return message
 
         try:
             await self.app(scope, receive_within_limit, send)
-        except _BodyTooLargeError:
-            await refuse(_too_large(limit, "more"), scope, receive, send)
-
-
-class _BodyTooLargeError(Exception):
-    """Raised through the application, which has no handler for it, to the middleware."""
+        except BodyTooLargeError as error:
+            await refuse(_too_large(limit, str(error)), scope, receive, send)
 
 
 def _too_large(limit: int, length: str) -> Problem:

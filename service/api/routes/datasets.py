@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from energy_flow.choices import DatasetFormat
 from energy_flow.errors import Fault
@@ -17,6 +17,7 @@ from service.api.content_negotiation import choose_format, format_parameter
 from service.api.dependencies import ServiceDep
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_file_body
+from service.api.stored_file import StoredFile
 from service.api.uploads import receive_upload
 from service.datasets.formats.upload import MEDIA_TYPES, DatasetUpload
 from service.json_encoding import JsonAnswer
@@ -87,7 +88,7 @@ async def describe_dataset(
     if chosen == "json":
         return JsonAnswer(render_dataset(dataset))
     path = await asyncio.to_thread(_find_file, service, name)
-    return FileResponse(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
+    return StoredFile(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
 
 
 @router.delete("/{name}", status_code=204, responses=REFUSALS)

@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from service.api.answers import REFUSALS, describe_answers
 from service.api.bodies import read_body, read_content_length, read_media_type, read_object
@@ -14,6 +14,7 @@ from service.api.content_negotiation import choose_format, format_parameter
 from service.api.dependencies import ServiceDep, read_idempotency_key
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_file_body, describe_json_body
+from service.api.stored_file import StoredFile
 from service.api.uploads import receive_upload
 from service.json_encoding import JsonAnswer, large_to_json
 from service.media_types import JSON, NPY, OCTET_STREAM
@@ -103,7 +104,7 @@ async def describe_model(
     if chosen == "json":
         return JsonAnswer(render_model(model))
     path = await asyncio.to_thread(service.models.checkpoint, model)
-    return FileResponse(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
+    return StoredFile(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
 
 
 @router.get(
@@ -124,7 +125,7 @@ async def read_model_sample(
         known = ", ".join(having) or "none"
         raise not_found(f"sample of the model {name!r}; models with a sample: {known}")
     if chosen == "safetensors":
-        return FileResponse(path, media_type=OCTET_STREAM, filename=f"{name}_sample.safetensors")
+        return StoredFile(path, media_type=OCTET_STREAM, filename=f"{name}_sample.safetensors")
     rows = await asyncio.to_thread(read_sample, path)
     if chosen == "npy":
         headers = {"Content-Disposition": f'attachment; filename="{name}_sample.npy"'}

@@ -17,7 +17,6 @@ from service.lifespan import Service
 from service.models.model import Model
 from service.open_inference import metadata
 from service.open_inference.answer import make_answer
-from service.open_inference.compression import choose_encoding, decompress
 from service.open_inference.inference_request import (
     HEADER_LENGTH,
     InferenceRequest,
@@ -53,10 +52,6 @@ async def infer(
         str | None,
         Header(alias=HEADER_LENGTH, description="bytes of JSON; tensors as bytes follow"),
     ] = None,
-    content_encoding: Annotated[str, Header(description="of the body: gzip, deflate")] = "",
-    accept_encoding: Annotated[
-        str, Header(description="gzip or deflate alone: how to compress the answer")
-    ] = "",
 ) -> Response:
     """Simulate as ``POST /v1/simulate`` does; the run is stored.
 
@@ -71,9 +66,7 @@ async def infer(
             message = f"the model {name!r} is not loaded; POST /v2/repository/models/{name}/load"
             raise Problem(409, message)
         settings = service.settings
-        inference = await _parse(
-            body, content_encoding, header_length, model, settings.max_body_bytes
-        )
+        inference = await _parse(body, header_length, model)
         simulation = await validate_inference(inference, model, settings.max_samples)
         del body
         check_answer_size(simulation)
@@ -83,10 +76,9 @@ async def infer(
         request.state.run_id = run.run_id
         timing = run.timing()
         assert run.results is not None
-        encoding = choose_encoding(accept_encoding)
-        arguments = (run, simulation, inference, served_name(model), encoding)
+        arguments = (run, simulation, inference, served_name(model))
         try:
-            if run.results.array_numbers <= PIECE_NUMBERS and encoding is None:
+            if run.results.array_numbers <= PIECE_NUMBERS:
                 answer = make_answer(*arguments)
             else:
                 answer = await asyncio.to_thread(make_answer, *arguments)
@@ -178,19 +170,14 @@ async def served_model_config(
     return JsonAnswer(metadata.describe_config(find_served_model(service.models, name, version)))
 
 
-async def _parse(
-    body: bytes, encoding: str, header_length: str | None, model: Model, limit: int
-) -> InferenceRequest:
-    dimension = model.config.embedding_dim
-
-    def parse() -> InferenceRequest:
-        return parse_inference(decompress(body, encoding, limit), header_length, dimension)
-
-    # Bytes are not parsed, so only JSON and compressed bodies need a thread.
+async def _parse(body: bytes, header_length: str | None, model: Model) -> InferenceRequest:
+    arguments = (body, header_length, model.config.embedding_dim)
+    # Bytes are not parsed, so only JSON needs a thread.
     is_number = header_length is not None and header_length.isdecimal()
     json_bytes = int(header_length or 0) if is_number else len(body)
-    is_quick = json_bytes <= PIECE_BYTES and not encoding
-    return parse() if is_quick else await asyncio.to_thread(parse)
+    if json_bytes <= PIECE_BYTES:
+        return parse_inference(*arguments)
+    return await asyncio.to_thread(parse_inference, *arguments)
 
 
 def _find_statistics(request: Request) -> InferenceStatistics:

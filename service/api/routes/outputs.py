@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from numpy.typing import NDArray
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from energy_flow.choices import Axis, Output, Plane
 from energy_flow.engine import EmbeddingSource
@@ -20,6 +20,7 @@ from service.api.content_negotiation import choose_format, format_parameter
 from service.api.dependencies import ServiceDep
 from service.api.find_run import find_ended_run
 from service.api.piece_stream import PieceStream
+from service.api.stored_file import StoredFile
 from service.json_encoding import array_pieces, to_json
 from service.media_types import JSON, NPY, OCTET_STREAM, PNG
 from service.problems import Problem, invalid, not_found
@@ -180,7 +181,7 @@ async def read_output(
     if chosen == "png":
         return await _answer_picture(row, output, array, first, plane)
     if chosen == "npy" and len(array) == len(selected.stored.values):
-        return FileResponse(
+        return StoredFile(
             selected.stored.file.path, media_type=NPY, filename=f"{run_id}-{output}.npy"
         )
     part = Part.of(run_id, output, array, first)

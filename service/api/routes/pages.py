@@ -60,28 +60,24 @@ def is_page(path: str) -> bool:
 
 
 @router.get("/")
-@router.head("/")
 async def read_start(request: Request) -> Response:
     """Return the start page."""
     return _answer_file(request, "index.html")
 
 
 @router.get("/docs")
-@router.head("/docs")
 async def read_reference(request: Request) -> Response:
     """Return the reference of the API."""
     return _answer_file(request, "docs.html")
 
 
 @router.get("/assets/{name}")
-@router.head("/assets/{name}")
 async def read_asset(request: Request, name: str) -> Response:
     """Return a script, a style sheet or data of the pages."""
     return _answer_file(request, ASSETS + name)
 
 
 @router.get("/{name}.svg")
-@router.head("/{name}.svg")
 async def read_icon(request: Request, name: str) -> Response:
     """Return the icon of the pages."""
     return _answer_file(request, f"{name}.svg")

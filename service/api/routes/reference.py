@@ -17,7 +17,8 @@ router = APIRouter(include_in_schema=False)
 async def read_document(request: Request) -> Response:
     """Return the document."""
     app: DocumentedApp = request.app
-    content, etag = await asyncio.to_thread(app.encode_document)
+    prefix = request.scope.get("root_path", "")
+    content, etag = await asyncio.to_thread(app.encode_document, prefix)
     headers = {"Cache-Control": "no-cache", "ETag": etag}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
