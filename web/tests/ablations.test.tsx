@@ -53,7 +53,7 @@ describe("the page of a model", () => {
     expect(screen.getByText("embeddings").nextSibling?.textContent).toBe("8 → 8");
     expect(screen.getByText("untrained, loaded, read-only")).toBeTruthy();
     expect(screen.getByRole("link", { name: "Download default" }).getAttribute("href")).toBe(
-      "/v1/models/default?format=safetensors",
+      "./v1/models/default?format=safetensors",
     );
   });
 

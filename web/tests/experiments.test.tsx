@@ -222,7 +222,7 @@ describe("an experiment's page", () => {
     expect(within(screen.getByRole("table")).getAllByRole("row")).toHaveLength(2);
     const files = screen.getAllByRole("link", { name: /^(trials|points)\./ });
     expect(files.map((link) => link.getAttribute("href"))).toContain(
-      "/v1/experiments/e1/results?format=parquet&of=points",
+      "./v1/experiments/e1/results?format=parquet&of=points",
     );
   });
 
@@ -439,7 +439,7 @@ describe("datasets and models", () => {
     render(<DataPage route={readRoute("#/data")} />);
     const dataset = await screen.findByRole("row", { name: /^words 100 8 – 3.13 KiB/ });
     expect(within(dataset).getByRole("link").getAttribute("href")).toBe(
-      "/v1/datasets/words?format=safetensors",
+      "./v1/datasets/words?format=safetensors",
     );
     fireEvent.click(screen.getByRole("button", { name: "Delete words" }));
     fireEvent.click(await screen.findByRole("button", { name: "Load other" }));

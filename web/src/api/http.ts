@@ -41,6 +41,15 @@ async function readProblem(response: Response): Promise<Problem> {
 }
 
 /**
+ * Return the address of a path of the server.
+ *
+ * It is relative to the folder of the pages, because a proxy may have the server below a path of its own.
+ */
+export function addressOf(path: string): string {
+  return `.${path}`;
+}
+
+/**
  * Send a request. While the server refuses the API key, ask for one and retry.
  *
  * @throws Problem the server refused.
@@ -53,7 +62,7 @@ export async function request(path: string, init: RequestInit = {}): Promise<Res
     if (key !== null) {
       headers.set("Authorization", `Bearer ${key}`);
     }
-    const response = await fetch(path, { ...init, headers });
+    const response = await fetch(addressOf(path), { ...init, headers });
     if (response.ok) {
       return response;
     }

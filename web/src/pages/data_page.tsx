@@ -118,7 +118,7 @@ function Datasets({ cursor }: { cursor: string | null }) {
                   </td>
                   <td class="row-actions">
                     <Download
-                      href={`${datasetPath(dataset.name)}?format=safetensors`}
+                      path={`${datasetPath(dataset.name)}?format=safetensors`}
                       file={`${dataset.name}.safetensors`}
                       of={dataset.name}
                     >
@@ -219,7 +219,7 @@ function Models() {
                         </button>
                       )}
                       <Download
-                        href={`${modelPath(name)}?format=safetensors`}
+                        path={`${modelPath(name)}?format=safetensors`}
                         file={`${name}.safetensors`}
                         of={name}
                       >

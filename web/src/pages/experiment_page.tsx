@@ -178,7 +178,7 @@ function ResultFiles({ experiment }: { experiment: Experiment }) {
           {Object.entries(RESULT_FORMATS).map(([format, { suffixes }]) => (
             <Download
               key={format}
-              href={`${experimentPath(experiment.experiment_id)}/results?format=${format}&of=${table}`}
+              path={`${experimentPath(experiment.experiment_id)}/results?format=${format}&of=${table}`}
               file={`${experiment.name}-${table}${suffixes[0]}`}
             >
               {`${table}.${format}`}

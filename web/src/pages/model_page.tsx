@@ -34,7 +34,7 @@ export function ModelPage({ name }: { name: string }) {
         </div>
         <div class="actions">
           <Download
-            href={`${modelPath(name)}?format=safetensors`}
+            path={`${modelPath(name)}?format=safetensors`}
             file={`${name}.safetensors`}
             of={name}
           >

@@ -1,9 +1,10 @@
 import { useState } from "preact/hooks";
-import { explain, request } from "../api/http";
+import { addressOf, explain, request } from "../api/http";
 import { storedKey } from "../api/key";
 
 interface DownloadProps {
-  href: string;
+  /** Path of the server. */
+  path: string;
   /** Name of the file. */
   file: string;
   /** The resource that the file belongs to, for screen readers. */
@@ -14,7 +15,7 @@ interface DownloadProps {
 }
 
 /** A link to a file. A link cannot send an API key, so with a key the file is fetched first. */
-export function Download({ href, file, of, title, children }: DownloadProps) {
+export function Download({ path, file, of, title, children }: DownloadProps) {
   const [failure, setFailure] = useState<string | null>(null);
   const fetchIt = async (event: Event): Promise<void> => {
     if (storedKey() === null) {
@@ -22,7 +23,7 @@ export function Download({ href, file, of, title, children }: DownloadProps) {
     }
     event.preventDefault();
     try {
-      const response = await request(href);
+      const response = await request(path);
       const link = document.createElement("a");
       link.href = URL.createObjectURL(await response.blob());
       link.download = file;
@@ -37,7 +38,7 @@ export function Download({ href, file, of, title, children }: DownloadProps) {
     <>
       <a
         class="button"
-        href={href}
+        href={addressOf(path)}
         download={file}
         title={title}
         aria-label={of && `${children} ${of}`}

@@ -122,7 +122,7 @@ export function SurfacePanel({ run, route }: { run: Run; route: Route }) {
         {run.outputs.map((name) => (
           <Download
             key={name}
-            href={`${runPath(run.run_id)}/outputs/${name}?format=npy`}
+            path={`${runPath(run.run_id)}/outputs/${name}?format=npy`}
             file={`${name}-${shortenId(run.run_id)}.npy`}
           >
             {`${name}.npy`}
@@ -130,7 +130,7 @@ export function SurfacePanel({ run, route }: { run: Run; route: Route }) {
         ))}
         {run.outputs.includes("surface") && (
           <Download
-            href={`${runPath(run.run_id)}/outputs/surface?format=png&sample=${sample}`}
+            path={`${runPath(run.run_id)}/outputs/surface?format=png&sample=${sample}`}
             file={`surface-${shortenId(run.run_id)}-${sample}.png`}
           >
             picture

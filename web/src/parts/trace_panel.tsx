@@ -19,7 +19,7 @@ export function TracePanel({ run, sample }: { run: Run; sample: number }) {
         {Object.entries(TRACE_FORMATS).map(([format, { suffixes, description }]) => (
           <Download
             key={format}
-            href={`${runPath(runId)}/trace?format=${format}`}
+            path={`${runPath(runId)}/trace?format=${format}`}
             file={`trace-${shortenId(runId)}${suffixes[0]}`}
             title={description}
           >

@@ -61,7 +61,7 @@ export function SampleForm({ model }: { model: Model }) {
           More options
         </a>
         <Download
-          href={`${modelPath(model.name)}/sample?format=safetensors`}
+          path={`${modelPath(model.name)}/sample?format=safetensors`}
           file={`${model.name}_sample.safetensors`}
           of={`of ${model.name}`}
         >
