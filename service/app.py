@@ -117,7 +117,7 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     app.add_middleware(ApiKey, key=settings.api_key, is_open=pages.is_page)
     app.add_middleware(RequestIds)
     app.add_middleware(CountRequests, instruments=service.instruments)
-    app.add_middleware(PathPrefix, prefix=settings.root_path)
+    app.add_middleware(PathPrefix, prefix=settings.root_path or "")
     service.instruments.registry.register(StateCollector(service, installed))
     return app
 

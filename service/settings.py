@@ -114,11 +114,11 @@ class Settings(SettingsTable, BaseSettings):
 
     @field_validator("root_path")
     @classmethod
-    def _refuse_no_path(cls, value: str) -> str:
-        prefix = value.rstrip("/")
+    def _refuse_no_path(cls, value: str | None) -> str | None:
+        prefix = (value or "").rstrip("/")
         if prefix and not is_path_prefix(prefix):
             raise ValueError(f"must be a path such as /energy, not {value!r}")
-        return prefix
+        return prefix or None
 
     @field_validator("*")
     @classmethod

@@ -71,14 +71,14 @@ class SettingsTable:
         About("Port to listen on; 0 chooses a free one.", ACCESS, minimum=0, maximum=65535),
     ] = 8000
     root_path: Annotated[
-        str,
+        str | None,
         About(
             "Path below which a proxy has the server, such as /energy.",
             ACCESS,
             note="Without it, the header X-Forwarded-Prefix of the proxy counts.",
             metavar="PATH",
         ),
-    ] = ""
+    ] = None
     api_key: Annotated[
         str | None,
         About(

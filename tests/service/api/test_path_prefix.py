@@ -30,8 +30,8 @@ def address(
 ) -> Iterator[str]:
     """Yield the address of a server behind nginx, in each way to set it up."""
     data, folder = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("nginx")
-    settings = {} if request.param == "forwarded" else {"root_path": "/energy"}
-    with serving(data, **settings) as server:
+    root_path = None if request.param == "forwarded" else "/energy"
+    with serving(data, root_path=root_path) as server:
         locations = forward(server, strips=request.param != "root-path")
         if request.param == "root-path and stripped":
             locations = locations.replace("proxy_set_header X-Forwarded-Prefix /energy;", "")
@@ -74,6 +74,7 @@ def test_the_client_works_through_the_proxy(address: str) -> None:
     with FlowClient(address) as client:
         result = client.simulate(rows(2))
         assert result.surface.shape[0] == 2
+        assert result.run_id is not None
         np.testing.assert_array_equal(client.outputs(result.run_id), result.surface)
         assert client.wait(client.submit_run(rows(2)).run_id).state == "succeeded"
 
@@ -92,7 +93,7 @@ def test_a_server_without_a_proxy_is_found_at_its_root(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["energy", "/a b", "//other", "/x\u00e9", "/<b>", "/" + "a/" * 9])
 def test_a_forwarded_prefix_that_is_no_path_is_ignored(client: httpx.Client, value: str) -> None:
-    headers = {"X-Forwarded-Prefix": value.encode()}
+    headers = {b"X-Forwarded-Prefix": value.encode()}
     document = client.get("/openapi.json", headers=headers).json()
     assert "servers" not in document
 

@@ -129,7 +129,7 @@ def test_accept_chooses_the_format(client: httpx.Client, url: str) -> None:
     for known in TraceFormat:
         answer = client.get(url, headers={"accept": known.media_type})
         assert answer.headers["content-type"].startswith(known.media_type)
-        assert answer.headers["vary"] == "Accept"
+        assert answer.headers["vary"].startswith("Accept")
 
 
 def test_the_stored_file_is_returned_unchanged(
