@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO
 
 from energy_flow.choices import EngineState, ServerState
 from energy_flow.config.flow_config import FlowConfig, parse_assignments
@@ -33,15 +33,15 @@ from service.runs.replays import Replays
 from service.settings import Settings
 from service.store.archive import RunArchive
 from service.store.catalog import RunCatalog
-from service.store.database import Database
+from service.store.database import Database, NewerIndexError
 from service.store.datasets import DatasetRegistry
 from service.store.disk_reserve import RESERVE, DiskReserve
 from service.store.fsync_thread import FsyncThread
 from service.store.names import DEFAULT
-from service.store.recovery.errors import DataDirMismatchError
+from service.store.recovery.errors import DataDirMismatchError, describe_full_disk
 from service.store.recovery.identity import open_index
 from service.store.recovery.leftovers import sort_out_leftovers
-from service.store.recovery.lock import lock_data_dir
+from service.store.recovery.lock import lock_data_dir, lock_index
 from service.store.tables import RunRow
 from service.store.writer import Writer
 
@@ -112,7 +112,7 @@ class Service:
                 settings.parser_seconds, settings.parser_memory_bytes, settings.max_upload_bytes
             )
         )
-        self._lock_file: IO[bytes] | None = None
+        self._locks: ExitStack | None = None
         self._database: Database | None = None
         self._writer = Writer()
         self._fsync_thread: FsyncThread | None = None
@@ -122,17 +122,23 @@ class Service:
         self._draining: asyncio.Task[None] | None = None
 
     def lock_data_dir(self) -> None:
-        """Create the data directory and lock it for this process, until the service stops.
+        """Create the data directory, and lock it and its index until the service stops.
 
         Raises:
-            DataDirInUseError: Another server uses the data directory.
+            DataDirInUseError: Another server uses the data directory or the index.
             OSError: The data directory cannot be used.
         """
-        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self._lock_file = lock_data_dir(
+        folder, advice = (
             self.settings.data_dir,
-            "use that server, or choose another --data-dir for this one",
+            "use that server, or choose another {} for this one",
         )
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as locks:
+            locks.enter_context(lock_data_dir(folder, advice.format("--data-dir")))
+            locks.enter_context(
+                lock_index(self.settings.index_url, advice.format("--database-url"))
+            )
+            self._locks = locks.pop_all()
 
     def begin(self) -> None:
         """Check the settings, and start everything else in the background.
@@ -147,7 +153,7 @@ class Service:
         try:
             config = default_config(self.settings)
             device = resolve_device(self.settings.device)
-            if self._lock_file is None:
+            if self._locks is None:
                 self.lock_data_dir()
         except Exception as error:
             self.failure = error
@@ -213,7 +219,7 @@ class Service:
                 self.state = ServerState.READY
                 self._resuming = asyncio.create_task(self.runs.resume(queued))
                 log.info("ready")
-        except DataDirMismatchError as error:
+        except (DataDirMismatchError, NewerIndexError) as error:
             self.failure = error
             self.state = ServerState.FAILED
             log.error("the server could not start: %s", error)
@@ -221,8 +227,8 @@ class Service:
             problem = problem_of(error)
             self.state = ServerState.FAILED
             if problem.status == 507:
-                folder = self.settings.data_dir
-                problem = Problem(507, f"the disk of {folder} is full; free some room on it first")
+                full = describe_full_disk(self.settings.data_dir, self.settings.index_url)
+                problem = Problem(507, full)
             if problem.status == 500:
                 self.failure = error
                 log.exception("the server could not start")
@@ -313,8 +319,8 @@ class Service:
             await self.experiments.runner.close()
         if self._database is not None:
             self._database.close()
-        if self._lock_file is not None:
-            self._lock_file.close()
+        if self._locks is not None:
+            self._locks.close()
         if self.state is not ServerState.FAILED:
             self.state = ServerState.STOPPED
         log.info("stopped")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -56,6 +58,19 @@ _DAMAGE_CODES: Final = frozenset(
 # The second is of the file that the connections share, without which nothing can be read.
 _FULL_CODES: Final = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE))
 _LOST_TABLES: Final = ("no such table", "no such column")
+
+_GRANT: Final = "give the user that runs Energy Flow permission to read and write it"
+_RAISE_LIMIT: Final = "let the process open more files (ulimit -n), and start it again"
+# What to do about errors of the system that are no fault of a request, and no damage.
+_STORAGE_ADVICE: Final[Mapping[int, str]] = {
+    errno.EACCES: _GRANT,
+    errno.EPERM: _GRANT,
+    errno.EROFS: "mount its file system so that it can be written",
+    errno.EIO: "check the disk",
+    errno.EMFILE: _RAISE_LIMIT,
+    errno.ENFILE: _RAISE_LIMIT,
+}
+_REFUSALS: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 
 TITLES: Final[Mapping[int, str]] = {
     400: "Malformed request",
@@ -179,6 +194,32 @@ class DamagedFile(Problem):
         )
 
 
+class UnusablePath(Problem):
+    """A refusal of a request that needs a file or a folder which the system does not let it use.
+
+    Attributes:
+        path: The file or folder.
+        why: What the system reports.
+        advice: What to do next.
+
+    Args:
+        path: The file or folder.
+        why: What the system reports.
+        advice: What to do next.
+    """
+
+    def __init__(self, path: Path, why: str, advice: str) -> None:
+        self.path = path
+        self.why = why
+        self.advice = advice
+        super().__init__(
+            503,
+            f"{path} cannot be used: {why}; {advice}",
+            title="Storage unavailable",
+            extra={"file": str(path)},
+        )
+
+
 def invalid(faults: Iterable[Fault]) -> Problem:
     """Return 422 for the faults of a request."""
     faults = tuple(faults)
@@ -246,6 +287,42 @@ def is_disk_full(error: BaseException | None) -> bool:
         else getattr(one, "sqlite_errorcode", None) in _FULL_CODES
         for one in _with_causes(error)
     )
+
+
+def find_unusable_path(error: BaseException | None) -> UnusablePath | None:
+    """Return the refusal for a path that cannot be used, if an error or its cause reports one."""
+    for one in _with_causes(error):
+        if isinstance(one, UnusablePath):
+            return one
+        code = one.errno if isinstance(one, OSError) else None
+        if isinstance(one, OSError) and code is not None and code in _STORAGE_ADVICE:
+            names = [
+                name for name in (one.filename, one.filename2) if isinstance(name, str | bytes)
+            ]
+            paths = [Path(os.fsdecode(name)) for name in names] or [Path("the disk of the server")]
+            path = _find_refused(paths) if code in _REFUSALS else paths[0]
+            return UnusablePath(path, os.strerror(code), _STORAGE_ADVICE[code])
+    return None
+
+
+def is_storage_fault(error: BaseException | None) -> bool:
+    """Return whether an error is that of the storage, so that the same work can succeed later."""
+    return (
+        is_disk_full(error)
+        or find_unusable_path(error) is not None
+        or find_damage(error) is not None
+    )
+
+
+def _find_refused(paths: list[Path]) -> Path:
+    """Return which path the system refuses: one that was named, or a folder that it is in."""
+    for path in paths:
+        # What does not exist was to be made, or may not even be looked up.
+        found = next((one for one in (path, *path.parents) if os.path.lexists(one)), path)
+        for one in (found, found.parent):
+            if not os.access(one, os.R_OK | os.W_OK | (os.X_OK if one.is_dir() else 0)):
+                return one
+    return paths[0]
 
 
 def find_damage(error: BaseException | None) -> Problem | None:
@@ -323,6 +400,8 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(499, "the client disconnected")
         case _ if is_disk_full(error):
             return disk_full()
+        case _ if (unusable := find_unusable_path(error)) is not None:
+            return unusable
         case _ if (damage := find_damage(error)) is not None:
             return damage
         case _:

@@ -214,6 +214,9 @@ def _write_config(config: FlowConfig) -> tuple[str, dict[str, Any]]:
 def _open(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
+    # The library reports every file that it cannot open as one that does not exist.
+    with Path(path).open("rb"):
+        pass
     try:
         return safe_open(str(path), framework="pt")
     except SafetensorError as error:

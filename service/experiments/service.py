@@ -228,6 +228,8 @@ class ExperimentService:
             for trial in self.store.trials(row.experiment_id):
                 self._archive.folder(trial.run_id).remove()
 
+        for trial in self.store.trials(row.experiment_id):
+            self._archive.folder(trial.run_id).check_removable()
         with self.store.database.removing() as removal:
             # It has ended, so no file is added meanwhile.
             run_ids = self.store.remove(removal, row.experiment_id, make_room)

@@ -19,7 +19,7 @@ from energy_flow.training import TrainConfig
 from energy_flow.training.store import CHECKPOINTS, MODEL
 from service.experiments.active_training import ActiveTraining
 from service.models.registry import ModelRegistry
-from service.problems import Problem, is_disk_full
+from service.problems import Problem, is_storage_fault
 from service.runs.active_runs import ActiveRuns
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Trainings:
         except (EnergyFlowError, Problem) as failure:
             error = failure
         except Exception as failure:
-            if is_disk_full(failure):
+            if is_storage_fault(failure):
                 training.storage_error = failure
             else:
                 log.exception("the training of run %s failed", training.run_id)

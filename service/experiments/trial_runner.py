@@ -21,7 +21,7 @@ from service.experiments.trainings import TrainingJob, Trainings
 from service.experiments.views import render_trial
 from service.models.model import Model
 from service.models.registry import ModelRegistry
-from service.problems import Problem
+from service.problems import Problem, UnusablePath
 from service.runs.active_runs import ActiveRuns
 from service.runs.recorder import RunRecorder
 from service.runs.run_job import RunJob
@@ -117,6 +117,8 @@ class TrialRunner:
         config = FlowConfig.from_dict(row.config)
         try:
             model = await self._models.ready_for_run(row.model, row.model_digest, config)
+        except UnusablePath:
+            raise
         except Problem as problem:
             extra = dict(problem.extra)
             if "run_digest" in extra:

@@ -20,7 +20,7 @@ from energy_flow.choices import RunState
 from energy_flow.errors import EngineUnavailable, RunCancelled, RunPaused
 from energy_flow.simulation.tally.result import SimulationResult
 from service.experiments.active_trial import ActiveTrial, is_complete
-from service.problems import Problem, find_damage, is_disk_full, problem_of
+from service.problems import Problem, is_disk_full, is_storage_fault, problem_of
 from service.runs.active_run import ActiveRun
 from service.runs.arithmetic import installed_version
 from service.runs.recorder import Ending, RunObserver
@@ -81,7 +81,7 @@ class TrialStorage:
                 return RunState.SUCCEEDED, None
             case RunPaused() | EngineUnavailable():
                 return RunState(trial.row.state) if is_stopping else self._pause(trial, None), None
-            case _ if is_disk_full(error) or find_damage(error) is not None:
+            case _ if is_storage_fault(error):
                 return self.end_unstored(trial, problem_of(error))
             case RunCancelled():
                 state, problem = RunState.CANCELLED, problem_of(error)

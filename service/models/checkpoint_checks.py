@@ -8,7 +8,7 @@ from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import CheckpointError
 from energy_flow.simulation.checkpoint import identify
 from service.models.model import Model
-from service.problems import Problem
+from service.problems import Problem, find_unusable_path
 from service.store.names import DEFAULT
 
 _RESTORE = "upload the original checkpoint again, or delete the model and create it again"
@@ -23,7 +23,7 @@ def check_file(model: Model, path: Path) -> None:
         path: Its checkpoint.
 
     Raises:
-        Problem: 409, it has changed, or cannot be read.
+        Problem: 409, it has changed, or cannot be read; 503, without permission.
     """
     try:
         found = identify(path)
@@ -55,12 +55,15 @@ def check_unchanged(model: Model, digest: str, config: FlowConfig, *, trained: b
 
 
 def make_unreadable_problem(model: Model, error: CheckpointError | OSError) -> Problem:
-    """Return the 409 for a model whose checkpoint cannot be read.
+    """Return the 409 for a model whose checkpoint cannot be read, or 503 without permission.
 
     Args:
         model: The model.
         error: Why its checkpoint cannot be read.
     """
+    unusable = find_unusable_path(error)
+    if unusable is not None:
+        return unusable
     faults = error.faults if isinstance(error, CheckpointError) else ()
     # The message of an OSError has the path of the file, which is of no use to a caller.
     match error:

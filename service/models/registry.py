@@ -32,6 +32,7 @@ from service.problems import Problem, storage_limit
 from service.schemas.model import ModelFields
 from service.store.atomic_files import UnfinishedFile, fsync
 from service.store.database import Database
+from service.store.folders import check_removable, make_again, remove_unreferenced
 from service.store.idempotency import IdempotencyKey, find_created
 from service.store.names import DEFAULT, check_new_name
 from service.store.references import check_model_unused
@@ -291,8 +292,10 @@ class ModelRegistry:
         """Return a file for a checkpoint that is being uploaded.
 
         Raises:
+            Problem: 503, the data directory is gone.
             OSError: The file cannot be created.
         """
+        make_again(self._folder)
         return UnfinishedFile(self._folder)
 
     def delete(self, name: str) -> None:
@@ -304,6 +307,7 @@ class ModelRegistry:
         Raises:
             Problem: 404; 409, it is the default model or part of the package, or an unfinished run
                 or an experiment uses it.
+            OSError: Its checkpoint cannot be removed; nothing is removed then.
         """
         with self._making, self._removing:
             model = self.find(name)
@@ -314,6 +318,7 @@ class ModelRegistry:
                     409, "the default model cannot be deleted; the server's settings choose it"
                 )
             path = self._path(name)
+            check_removable(path)
 
             def remove(session: Session) -> None:
                 check_model_unused(session, name)
@@ -330,7 +335,7 @@ class ModelRegistry:
                 if name in self._packaged:
                     self._models[name] = self._packaged[name]
                 self._release(model.digest, model.config)
-                path.unlink(missing_ok=True)
+                remove_unreferenced(path)
 
     @contextmanager
     def prevent_removal(self, name: str) -> Iterator[None]:
@@ -371,7 +376,8 @@ class ModelRegistry:
             model: A model of this registry.
 
         Raises:
-            Problem: 409, the checkpoint has changed on the disk, or cannot be read.
+            Problem: 409, the checkpoint has changed on the disk, or cannot be read; 503, the data
+                directory is gone.
             OSError: The checkpoint could not be written.
         """
         if model.checkpoint is not None:
@@ -382,6 +388,7 @@ class ModelRegistry:
             try:
                 check_file(model, path)
             except Problem:
+                make_again(self._folder)
                 self._engine.save_model(model.digest, model.config, path)
         return path
 
@@ -458,6 +465,7 @@ class ModelRegistry:
         if idempotency is not None:
             idempotency.write_to(row)
         try:
+            make_again(self._folder)
             write()
             fsync(self._folder)
             row.bytes = path.stat().st_size
@@ -466,8 +474,8 @@ class ModelRegistry:
             with self._database.session(durable=True) as session:
                 session.add(row)
         except BaseException:
-            path.unlink(missing_ok=True)
             self._release(loaded.digest, loaded.config)
+            path.unlink(missing_ok=True)
             raise
         model = self._model(row, is_loaded=True)
         self._models[name] = model

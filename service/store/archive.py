@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 from energy_flow.choices import ENDED_STATES, RunKind, RunState
 from energy_flow.engine import EmbeddingSource
-from service.problems import DamagedFile, Problem, damaged_index, not_found
+from service.problems import (
+    DamagedFile,
+    Problem,
+    damaged_index,
+    find_unusable_path,
+    not_found,
+)
 from service.store.catalog import RunCatalog
 from service.store.datasets import DatasetRegistry
 from service.store.descriptions.run import describe_run
@@ -268,8 +274,12 @@ class RunArchive:
 
         Returns:
             Whether it was removed.
+
+        Raises:
+            OSError: Its folder cannot be removed; nothing is removed then.
         """
         folder = self.folder(run_id)
+        folder.check_removable()
         with self.catalog.database.removing() as removal:
             removed = self.catalog.remove(removal, run_id, *states, make_room=folder.remove)
             if removed is None:
@@ -303,7 +313,10 @@ class RunArchive:
                 continue
             try:
                 self._end_interrupted(row, make_problem().to_dict())
-            except Exception:
+            except Exception as error:
+                if find_unusable_path(error) is not None:
+                    # Its results are still there.
+                    raise
                 log.exception("run %s could not be recovered", row.run_id)
                 self.end_without_files(row.run_id, make_problem().to_dict())
         for row in self.catalog.list_unsafe():

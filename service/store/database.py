@@ -14,12 +14,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.json_encoding import to_json
-from service.problems import damaged_index, is_disk_full
+from service.problems import Problem, damaged_index, is_disk_full
 from service.store.disk_reserve import DiskReserve
+from service.store.index_file import explain_failures, show_url
 
 Result = TypeVar("Result")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class NewerIndexError(RuntimeError):
+    """The index was written by a newer version of the program."""
 
 
 class Database:
@@ -31,6 +36,11 @@ class Database:
         url: URL of the database, as SQLAlchemy takes it.
         reserve: Room for removals on a full disk, if any is kept.
         is_changing: Whether the index is migrated, and may be changed.
+
+    Raises:
+        NewerIndexError: The index was written by a newer version of the program.
+        Problem: 503, the system does not let the process use the index.
+        sqlalchemy.exc.SQLAlchemyError: The index cannot be used.
     """
 
     def __init__(
@@ -82,13 +92,13 @@ class Database:
 
     @property
     def is_current(self) -> bool:
-        """Whether the index has the tables of this version of the program."""
-        from alembic.migration import MigrationContext
-        from alembic.script import ScriptDirectory
+        """Whether the index has the tables of this version of the program.
 
+        Raises:
+            NewerIndexError: It was written by a newer version.
+        """
         with self._engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_heads()
-        return set(found) == set(ScriptDirectory(str(MIGRATIONS)).get_heads())
+            return check_version(connection)
 
     @contextmanager
     def removing(self) -> Iterator[Removal]:
@@ -108,7 +118,8 @@ class Database:
         if self._engine.dialect.name != "sqlite":
             return
         # The database itself may have to grow for it.
-        with contextlib.suppress(SQLAlchemyError), self._engine.connect() as connection:
+        failures = (SQLAlchemyError, OSError, Problem)
+        with contextlib.suppress(*failures), self._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
@@ -162,14 +173,47 @@ class Removal:
             return remove(session)
 
 
+def check_version(connection: Connection) -> bool:
+    """Refuse an index of a newer version of the program.
+
+    Args:
+        connection: Connection to the index.
+
+    Returns:
+        Whether it has the tables of this version.
+
+    Raises:
+        NewerIndexError: It was written by a newer version.
+    """
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    found = set(MigrationContext.configure(connection).get_current_heads())
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    unknown = found - {script.revision for script in scripts.walk_revisions()}
+    if unknown:
+        raise NewerIndexError(
+            f"the index {show_url(connection.engine.url)} was written by a newer version of Energy "
+            f"Flow: this one does not know its revision {', '.join(sorted(unknown))}; upgrade "
+            "Energy Flow"
+        )
+    return found == set(scripts.get_heads())
+
+
 def migrate(engine: Engine) -> None:
-    """Migrate the tables to the newest version."""
+    """Migrate the tables to the newest version.
+
+    Raises:
+        NewerIndexError: They were written by a newer version of the program.
+    """
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     with engine.begin() as connection:
+        if check_version(connection):
+            return
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
@@ -207,4 +251,5 @@ def _open(url: URL | str, synchronous: str, *, is_changing: bool) -> Engine:
 
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", set_pragmas)
+    explain_failures(engine)
     return engine

@@ -26,6 +26,7 @@ from service.store.database import Database, Removal
 from service.store.dataset_files import DatasetContent, DatasetRows, DatasetWriter, SealedDataset
 from service.store.descriptions.dataset_names import FOLDER as NAMES_FOLDER
 from service.store.descriptions.dataset_names import DatasetName, DatasetNames
+from service.store.folders import check_removable, make_again, remove_unreferenced
 from service.store.names import check_new_name, find_like
 from service.store.references import check_dataset_unused, has_other_references, is_unreferenced
 from service.store.tables import DatasetContentRow, DatasetRow
@@ -87,22 +88,26 @@ class DatasetRegistry:
 
         It also brings the files of the names up to date.
         """
+        with self._database.session() as session:
+            unused = session.scalars(select(DatasetContentRow.digest).where(is_unreferenced()))
+            digests = list(unused)
+        removed = sum(self.release(digest) for digest in digests)
+        if removed:
+            log.info("removed datasets that nothing refers to: %d", removed)
         with self._changing:
             with self._database.session() as session:
-                unused = list(
-                    session.scalars(select(DatasetContentRow.digest).where(is_unreferenced()))
-                )
+                known = set(session.scalars(select(DatasetContentRow.digest)))
                 names = [
                     DatasetName(row.name, row.digest, row.created_at)
                     for row in session.scalars(select(DatasetRow))
                 ]
-            with self._database.removing() as removal:
-                for digest in unused:
-                    self._remove_unused(removal, digest)
-            if unused:
-                log.info("removed %d datasets that nothing refers to", len(unused))
+
+            def is_left(name: DatasetName) -> bool:
+                # A file that could not be moved to quarantine keeps its names.
+                return name.digest not in known and self.path(name.digest).exists()
+
             try:
-                self._names.reconcile(names)
+                self._names.reconcile(names, is_left)
             except OSError as error:
                 log.warning("the names of datasets could not be written to files: %s", error)
 
@@ -177,9 +182,11 @@ class DatasetRegistry:
 
         Raises:
             Problem: 409, a dataset has a name that differs only in case; 422, the name is reserved.
+            Problem: 503, the data directory is gone.
             OSError: The file cannot be created.
         """
         self._check_new_name(name)
+        make_again(self._folder)
         return DatasetWriter(self._folder, self._max_bytes)
 
     def add(self, name: str, writer: DatasetWriter) -> tuple[Dataset, bool]:
@@ -243,8 +250,11 @@ class DatasetRegistry:
 
         Raises:
             Problem: 404; 409, an unfinished run or an experiment uses it.
+            OSError: Its files cannot be removed; nothing is removed then.
         """
         digest = self.find(name).content.digest
+        check_removable(self._names.path(name))
+        check_removable(self.path(digest))
         with self._changing:
 
             def remove(session: Session) -> None:
@@ -260,7 +270,7 @@ class DatasetRegistry:
 
             with self._database.removing() as removal:
                 removal.run(remove, make_room)
-                self._names.remove(name)
+                remove_unreferenced(self._names.path(name))
                 self._remove_unused(removal, digest)
 
     @contextmanager
@@ -278,14 +288,24 @@ class DatasetRegistry:
                 raise Problem(404, "the dataset was deleted during this request")
             yield
 
-    def release(self, digest: str) -> None:
+    def release(self, digest: str) -> bool:
         """Remove content if nothing refers to it any more.
+
+        What cannot be removed stays until the next start.
 
         Args:
             digest: Digest of the content.
+
+        Returns:
+            Whether it was removed.
         """
         with self._changing, self._database.removing() as removal:
-            self._remove_unused(removal, digest)
+            try:
+                check_removable(self.path(digest))
+                return self._remove_unused(removal, digest)
+            except OSError as error:
+                log.warning("the dataset %s, which nothing refers to, stays: %s", digest, error)
+                return False
 
     def _check_new_name(self, name: str) -> None:
         """Refuse a name that no dataset has and no new one can have."""
@@ -301,7 +321,7 @@ class DatasetRegistry:
                 "datasets", needed, stored, self.max_all_bytes, "--max-datasets-bytes"
             )
 
-    def _remove_unused(self, removal: Removal, digest: str) -> None:
+    def _remove_unused(self, removal: Removal, digest: str) -> bool:
         is_unused = (DatasetContentRow.digest == digest, is_unreferenced())
         statement = delete(DatasetContentRow).where(*is_unused)
         path = self.path(digest)
@@ -315,8 +335,10 @@ class DatasetRegistry:
         removed = removal.run(
             lambda session: session.scalar(statement.returning(DatasetContentRow.digest)), make_room
         )
-        if removed is not None:
-            path.unlink(missing_ok=True)
+        if removed is None:
+            return False
+        remove_unreferenced(path)
+        return True
 
 
 def _named() -> Select[DatasetRow, DatasetContentRow]:

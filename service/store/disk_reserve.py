@@ -6,6 +6,7 @@ of the data directory gives up its room for that.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -48,7 +49,8 @@ class DiskReserve:
             fsync(self._path.parent)
         except OSError as error:
             log.warning("no room could be reserved for removals: %s", error)
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Remove the file, whose room is free then."""

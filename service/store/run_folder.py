@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,9 +27,11 @@ from numpy.typing import NDArray
 from energy_flow.trace.formats.parquet import write_parquet
 from energy_flow.trace.records import HasColumns
 from service.json_encoding import to_json
+from service.problems import UnusablePath
 from service.store.atomic_files import UNFINISHED, fsync, remove_path, write_bytes
 from service.store.chunk_log import ChunkLog
 from service.store.descriptions.run import DESCRIPTION
+from service.store.folders import check_removable, make_again
 from service.store.npy_file import GrowingArray, npy_buffers, write_array
 from service.store.trace_parts import TRACE, TraceParts
 from service.store.verification.piece_digests import PieceDigests, PieceHasher, digest_pieces
@@ -119,6 +122,7 @@ class RunFolder:
             The digests of the files by name.
 
         Raises:
+            Problem: 503, the data directory is gone.
             OSError: The folder could not be written; nothing is left of it.
         """
         digests: dict[str, PieceDigests] = {}
@@ -157,17 +161,19 @@ class RunFolder:
                 wait for the line. Without it, :meth:`seal` waits for all files together.
 
         Raises:
+            UnusablePath: The folder was removed.
             OSError: The chunk could not be written.
         """
-        for name, array in outputs.items():
-            GrowingArray(self.output_path(name)).append(array, samples, durable=durable)
-        if trace is not None:
-            self._trace.append(first_sample, trace, durable=durable)
-        if durable:
-            fsync(self.path)
-        is_new = self._chunks.append(line, durable=durable)
-        if durable and is_new:
-            fsync(self.path)
+        with self._noticing_loss():
+            for name, array in outputs.items():
+                GrowingArray(self.output_path(name)).append(array, samples, durable=durable)
+            if trace is not None:
+                self._trace.append(first_sample, trace, durable=durable)
+            if durable:
+                fsync(self.path)
+            is_new = self._chunks.append(line, durable=durable)
+            if durable and is_new:
+                fsync(self.path)
 
     def write(
         self,
@@ -189,6 +195,7 @@ class RunFolder:
             The digests of all files by name, but of the description, which is written again.
 
         Raises:
+            Problem: 503, the data directory is gone.
             OSError: The folder could not be written; nothing is left of it.
         """
         digests: dict[str, PieceDigests] = {}
@@ -227,19 +234,21 @@ class RunFolder:
             Size of the folder in bytes, as :meth:`size`.
 
         Raises:
+            UnusablePath: The folder was removed.
             OSError: The folder could not be written.
         """
-        for array in GrowingArray.find_all(self.path):
-            array.finish(rows, durable=durable)
-        self._trace.join(rows, durable=durable)
-        for name, document in documents.items():
-            write_bytes(self.path / f"{name}.json", to_json(document), durable=False)
-        if description is not None:
-            write_bytes(self.path / DESCRIPTION, description, durable=False)
-        for leftover in list(self.path.rglob(f"*{UNFINISHED}")):
-            remove_path(leftover)
-        if durable:
-            self.fsync()
+        with self._noticing_loss():
+            for array in GrowingArray.find_all(self.path):
+                array.finish(rows, durable=durable)
+            self._trace.join(rows, durable=durable)
+            for name, document in documents.items():
+                write_bytes(self.path / f"{name}.json", to_json(document), durable=False)
+            if description is not None:
+                write_bytes(self.path / DESCRIPTION, description, durable=False)
+            for leftover in list(self.path.rglob(f"*{UNFINISHED}")):
+                remove_path(leftover)
+            if durable:
+                self.fsync()
         return self.size()
 
     def digest_files(self) -> dict[str, PieceDigests]:
@@ -313,10 +322,16 @@ class RunFolder:
         return intact
 
     def size(self) -> int:
-        """Return the bytes of all files but the description, which follows from the row."""
+        """Return the bytes of all files but the description, which follows from the row.
+
+        Raises:
+            OSError: A folder cannot be read.
+        """
+        # Path.rglob leaves out what it may not read, which would look like a lost file.
+        found = os.walk(self.path, onerror=_raise_unless_missing)
+        files = (Path(folder) / name for folder, _, names in found for name in names)
         described = self.path / DESCRIPTION
-        files = (entry for entry in self.path.rglob("*") if entry.is_file())
-        return sum(entry.stat().st_size for entry in files if entry != described)
+        return sum(path.stat().st_size for path in files if path != described)
 
     def output_path(self, name: str) -> Path:
         """Return the path of a finished output."""
@@ -340,13 +355,32 @@ class RunFolder:
         """Make a folder that gets the name of this one at the end of the block."""
         unfinished = self.path.with_name(f".{self.path.name}-new{UNFINISHED}")
         shutil.rmtree(unfinished, ignore_errors=True)
+        make_again(unfinished.parent)
         try:
-            unfinished.mkdir(parents=True)
+            unfinished.mkdir()
             yield unfinished
             unfinished.rename(self.path)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+
+    @contextmanager
+    def _noticing_loss(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            if self.path.exists():
+                raise
+            why = "it was removed while its run was active"
+            raise UnusablePath(self.path, why, "repeat the run") from error
+
+    def check_removable(self) -> None:
+        """Refuse to remove the folder if the system would not let this process remove all of it.
+
+        Raises:
+            OSError: It cannot be removed.
+        """
+        check_removable(self.path)
 
     def remove(self) -> None:
         """Remove the folder; readers never see half of it."""
@@ -359,6 +393,11 @@ class RunFolder:
             # On a full disk, there may be no room for a longer name.
             doomed = self.path
         shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _digest(buffers: Iterable[bytes | memoryview]) -> PieceDigests:

@@ -21,7 +21,7 @@ from energy_flow.choices import ENDED_STATES, RunKind
 from energy_flow.trace.formats import StepCounter
 from energy_flow.trace.reader import TraceFile, TraceFilter, last_record, read_batches
 from energy_flow.training.store import TrainingFolder
-from service.problems import DamagedFile
+from service.problems import DamagedFile, UnusablePath
 from service.store.chunk_log import parse_lines
 from service.store.npy_file import StoredArray
 from service.store.run_folder import CHUNKS, INPUTS, SAMPLE_KEYS, TRAINING_EVENTS, RunFolder
@@ -31,6 +31,10 @@ from service.store.verification.piece_digests import PieceDigests
 from service.store.verification.verified_file import VerifiedFile
 
 ADVICE = "restore it from a backup, or delete the run and simulate it again"
+ADVICE_FOR_CHUNKS = (
+    "restore it from a backup; otherwise the samples from that line on are dropped, and a trial "
+    "computes them again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +86,20 @@ class StoredRun:
         names = self._digests if self._files is None else self._files
         return [self._file(name) for name in sorted(names)]
 
-    def find_damages(self) -> Iterator[DamagedFile]:
+    def find_damages(self) -> Iterator[DamagedFile | UnusablePath]:
         """Yield what is wrong with the files."""
         for file in self.list_files():
             try:
                 file.check()
                 if not file.has_digests:
                     self._parse(file)
-            except DamagedFile as damage:
-                yield damage
+            except (DamagedFile, UnusablePath) as problem:
+                yield problem
+        for read in (self._parse_chunks, self._parse_events) if self._files is None else ():
+            try:
+                read()
+            except (DamagedFile, UnusablePath) as problem:
+                yield problem
 
     def has_output(self, name: str) -> bool:
         """Return whether a run that has ended has an output."""
@@ -136,18 +145,19 @@ class StoredRun:
         Raises:
             DamagedFile: The file is damaged.
         """
-        if self._files is None:
-            yield from self._folder.read_chunks()
+        if self._files is not None and CHUNKS not in self._files:
             return
-        if CHUNKS not in self._files:
+        file = self._file(CHUNKS, ADVICE_FOR_CHUNKS if self._files is None else ADVICE)
+        if self._files is None and not file.path.exists():
             return
-        file = self._file(CHUNKS)
+        number = 1
         try:
             with file.open() as opened:
                 for line, _ in parse_lines(opened):
                     yield line
+                    number += 1
         except orjson.JSONDecodeError as error:
-            raise file.damage(f"it has a line that is no JSON: {error}") from error
+            raise file.damage(f"line {number} is no JSON: {error}") from error
 
     def read_samples(self, first: int, count: int) -> list[dict[str, Any]]:
         """Return the counters of finished samples.
@@ -181,7 +191,8 @@ class StoredRun:
         if file.has_digests:
             file.check()
         try:
-            return TrainingFolder(self._folder.training).curves(points)
+            with file.explaining():
+                return TrainingFolder(self._folder.training).curves(points)
         except (ValueError, KeyError, TypeError) as error:
             raise file.damage(f"it has a line that is no event: {error}") from error
 
@@ -300,20 +311,26 @@ class StoredRun:
             for _ in self.read_trace([file]):
                 pass
         elif name == CHUNKS:
-            for _ in self.read_chunks():
-                pass
+            self._parse_chunks()
         elif file.path.suffix == ".json":
             self.document(file.path.stem)
         elif file.path.suffix == ".npy":
             StoredArray(file)
 
+    def _parse_chunks(self) -> None:
+        for _ in self.read_chunks():
+            pass
+
+    def _parse_events(self) -> None:
+        if self._file(TRAINING_EVENTS).path.exists():
+            self.read_curves(1)
+
     def _has(self, name: str) -> bool:
         return self._files is not None and name in self._files
 
-    def _file(self, name: str) -> VerifiedFile:
-        return VerifiedFile(
-            self._folder.path / name, self._digests.get(name), ADVICE, depth=3 + name.count("/")
-        )
+    def _file(self, name: str, advice: str = ADVICE) -> VerifiedFile:
+        depth = 3 + name.count("/")
+        return VerifiedFile(self._folder.path / name, self._digests.get(name), advice, depth=depth)
 
 
 def _set_largest(values: dict[int, int], step: int, value: Any) -> None:

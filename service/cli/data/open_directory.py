@@ -95,11 +95,11 @@ def open_directory(data_dir: Path | None, database_url: str | None) -> Iterator[
             DataDirInUseError,
             DataDirMismatchError,
             RecoveryError,
-            index_errors_reported,
+            storage_errors_reported,
         )
-        from service.store.recovery.lock import lock_data_dir
+        from service.store.recovery.lock import lock_data_dir, lock_index
     settings = read_directory_settings(data_dir, database_url)
-    folder = settings.data_dir
+    folder, url = settings.data_dir, settings.index_url
     if not any((folder / name).exists() for name in _SIGNS):
         raise CommandFailed(
             f"folder {folder} is not the data directory of a server; check --data-dir", EXIT_USAGE
@@ -107,9 +107,10 @@ def open_directory(data_dir: Path | None, database_url: str | None) -> Iterator[
     try:
         with (
             private_files(),
+            storage_errors_reported(folder, url),
             lock_data_dir(folder, "stop that server first"),
-            index_errors_reported(),
+            lock_index(url, "stop that server first"),
         ):
-            yield DataDirectory(folder, settings.index_url, settings.keep_runs_bytes)
+            yield DataDirectory(folder, url, settings.keep_runs_bytes)
     except (DataDirInUseError, DataDirMismatchError, RecoveryError) as error:
         raise CommandFailed(str(error)) from None

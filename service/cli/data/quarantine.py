@@ -12,6 +12,7 @@ from service.cli.input.failures import CommandFailed
 from service.cli.input.options import AsJson
 from service.cli.input.terminal import (
     columns_table,
+    count_things,
     format_bytes,
     print_json,
     print_note,
@@ -102,13 +103,14 @@ def empty(
             if entry_ids
             else quarantine.find_all()
         )
+        entries = count_things(len(found), "entry", "entries")
         size = format_bytes(sum(one.bytes for one in found))
         if dry_run:
-            print_text(f"would delete {len(found)} entries, {size}")
+            print_text(f"would delete {entries}, {size}")
             print_note("dry run: nothing was changed")
             return
         quarantine.remove(found)
-    print_text(f"deleted {len(found)} entries, {size}")
+    print_text(f"deleted {entries}, {size}")
 
 
 def _find(quarantine: Quarantine, entry_id: str) -> QuarantinedEntry:

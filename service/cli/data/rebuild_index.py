@@ -14,6 +14,7 @@ from service.cli.data.open_directory import (
 from service.cli.input.terminal import (
     activity,
     columns_table,
+    count_things,
     format_bytes,
     print_note,
     print_text,
@@ -63,9 +64,9 @@ def _print(found: FoundRows, directory: DataDirectory) -> None:
     for path, reason in found.skipped:
         print_note(f"not restored: {path}: {reason}; the next start puts it into quarantine")
     if found.experiment_ids:
+        experiments = count_things(len(found.experiment_ids), "experiment")
         print_note(
-            f"not restored: {len(found.experiment_ids)} experiments, which are not in the files; "
-            "their trials are runs of their own"
+            f"not restored, as it is not in the files: {experiments}; trials are runs of their own"
         )
     if found.ended_bytes > directory.keep_runs_bytes:
         print_note(

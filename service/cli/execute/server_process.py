@@ -19,9 +19,10 @@ from service.cli.input.failures import EXIT_USAGE, CommandFailed
 from service.lifespan import default_config
 from service.monitoring.log_lines import JsonLines
 from service.monitoring.log_writer import LogWriter
+from service.problems import find_unusable_path, is_disk_full
 from service.serving import FlowServer
 from service.settings import Settings
-from service.store.recovery.errors import DataDirInUseError
+from service.store.recovery.errors import DataDirInUseError, describe_full_disk
 
 
 class AnnouncingServer(FlowServer):
@@ -85,6 +86,8 @@ def _run(settings: Settings, bound: socket.socket) -> None:
         server.service.lock_data_dir()
     except DataDirInUseError as error:
         raise CommandFailed(f"the server could not start: {error}") from None
+    except OSError as error:
+        raise CommandFailed(f"the server could not start: {_describe(error, settings)}") from None
     # uvicorn exits when the application cannot start; the reason is raised below.
     with suppress(SystemExit), LogWriter() as log:
         _set_up_log(log, settings.log_format)
@@ -94,14 +97,20 @@ def _run(settings: Settings, bound: socket.socket) -> None:
 
 
 def _create_data_dir(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise CommandFailed(f"{folder} is a file, not a folder; choose another --data-dir")
     try:
+        if folder.exists() and not folder.is_dir():
+            raise CommandFailed(f"{folder} is a file, not a folder; choose another --data-dir")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandFailed(
             f"folder {folder} cannot be created: {error.strerror}; choose another --data-dir"
         ) from None
+
+
+def _describe(error: OSError, settings: Settings) -> str:
+    if is_disk_full(error):
+        return describe_full_disk(settings.data_dir, settings.index_url)
+    return str(find_unusable_path(error) or error)
 
 
 def _set_up_log(handler: logging.Handler, log_format: LogFormat) -> None:

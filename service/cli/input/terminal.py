@@ -68,6 +68,17 @@ def format_bytes(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
+def count_things(number: int, singular: str, plural: str | None = None) -> str:
+    """Return a number with the noun in the form that it takes, such as ``1 run``.
+
+    Args:
+        number: of things.
+        singular: the noun for one.
+        plural: the noun for any other number; by default the singular with an s.
+    """
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
 class Activity:
     """The progress of a long command: a bar on a terminal, about ten lines elsewhere."""
 

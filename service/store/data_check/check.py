@@ -13,12 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import CheckpointError, ConfigError
 from energy_flow.simulation.checkpoint import identify
-from service.problems import DamagedFile, Problem
+from service.problems import DamagedFile, Problem, UnusablePath, find_unusable_path
 from service.store.archive import RunArchive
 from service.store.catalog import RunCatalog
 from service.store.data_check.findings import INDEX_ADVICE, Finding, Report
 from service.store.database import Database
 from service.store.datasets import DatasetRegistry
+from service.store.index_file import find_index_file, is_missing
 from service.store.tables import DatasetContentRow, ModelRow, RunRow
 from service.store.verification.verified_file import VerifiedFile
 
@@ -32,7 +33,7 @@ MAX_LINES = 10
 
 
 class OutdatedIndexError(RuntimeError):
-    """The index was stored by another version of the program."""
+    """The index was written by an earlier version of the program."""
 
 
 def check_data(data_dir: Path, index_url: URL | str, on_progress: OnProgress) -> Report:
@@ -49,20 +50,21 @@ def check_data(data_dir: Path, index_url: URL | str, on_progress: OnProgress) ->
         What was read and what is damaged.
 
     Raises:
-        OutdatedIndexError: The index was stored by another version of the program.
+        OutdatedIndexError: The index was written by an earlier version of the program.
+        NewerIndexError: The index was written by a newer version.
     """
     report = Report()
     url = make_url(index_url)
-    is_file = url.get_backend_name() == "sqlite" and url.database is not None
-    name = Path(str(url.database)).name if is_file else "index"
-    if is_file and not Path(str(url.database)).exists():
-        report.findings.append(Finding(name, "it does not exist", INDEX_ADVICE))
-        return report
+    path = find_index_file(url)
+    name = "index" if path is None else path.name
     try:
+        if is_missing(url):
+            report.findings.append(Finding(name, "it does not exist", INDEX_ADVICE))
+            return report
         with closing(Database(url, is_changing=False)) as database:
             if not database.is_current:
                 raise OutdatedIndexError(
-                    f"the index {name} was stored by another version of Energy Flow; start the "
+                    f"the index {name} was written by an earlier version of Energy Flow; start the "
                     "server of this version once, which migrates it"
                 )
             check = _Check(data_dir, database, name, report, on_progress)
@@ -70,9 +72,15 @@ def check_data(data_dir: Path, index_url: URL | str, on_progress: OnProgress) ->
             check.check_datasets()
             check.check_models()
             check.check_runs()
-    except (SQLAlchemyError, Problem) as error:
-        why = str(getattr(error, "orig", None) or error)
-        report.findings.append(Finding(name, why, INDEX_ADVICE))
+    except (SQLAlchemyError, OSError, Problem) as error:
+        unusable = find_unusable_path(error)
+        if unusable is not None:
+            report.add(unusable)
+        elif isinstance(error, OSError):
+            raise
+        else:
+            why = str(getattr(error, "orig", None) or error)
+            report.findings.append(Finding(name, why, INDEX_ADVICE))
     return report
 
 
@@ -121,9 +129,9 @@ class _Check:
                 if known is not None and known != pieces:
                     why = f"the digests of the pieces of dataset {digest} have changed"
                     self._add(Finding(self._index, why, INDEX_ADVICE))
-            except DamagedFile as damage:
+            except (DamagedFile, UnusablePath) as problem:
                 if self._datasets.has(digest):
-                    self._add(Finding.of(damage))
+                    self._report.add(problem)
             self._report.datasets += 1
             self._advance(size)
 
@@ -132,9 +140,9 @@ class _Check:
         with self._database.session() as session:
             names = dict(session.execute(select(ModelRow.name, ModelRow.bytes)).all())
         for name, size in names.items():
-            finding = self._check_model(name)
-            if finding is not None and self._find_model(name) is not None:
-                self._add(finding)
+            problem = self._check_model(name)
+            if problem is not None and self._find_model(name) is not None:
+                self._report.add(problem)
             self._report.models += 1
             self._advance(size)
 
@@ -148,13 +156,15 @@ class _Check:
                     continue
                 size = row.bytes
                 self._check_run(row)
+            except UnusablePath as problem:
+                self._report.add(problem)
             except Problem as problem:
                 why = f"run {run_id}: {problem.detail}"
                 self._add(Finding(self._index, why, INDEX_ADVICE))
             self._report.runs += 1
             self._advance(size)
 
-    def _check_model(self, name: str) -> Finding | None:
+    def _check_model(self, name: str) -> DamagedFile | UnusablePath | None:
         path = self._models / f"{name}.safetensors"
         file = VerifiedFile(path, None, MODEL_ADVICE, depth=2)
         row = self._find_model(name)
@@ -163,14 +173,14 @@ class _Check:
         try:
             with file.explaining():
                 found = identify(path)
-        except DamagedFile as damage:
-            return Finding.of(damage)
+        except (DamagedFile, UnusablePath) as problem:
+            return problem
         except CheckpointError as error:
-            return Finding(file.name, str(error), MODEL_ADVICE)
+            return file.damage(str(error))
         try:
             config = FlowConfig.from_dict(row.config)
         except ConfigError as error:
-            return Finding(self._index, f"the config of model {name}: {error}", INDEX_ADVICE)
+            return DamagedFile(self._index, f"the config of model {name}: {error}", INDEX_ADVICE)
         if (found["digest"], found["config"], found["trained"]) == (
             row.digest,
             config,
@@ -180,7 +190,7 @@ class _Check:
         why = f"its weights have the digest {found['digest']} instead of {row.digest}"
         if found["digest"] == row.digest:
             why = "its config has changed"
-        return Finding(file.name, why, MODEL_ADVICE)
+        return file.damage(why)
 
     def _find_model(self, name: str) -> ModelRow | None:
         with self._database.session() as session:
@@ -191,12 +201,13 @@ class _Check:
         files = run.list_files()
         if not all(file.has_digests for file in files):
             self._report.runs_without_digests += 1
-        damages = list(run.find_damages())
-        if damages and self._archive.catalog.get(row.run_id) is not None:
-            self._add(*map(Finding.of, damages))
+        problems = list(run.find_damages())
+        if problems and self._archive.catalog.get(row.run_id) is not None:
+            for problem in problems:
+                self._report.add(problem)
 
-    def _add(self, *findings: Finding) -> None:
-        self._report.findings += findings
+    def _add(self, finding: Finding) -> None:
+        self._report.findings.append(finding)
 
     def _advance(self, size: int) -> None:
         self._report.bytes += size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from service.problems import DamagedFile
+from service.problems import DamagedFile, UnusablePath
 
 INDEX_ADVICE = (
     "restore it from a backup, or make a new one from the files with: "
@@ -14,10 +14,10 @@ INDEX_ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is damaged.
+    """Something that is damaged or cannot be read.
 
     Attributes:
-        file: Path of the file in the data directory, or the index.
+        file: Path of the file in the data directory, the index, or any path that cannot be used.
         why: What is wrong with it.
         advice: What to do.
     """
@@ -27,9 +27,10 @@ class Finding:
     advice: str
 
     @classmethod
-    def of(cls, damage: DamagedFile) -> Finding:
+    def of(cls, problem: DamagedFile | UnusablePath) -> Finding:
         """Return the finding for a refusal."""
-        return cls(damage.file, damage.why, damage.advice)
+        file = problem.file if isinstance(problem, DamagedFile) else str(problem.path)
+        return cls(file, problem.why, problem.advice)
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Report:
 
     Attributes:
         findings: What is damaged.
+        unreadable: What the system does not let the process read.
         datasets: Files of datasets that were read.
         models: Checkpoints that were read.
         runs: Runs whose files were read.
@@ -47,8 +49,16 @@ class Report:
     """
 
     findings: list[Finding] = field(default_factory=list)
+    unreadable: list[Finding] = field(default_factory=list)
     datasets: int = 0
     models: int = 0
     runs: int = 0
     runs_without_digests: int = 0
     bytes: int = 0
+
+    def add(self, problem: DamagedFile | UnusablePath) -> None:
+        """Add the finding for a refusal; of a folder that cannot be used, one is enough."""
+        finding = Finding.of(problem)
+        found = self.findings if isinstance(problem, DamagedFile) else self.unreadable
+        if finding not in found:
+            found.append(finding)

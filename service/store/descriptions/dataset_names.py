@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,11 +69,14 @@ class DatasetNames:
         found = (self._read(path) for path in sorted(self._folder.glob("*.json")))
         return [name for name in found if name is not None]
 
-    def reconcile(self, names: Iterable[DatasetName]) -> None:
+    def reconcile(
+        self, names: Iterable[DatasetName], is_left: Callable[[DatasetName], bool]
+    ) -> None:
         """Bring the files up to date with the index.
 
         Args:
             names: All names of the index.
+            is_left: Returns whether a name that is not in the index is kept.
 
         Raises:
             OSError: A file could not be written.
@@ -81,7 +84,8 @@ class DatasetNames:
         wanted = {name.name: name for name in names}
         found = {name.name: name for name in self.find_all()}
         for name in found.keys() - wanted.keys():
-            self.remove(name)
+            if not is_left(found[name]):
+                self.remove(name)
         for name, one in wanted.items():
             if found.get(name) != one:
                 self.write(one)

@@ -10,10 +10,11 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from service.store.database import Database
+from service.store.index_file import is_missing, show_url
 from service.store.recovery.content import Kind, find_complete
 from service.store.recovery.describe import describe_stored
 from service.store.recovery.errors import RecoveryError
-from service.store.recovery.identity import REBUILD, is_missing, renew, show_url
+from service.store.recovery.identity import REBUILD, check_place, renew
 from service.store.recovery.rebuild import inspect_index
 
 
@@ -62,9 +63,11 @@ def adopt(data_dir: Path, url: URL) -> None:
         url: URL of the index, which exists.
 
     Raises:
+        DataDirMismatchError: A folder is in the place of the id.
         OSError: A file could not be written.
         sqlalchemy.exc.SQLAlchemyError: The index could not be written.
     """
+    check_place(data_dir)
     before = inspect_index(url).id
     with closing(Database(url)) as database:
         describe_stored(data_dir, database)

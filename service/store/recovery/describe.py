@@ -36,4 +36,4 @@ def describe_stored(data_dir: Path, database: Database) -> None:
                 write_bytes(path, describe_run(row), durable=False)
                 count += 1
     if count:
-        log.info("wrote the descriptions of %d runs of an earlier version", count)
+        log.info("wrote descriptions of runs of an earlier version: %d", count)

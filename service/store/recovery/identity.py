@@ -28,15 +28,14 @@ from service.problems import is_disk_full
 from service.store.atomic_files import fsync, write_bytes
 from service.store.database import Database
 from service.store.disk_reserve import DiskReserve
+from service.store.folders import IDENTITY
+from service.store.index_file import is_missing, show_url
 from service.store.recovery.content import IndexContent, find_complete, read_index
 from service.store.recovery.describe import describe_stored
 from service.store.recovery.errors import DataDirMismatchError
 from service.store.tables import IdentityRow
 
 log = logging.getLogger(__name__)
-
-IDENTITY = "identity.json"
-"""File of the id in the data directory."""
 
 REBUILD = "energy-flow data rebuild-index makes a new index from the files"
 ADOPT = "energy-flow data adopt accepts this directory and this index as belonging together"
@@ -75,6 +74,8 @@ def open_index(data_dir: Path, url: URL, reserve: DiskReserve | None = None) -> 
     Raises:
         DataDirMismatchError: They do not belong together, or one of them is lost. Nothing has been
             changed.
+        NewerIndexError: The index was written by a newer version of the program.
+        Problem: 503, the system does not let the process use the index.
         OSError: The directory cannot be used.
         sqlalchemy.exc.SQLAlchemyError: The index cannot be used.
     """
@@ -162,6 +163,20 @@ def settle(data_dir: Path, new: str) -> None:
     _write(data_dir, {"id": new})
 
 
+def check_place(data_dir: Path) -> None:
+    """Refuse a folder in the place of the file.
+
+    Args:
+        data_dir: The data directory.
+
+    Raises:
+        DataDirMismatchError: There is one.
+    """
+    path = data_dir / IDENTITY
+    if path.is_dir():
+        raise DataDirMismatchError(f"{path} is a folder; move it away first; then {ADOPT}")
+
+
 def read_mark(data_dir: Path) -> Mark | None:
     """Return the content of the file; ``None`` if there is no file.
 
@@ -170,40 +185,21 @@ def read_mark(data_dir: Path) -> Mark | None:
 
     Raises:
         DataDirMismatchError: The file is damaged.
+        OSError: It cannot be read.
     """
     path = data_dir / IDENTITY
+    check_place(data_dir)
     try:
-        content = orjson.loads(path.read_bytes())
-        return Mark(str(content["id"]), "before" in content, content.get("before"))
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        raise DataDirMismatchError(f"{path} is damaged; {ADOPT}") from None
-
-
-def is_missing(url: URL) -> bool:
-    """Return whether an index is a file that does not exist.
-
-    Args:
-        url: URL of the index.
-    """
-    return url.get_backend_name() == "sqlite" and (
-        url.database is not None
-        and url.database not in ("", ":memory:")
-        and not url.database.startswith("file:")
-        and not Path(url.database).exists()
-    )
-
-
-def show_url(url: URL) -> str:
-    """Return what identifies an index for people: its path, or its URL without a password.
-
-    Args:
-        url: URL of the index.
-    """
-    if url.get_backend_name() == "sqlite" and url.database:
-        return url.database
-    return url.render_as_string(hide_password=True)
+    try:
+        content = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        content = None
+    if not isinstance(content, dict) or not isinstance(content.get("id"), str):
+        raise DataDirMismatchError(f"{path} is damaged: it has no id; {ADOPT}")
+    return Mark(content["id"], "before" in content, content.get("before"))
 
 
 def _renew(data_dir: Path, database: Database, before: str | None) -> None:

@@ -32,5 +32,5 @@ def sort_out_leftovers(data_dir: Path, database: Database) -> None:
     moved = Quarantine(data_dir).add(unknown)
     if moved:
         log.warning(
-            "%d files or runs are in quarantine; energy-flow data quarantine list shows them", moved
+            "moved to quarantine: %d; energy-flow data quarantine list shows what is there", moved
         )

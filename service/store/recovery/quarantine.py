@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,18 +104,42 @@ class Quarantine:
         file = one.entry.path.name if name is None else f"{name}{SAFETENSORS}"
         return self._data_dir / one.entry.kind / file
 
-    def take_out(self, one: QuarantinedEntry, place: Path) -> None:
-        """Move an entry back to its place in the data directory.
+    @contextmanager
+    def taken_out(
+        self, one: QuarantinedEntry, place: Path, names: Collection[DatasetName] = ()
+    ) -> Iterator[None]:
+        """Move an entry back to its place in the data directory, unless the block fails.
 
         Args:
             one: The entry.
             place: Its place, which is free.
+            names: Names of the dataset in the data directory, if it is one.
 
         Raises:
             OSError: It could not be moved.
         """
-        _move(one.entry.path, place)
-        self.tidy()
+        files = DatasetNames(self._data_dir / NAMES_FOLDER)
+        known = {name.name for name in files.find_all()}
+        try:
+            # First, so that after a crash the next start puts the dataset back with its names.
+            for name in names:
+                files.write(name)
+            _move(one.entry.path, place)
+            yield
+        except BaseException:
+            try:
+                if place.exists():
+                    _move(place, one.entry.path)
+                for name in names:
+                    if name.name not in known:
+                        files.remove(name.name)
+            except OSError as error:
+                log.warning("%s stays there until the next start: %s", place, error)
+            raise
+        try:
+            self.tidy()
+        except OSError as error:
+            log.warning("a folder of the quarantine could not be removed: %s", error)
 
     def remove(self, entries: Iterable[QuarantinedEntry]) -> None:
         """Delete entries for good.

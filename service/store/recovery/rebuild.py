@@ -14,19 +14,20 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from energy_flow.choices import ENDED_STATES
+from service.problems import find_unusable_path
 from service.store.atomic_files import UNFINISHED, fsync
-from service.store.database import Database
+from service.store.database import Database, check_version
 from service.store.descriptions.dataset_names import FOLDER as NAMES_FOLDER
 from service.store.descriptions.dataset_names import DatasetName, DatasetNames
+from service.store.index_file import explain_failures, find_index_file, is_missing, show_url
 from service.store.recovery.content import Entry, IndexContent, Kind, find_complete, read_index
 from service.store.recovery.errors import DataDirMismatchError, RecoveryError
 from service.store.recovery.identity import (
     begin,
-    is_missing,
+    check_place,
     make_id,
     read_mark,
     settle,
-    show_url,
 )
 from service.store.recovery.restore import (
     make_content_row,
@@ -78,6 +79,10 @@ def find_rows(data_dir: Path, on_progress: Progress) -> FoundRows:
     Args:
         data_dir: The data directory.
         on_progress: Called before each file.
+
+    Raises:
+        OSError: The system does not let the process read a file.
+        Problem: 503, likewise.
     """
     found = FoundRows()
     entries = list(find_complete(data_dir))
@@ -86,6 +91,9 @@ def find_rows(data_dir: Path, on_progress: Progress) -> FoundRows:
         try:
             _add_row(found, entry)
         except (ValueError, OSError) as error:
+            if find_unusable_path(error) is not None:
+                # Nothing says that it is damaged, and the next start must not take it away.
+                raise
             found.skipped.append((entry.path, str(error)))
     found.datasets = _name_datasets(data_dir, found)
     found.models.sort(key=lambda row: row.created_at)
@@ -117,16 +125,18 @@ def rebuild_index(data_dir: Path, url: URL, found: FoundRows) -> Path | None:
             _fill(database, found, new)
         settle(data_dir, new)
         return None
-    index = Path(url.database or "").absolute()
+    index = find_index_file(url)
+    assert index is not None, "an index in memory is refused before"
+    index = index.absolute()
     unfinished = index.with_name(f".{uuid.uuid4().hex}{UNFINISHED}")
     try:
-        with closing(Database(url.set(database=str(unfinished)))) as database:
+        with closing(Database(URL.create("sqlite", database=str(unfinished)))) as database:
             _fill(database, found, new)
+        fsync(unfinished)
+        begin(data_dir, new, None)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    fsync(unfinished)
-    begin(data_dir, new, None)
     before = _move_aside(index)
     unfinished.rename(index)
     fsync(index.parent)
@@ -144,15 +154,20 @@ def check_replaceable(data_dir: Path, url: URL) -> None:
     Raises:
         RecoveryError: The index belongs to the directory, is no file and has rows or is in memory,
             or is in a folder that does not exist.
+        DataDirMismatchError: A folder is in the place of the id of the directory.
+        NewerIndexError: The index was written by a newer version of the program.
+        Problem: 503, the system does not let the process use the index.
         sqlalchemy.exc.SQLAlchemyError: The index cannot be reached.
     """
+    check_place(data_dir)
     if is_missing(url):
-        folder = Path(url.database or "").absolute().parent
-        if not folder.is_dir():
+        index = find_index_file(url)
+        if index is not None and not index.absolute().parent.is_dir():
+            folder = index.absolute().parent
             raise RecoveryError(f"the folder {folder} does not exist; check --database-url")
         return
     is_sqlite = url.get_backend_name() == "sqlite"
-    if is_sqlite and url.database in (None, "", ":memory:"):
+    if is_sqlite and find_index_file(url) is None:
         raise RecoveryError("an index in memory cannot be rebuilt; leave out --database-url")
     try:
         content = inspect_index(url)
@@ -182,11 +197,15 @@ def inspect_index(url: URL) -> IndexContent:
         url: URL of the index, which exists.
 
     Raises:
+        NewerIndexError: It was written by a newer version of the program.
+        Problem: 503, the system does not let the process use it.
         sqlalchemy.exc.SQLAlchemyError: It cannot be read.
     """
     engine = create_engine(url)
+    explain_failures(engine)
     try:
         with engine.connect() as connection:
+            check_version(connection)
             return read_index(connection)
     finally:
         engine.dispose()
@@ -196,12 +215,16 @@ def _belongs(data_dir: Path, content: IndexContent) -> bool:
     try:
         mark = read_mark(data_dir)
     except DataDirMismatchError:
-        return False
+        # Without the id, only the content shows it.
+        return _have_common(data_dir, content)
     if mark is None:
         # Both may come from a version without ids.
-        held = {entry.identity for entry in find_complete(data_dir)}
-        return content.id is None and bool(held & content.known)
+        return content.id is None and _have_common(data_dir, content)
     return content.id is not None and content.id in mark.ids
+
+
+def _have_common(data_dir: Path, content: IndexContent) -> bool:
+    return any(entry.identity in content.known for entry in find_complete(data_dir))
 
 
 def _add_row(found: FoundRows, entry: Entry) -> None:

@@ -16,6 +16,7 @@ from service.schemas.bodies import NAME_PATTERN, NAME_RULE
 from service.store.atomic_files import UNFINISHED
 from service.store.database import Database
 from service.store.dataset_files import HEADER_BYTES
+from service.store.descriptions.dataset_names import DatasetName
 from service.store.descriptions.run import read_run
 from service.store.names import DEFAULT, SERVED_DEFAULT, check_new_name, find_like
 from service.store.recovery.content import Kind
@@ -134,6 +135,11 @@ def restore_entry(
         sqlalchemy.exc.SQLAlchemyError: The rows could not be written.
     """
     rows, what = _make_rows(one, name)
+    names = [
+        DatasetName(row.name, row.digest, row.created_at)
+        for row in rows
+        if isinstance(row, DatasetRow)
+    ]
     place = quarantine.place(one, name if one.entry.kind is Kind.MODELS else None)
     if place.exists():
         raise RecoveryError(f"{place} exists already; {one.id} stays in quarantine")
@@ -145,7 +151,8 @@ def restore_entry(
                 session.add(row)
                 session.flush()
             # A crash before the commit leaves a file that the next start puts back.
-            quarantine.take_out(one, place)
+            with quarantine.taken_out(one, place, names):
+                session.commit()
     except IntegrityError:
         raise RecoveryError(f"{what} is in the index already; {_ADVICE[one.entry.kind]}") from None
     except Problem as problem:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from service.problems import is_disk_full
+from service.problems import is_storage_fault
 from service.store.database import Database
 from service.store.tables import DatasetContentRow
 from service.store.verification.piece_digests import PieceDigests, digest_whole
@@ -109,7 +109,7 @@ class DatasetDigests:
             with self._database.session() as session:
                 session.execute(statement.values(pieces=pieces.digests))
         except Exception as error:
-            if not is_disk_full(error):
+            if not is_storage_fault(error):
                 raise
-            log.warning("the disk is full; the digests of dataset %s are not stored", digest)
+            log.warning("the digests of dataset %s are not stored: %s", digest, error)
         return pieces

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from service.problems import DamagedFile
+from service.problems import DamagedFile, find_unusable_path
 from service.store.verification.piece_digests import PIECE_BYTES, READ_BYTES, PieceDigests
 
 # What the system reports of a file that is lost or cannot be read, rather than of the process.
-_DAMAGES = frozenset((errno.EIO, errno.EISDIR, errno.EACCES, errno.EPERM))
+_DAMAGES = frozenset((errno.EIO, errno.EISDIR))
 
 
 class VerifiedFile:
@@ -99,13 +99,21 @@ class VerifiedFile:
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
-        """Raise :class:`DamagedFile` for errors of the system within a block."""
+        """Raise a refusal for errors of the system within a block.
+
+        Raises:
+            DamagedFile: The file is lost, or the disk cannot read it.
+            UnusablePath: The system does not let the process read it.
+        """
         try:
             yield
         except OSError as error:
             is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
             if not is_missing and error.errno not in _DAMAGES:
-                raise
+                unusable = find_unusable_path(error)
+                if unusable is None:
+                    raise
+                raise unusable from error
             why = "it does not exist" if is_missing else f"it cannot be read: {error.strerror}"
             raise self.damage(why) from error
 

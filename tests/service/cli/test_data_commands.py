@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from service.store.recovery.identity import begin, make_id
 from tests.support.bodies import NPY, npy
 from tests.support.command_line import Caller, assert_refused
 from tests.support.data_directories import content, fill, make_earlier, refusal
+from tests.support.disks import fill as fill_disk
 from tests.support.experiments import start_experiment
 from tests.support.experiments import wait_until_ended as wait_for_experiment
 from tests.support.servers import cancel, queue, rows, serving, wait_until_ended
@@ -110,7 +113,7 @@ def test_unfinished_work_is_rebuilt_as_after_a_crash(tmp_path: Path, call: Calle
     (tmp_path / "index.sqlite3").unlink()
     done = call("data", "rebuild-index", "--data-dir", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "1 experiments" in done.stderr
+    assert "1 experiment;" in done.stderr
     with serving(tmp_path) as server:
         client = server.client
         assert wait_until_ended(client, waiting)["state"] == "succeeded"
@@ -289,6 +292,62 @@ def test_a_name_in_use_is_restored_under_another(tmp_path: Path, call: Caller) -
         assert found["digest"] == lost["dataset"]
 
 
+def quarantine_dataset(data_dir: Path) -> str:
+    """Fill a directory, take its dataset from the index, and return its id in quarantine."""
+    with serving(data_dir) as server:
+        server.client.put("/v1/datasets/words", content=npy(rows(4)), headers=NPY)
+    with closing(sqlite3.connect(data_dir / "index.sqlite3")) as index, index:
+        index.execute("DELETE FROM datasets")
+        index.execute("DELETE FROM dataset_contents")
+    with serving(data_dir):
+        pass
+    (path,) = data_dir.glob("quarantine/*/datasets/*")
+    return f"{path.parent.parent.name}/datasets/{path.stem}"
+
+
+@pytest.mark.slow
+def test_a_failed_restore_keeps_the_entry_and_its_names(small_disk: Path, call: Caller) -> None:
+    data_dir = small_disk / "data"
+    entry = quarantine_dataset(data_dir)
+    (data_dir / "reserve").unlink(missing_ok=True)
+    held = sorted(path for path in data_dir.glob("*/**/*") if path.is_file())
+    refused = 0
+    for pages in range(60):
+        # The room ends at another step each time, the commit among them.
+        fill_disk(small_disk / "rest", but_pages=pages)
+        done = call("data", "quarantine", "restore", entry, "--data-dir", data_dir)
+        (small_disk / "rest").unlink()
+        if done.returncode == 0:
+            break
+        refused += 1
+        assert_refused(done, f"the disk of {data_dir} is full", "free some room")
+        assert sorted(path for path in data_dir.glob("*/**/*") if path.is_file()) == held
+    assert done.returncode == 0
+    assert done.stdout == "restored dataset 'words'\n"
+    assert refused > 1
+    with serving(data_dir) as server:
+        assert server.client.get("/v1/datasets/words").status_code == 200
+    assert list((data_dir / "quarantine").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_dataset_that_stays_out_of_quarantine_keeps_its_names(small_disk: Path) -> None:
+    data_dir = small_disk / "data"
+    with serving(data_dir) as server:
+        server.client.put("/v1/datasets/words", content=npy(rows(4)), headers=NPY)
+    with closing(sqlite3.connect(data_dir / "index.sqlite3")) as index, index:
+        index.execute("DELETE FROM datasets")
+        index.execute("DELETE FROM dataset_contents")
+    fill_disk(small_disk / "rest")
+    with serving(data_dir):
+        assert not list(data_dir.glob("quarantine/*/datasets/*"))
+        (small_disk / "rest").unlink()
+    with serving(data_dir):
+        assert len(list(data_dir.glob("quarantine/*/datasets/*"))) == 1
+        (name,) = data_dir.glob("quarantine/*/dataset_names/*")
+    assert name.name == "words.json"
+
+
 def test_the_quarantine_is_emptied(tmp_path: Path, call: Caller) -> None:
     made = fill(tmp_path)
     for number in range(2):
@@ -300,8 +359,8 @@ def test_the_quarantine_is_emptied(tmp_path: Path, call: Caller) -> None:
         call("data", "quarantine", "list", "--data-dir", tmp_path, "--json").stdout
     )
     empty = ("data", "quarantine", "empty", "--data-dir", tmp_path)
-    assert "would delete 2" in call(*empty, "--dry-run").stdout
-    assert call(*empty, listed[0]["id"]).stdout.startswith("deleted 1 ")
+    assert "would delete 2 entries" in call(*empty, "--dry-run").stdout
+    assert call(*empty, listed[0]["id"]).stdout.startswith("deleted 1 entry, ")
     assert len(list(tmp_path.glob("quarantine/*/runs/*"))) == 1
     assert call(*empty).stdout.startswith("deleted 1 ")
     assert list((tmp_path / "quarantine").iterdir()) == []

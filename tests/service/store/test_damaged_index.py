@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -10,8 +11,9 @@ import pytest
 
 from service.serving import FlowServer
 from service.settings import Settings
-from tests.support.command_line import Caller
+from tests.support.command_line import Caller, assert_refused
 from tests.support.damage import empty, truncate
+from tests.support.data_directories import refusal
 from tests.support.servers import TINY, rows, serving
 
 
@@ -86,15 +88,39 @@ def test_a_start_and_verify_state_that_the_index_is_damaged(
     assert "energy-flow data rebuild-index" in found.stdout
 
 
-def test_verify_refuses_an_index_of_another_version(
+def set_revision(data_dir: Path, revision: str) -> None:
+    with closing(sqlite3.connect(data_dir / "index.sqlite3")) as index, index:
+        index.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+
+
+def test_verify_refuses_an_index_of_an_earlier_version(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import sqlite3
-    from contextlib import closing
-
     store_something(tmp_path)
-    with closing(sqlite3.connect(tmp_path / "index.sqlite3")) as index, index:
-        index.execute("UPDATE alembic_version SET version_num = '0001'")
+    set_revision(tmp_path, "0001")
     refused = Caller(capsys)("data", "verify", "--data-dir", tmp_path)
     assert refused.returncode == 1
     assert "start the server" in refused.stderr
+
+
+def test_an_index_of_a_newer_version_is_named_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store_something(tmp_path)
+    set_revision(tmp_path, "9876")
+    before = (tmp_path / "index.sqlite3").read_bytes()
+    words = ("newer version of Energy Flow", "revision 9876", "upgrade", "index.sqlite3")
+    why = refusal(tmp_path)
+    for word in words:
+        assert word in why
+    for command in (
+        ("verify",),
+        ("adopt",),
+        ("adopt", "--dry-run"),
+        ("rebuild-index",),
+    ):
+        refused = Caller(capsys)("data", *command, "--data-dir", tmp_path)
+        assert_refused(refused, *words)
+        assert len(refused.stderr.splitlines()) == 1
+        assert "rebuild" not in refused.stderr
+    assert (tmp_path / "index.sqlite3").read_bytes() == before

@@ -15,6 +15,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.recovery.identity import begin, make_id, set_index_id, settle
 from tests.support.bodies import NPY, npy
+from tests.support.command_line import Caller, assert_refused
 from tests.support.data_directories import content, fill, make_earlier, refusal, store_some
 from tests.support.live_server import live_server
 from tests.support.servers import rows, serving
@@ -123,6 +124,49 @@ def test_two_directories_of_an_earlier_version_cannot_swap_their_indexes(tmp_pat
     check_refused(here, "nothing in the data directory")
     (other / "index.sqlite3").write_bytes(with_index)
     check_refused(other, "nothing in the data directory")
+
+
+DAMAGED_IDS = {
+    "empty": b"",
+    "no JSON": b"{",
+    "no object": b'["id"]',
+    "no id": b'{"id": null}',
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED_IDS.values(), ids=DAMAGED_IDS)
+def test_a_damaged_id_is_named_and_adopted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: bytes
+) -> None:
+    made = fill(tmp_path)
+    (tmp_path / "identity.json").write_bytes(data)
+    why = refusal(tmp_path)
+    for word in (str(tmp_path / "identity.json"), "damaged", "energy-flow data adopt"):
+        assert word in why
+    # The index is not lost, so it is not replaced.
+    call = Caller(capsys)
+    assert_refused(call("data", "rebuild-index", "--data-dir", tmp_path), "not lost")
+    assert call("data", "adopt", "--data-dir", tmp_path).returncode == 0
+    check_complete(tmp_path, made)
+
+
+def test_a_folder_in_the_place_of_the_id_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = fill(tmp_path)
+    path = tmp_path / "identity.json"
+    path.unlink()
+    path.mkdir()
+    words = (f"{path} is a folder", "move it away", "energy-flow data adopt")
+    why = refusal(tmp_path)
+    for word in words:
+        assert word in why
+    call = Caller(capsys)
+    for command in ("adopt", "rebuild-index"):
+        assert_refused(call("data", command, "--data-dir", tmp_path), *words)
+    path.rmdir()
+    assert call("data", "adopt", "--data-dir", tmp_path).returncode == 0
+    check_complete(tmp_path, made)
 
 
 @pytest.mark.slow
