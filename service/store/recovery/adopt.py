@@ -42,8 +42,10 @@ def compare(data_dir: Path, url: URL) -> Comparison:
 
     Raises:
         RecoveryError: There is no index.
+        DataDirMismatchError: A folder is in the place of the id.
         sqlalchemy.exc.SQLAlchemyError: The index cannot be read.
     """
+    check_place(data_dir)
     if is_missing(url):
         raise RecoveryError(f"there is no index {show_url(url)}; {REBUILD}")
     content = inspect_index(url)
@@ -63,11 +65,9 @@ def adopt(data_dir: Path, url: URL) -> None:
         url: URL of the index, which exists.
 
     Raises:
-        DataDirMismatchError: A folder is in the place of the id.
         OSError: A file could not be written.
         sqlalchemy.exc.SQLAlchemyError: The index could not be written.
     """
-    check_place(data_dir)
     before = inspect_index(url).id
     with closing(Database(url)) as database:
         describe_stored(data_dir, database)

@@ -15,7 +15,13 @@ from safetensors.numpy import load, save
 
 from tests.support.command_line import Caller
 from tests.support.damage import DAMAGES, Damage, damaged, flip
-from tests.support.experiments import experiment_server, start_experiment, wait_for_state
+from tests.support.experiments import (
+    advance,
+    experiment_server,
+    put_dataset,
+    start_experiment,
+    wait_for_state,
+)
 from tests.support.servers import (
     CONFIG,
     RunningServer,
@@ -368,37 +374,35 @@ def test_verify_finds_a_damaged_line_of_an_unfinished_trial(
     call = Caller(capsys)
     with experiment_server(tmp_path) as server:
         client = server.client
-        put(client, "some", {"inputs": rows(12)})
-        with server.engine_held() as held:
+        put_dataset(client, "some", 60)
+        with server.engine_held() as engine:
             start_experiment(client, name="swept", dataset="some", seeds=[1], chunk_samples=4)
-            held.run_until(lambda: read_trial(client)["progress"]["samples_done"] >= 8)
-            client.post("/v1/experiments/swept/pause")
-        wait_for_state(client, "swept", "paused")
-        run_id = until(
-            lambda: read_trial(client)["state"] == "paused" and read_trial(client)["run_id"]
-        )
-        chunks = tmp_path / "runs" / run_id / "chunks.jsonl"
+            advance(client, engine, "swept", 12)
+            assert client.post("/v1/experiments/swept/pause").status_code == 200
+
+        def read_paused() -> dict[str, Any] | None:
+            trial: dict[str, Any] = client.get("/v1/experiments/swept/trials/0").json()
+            return trial if trial["state"] == "paused" else None
+
+        run_id = until(read_paused)["run_id"]
         sound = call("data", "verify", "--data-dir", tmp_path)
         assert sound.returncode == 0, sound.stdout
         assert "1 dataset, 0 models and 1 run, " in sound.stdout
-        first, second, *others = chunks.read_bytes().splitlines(keepends=True)
-        chunks.write_bytes(b"".join((first, b"no JSON\n", second, *others)))
+        chunks = tmp_path / "runs" / run_id / "chunks.jsonl"
+        first, *others = chunks.read_bytes().splitlines(keepends=True)
+        assert others
+        chunks.write_bytes(b"".join((first, b"no JSON\n", *others)))
         found = call("data", "verify", "--data-dir", tmp_path)
         assert found.returncode == 1
         line, last = found.stdout.splitlines()
         assert line.startswith(f"runs/{run_id}/chunks.jsonl: line 2 is no JSON")
         assert last.endswith(": 1 damaged")
-        # The advice is true.
-        assert "computes them again" in line
         assert_damage(client.get(f"/v1/runs/{run_id}/samples"), f"runs/{run_id}/chunks.jsonl")
-        client.post("/v1/experiments/swept/resume")
+        # The advice is true.
+        assert "a trial computes them again" in line
+        assert client.post("/v1/experiments/swept/resume").status_code == 200
         wait_for_state(client, "swept", "succeeded")
         assert call("data", "verify", "--data-dir", tmp_path).returncode == 0
-
-
-def read_trial(client: httpx.Client) -> dict[str, Any]:
-    trial: dict[str, Any] = client.get("/v1/experiments/swept/trials/0").json()
-    return trial
 
 
 def test_verify_refuses_what_is_no_data_directory(
