@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.bodies import NPY, npy
-from tests.support.command_line import Caller, assert_refused
+from tests.support.command_line import Caller, assert_refused, run
 from tests.support.data_directories import content, fill, refusal, store_some
 from tests.support.disks import read_only
 from tests.support.experiments import put_dataset, start_experiment, wait_for_state
@@ -154,9 +154,9 @@ def test_a_run_whose_folder_is_removed_fails_with_words(tmp_path: Path) -> None:
             runs.append(client.post("/v1/runs", json={"dataset": "some"}).json()["run_id"])
             shutil.rmtree(tmp_path / "runs" / runs[1])
         for run_id in runs:
-            run = wait_until_ended(client, run_id)
-            assert run["state"] == "failed"
-            error = run["error"]
+            ended = wait_until_ended(client, run_id)
+            assert ended["state"] == "failed"
+            error = ended["error"]
             assert (error["status"], error["file"]) == (503, str(tmp_path / "runs" / run_id))
             assert_words(error["detail"], "removed while its run was active")
 
@@ -368,3 +368,12 @@ def test_the_folder_of_an_index_that_does_not_exist_is_named(tmp_path: Path) -> 
     folder = tmp_path / "none"
     why = refusal(tmp_path / "data", database_url=f"sqlite:///{folder}/index")
     assert_words(why, str(folder), "does not exist")
+
+
+def test_serve_names_a_read_only_data_directory_in_one_line(tmp_path: Path) -> None:
+    fill(tmp_path)
+    with read_only(tmp_path):
+        refused = run("serve", "--port", "0", "--data-dir", tmp_path)
+    assert_refused(refused, "the server could not start", str(tmp_path), "Read-only file system")
+    assert_words(refused.stderr)
+    assert len(refused.stderr.splitlines()) == 1
