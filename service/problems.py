@@ -320,7 +320,8 @@ def _find_refused(paths: list[Path]) -> Path:
         # What does not exist was to be made, or may not even be looked up.
         found = next((one for one in (path, *path.parents) if os.path.lexists(one)), path)
         for one in (found, found.parent):
-            if not os.access(one, os.R_OK | os.W_OK | (os.X_OK if one.is_dir() else 0)):
+            is_folder = os.access(one, os.F_OK) and one.is_dir()
+            if not os.access(one, os.R_OK | os.W_OK | (os.X_OK if is_folder else 0)):
                 return one
     return paths[0]
 

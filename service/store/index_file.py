@@ -97,12 +97,13 @@ def _find_obstacle(index: Path) -> Problem | OSError | None:
 
     The file itself is not opened: closing it would release the locks of SQLite in this process.
     """
-    if index.is_dir():
+    # Methods of Path raise if a folder may not be searched.
+    if os.access(index, os.F_OK) and index.is_dir():
         return UnusablePath(index, "it is a folder", "move it away, or correct the path")
+    for path in (index, *(index.with_name(index.name + end) for end in ("-wal", "-shm"))):
+        if os.access(path, os.F_OK) and not os.access(path, os.R_OK | os.W_OK):
+            return find_unusable_path(explain_refusal(path))
     try:
-        for path in (index, *(index.with_name(index.name + end) for end in ("-wal", "-shm"))):
-            if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-                raise explain_refusal(path)
         with tempfile.TemporaryFile(dir=index.parent) as probe:
             probe.write(bytes(_PROBE_BYTES))
             probe.flush()
@@ -111,7 +112,8 @@ def _find_obstacle(index: Path) -> Problem | OSError | None:
         advice = "make it again, or correct the path"
         return UnusablePath(index.parent, "it does not exist", advice)
     except OSError as error:
-        # The library names a file that it could not make.
-        error.filename = error.filename or str(index.parent)
+        # Of no use to a reader is the name of the probe.
+        error.filename = str(index)
         return find_unusable_path(error) or error
-    return None if index.exists() else damaged_index(f"its file {index} does not exist")
+    is_there = os.access(index, os.F_OK)
+    return None if is_there else damaged_index(f"its file {index} does not exist")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -377,3 +379,31 @@ def test_serve_names_a_read_only_data_directory_in_one_line(tmp_path: Path) -> N
     assert_refused(refused, "the server could not start", str(tmp_path), "Read-only file system")
     assert_words(refused.stderr)
     assert len(refused.stderr.splitlines()) == 1
+
+
+OUT_OF_FILES = """
+import contextlib, os, resource, sys
+from service.problems import problem_of
+from service.store.database import Database
+
+database = Database("sqlite:///" + sys.argv[1])
+database.close()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+held = []
+with contextlib.suppress(OSError):
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+try:
+    with database.connection() as connection:
+        connection.exec_driver_sql("SELECT * FROM runs")
+except Exception as error:
+    print(problem_of(error).status, problem_of(error).detail)
+"""
+
+
+def test_an_index_that_cannot_be_opened_for_too_many_files_is_not_called_damaged(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", OUT_OF_FILES, str(tmp_path / "index")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert_words(done.stdout, f"503 {tmp_path / 'index'}", "Too many open files", "ulimit -n")
