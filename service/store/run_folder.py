@@ -30,7 +30,8 @@ from service.store.atomic_files import UNFINISHED, fsync, remove_path, write_byt
 from service.store.chunk_log import ChunkLog
 from service.store.descriptions.run import DESCRIPTION
 from service.store.npy_file import GrowingArray, npy_buffers, write_array
-from service.store.trace_parts import TRACE, TraceParts
+from service.store.run_summary import RunSummary
+from service.store.trace_parts import PARTS, TRACE, TraceParts
 from service.store.verification.piece_digests import PieceDigests, PieceHasher, digest_pieces
 
 log = logging.getLogger(__name__)
@@ -208,31 +209,28 @@ class RunFolder:
         return self._chunks.read()
 
     def seal(
-        self,
-        rows: int,
-        documents: Mapping[str, Any],
-        description: bytes | None = None,
-        *,
-        durable: bool = True,
-    ) -> int:
-        """Complete the folder with the first ``rows`` samples.
+        self, summary: RunSummary, description: bytes | None = None, *, durable: bool = True
+    ) -> list[str]:
+        """Complete the folder with the samples of some chunks, which are the first ones.
 
         Args:
-            rows: Samples to keep.
-            documents: JSON data by name, stored as ``NAME.json``.
+            summary: Summary of the chunks.
             description: Description of the run, if it has a row.
             durable: Whether to wait until all files are on the disk.
 
         Returns:
-            Size of the folder in bytes, as :meth:`size`.
+            Names of files that are damaged or lost. The others are complete.
 
         Raises:
             OSError: The folder could not be written.
         """
-        for array in GrowingArray.find_all(self.path):
-            array.finish(rows, durable=durable)
-        self._trace.join(rows, durable=durable)
-        for name, document in documents.items():
+        damaged = [
+            array.name
+            for array in GrowingArray.find_all(self.path)
+            if not array.finish(summary.samples_done, durable=durable)
+        ]
+        damaged += self._trace.join(summary.records, durable=durable)
+        for name, document in summary.documents.items():
             write_bytes(self.path / f"{name}.json", to_json(document), durable=False)
         if description is not None:
             write_bytes(self.path / DESCRIPTION, description, durable=False)
@@ -240,7 +238,7 @@ class RunFolder:
             remove_path(leftover)
         if durable:
             self.fsync()
-        return self.size()
+        return damaged
 
     def digest_files(self) -> dict[str, PieceDigests]:
         """Return the digests of the files of a sealed folder by name.
@@ -255,6 +253,8 @@ class RunFolder:
         names = [entry.name for entry in entries if entry.name != DESCRIPTION]
         if (self.path / TRAINING_EVENTS).exists():
             names.append(TRAINING_EVENTS)
+        if not (self.path / TRACE).exists():
+            names += self.list_trace_parts()
         digests: dict[str, PieceDigests] = {}
         for name in names:
             with (self.path / name).open("rb", buffering=0) as file:
@@ -287,10 +287,10 @@ class RunFolder:
         try:
             for line in self.read_chunks():
                 rows += len(line["samples"])
-                if any(written < rows for written in rows_written):
+                if any(written is not None and written < rows for written in rows_written):
                     break
                 intact.append(line)
-        except orjson.JSONDecodeError:
+        except (orjson.JSONDecodeError, KeyError, TypeError):
             log.warning(
                 "run %s: line %d of its chunks is damaged; the samples from it on are dropped",
                 self.path.name,
@@ -327,6 +327,10 @@ class RunFolder:
         """Folder in which a training keeps its snapshots and curves."""
         return self.path / TRAINING
 
+    def list_trace_parts(self) -> list[str]:
+        """Return the names of the trace files of chunks."""
+        return [f"{PARTS}/{path.name}" for path in sorted((self.path / PARTS).glob("*.parquet"))]
+
     def trace_parts(self, sample_from: int = 0) -> list[Path]:
         """Return the trace files in the order of samples.
 
@@ -349,16 +353,34 @@ class RunFolder:
             raise
 
     def remove(self) -> None:
-        """Remove the folder; readers never see half of it."""
-        doomed = self.path.with_name(f".{self.path.name}{UNFINISHED}")
+        """Remove the folder; neither readers nor a power cut see half of it."""
+        remove_folders([self])
+
+    def hide(self) -> Path | None:
+        """Give the folder a name under which it is no run, and return its path; none if lost."""
+        hidden = self.path.with_name(f".{self.path.name}{UNFINISHED}")
         try:
-            self.path.rename(doomed)
+            return self.path.rename(hidden)
         except FileNotFoundError:
-            return
+            return None
         except OSError:
             # On a full disk, there may be no room for a longer name.
-            doomed = self.path
-        shutil.rmtree(doomed, ignore_errors=True)
+            return self.path
+
+
+def remove_folders(folders: Iterable[RunFolder]) -> None:
+    """Remove the folders of runs, as :meth:`RunFolder.remove`.
+
+    Args:
+        folders: Folders of one archive.
+    """
+    hidden = [path for folder in folders if (path := folder.hide()) is not None]
+    if not hidden:
+        return
+    # After a power cut, a start removes what has such a name, and takes nothing else for a run.
+    fsync(hidden[0].parent)
+    for path in hidden:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _digest(buffers: Iterable[bytes | memoryview]) -> PieceDigests:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import signal
 from functools import partial
@@ -234,3 +235,41 @@ def test_a_full_disk_pauses_an_experiment_and_breaks_nothing(tmp_path: Path) -> 
         assert change_state(client, "squeezed", "resume")["error"] is None
         assert client.delete("/v1/experiments/small").status_code == 204
         check_as_if_undisturbed(client, data_dir, "squeezed")
+
+
+def test_trials_that_are_cancelled_on_a_full_disk_keep_their_chunks(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "32m") as disk, experiment_server(disk / "data") as server:
+        filler = disk / "filler"
+        client = server.client
+        put_dataset(client, "some", SAMPLES)
+        with server.engine_held() as engine:
+            start_experiment(client, name="squeezed", **SWEEP)
+            advance(client, engine, "squeezed", 20)
+            assert change_state(client, "squeezed", "cancel")["state"] == "running"
+            fill(filler)
+        until(lambda: not find_unended(client, "squeezed"))
+        stuck = read_trials(client, "squeezed")
+        begun = [trial for trial in stuck if trial["samples_done"]]
+        assert sum(trial["samples_done"] for trial in begun) >= 20
+        filler.unlink()
+        assert wait_until_ended(client, "squeezed")["state"] == "cancelled"
+        until(lambda: not [one for one in read_trials(client, "squeezed") if not one["ended_at"]])
+        kept = read_stored_results(client, "squeezed")
+        start_experiment(client, name="undisturbed", **SWEEP)
+        assert wait_until_ended(client, "undisturbed")["state"] == "succeeded"
+        expected = read_stored_results(client, "undisturbed")
+        for trial in begun:
+            found, whole = kept[trial["trial"]], expected[trial["trial"]]
+            done = trial["samples_done"]
+            assert found["state"] == "cancelled"
+            assert found["samples"] == whole["samples"][:done]
+            assert found["records"] == [one for one in whole["records"] if one["sample"] < done]
+            for name, data in found["outputs"].items():
+                array = np.load(io.BytesIO(data))
+                assert np.array_equal(array, np.load(io.BytesIO(whole["outputs"][name]))[:done])
+
+
+def find_unended(client: httpx.Client, name: str) -> list[dict[str, Any]]:
+    """Return the trials that have samples and have not ended."""
+    found = read_trials(client, name)
+    return [one for one in found if one["samples_done"] and one["state"] not in ENDED]
