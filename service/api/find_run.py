@@ -54,8 +54,8 @@ async def find_ended_run(service: Service, run_id: str) -> RunRow:
             be completed yet.
     """
     row = await find_simulation(service, run_id)
-    if row.state not in ENDED_STATES:
-        raise conflict("read the results of a run", row.state, ENDED_STATES)
-    if not row.is_complete:
+    if row.is_complete:
+        return row
+    if row.state in ENDED_STATES or service.ends.has(run_id):
         raise service.ends.make_problem(run_id)
-    return row
+    raise conflict("read the results of a run", row.state, ENDED_STATES)

@@ -94,8 +94,7 @@ class RunEnds:
         try:
             self._archive.end(run_id, summary, is_trial=is_trial, **columns)
         except Exception as error:
-            figures = {name: getattr(summary, name) for name in _FIGURES}
-            self._postpone(run_id, _IncompleteRun(columns, figures, error))
+            self._postpone(run_id, _IncompleteRun(columns, _read_figures(summary), error))
 
     def recover(self, make_problem: Callable[[], Problem]) -> list[RunRow]:
         """End the runs that a crash interrupted, and complete others; called at a start.
@@ -127,6 +126,10 @@ class RunEnds:
             log.warning("the disk is full; runs are checked and removed at the next start")
         return queued
 
+    def has(self, run_id: str) -> bool:
+        """Return whether a run has ended and waits to be completed."""
+        return run_id in self._incomplete
+
     def make_problem(self, run_id: str) -> Problem:
         """Return the refusal of a request for results of a run that is not complete.
 
@@ -155,11 +158,20 @@ class RunEnds:
                 self._archive.discard(row.run_id)
 
     def _complete_or_postpone(self, row: RunRow, columns: Mapping[str, Any]) -> None:
-        figures = {name: getattr(row, name) for name in _FIGURES}
+        figures = _read_figures(row)
         try:
+            if row.kind != RunKind.TRAINING:
+                figures = _read_figures(self._sum_up(row.run_id))
             self._complete(row, columns, figures)
         except Exception as error:
             self._postpone(row.run_id, _IncompleteRun(columns, figures, error))
+
+    def _sum_up(self, run_id: str) -> RunSummary:
+        """Return what the chunks that are on the disk come to."""
+        summary = RunSummary()
+        for chunk in self._archive.folder(run_id).read_intact_chunks():
+            summary.add(chunk)
+        return summary
 
     def _complete(
         self, row: RunRow, columns: Mapping[str, Any], figures: Mapping[str, Any]
@@ -180,13 +192,12 @@ class RunEnds:
                 **columns,
             )
             return
-        summary = RunSummary()
-        for chunk in folder.read_intact_chunks():
-            summary.add(chunk)
         # A training has no chunks.
         known = figures if row.kind == RunKind.TRAINING else {}
         is_trial = row.experiment_id is not None
-        self._archive.end(row.run_id, summary, is_trial=is_trial, **known, **columns)
+        self._archive.end(
+            row.run_id, self._sum_up(row.run_id), is_trial=is_trial, **known, **columns
+        )
 
     def _postpone(self, run_id: str, run: _IncompleteRun) -> None:
         """Store how a run ended, and complete its files later."""
@@ -235,3 +246,7 @@ class RunEnds:
 
     def _free(self) -> int:
         return shutil.disk_usage(self._archive.path).free
+
+
+def _read_figures(source: RunSummary | RunRow) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in _FIGURES}
