@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from pathlib import Path
 
 import pyarrow as pa
@@ -167,10 +168,9 @@ def select_parts(names: Iterable[str], start: int, stop: int | None = None) -> l
     """
     ordered = sorted(names)
     firsts = [int(Path(name).stem) for name in ordered]
-    ends = [*firsts[1:], None]
     return [
         name
-        for name, first, end in zip(ordered, firsts, ends, strict=True)
+        for name, first, end in zip_longest(ordered, firsts, firsts[1:])
         if (end is None or end > start) and (stop is None or first < stop)
     ]
 
