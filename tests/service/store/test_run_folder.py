@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 from numpy.typing import NDArray
 
 from energy_flow.trace.records import COLUMN_DTYPES
-from service.store.run_folder import RunFolder
+from service.store.run_folder import RunFolder, remove_folders
 from service.store.run_summary import RunSummary
 from tests.support.damage import DAMAGES, Damage, flip
 
@@ -240,3 +240,28 @@ def test_an_output_with_a_damaged_header_keeps_the_others(
     assert {name: after[name] for name in set(sealed) - {"hits.npy"}} == {
         name: sealed[name] for name in set(sealed) - {"hits.npy"}
     }
+
+
+def test_a_removed_run_is_none_on_the_disk_before_its_files_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [begun(tmp_path / name, 2) for name in ("a", "b")]
+    names_on_disk: list[list[str]] = []
+    names_when_removed: list[list[str]] = []
+    fsync, rmtree = os.fsync, shutil.rmtree
+
+    def watch_fsync(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), tmp_path.stat()):
+            names_on_disk.append(sorted(path.name for path in tmp_path.iterdir()))
+        fsync(descriptor)
+
+    def watch_rmtree(path: Path, **options: Any) -> None:
+        names_when_removed.append(names_on_disk[-1])
+        rmtree(path, **options)
+
+    monkeypatch.setattr(os, "fsync", watch_fsync)
+    monkeypatch.setattr(shutil, "rmtree", watch_rmtree)
+    remove_folders(folders)
+    # A power cut leaves at least what was on the disk then: no name of a run.
+    assert names_when_removed == [[".a.part", ".b.part"]] * 2
+    assert list(tmp_path.iterdir()) == []
