@@ -144,6 +144,12 @@ class GrowingArray:
         """Name of the finished file."""
         return self._finished.name
 
+    def can_grow(self) -> bool:
+        """Return whether more rows can follow those that it has, or it is finished."""
+        if self._finished.exists():
+            return True
+        return self._path.exists() and self._read_header() is not None
+
     def count_rows(self) -> int | None:
         """Return the number of complete rows in the file; ``None`` if its header is damaged."""
         size = self._path.stat().st_size

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from service.store.chunk_log import ChunkLog
 from service.store.descriptions.run import DESCRIPTION
 from service.store.npy_file import GrowingArray, npy_buffers, write_array
 from service.store.run_summary import RunSummary
-from service.store.trace_parts import PARTS, TRACE, TraceParts
+from service.store.trace_parts import PARTS, TRACE, TraceParts, name_part
 from service.store.verification.piece_digests import PieceDigests, PieceHasher, digest_pieces
 
 log = logging.getLogger(__name__)
@@ -311,6 +311,23 @@ class RunFolder:
         self._trace.truncate(rows)
         self._chunks.truncate(len(intact))
         return intact
+
+    def find_lost(self, chunks: Sequence[Mapping[str, Any]], outputs: Iterable[str]) -> list[str]:
+        """Return the names of files without which a run cannot continue from its chunks.
+
+        Args:
+            chunks: Lines of the intact chunks.
+            outputs: Names of the outputs that it must have.
+        """
+        if not chunks:
+            return []
+        arrays = [GrowingArray(self.output_path(name)) for name in outputs]
+        lost = [f"{array.name}{UNFINISHED}" for array in arrays if not array.can_grow()]
+        if not (self.path / TRACE).exists():
+            recorded = [line for line in chunks if any(line["trace"]["recorded"].values())]
+            parts = [name_part(line["first_sample"]) for line in recorded]
+            lost += [name for name in parts if not (self.path / name).exists()]
+        return lost
 
     def size(self) -> int:
         """Return the bytes of all files but the description, which follows from the row."""

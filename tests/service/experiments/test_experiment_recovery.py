@@ -140,6 +140,23 @@ def test_a_paused_experiment_stays_paused_over_a_restart(tmp_path: Path) -> None
         check_as_if_undisturbed(second.client, tmp_path, "waiting")
 
 
+@pytest.mark.parametrize("pattern", ["hits.npy.part", "trace/*.parquet"])
+def test_a_lost_file_of_finished_chunks_pauses_it(tmp_path: Path, pattern: str) -> None:
+    with experiment_server(tmp_path) as server:
+        client = server.client
+        _, found = paused_midway(server, "waiting")
+        begun = next(trial for trial in found if trial["samples_done"])
+        path = min((tmp_path / "runs" / begun["run_id"]).glob(pattern))
+        path.rename(tmp_path / "kept")
+        change_state(client, "waiting", "resume")
+        error = until(lambda: read_experiment(client, "waiting")["error"])
+        assert (error["status"], error["file"]) == (409, path.relative_to(tmp_path).as_posix())
+        assert wait_until_quiet(client, "waiting")["state"] == "paused"
+        (tmp_path / "kept").rename(path)
+        change_state(client, "waiting", "resume")
+        check_as_if_undisturbed(client, tmp_path, "waiting")
+
+
 def test_runs_missing_from_the_index_after_a_power_cut_are_restored(tmp_path: Path) -> None:
     with experiment_server(tmp_path) as first:
         put_dataset(first.client, "some", SAMPLES)
