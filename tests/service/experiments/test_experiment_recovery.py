@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import shutil
 import signal
 from functools import partial
 from pathlib import Path
@@ -252,6 +253,28 @@ def test_a_full_disk_pauses_an_experiment_and_breaks_nothing(tmp_path: Path) -> 
         assert change_state(client, "squeezed", "resume")["error"] is None
         assert client.delete("/v1/experiments/small").status_code == 204
         check_as_if_undisturbed(client, data_dir, "squeezed")
+
+
+def test_a_start_on_a_full_disk_pauses_an_interrupted_experiment(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "32m") as disk:
+        data_dir, filler = disk / "data", disk / "filler"
+        with experiment_server(tmp_path / "live") as server:
+            put_dataset(server.client, "some", SAMPLES)
+            with server.engine_held() as engine:
+                start_experiment(server.client, name="squeezed", **SWEEP)
+                advance(server.client, engine, "squeezed", 20)
+                # As a crash would leave it.
+                shutil.copytree(tmp_path / "live", data_dir)
+        fill(filler)
+        with experiment_server(data_dir) as server:
+            client = server.client
+            until(lambda: read_experiment(client, "squeezed")["state"] == "paused")
+            stuck = wait_until_quiet(client, "squeezed")
+            assert stuck["error"]["status"] == 507
+            assert stuck["progress"]["samples_done"] >= 20
+            filler.unlink()
+            assert change_state(client, "squeezed", "resume")["error"] is None
+            check_as_if_undisturbed(client, data_dir, "squeezed")
 
 
 def test_trials_that_are_cancelled_on_a_full_disk_keep_their_chunks(tmp_path: Path) -> None:
