@@ -7,6 +7,7 @@
     │   ├── ConfigError               a field, an option or a combination of them
     │   ├── EmbeddingError            dimension, raggedness, NaN, infinity, range
     │   ├── CheckpointError           version, names, shapes, non-finite weights, damage
+    │   │   └── DamagedTrainingError  a file from which a training is resumed
     │   └── DataError                 a file of training pairs
     ├── CapacityError                 a batch that can never fit in memory
     ├── QueueFull                     too much work is waiting; retry later
@@ -25,6 +26,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -76,6 +78,27 @@ class EmbeddingError(InvalidInput):
 
 class CheckpointError(InvalidInput):
     """A checkpoint is refused; nothing of it was loaded."""
+
+
+class DamagedTrainingError(CheckpointError):
+    """A file from which a training is resumed, or its best model, is damaged or lost.
+
+    Args:
+        path: the file.
+        why: what is wrong with it.
+        advice: what to do.
+
+    Attributes:
+        path: the file.
+        why: what is wrong with it.
+        advice: what to do.
+    """
+
+    def __init__(self, path: Path, why: str, advice: str) -> None:
+        self.path = path
+        self.why = why
+        self.advice = advice
+        super().__init__(Fault((), f"{path} is damaged: {why}; {advice}"))
 
 
 class DataError(InvalidInput):

@@ -42,6 +42,7 @@ from service.store.recovery.errors import DataDirMismatchError, describe_full_di
 from service.store.recovery.identity import open_index
 from service.store.recovery.leftovers import sort_out_leftovers
 from service.store.recovery.lock import lock_data_dir, lock_index
+from service.store.run_ends import RunEnds
 from service.store.tables import RunRow
 from service.store.writer import Writer
 
@@ -79,6 +80,7 @@ class Service:
         failure: Why the server could not start.
         engine: The engine; like the following attributes, it exists once the server is ready.
         archive: Stored runs.
+        ends: Ends of runs that could not be stored at once.
         models: Models.
         datasets: Datasets.
         runs: Active runs.
@@ -94,6 +96,7 @@ class Service:
 
     engine: Engine
     archive: RunArchive
+    ends: RunEnds
     models: ModelRegistry
     datasets: DatasetRegistry
     runs: ActiveRuns
@@ -205,6 +208,7 @@ class Service:
             self.runs = ActiveRuns(
                 self.engine,
                 self.archive,
+                self.ends,
                 self.models,
                 self._writer,
                 fsync_thread,
@@ -240,7 +244,7 @@ class Service:
         assert self._database is not None
         store = ExperimentStore(self._database)
         recorder = RunRecorder(
-            TrialStorage(self.archive, self.instruments),
+            TrialStorage(self.archive, self.ends, self.instruments),
             self._writer,
             self.engine.cancel,
             self.runs.forget,
@@ -273,13 +277,15 @@ class Service:
             settings.keep_runs_bytes,
         )
         reserve.restore()
-        queued = self.archive.recover(
+        self.ends = RunEnds(self.archive)
+        queued = self.ends.recover(
             lambda: Problem(503, "interrupted by a restart of the server; send it again")
         )
         self.datasets.recover()
         self._writer.start()
         self._fsync_thread = fsync_thread = FsyncThread(self.archive)
         fsync_thread.start()
+        self.ends.start()
         self.engine = Engine(
             device=device,
             memory_limit_bytes=memory_limit(device, settings.memory_limit),
@@ -313,6 +319,7 @@ class Service:
         await asyncio.to_thread(self._writer.stop)
         if self._fsync_thread is not None:
             await asyncio.to_thread(self._fsync_thread.stop)
+            await asyncio.to_thread(self.ends.stop)
         if was_ready:
             self.runs.close()
             await self.ablations.close()

@@ -121,6 +121,17 @@ def read_batches(
                         yield kept
 
 
+def count_records(path: TraceFile) -> int:
+    """Return the number of records of a file; no record is read.
+
+    Args:
+        path: the file.
+    """
+    with _open(path) as file:
+        count: int = file.metadata.num_rows
+        return count
+
+
 def last_of(batch: pa.RecordBatch | pa.Table) -> tuple[int, int]:
     """Return (sample, seq) of the last record of a batch or a table."""
     row = batch.slice(len(batch) - 1).to_pydict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,16 +27,19 @@ class EventLog:
 
     Args:
         folder: has, or will have, ``events.jsonl`` and ``tensorboard/``.
+
+    Attributes:
+        path: file of the events.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._path = folder / EVENTS
+        self.path = folder / EVENTS
         self._curves: SummaryWriter | None = None
 
     def exists(self) -> bool:
         """Return whether there are events."""
-        return self._path.exists()
+        return self.path.exists()
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Add a line, and points to the curves.
@@ -47,7 +51,7 @@ class EventLog:
             OSError: the file cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
         curves = self._writer(event["step"])
         for name, value in _numbers(event):
@@ -63,13 +67,15 @@ class EventLog:
         """
         if not self.exists():
             return
-        kept = [
-            line
-            for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            # A line that was cut off belongs to a later step.
-            if line.endswith("\n") and _is_kept(json.loads(line), step)
-        ]
-        self._path.write_text("".join(kept), encoding="utf-8")
+        end = 0
+        with self.path.open("rb") as lines:
+            for line in lines:
+                # A line that was cut off belongs to a later step.
+                if not (line.endswith(b"\n") and _is_kept(json.loads(line), step)):
+                    break
+                end += len(line)
+        # Events are in the order of steps, and this needs no room on a full disk.
+        os.truncate(self.path, end)
 
     def curves(self, max_steps: int) -> dict[str, list[float | None]]:
         """Return the numbers of the events as columns.
@@ -111,7 +117,7 @@ class EventLog:
 
     def _read(self) -> Iterator[dict[str, Any]]:
         if self.exists():
-            with self._path.open(encoding="utf-8") as lines:
+            with self.path.open(encoding="utf-8") as lines:
                 for line in lines:
                     # The last line may be incomplete.
                     if line.endswith("\n"):

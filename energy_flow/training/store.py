@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from energy_flow.errors import CheckpointError, ConfigError, Fault
+from energy_flow.errors import CheckpointError, ConfigError, DamagedTrainingError, Fault
 from energy_flow.simulation import checkpoint
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.config import TrainConfig
@@ -29,6 +30,9 @@ from energy_flow.training.event_log import EventLog
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 DIGESTS = "digests.json"
 CHECKPOINTS = "checkpoints"
+
+RESTORE = "restore it from a backup"
+"""What to do about a damaged file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +142,25 @@ class TrainingFolder:
             device: where its tensors are to be.
 
         Raises:
-            CheckpointError: there is none, or it is damaged.
+            DamagedTrainingError: one of its files is damaged or lost.
+            CheckpointError: there is none.
         """
         snapshots = self._snapshots()
         if not snapshots:
             raise CheckpointError(Fault((), f"{self.path} holds no snapshot to resume from"))
         place = snapshots[-1]
-        try:
-            _check_digests(place)
+        advice = f"{RESTORE}, or remove {place.name} to resume from an earlier snapshot"
+        for name, digest in _read_digests(place, advice).items():
+            with _reporting_damage(place / name, advice):
+                if _digest(place / name) != digest:
+                    raise ValueError("it has changed")
+        with _reporting_damage(place / STATE, advice):
             state = json.loads((place / STATE).read_text(encoding="utf-8"))
+        with _reporting_damage(place / OPTIMISER, advice):
             moments = load_file(place / OPTIMISER, device=device)
-        except (OSError, ValueError, SafetensorError) as error:
-            message = f"{place} is damaged: {error}; remove it to resume from an earlier snapshot"
-            raise CheckpointError(Fault((), message)) from None
-        return Snapshot(checkpoint.load(place / MODEL, device), moments, state)
+        with _reporting_damage(place / MODEL, advice):
+            processor = checkpoint.load(place / MODEL, device)
+        return Snapshot(processor, moments, state)
 
     def save_best(self, processor: FlowProcessor) -> None:
         """Keep the best model so far.
@@ -166,8 +175,13 @@ class TrainingFolder:
         checkpoint.save(processor, self.path / MODEL)
 
     def best(self) -> FlowProcessor:
-        """Return the model that was kept last."""
-        return checkpoint.load(self.path / MODEL)
+        """Return the model that was kept last.
+
+        Raises:
+            DamagedTrainingError: its file is damaged or lost.
+        """
+        with _reporting_damage(self.path / MODEL, RESTORE):
+            return checkpoint.load(self.path / MODEL)
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Keep an event.
@@ -185,8 +199,12 @@ class TrainingFolder:
 
         Args:
             step: last step whose events are kept.
+
+        Raises:
+            DamagedTrainingError: their file is damaged.
         """
-        self._events.rewind(step)
+        with _reporting_damage(self._events.path, RESTORE):
+            self._events.rewind(step)
 
     def curves(self, max_steps: int) -> dict[str, list[float | None]]:
         """Return the numbers of the events as columns, as :meth:`EventLog.curves`.
@@ -209,19 +227,29 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_digests(place: Path) -> None:
-    """Refuse a snapshot whose files have changed; those of earlier versions have no digests.
+def _read_digests(place: Path, advice: str) -> dict[str, str]:
+    """Return the digests of the files of a snapshot by name; earlier versions stored none.
 
     Raises:
-        ValueError: a file has changed.
-        OSError: a file cannot be read.
+        DamagedTrainingError: the digests are damaged.
     """
     path = place / DIGESTS
-    if not path.exists():
-        return
-    for name, digest in json.loads(path.read_text(encoding="utf-8")).items():
-        if _digest(place / name) != digest:
-            raise ValueError(f"{name} has changed")
+    with _reporting_damage(path, advice):
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+@contextmanager
+def _reporting_damage(path: Path, advice: str) -> Iterator[None]:
+    """Read a file within a block, and report an error as damage to it.
+
+    Raises:
+        DamagedTrainingError: the file cannot be used.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise DamagedTrainingError(path, why, advice) from error
 
 
 def _fsync(path: Path) -> None:

@@ -50,9 +50,12 @@ async def find_ended_run(service: Service, run_id: str) -> RunRow:
         run_id: Id of the run.
 
     Raises:
-        Problem: 404, there is no such simulation; 409, it has not ended.
+        Problem: 404, there is no such simulation; 409, it has not ended; 507, its files could not
+            be completed yet.
     """
     row = await find_simulation(service, run_id)
-    if row.state not in ENDED_STATES:
-        raise conflict("read the results of a run", row.state, ENDED_STATES)
-    return row
+    if row.is_complete:
+        return row
+    if row.state in ENDED_STATES or service.ends.has(run_id):
+        raise service.ends.make_problem(run_id)
+    raise conflict("read the results of a run", row.state, ENDED_STATES)

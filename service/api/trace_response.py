@@ -12,7 +12,7 @@ from typing import Any, Final
 from fastapi import Request
 from starlette.responses import Response
 
-from energy_flow.choices import ENDED_STATES, TraceFormat
+from energy_flow.choices import TraceFormat
 from energy_flow.trace.batches import FORMAT_VERSION
 from energy_flow.trace.formats import StepCounter, encode_trace
 from energy_flow.trace.reader import TraceFilter, last_of
@@ -60,30 +60,30 @@ async def answer_trace(
     keep, limit = query.make_filter(), query.limit
     # The state is read first: the files that are listed next have at least what it promises.
     row = await find_simulation(service, run_id)
-    has_ended = row.state in ENDED_STATES
     first_sample = max(keep.after[0] if keep.after else 0, min(keep.samples or (), default=0))
+    stop = max(keep.samples) + 1 if keep.samples else None
 
     def select() -> _Part:
         with service.archive.noticing_removal(run_id):
-            return _select(service.archive.open(row), first_sample, keep, limit)
+            return _select(service.archive.open(row), (first_sample, stop), keep, limit)
 
     part = await asyncio.to_thread(select)
     headers = {
-        COMPLETE: "true" if has_ended and part.is_exhausted else "false",
+        COMPLETE: "true" if row.is_complete and part.is_exhausted else "false",
         FORMAT: FORMAT_VERSION,
         "Content-Disposition": f'attachment; filename="{run_id}{chosen.suffixes[0]}"',
         "Vary": "Accept",
     }
     if part.last is not None:
         headers[NEXT_CURSOR] = encode_cursor(*part.last)
-    is_whole = has_ended and keep.keeps_all and limit is None and len(part.paths) == 1
+    is_whole = row.is_complete and keep.keeps_all and limit is None and len(part.paths) == 1
     if is_whole and chosen is TraceFormat.PARQUET:
         path = part.paths[0]
         path = path.path if isinstance(path, VerifiedFile) else path
         return await _answer_stored_file(path, request, chosen.media_type, headers)
 
     def read_counters() -> tuple[StepCounter, ...]:
-        return part.run.step_counters() if has_ended else ()
+        return part.run.step_counters() if row.is_complete else ()
 
     pieces = (piece for piece in encode_trace(chosen, part.read(), read_counters) if piece)
     return PieceStream(pieces, chosen.media_type, headers)
@@ -127,18 +127,18 @@ class _Part:
     is_exhausted: bool
 
 
-def _select(run: StoredRun, first_sample: int, keep: TraceFilter, limit: int | None) -> _Part:
-    paths = run.trace_files(first_sample)
+def _select(
+    run: StoredRun, samples: tuple[int, int | None], keep: TraceFilter, limit: int | None
+) -> _Part:
+    paths = run.trace_files(*samples)
     try:
         end = run.last_record(paths) or keep.after
     except FileNotFoundError:  # The run has just ended, and its parts are one file now.
-        paths = run.trace_files(first_sample)
+        paths = run.trace_files(*samples)
         end = run.last_record(paths) or keep.after
     if limit is None:
         # Once the answer has begun, it could not be refused any more.
-        for file in paths:
-            if isinstance(file, VerifiedFile):
-                file.check()
+        run.check_trace(paths)
         return _Part(run, paths, lambda: _read(run, paths, keep, end), end, True)
     # Counted first and read again, so that a million records are not held in memory.
     last, count = keep.after, 0

@@ -89,10 +89,6 @@ class ActiveTrial(ActiveRun):
         self.stored_samples += len(result.samples)
         self.flow_steps += result.metrics.counters.flow_steps
 
-    def count_nothing(self) -> None:
-        """Set the stored samples to none, after the files of the trial were removed."""
-        self.stored_samples = self.flow_steps = 0
-
     def timing(self) -> dict[str, Any]:
         """Return the times so far as JSON data, those before a pause included."""
         timing = super().timing()

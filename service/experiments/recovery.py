@@ -52,7 +52,8 @@ def _pause_other_arithmetic(
     if experiment.state != RunState.PAUSED:
         experiment.state = transition(experiment.state, RunState.PAUSED)
     experiment.error = problem.to_dict()
-    store.change(experiment.experiment_id, state=experiment.state, error=experiment.error)
+    columns = {"state": experiment.state, "error": experiment.error}
+    store.change_on_full_disk(experiment.experiment_id, **columns)
 
 
 def _recover_trial(archive: RunArchive, experiment: ExperimentRow, row: RunRow) -> None:
@@ -63,6 +64,5 @@ def _recover_trial(archive: RunArchive, experiment: ExperimentRow, row: RunRow) 
         for chunk in archive.folder(row.run_id).read_intact_chunks():
             summary.add(chunk)
         row.samples_done, row.metrics = summary.samples_done, summary.metrics
-    archive.catalog.change(
-        row.run_id, state=row.state, samples_done=row.samples_done, metrics=row.metrics
-    )
+    columns = {"state": row.state, "samples_done": row.samples_done, "metrics": row.metrics}
+    archive.catalog.change_on_full_disk(row.run_id, **columns)

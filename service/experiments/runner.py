@@ -154,7 +154,8 @@ class ExperimentRunner:
 
     def _recover(self, row: ExperimentRow) -> ActiveExperiment:
         ids_before = row.last_event_id
-        self._store.change(row.experiment_id, last_event_id=ids_before + EVENT_IDS_PER_START)
+        last_event_id = ids_before + EVENT_IDS_PER_START
+        self._store.change_on_full_disk(row.experiment_id, last_event_id=last_event_id)
         trials = recover_trials(self._store, self._archive, row)
         return ActiveExperiment(row, trials, self._loop, ids_before)
 

@@ -225,8 +225,8 @@ class ExperimentService:
 
     def _remove(self, row: ExperimentRow) -> bool:
         def make_room() -> None:
-            for trial in self.store.trials(row.experiment_id):
-                self._archive.folder(trial.run_id).remove()
+            trials = self.store.trials(row.experiment_id)
+            self._archive.remove_folders(trial.run_id for trial in trials)
 
         for trial in self.store.trials(row.experiment_id):
             self._archive.folder(trial.run_id).check_removable()
@@ -235,8 +235,7 @@ class ExperimentService:
             run_ids = self.store.remove(removal, row.experiment_id, make_room)
             if run_ids is None:
                 return False
-            for run_id in run_ids:
-                self._archive.folder(run_id).remove()
+            self._archive.remove_folders(run_ids)
         self._datasets.release(row.dataset_digest)
         return True
 

@@ -107,6 +107,17 @@ class ExperimentStore:
         with self.database.session(durable=durable) as session:
             session.execute(statement.values(**values))
 
+    def change_on_full_disk(self, experiment_id: str, **values: Any) -> None:
+        """Set columns of an experiment durably; on a full disk, the room for removals is used.
+
+        Args:
+            experiment_id: Its id.
+            values: New values by column.
+        """
+        statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
+        with self.database.removing() as removal:
+            removal.run(lambda session: session.execute(statement.values(**values)))
+
     def list_unfinished(self) -> list[ExperimentRow]:
         """Return the experiments that have not ended, oldest first."""
         query = (

@@ -14,12 +14,17 @@ from typing import Any
 
 from energy_flow.choices import RunState
 from energy_flow.engine import Engine, TrainingRequest
-from energy_flow.errors import EnergyFlowError, RunPaused
+from energy_flow.errors import (
+    CheckpointError,
+    DamagedTrainingError,
+    EnergyFlowError,
+    RunPaused,
+)
 from energy_flow.training import TrainConfig
-from energy_flow.training.store import CHECKPOINTS, MODEL
+from energy_flow.training.store import CHECKPOINTS, MODEL, RESTORE
 from service.experiments.active_training import ActiveTraining
 from service.models.registry import ModelRegistry
-from service.problems import Problem, is_storage_fault
+from service.problems import DamagedFile, Problem, is_storage_fault
 from service.runs.active_runs import ActiveRuns
 
 log = logging.getLogger(__name__)
@@ -75,6 +80,9 @@ class Trainings:
         error: EnergyFlowError | Problem | None
         try:
             error = await self._train(training, job)
+        except DamagedTrainingError as damage:
+            file = damage.path.relative_to(job.folder.parents[2]).as_posix()
+            error = DamagedFile(file, damage.why, damage.advice)
         except (EnergyFlowError, Problem) as failure:
             error = failure
         except Exception as failure:
@@ -107,13 +115,16 @@ class Trainings:
 
     def _store_model(self, job: TrainingJob) -> None:
         """Give the best model its name, so that it is served."""
+        best = job.folder / MODEL
         file = self._models.unfinished_file()
         try:
-            with (job.folder / MODEL).open("rb") as best:
-                shutil.copyfileobj(best, file.file)
+            with best.open("rb") as opened:
+                shutil.copyfileobj(opened, file.file)
             # Name and limit were checked when the experiment was created, and the training took
             # long. An experiment of an earlier version can have the name of a model of the package.
             self._models.put(job.makes_model, file, is_checked=True)
+        except (CheckpointError, FileNotFoundError) as error:
+            raise DamagedTrainingError(best, str(error), RESTORE) from error
         finally:
             file.close()
 

@@ -21,7 +21,7 @@ from service.experiments.trainings import TrainingJob, Trainings
 from service.experiments.views import render_trial
 from service.models.model import Model
 from service.models.registry import ModelRegistry
-from service.problems import Problem, UnusablePath
+from service.problems import DamagedFile, Problem, UnusablePath
 from service.runs.active_runs import ActiveRuns
 from service.runs.recorder import RunRecorder
 from service.runs.run_job import RunJob
@@ -32,6 +32,8 @@ from service.store.tables import RunRow
 
 # Most seconds between two attempts to submit a trial to a full queue.
 MAX_RETRY_SECONDS = 1.0
+
+_ADVICE = "restore it from a backup, or cancel the experiment, which keeps all other files"
 
 
 class TrialRunner:
@@ -153,7 +155,11 @@ class TrialRunner:
         )
 
     def _prepare(self, experiment: ActiveExperiment, row: RunRow) -> ActiveTrial:
-        """Return the trial with its stored chunks, and remove everything else from its folder."""
+        """Return the trial with its stored chunks, and remove everything else from its folder.
+
+        Raises:
+            DamagedFile: A file is lost without which it cannot continue.
+        """
         folder = self._archive.folder(row.run_id)
         if not folder.path.exists():
             folder.create(None, description=describe_run(row))
@@ -164,7 +170,12 @@ class TrialRunner:
 
         if row.kind == RunKind.TRAINING:
             return ActiveTraining(row, self._loop, self._recorder, on_start)
-        return ActiveTrial(row, folder.rewind(), self._loop, self._recorder, on_start)
+        chunks = folder.rewind()
+        lost = folder.find_lost(chunks, row.request["outputs"]) if experiment.is_running else []
+        if lost:
+            file = f"{folder.path.parent.name}/{row.run_id}/{lost[0]}"
+            raise DamagedFile(file, "it does not exist, or cannot be read", _ADVICE)
+        return ActiveTrial(row, chunks, self._loop, self._recorder, on_start)
 
     async def _submit(
         self, experiment: ActiveExperiment, trial: ActiveTrial, job: RunJob | TrainingJob

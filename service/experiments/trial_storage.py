@@ -26,6 +26,7 @@ from service.runs.arithmetic import installed_version
 from service.runs.recorder import Ending, RunObserver
 from service.states import transition
 from service.store.archive import RunArchive
+from service.store.run_ends import RunEnds
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,13 @@ class TrialStorage:
 
     Args:
         archive: The archive.
+        ends: Ends trials of which something could not be stored.
         observer: Counts chunks.
     """
 
-    def __init__(self, archive: RunArchive, observer: RunObserver) -> None:
+    def __init__(self, archive: RunArchive, ends: RunEnds, observer: RunObserver) -> None:
         self._archive = archive
+        self._ends = ends
         self._observer = observer
 
     def begin(self, run: ActiveRun) -> None:
@@ -146,22 +149,28 @@ class TrialStorage:
                     log.exception("run %s could not be stored", trial.run_id)
                 trial.storage_error = second
         if trial.storage_error is not None:
-            self._archive.end_without_files(trial.run_id, error, trial.final_event_id, state)
-            trial.count_nothing()
+            columns = _end_columns(trial, state, error)
+            self._ends.end(trial.run_id, trial.summary, is_trial=True, **columns)
+            trial.row.state = state
 
     def _seal(self, trial: ActiveTrial, state: RunState, error: Mapping[str, Any] | None) -> None:
         transition(trial.row.state, state)
-        self._archive.end(
-            trial.run_id,
-            trial.summary,
-            is_trial=True,
-            state=state,
-            started_at=trial.row.started_at or trial.started_time,
-            error=error,
-            timing=trial.timing(),
-            last_event_id=trial.final_event_id,
-        )
+        columns = _end_columns(trial, state, error)
+        self._archive.end(trial.run_id, trial.summary, is_trial=True, **columns)
         trial.row.state = state
+
+
+def _end_columns(
+    trial: ActiveTrial, state: RunState, error: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return how a trial ended, as columns of its row."""
+    return {
+        "state": state,
+        "started_at": trial.row.started_at or trial.started_time,
+        "error": error,
+        "timing": trial.timing(),
+        "last_event_id": trial.final_event_id,
+    }
 
 
 def _trial(run: ActiveRun) -> ActiveTrial:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from service.events import EventLog
 from service.problems import Problem
 from service.runs.buffered_results import BufferedResults
 from service.store.run_folder import WholeRun
-from service.store.run_summary import RunSummary, describe_chunk
+from service.store.run_summary import RunSummary
 from service.store.tables import RunRow
 
 if TYPE_CHECKING:
@@ -195,21 +196,16 @@ class ActiveRun(RunListener):
         self.error = error
         self._recorder.end(self)
 
-    def add_chunk(self, first_sample: int, result: SimulationResult) -> dict[str, Any]:
+    def add_chunk(self, record: Mapping[str, Any], result: SimulationResult) -> None:
         """Add a chunk to the summary, and to the results of a waiting caller.
 
         Args:
-            first_sample: Row of its first sample.
+            record: JSON data about the chunk.
             result: Its results.
-
-        Returns:
-            JSON data about the chunk.
         """
-        record = describe_chunk(first_sample, result)
         self.summary.add(record)
         if self.results is not None:
             self.results.add(result.outputs, result.trace.columns, record["samples"])
-        return record
 
     def finalize(self, state: RunState, problem: Problem | None) -> None:
         """Set the state in which the run ended, once everything of it is stored.

@@ -35,6 +35,7 @@ from service.runs.run_storage import RunStorage
 from service.store.archive import RunArchive
 from service.store.fsync_thread import FsyncThread
 from service.store.idempotency import IdempotencyKey
+from service.store.run_ends import RunEnds
 from service.store.tables import RunRow
 from service.store.writer import Writer
 
@@ -50,6 +51,7 @@ class ActiveRuns:
     Args:
         engine: Engine that carries them out.
         archive: Archive that stores them.
+        ends: Ends those that could not be stored.
         models: Models that they use.
         writer: Thread that writes their results.
         fsync_thread: Thread that waits for the disk after their end.
@@ -61,6 +63,7 @@ class ActiveRuns:
         self,
         engine: Engine,
         archive: RunArchive,
+        ends: RunEnds,
         models: ModelRegistry,
         writer: Writer,
         fsync_thread: FsyncThread,
@@ -74,7 +77,7 @@ class ActiveRuns:
         self._lock = threading.Lock()
         self._active: dict[str, ActiveRun] = {}
         self._ended: OrderedDict[str, ActiveRun] = OrderedDict()
-        storage = RunStorage(archive, fsync_thread, observer)
+        storage = RunStorage(archive, ends, fsync_thread, observer)
         self._recorder = RunRecorder(storage, writer, engine.cancel, self.forget, observer)
 
     async def simulate(

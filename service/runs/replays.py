@@ -115,7 +115,7 @@ class Replays:
             return StoredSample(
                 inputs=self._archive.inputs(row).read(sample, sample + 1)[0],
                 key=self._archive.sample_keys(row)[sample],
-                columns=columns_of(files.read_trace(files.trace_files(sample), keep)),
+                columns=columns_of(files.read_trace(files.trace_files(sample, sample + 1), keep)),
                 counts=counts[0] if counts else None,
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 from energy_flow.choices import RunState
 from energy_flow.errors import DeadlineExceeded, EngineUnavailable, RunCancelled
@@ -14,7 +15,9 @@ from service.runs.recorder import Ending, RunObserver
 from service.store.archive import RunArchive
 from service.store.descriptions.run import describe_run
 from service.store.fsync_thread import FsyncThread
+from service.store.run_ends import RunEnds
 from service.store.run_folder import WholeRun
+from service.store.run_summary import describe_chunk
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +27,20 @@ class RunStorage:
 
     Args:
         archive: The archive.
+        ends: Ends runs of which something could not be stored.
         fsync_thread: Waits for the disk after a run whose caller does not.
         observer: Counts chunks.
     """
 
     def __init__(
-        self, archive: RunArchive, fsync_thread: FsyncThread, observer: RunObserver
+        self,
+        archive: RunArchive,
+        ends: RunEnds,
+        fsync_thread: FsyncThread,
+        observer: RunObserver,
     ) -> None:
         self._archive = archive
+        self._ends = ends
         self._fsync_thread = fsync_thread
         self._observer = observer
 
@@ -49,20 +58,21 @@ class RunStorage:
 
     def append(self, run: ActiveRun, first_sample: int, result: SimulationResult) -> None:
         """Store the next chunk of a run; as :meth:`Storage.append`."""
-        record = run.add_chunk(first_sample, result)
-        self._observer.chunk_ended(result)
-        if run.persistence is Persistence.ANSWER:
-            return
+        record = describe_chunk(first_sample, result)
         pending = run.pending
-        if pending is not None and not pending.has_folder and len(result.samples) == run.samples:
+        if run.persistence is Persistence.ANSWER:
+            pass
+        elif pending is not None and not pending.has_folder and len(result.samples) == run.samples:
             pending.whole = WholeRun(
                 pending.embeddings, pending.sample_keys, result.outputs, result.trace, record
             )
-            return
-        self._create_folder(run)
-        self._archive.folder(run.run_id).append(
-            first_sample, run.samples, result.outputs, result.trace, record
-        )
+        else:
+            self._create_folder(run)
+            self._archive.folder(run.run_id).append(
+                first_sample, run.samples, result.outputs, result.trace, record
+            )
+        run.add_chunk(record, result)
+        self._observer.chunk_ended(result)
 
     def end(self, run: ActiveRun, *, is_stopping: bool) -> Ending:
         """Store how a run ended; as :meth:`Storage.end`."""
@@ -82,7 +92,7 @@ class RunStorage:
                     log.exception("run %s could not be stored", run.run_id)
                 run.storage_error = error
         if run.storage_error is not None:
-            return self._end_without_files(run)
+            return self._end_unstorable(run)
         if run.persistence is Persistence.ANSWER_AND_STORE:
             self._fsync_thread.put(run.run_id)
         return state, problem
@@ -102,20 +112,20 @@ class RunStorage:
             new_row=None if pending is None else pending.row,
             whole=whole,
             durable=run.persistence is Persistence.STORE,
-            state=state,
-            started_at=run.started_time,
-            error=None if problem is None else problem.to_dict(),
-            timing=run.timing(),
-            last_event_id=run.final_event_id,
+            **_end_columns(run, state, problem),
         )
 
-    def _end_without_files(self, run: ActiveRun) -> Ending:
+    def _end_unstorable(self, run: ActiveRun) -> Ending:
+        """Refuse a run whose caller waits; fail another one, which keeps what is stored of it."""
         assert run.storage_error is not None
         problem = problem_of(run.storage_error)
         if run.persistence is Persistence.ANSWER_AND_STORE:
             self._remove(run)
-        else:
-            self._archive.end_without_files(run.run_id, problem.to_dict(), run.final_event_id)
+            return RunState.FAILED, problem
+        if problem.status == 507:
+            problem = Problem(507, "the server's disk is full; samples that had ended are kept")
+        columns = _end_columns(run, RunState.FAILED, problem)
+        self._ends.end(run.run_id, run.summary, **columns)
         return RunState.FAILED, problem
 
     def _create_folder(self, run: ActiveRun) -> None:
@@ -136,6 +146,17 @@ class RunStorage:
         self._archive.folder(run.run_id).remove()
         if run.pending is None:
             self._archive.discard(run.run_id)
+
+
+def _end_columns(run: ActiveRun, state: RunState, problem: Problem | None) -> dict[str, Any]:
+    """Return how a run ended, as columns of its row."""
+    return {
+        "state": state,
+        "started_at": run.started_time,
+        "error": None if problem is None else problem.to_dict(),
+        "timing": run.timing(),
+        "last_event_id": run.final_event_id,
+    }
 
 
 def _ending(run: ActiveRun, is_stopping: bool) -> Ending:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,29 +18,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.choices import ENDED_STATES, RunKind, RunState
+from energy_flow.choices import ENDED_STATES, RunKind
 from energy_flow.engine import EmbeddingSource
-from service.problems import (
-    DamagedFile,
-    Problem,
-    damaged_index,
-    find_unusable_path,
-    not_found,
-)
+from service.problems import DamagedFile, damaged_index, not_found
 from service.store.catalog import RunCatalog
 from service.store.datasets import DatasetRegistry
 from service.store.descriptions.run import describe_run
-from service.store.run_folder import RunFolder, WholeRun
+from service.store.run_folder import RunFolder, WholeRun, remove_folders
 from service.store.run_summary import RunSummary
 from service.store.stored_run import StoredRun
 from service.store.tables import RunRow
-from service.store.verification.piece_digests import decode_digests, encode_digests
+from service.store.verification.piece_digests import (
+    PieceDigests,
+    decode_digests,
+    encode_digests,
+)
 
 log = logging.getLogger(__name__)
 
 
 class RunArchive:
     """All stored runs.
+
+    Attributes:
+        path: Folder of the runs' folders.
 
     Args:
         catalog: Their rows.
@@ -56,14 +57,14 @@ class RunArchive:
         self.catalog = catalog
         self._datasets = datasets
         self.keep_bytes = keep_bytes
-        self._folder = folder
+        self.path = folder
         self._lock = threading.Lock()
         self._ended_bytes = 0
         folder.mkdir(parents=True, exist_ok=True)
 
     def folder(self, run_id: str) -> RunFolder:
         """Return the folder of a run, which need not exist."""
-        return RunFolder(self._folder / run_id)
+        return RunFolder(self.path / run_id)
 
     def open(self, row: RunRow) -> StoredRun:
         """Return the files of a run, for reading.
@@ -204,25 +205,23 @@ class RunArchive:
         row = new_row or self.catalog.get(run_id)
         description = None if row is None else describe_run(row, **columns)
         if whole is None:
-            size = folder.seal(
-                summary.samples_done, summary.documents, description, durable=durable
-            )
-            admitted = self.catalog.find_digests(run_id)
-            # The inputs are verified with what was sent, not with what is there now.
-            digests = folder.digest_files() | decode_digests(admitted or b"{}")
+            digests = self._seal(folder, summary, row, description, durable=durable)
+            size = folder.size()
         else:
-            digests = folder.write(whole, summary.documents, description, durable=durable)
-            size = sum(entry.size for entry in digests.values())
+            written = folder.write(whole, summary.documents, description, durable=durable)
+            size = sum(entry.size for entry in written.values())
+            digests = {**written}
         columns |= {"bytes": size, "digests": encode_digests(digests)}
         if not is_trial:
-            self._make_room(size)
+            self.make_room(size)
         if new_row is None:
-            self.catalog.change(run_id, **columns)
+            is_stored = self.catalog.change(run_id, **columns)
         else:
             for name, value in columns.items():
                 setattr(new_row, name, value)
-            self.catalog.add(new_row)
-        if not is_trial:
+            is_stored = self.catalog.add(new_row)
+        # One that failed before can have been removed meanwhile.
+        if is_stored and not is_trial:
             self._add_ended_bytes(size)
 
     def fsync(self, run_ids: Sequence[str], *, is_synced: bool = False) -> None:
@@ -237,33 +236,6 @@ class RunArchive:
             with contextlib.suppress(FileNotFoundError):
                 self.folder(run_id).fsync()
         self.catalog.mark_safe(run_ids)
-
-    def end_without_files(
-        self,
-        run_id: str,
-        error: Mapping[str, Any],
-        last_event_id: int = 0,
-        state: str = RunState.FAILED,
-    ) -> None:
-        """End a run that could not be stored: remove its files and keep the reason.
-
-        Args:
-            run_id: Id of the run.
-            error: The reason, as a problem document.
-            last_event_id: Id of its last event.
-            state: State in which it ends.
-        """
-        self.folder(run_id).remove()
-        self.catalog.change(
-            run_id,
-            state=state,
-            error=error,
-            ended_at=time.time(),
-            samples_done=0,
-            bytes=0,
-            digests=encode_digests({}),
-            last_event_id=last_event_id,
-        )
 
     def discard(self, run_id: str, *states: str) -> bool:
         """Remove a run that is no trial.
@@ -296,39 +268,19 @@ class RunArchive:
         """Bytes of all ended runs, without trials."""
         return self._ended_bytes
 
-    def recover(self, make_problem: Callable[[], Problem]) -> list[RunRow]:
-        """End the runs that a crash interrupted; called at a start.
+    def remove_folders(self, run_ids: Iterable[str]) -> None:
+        """Remove the files of runs whose rows are removed by others.
 
         Args:
-            make_problem: Returns the reason why an interrupted run ended.
-
-        Returns:
-            The runs that are still queued, oldest first.
+            run_ids: Ids of the runs.
         """
-        self._ended_bytes = self.catalog.sum_ended_bytes()
-        queued: list[RunRow] = []
-        for row in self.catalog.list_unfinished():
-            if row.state == RunState.QUEUED and row.kind == RunKind.RUN:
-                queued.append(row)
-                continue
-            try:
-                self._end_interrupted(row, make_problem().to_dict())
-            except Exception as error:
-                if find_unusable_path(error) is not None:
-                    # Its results are still there.
-                    raise
-                log.exception("run %s could not be recovered", row.run_id)
-                self.end_without_files(row.run_id, make_problem().to_dict())
-        for row in self.catalog.list_unsafe():
-            if self.folder(row.run_id).size() == row.bytes:
-                self.fsync([row.run_id])
-            else:
-                log.warning("run %s is incomplete after a power cut and is removed", row.run_id)
-                self.discard(row.run_id)
-        self._make_room(0)
-        return queued
+        remove_folders(self.folder(run_id) for run_id in run_ids)
 
-    def _make_room(self, size: int) -> None:
+    def count_ended_bytes(self) -> None:
+        """Count the bytes of all ended runs; called at a start."""
+        self._ended_bytes = self.catalog.sum_ended_bytes()
+
+    def make_room(self, size: int) -> None:
         """Remove the oldest ended runs until ``size`` more bytes are within ``keep_bytes``.
 
         A run that alone is too large is kept: its caller is about to read it.
@@ -340,17 +292,26 @@ class RunArchive:
             if self.discard(oldest.run_id, *ENDED_STATES):
                 log.info("removed run %s to make room", oldest.run_id)
 
-    def _end_interrupted(self, row: RunRow, error: Mapping[str, Any]) -> None:
-        summary = RunSummary()
-        for chunk in self.folder(row.run_id).read_intact_chunks():
-            summary.add(chunk)
-        self.end(
-            row.run_id,
-            summary,
-            state=RunState.FAILED,
-            error=error,
-            last_event_id=row.last_event_id + 1,
-        )
+    def _seal(
+        self,
+        folder: RunFolder,
+        summary: RunSummary,
+        row: RunRow | None,
+        description: bytes | None,
+        *,
+        durable: bool,
+    ) -> dict[str, PieceDigests | None]:
+        """Complete the folder of a run, and return the digests of all files that it must have."""
+        damaged = folder.seal(summary, description, durable=durable)
+        digests: dict[str, PieceDigests | None] = {**folder.digest_files()}
+        if row is not None and row.kind != RunKind.TRAINING and summary.samples_done:
+            outputs = [f"{name}.npy" for name in row.request["outputs"]]
+            damaged += [name for name in outputs if name not in digests]
+        for name in damaged:
+            log.warning("the file %s of run %s is damaged or lost", name, folder.path.name)
+            digests[name] = None
+        # The inputs are verified with what was sent, not with what is there now.
+        return digests | decode_digests(self.catalog.find_digests(folder.path.name) or b"{}")
 
     def _prevent_dataset_removal(self, row: RunRow) -> AbstractContextManager[None]:
         if row.dataset_digest is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,6 +19,9 @@ UNFINISHED = (RunState.QUEUED, RunState.RUNNING)
 
 _IS_NO_TRIAL = RunRow.experiment_id.is_(None)
 """Trials are changed and removed with their experiment."""
+
+_IS_COMPLETE = and_(RunRow.state.in_(ENDED_STATES), RunRow.ended_at.is_not(None))
+"""As :attr:`RunRow.is_complete`."""
 
 _RUNS = RunRow.metadata.tables[RunRow.__tablename__]
 # The database chooses the position.
@@ -108,16 +111,31 @@ class RunCatalog:
         with self.database.session() as session:
             return list(session.scalars(query))
 
-    def change(self, run_id: str, *, durable: bool = False, **values: Any) -> None:
+    def change(self, run_id: str, *, durable: bool = False, **values: Any) -> bool:
         """Set columns of a run.
 
         Args:
             run_id: Id of the run.
             durable: Whether to wait until the change is on the disk.
             values: New values by column.
+
+        Returns:
+            Whether there is a run of that id.
         """
-        with self.database.session(durable=durable) as session:
-            session.execute(update(RunRow).where(RunRow.run_id == run_id).values(**values))
+        statement = _RUNS.update().where(_RUNS.c.run_id == run_id).values(**values)
+        with self.database.connection(durable=durable) as connection:
+            return connection.execute(statement).rowcount > 0
+
+    def change_on_full_disk(self, run_id: str, **values: Any) -> None:
+        """Set columns of a run durably; on a full disk, the room for removals is used.
+
+        Args:
+            run_id: Id of the run.
+            values: New values by column.
+        """
+        statement = update(RunRow).where(RunRow.run_id == run_id).values(**values)
+        with self.database.removing() as removal:
+            removal.run(lambda session: session.execute(statement))
 
     def remove(
         self, removal: Removal, run_id: str, *states: str, make_room: Callable[[], object]
@@ -162,6 +180,16 @@ class RunCatalog:
         with self.database.session() as session:
             return list(session.scalars(query))
 
+    def list_incomplete(self) -> list[RunRow]:
+        """Return the runs that have ended and whose files could not be completed, oldest first."""
+        query = (
+            select(RunRow)
+            .where(RunRow.state.in_(ENDED_STATES), RunRow.ended_at.is_(None))
+            .order_by(RunRow.position.asc())
+        )
+        with self.database.session() as session:
+            return list(session.scalars(query))
+
     def list_ids(self) -> set[str]:
         """Return the ids of all runs."""
         with self.database.session() as session:
@@ -182,20 +210,27 @@ class RunCatalog:
 
     def list_unsafe(self) -> list[RunRow]:
         """Return the ended runs whose files may not be on the disk."""
-        query = select(RunRow).where(RunRow.safe.is_(False), RunRow.state.in_(ENDED_STATES))
+        query = select(RunRow).where(RunRow.safe.is_(False), _IS_COMPLETE)
         with self.database.session() as session:
             return list(session.scalars(query))
 
     def find_oldest_ended(self) -> RunRow | None:
-        """Return the run that ended first, if any has ended; no trial."""
-        query = (
-            select(RunRow)
-            .where(RunRow.state.in_(ENDED_STATES), _IS_NO_TRIAL)
-            .order_by(RunRow.ended_at.asc(), RunRow.position.asc())
-            .limit(1)
-        )
+        """Return the last of the list of runs that have ended, if there is one; no trial.
+
+        The order is that of :meth:`page`, which no change of the clock affects.
+        """
         with self.database.session() as session:
-            return session.scalars(query).first()
+            # For a single state, an index has this order.
+            found = [
+                session.scalars(
+                    select(RunRow)
+                    .where(RunRow.state == state, RunRow.ended_at.is_not(None), _IS_NO_TRIAL)
+                    .order_by(RunRow.position.asc())
+                    .limit(1)
+                ).first()
+                for state in ENDED_STATES
+            ]
+        return min(filter(None, found), key=lambda row: row.position, default=None)
 
     def count_by_state(self) -> dict[str, int]:
         """Return the number of runs by state, without states of no run."""

@@ -110,8 +110,12 @@ class Database:
         try:
             yield Removal(self, self._reserve)
         finally:
-            if self._reserve is not None:
-                self._reserve.restore()
+            self.restore_reserve()
+
+    def restore_reserve(self) -> None:
+        """Keep room for removals again, if there is enough."""
+        if self._reserve is not None:
+            self._reserve.restore()
 
     def reuse_log(self) -> None:
         """Let SQLite write its log from the start again, in room that the file has already."""
@@ -129,7 +133,7 @@ class Database:
 
 
 class Removal:
-    """Transactions that remove rows. On a full disk, each is repeated once there is more room.
+    """Transactions that succeed on a full disk: each is repeated once there is more room.
 
     Args:
         database: The index.
@@ -146,7 +150,7 @@ class Removal:
         """Carry out a transaction, and wait until it is on the disk.
 
         Args:
-            remove: Function that removes rows in a session.
+            remove: Function that removes or changes rows in a session.
             make_room: Function that removes the files of the rows, if the reserved room does not
                 suffice. If the transaction fails nevertheless, the rows remain without files.
 

@@ -139,49 +139,72 @@ class GrowingArray:
             if durable:
                 _fsync(file)
 
-    def count_rows(self) -> int:
-        """Return the number of complete rows in the file."""
+    @property
+    def name(self) -> str:
+        """Name of the finished file."""
+        return self._finished.name
+
+    def can_grow(self) -> bool:
+        """Return whether more rows can follow those that it has, or it is finished."""
+        if self._finished.exists():
+            return True
+        return self._path.exists() and self._read_header() is not None
+
+    def count_rows(self) -> int | None:
+        """Return the number of complete rows in the file; ``None`` if its header is damaged."""
         size = self._path.stat().st_size
         if size <= NPY_HEADER_BYTES:
             return 0
-        return (size - NPY_HEADER_BYTES) // _row_bytes(*self._read_header())
+        header = self._read_header()
+        return None if header is None else (size - NPY_HEADER_BYTES) // _row_bytes(*header)
 
     def truncate(self, rows: int) -> None:
         """Drop all rows behind the first ``rows``; the array can grow again.
 
         Args:
-            rows: Rows to keep; with 0 the file is removed.
+            rows: Rows to keep; with 0 the file is removed. One with a damaged header stays.
         """
         if rows == 0:
             self._path.unlink()
             return
-        os.truncate(self._path, NPY_HEADER_BYTES + rows * _row_bytes(*self._read_header()))
+        header = self._read_header()
+        if header is not None:
+            os.truncate(self._path, NPY_HEADER_BYTES + rows * _row_bytes(*header))
 
-    def finish(self, rows: int, *, durable: bool) -> None:
+    def finish(self, rows: int, *, durable: bool) -> bool:
         """Cut the array to its first rows and give it its name.
 
         Args:
             rows: Rows to keep; with 0 the file is removed.
             durable: Whether to wait until the content is on the disk.
 
+        Returns:
+            False if its header is damaged, so that it has its name but all its bytes.
+
         Raises:
             OSError: The file could not be written.
         """
         if rows == 0:
             self._path.unlink()
-            return
-        with self._path.open("r+b") as file:
-            shape, dtype = self._read_header()
-            file.truncate(NPY_HEADER_BYTES + rows * _row_bytes(shape, dtype))
-            file.write(npy_header(dtype, (rows, *shape[1:])))
-            if durable:
-                _fsync(file)
+            return True
+        header = self._read_header()
+        if header is not None:
+            shape, dtype = header
+            with self._path.open("r+b") as file:
+                file.truncate(NPY_HEADER_BYTES + rows * _row_bytes(shape, dtype))
+                file.write(npy_header(dtype, (rows, *shape[1:])))
+                if durable:
+                    _fsync(file)
         self._path.rename(self._finished)
+        return header is not None
 
-    def _read_header(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        with self._path.open("rb") as file:
-            np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    def _read_header(self) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+        try:
+            with self._path.open("rb") as file:
+                np.lib.format.read_magic(file)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        except ValueError:
+            return None
         return shape, dtype
 
 

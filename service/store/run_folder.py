@@ -14,7 +14,7 @@ import io
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,8 @@ from service.store.chunk_log import ChunkLog
 from service.store.descriptions.run import DESCRIPTION
 from service.store.folders import check_removable, make_again
 from service.store.npy_file import GrowingArray, npy_buffers, write_array
-from service.store.trace_parts import TRACE, TraceParts
+from service.store.run_summary import RunSummary
+from service.store.trace_parts import PARTS, TRACE, TraceParts, name_part
 from service.store.verification.piece_digests import PieceDigests, PieceHasher, digest_pieces
 
 log = logging.getLogger(__name__)
@@ -215,33 +216,30 @@ class RunFolder:
         return self._chunks.read()
 
     def seal(
-        self,
-        rows: int,
-        documents: Mapping[str, Any],
-        description: bytes | None = None,
-        *,
-        durable: bool = True,
-    ) -> int:
-        """Complete the folder with the first ``rows`` samples.
+        self, summary: RunSummary, description: bytes | None = None, *, durable: bool = True
+    ) -> list[str]:
+        """Complete the folder with the samples of some chunks, which are the first ones.
 
         Args:
-            rows: Samples to keep.
-            documents: JSON data by name, stored as ``NAME.json``.
+            summary: Summary of the chunks.
             description: Description of the run, if it has a row.
             durable: Whether to wait until all files are on the disk.
 
         Returns:
-            Size of the folder in bytes, as :meth:`size`.
+            Names of files that are damaged or lost. The others are complete.
 
         Raises:
             UnusablePath: The folder was removed.
             OSError: The folder could not be written.
         """
         with self._noticing_loss():
-            for array in GrowingArray.find_all(self.path):
-                array.finish(rows, durable=durable)
-            self._trace.join(rows, durable=durable)
-            for name, document in documents.items():
+            damaged = [
+                array.name
+                for array in GrowingArray.find_all(self.path)
+                if not array.finish(summary.samples_done, durable=durable)
+            ]
+            damaged += self._trace.join(summary.records, durable=durable)
+            for name, document in summary.documents.items():
                 write_bytes(self.path / f"{name}.json", to_json(document), durable=False)
             if description is not None:
                 write_bytes(self.path / DESCRIPTION, description, durable=False)
@@ -249,7 +247,7 @@ class RunFolder:
                 remove_path(leftover)
             if durable:
                 self.fsync()
-        return self.size()
+        return damaged
 
     def digest_files(self) -> dict[str, PieceDigests]:
         """Return the digests of the files of a sealed folder by name.
@@ -264,6 +262,8 @@ class RunFolder:
         names = [entry.name for entry in entries if entry.name != DESCRIPTION]
         if (self.path / TRAINING_EVENTS).exists():
             names.append(TRAINING_EVENTS)
+        if not (self.path / TRACE).exists():
+            names += self.list_trace_parts()
         digests: dict[str, PieceDigests] = {}
         for name in names:
             with (self.path / name).open("rb", buffering=0) as file:
@@ -296,10 +296,10 @@ class RunFolder:
         try:
             for line in self.read_chunks():
                 rows += len(line["samples"])
-                if any(written < rows for written in rows_written):
+                if any(written is not None and written < rows for written in rows_written):
                     break
                 intact.append(line)
-        except orjson.JSONDecodeError:
+        except (orjson.JSONDecodeError, KeyError, TypeError):
             log.warning(
                 "run %s: line %d of its chunks is damaged; the samples from it on are dropped",
                 self.path.name,
@@ -321,6 +321,23 @@ class RunFolder:
         self._chunks.truncate(len(intact))
         return intact
 
+    def find_lost(self, chunks: Sequence[Mapping[str, Any]], outputs: Iterable[str]) -> list[str]:
+        """Return the names of files without which a run cannot continue from its chunks.
+
+        Args:
+            chunks: Lines of the intact chunks.
+            outputs: Names of the outputs that it must have.
+        """
+        if not chunks:
+            return []
+        arrays = [GrowingArray(self.output_path(name)) for name in outputs]
+        lost = [f"{array.name}{UNFINISHED}" for array in arrays if not array.can_grow()]
+        if not (self.path / TRACE).exists():
+            recorded = [line for line in chunks if any(line["trace"]["recorded"].values())]
+            parts = [name_part(line["first_sample"]) for line in recorded]
+            lost += [name for name in parts if not (self.path / name).exists()]
+        return lost
+
     def size(self) -> int:
         """Return the bytes of all files but the description, which follows from the row.
 
@@ -341,6 +358,10 @@ class RunFolder:
     def training(self) -> Path:
         """Folder in which a training keeps its snapshots and curves."""
         return self.path / TRAINING
+
+    def list_trace_parts(self) -> list[str]:
+        """Return the names of the trace files of chunks."""
+        return [f"{PARTS}/{path.name}" for path in sorted((self.path / PARTS).glob("*.parquet"))]
 
     def trace_parts(self, sample_from: int = 0) -> list[Path]:
         """Return the trace files in the order of samples.
@@ -383,16 +404,34 @@ class RunFolder:
         check_removable(self.path)
 
     def remove(self) -> None:
-        """Remove the folder; readers never see half of it."""
-        doomed = self.path.with_name(f".{self.path.name}{UNFINISHED}")
+        """Remove the folder; neither readers nor a power cut see half of it."""
+        remove_folders([self])
+
+    def hide(self) -> Path | None:
+        """Give the folder a name under which it is no run, and return its path; none if lost."""
+        hidden = self.path.with_name(f".{self.path.name}{UNFINISHED}")
         try:
-            self.path.rename(doomed)
+            return self.path.rename(hidden)
         except FileNotFoundError:
-            return
+            return None
         except OSError:
             # On a full disk, there may be no room for a longer name.
-            doomed = self.path
-        shutil.rmtree(doomed, ignore_errors=True)
+            return self.path
+
+
+def remove_folders(folders: Iterable[RunFolder]) -> None:
+    """Remove the folders of runs, as :meth:`RunFolder.remove`.
+
+    Args:
+        folders: Folders of one archive.
+    """
+    hidden = [path for folder in folders if (path := folder.hide()) is not None]
+    if not hidden:
+        return
+    # After a power cut, a start removes what has such a name, and takes nothing else for a run.
+    fsync(hidden[0].parent)
+    for path in hidden:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _raise_unless_missing(error: OSError) -> None:

@@ -55,10 +55,12 @@ class RunSummary:
         trace: Numbers of trace records by counter and kind; ``None`` before the first chunk.
         memory: Telemetry of memory; ``None`` before the first chunk.
         profile: Telemetry of time; ``None`` before the first chunk.
+        records: Number of trace records by first sample, of each chunk that has any.
     """
 
     def __init__(self) -> None:
         self.samples_done = 0
+        self.records: dict[int, int] = {}
         self.warnings: list[str] = []
         self.trace: dict[str, Any] | None = None
         self.memory: dict[str, Any] | None = None
@@ -76,6 +78,9 @@ class RunSummary:
         samples = record["samples"]
         self._metrics = None
         self.samples_done += len(samples)
+        recorded = sum(record["trace"]["recorded"].values())
+        if recorded:
+            self.records[record["first_sample"]] = recorded
         self.warnings += [text for text in record["warnings"] if text not in self.warnings]
         sums = np.asarray(record["sums"], dtype=np.float64)
         self._sums.append(sums)

@@ -1,13 +1,15 @@
 """What is stored of one run, verified when it is read.
 
-Of a run that has ended, the index knows which files there are, and the digests of their pieces. An
-active run has chunks so far, whose files still grow. Runs of earlier versions and of a rebuilt
-index have no digests: of their files, only damage is found that makes them unreadable.
+Of a run that has ended, the index knows which files there are, and the digests of their pieces; it
+has no digest of a file that was damaged or lost before the end. An active run has chunks so far,
+whose files still grow. Runs of earlier versions and of a rebuilt index have no digests: of their
+files, only damage is found that makes them unreadable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from energy_flow.choices import ENDED_STATES, RunKind
+from energy_flow.choices import RunKind
 from energy_flow.trace.formats import StepCounter
 from energy_flow.trace.reader import TraceFile, TraceFilter, last_record, read_batches
 from energy_flow.training.store import TrainingFolder
@@ -26,8 +28,8 @@ from service.store.chunk_log import parse_lines
 from service.store.npy_file import StoredArray
 from service.store.run_folder import CHUNKS, INPUTS, SAMPLE_KEYS, TRAINING_EVENTS, RunFolder
 from service.store.tables import RunRow
-from service.store.trace_parts import TRACE
-from service.store.verification.piece_digests import PieceDigests
+from service.store.trace_parts import TRACE, is_part, name_part, select_parts
+from service.store.verification.piece_digests import FileDigests
 from service.store.verification.verified_file import VerifiedFile
 
 ADVICE = "restore it from a backup, or delete the run and simulate it again"
@@ -69,17 +71,19 @@ class StoredRun:
         folder: Folder of the run.
         row: Row of the run.
         digests: Digests of its files by name, as far as they are known.
+
+    Attributes:
+        has_digests: Whether changes of its files are found.
     """
 
-    def __init__(
-        self, folder: RunFolder, row: RunRow, digests: Mapping[str, PieceDigests] | None
-    ) -> None:
+    def __init__(self, folder: RunFolder, row: RunRow, digests: FileDigests | None) -> None:
+        self.has_digests = digests is not None
         self._folder = folder
         self._digests = digests or {}
         self._rows = row.samples
         self._files: frozenset[str] | None = None
-        if row.state in ENDED_STATES:
-            self._files = _expected_files(row) if digests is None else frozenset(digests)
+        if row.is_complete:
+            self._files = _expected_files(row, folder) if digests is None else frozenset(digests)
 
     def list_files(self) -> list[VerifiedFile]:
         """Return all files of a run that has ended; of another one, those that do not grow."""
@@ -215,15 +219,36 @@ class StoredRun:
             return None
         return StoredArray(file).read(0, self._rows)
 
-    def trace_files(self, sample_from: int = 0) -> Sequence[Path | VerifiedFile]:
+    def trace_files(
+        self, sample_from: int = 0, sample_to: int | None = None
+    ) -> Sequence[Path | VerifiedFile]:
         """Return the trace files in the order of samples.
 
         Args:
             sample_from: Leave out files that end before this sample.
+            sample_to: Leave out files of an ended run that begin with this sample or behind it.
         """
         if self._files is None:
             return self._folder.trace_parts(sample_from)
-        return [self._file(TRACE)] if TRACE in self._files else []
+        if TRACE in self._files:
+            return [self._file(TRACE)]
+        parts = select_parts(filter(is_part, self._files), sample_from, sample_to)
+        return [self._file(name) for name in parts]
+
+    def check_trace(self, files: Sequence[TraceFile]) -> None:
+        """Verify trace files as a whole.
+
+        Args:
+            files: Some of the trace files; those of an active run are not verified.
+
+        Raises:
+            DamagedFile: A file is damaged.
+        """
+        for file in files:
+            if isinstance(file, VerifiedFile):
+                file.check()
+                if self.has_digests and not file.has_digests:
+                    self._parse(file)
 
     def read_trace(
         self,
@@ -242,9 +267,13 @@ class StoredRun:
             DamagedFile: A file is damaged.
             FileNotFoundError: The parts of an active run are one file now.
         """
-        batches = read_batches(files, keep, limit)
-        while (batch := self._decode(lambda: next(batches, None))) is not None:
-            yield batch
+        left = limit
+        for file in files:
+            if left == 0:
+                return
+            for batch in self._read_file(file, keep, left):
+                left = None if left is None else left - len(batch)
+                yield batch
 
     def last_record(self, files: Sequence[TraceFile]) -> tuple[int, int] | None:
         """Return (sample, seq) of the last record of trace files, or nothing.
@@ -256,8 +285,12 @@ class StoredRun:
             DamagedFile: A file is damaged.
             FileNotFoundError: The parts of an active run are one file now.
         """
-        found: tuple[int, int] | None = self._decode(lambda: last_record(files))
-        return found
+        for file in reversed(files):
+            with self._decoding(file):
+                found = last_record([file])
+            if found is not None:
+                return found
+        return None
 
     def step_counters(self) -> tuple[StepCounter, ...]:
         """Return the active flows and the memory after each step of a run that has ended.
@@ -290,15 +323,30 @@ class StoredRun:
         )
         return tuple(counter for counter in counters if counter.values)
 
-    def _decode(self, read: Callable[[], Any]) -> Any:
-        """Read records, and report what is no Parquet as damage."""
+    def _read_file(
+        self, file: TraceFile, keep: TraceFilter | None, limit: int | None
+    ) -> Iterator[pa.RecordBatch]:
+        batches = read_batches([file], keep, limit)
+        while True:
+            with self._decoding(file):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    @contextmanager
+    def _decoding(self, file: TraceFile) -> Iterator[None]:
+        """Read records of a file within a block, and report what is no Parquet as damage."""
         try:
-            return read()
+            yield
         except (pa.ArrowException, OSError) as error:
             # An error of the system has a number, one of the decoder has none.
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise self._file(TRACE).damage(f"it cannot be decoded: {error}") from error
+            if isinstance(file, Path):
+                file = self._file(file.relative_to(self._folder.path).as_posix())
+            assert isinstance(file, VerifiedFile)
+            raise file.damage(f"it cannot be decoded: {error}") from error
 
     def _parse(self, file: VerifiedFile) -> None:
         """Read a file without digests as a request would.
@@ -307,7 +355,7 @@ class StoredRun:
             DamagedFile: It cannot be read.
         """
         name = file.path.name
-        if name == TRACE:
+        if file.path.suffix == ".parquet":
             for _ in self.read_trace([file]):
                 pass
         elif name == CHUNKS:
@@ -338,7 +386,7 @@ def _set_largest(values: dict[int, int], step: int, value: Any) -> None:
         values[step] = max(values.get(step, 0), value)
 
 
-def _expected_files(row: RunRow) -> frozenset[str]:
+def _expected_files(row: RunRow, folder: RunFolder) -> frozenset[str]:
     """Return the names of the files that an ended run without digests must have."""
     if row.kind == RunKind.TRAINING:
         return frozenset()
@@ -349,5 +397,16 @@ def _expected_files(row: RunRow) -> frozenset[str]:
         names |= {CHUNKS, "memory.json", "profile.json"}
         names |= {f"{name}.npy" for name in row.request["outputs"]}
     if row.trace is not None and any(row.trace["recorded"].values()):
-        names.add(TRACE)
+        names |= _expected_parts(folder) or {TRACE}
     return frozenset(names)
+
+
+def _expected_parts(folder: RunFolder) -> set[str]:
+    """Return the names of the trace files of chunks, if the trace is in such files."""
+    found = set(folder.list_trace_parts())
+    if found:
+        with suppress(ValueError, KeyError):
+            lines = folder.read_chunks()
+            with_trace = (line for line in lines if any(line["trace"]["recorded"].values()))
+            found |= {name_part(line["first_sample"]) for line in with_trace}
+    return found

@@ -18,6 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from energy_flow.choices import ENDED_STATES
+
 # Columns called ``bytes`` hide the type.
 Binary = bytes
 
@@ -52,7 +54,9 @@ class RunRow(KeyedRow, Table):
         samples: Number of samples; the embeddings are in the run's folder, or are as many rows of
             a dataset.
         dataset_from: First row of the dataset.
-        bytes: Size of the run's folder.
+        ended_at: Time of its end; ``None`` if it has not ended, or if its files could not be
+            completed yet.
+        bytes: Size of the run's folder, once it is complete.
         safe: Whether its files are on the disk, so that a power cut cannot damage them.
         last_event_id: Id of its last event, once it has ended.
         arithmetic: Number of the arithmetic that computes it.
@@ -104,6 +108,11 @@ class RunRow(KeyedRow, Table):
     experiment_id: Mapped[str | None] = mapped_column(String(64))
     trial: Mapped[int | None] = mapped_column(Integer)
     digests: Mapped[Binary | None] = mapped_column(LargeBinary, deferred=True)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has ended and its files do not change any more."""
+        return self.state in ENDED_STATES and self.ended_at is not None
 
 
 class ExperimentRow(KeyedRow, Table):

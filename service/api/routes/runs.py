@@ -99,7 +99,8 @@ async def describe_run(run_id: str, service: ServiceDep) -> Response:
 @router.delete("/{run_id}", status_code=204, responses=REFUSALS)
 async def delete_run(run_id: str, service: ServiceDep) -> Response:
     """Remove a run that has ended, with all its files."""
-    if not await asyncio.to_thread(service.archive.discard, run_id, *ENDED_STATES):
+    states = () if service.ends.has(run_id) else ENDED_STATES
+    if not await asyncio.to_thread(service.archive.discard, run_id, *states):
         row = await find_run(service, run_id)
         _refuse_trial(row, "delete")
         raise conflict("delete a run", row.state, ENDED_STATES)

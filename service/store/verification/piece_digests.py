@@ -124,29 +124,37 @@ def digest_whole(file: IO[bytes]) -> tuple[str, PieceDigests]:
     return whole.hexdigest(), pieces.finish()
 
 
-def encode_digests(files: Mapping[str, PieceDigests]) -> bytes:
+FileDigests = Mapping[str, PieceDigests | None]
+"""Digests of the files of a run by name; ``None`` for a file that was damaged or lost before."""
+
+
+def encode_digests(files: FileDigests) -> bytes:
     """Return the digests of several files by name, as the index keeps them."""
     return orjson.dumps(
         {
-            name: [entry.size, base64.b64encode(entry.digests).decode()]
+            name: None if entry is None else [entry.size, base64.b64encode(entry.digests).decode()]
             for name, entry in files.items()
         }
     )
 
 
-def decode_digests(data: bytes) -> dict[str, PieceDigests]:
+def decode_digests(data: bytes) -> dict[str, PieceDigests | None]:
     """Return what :func:`encode_digests` was given.
 
     Raises:
         ValueError: The data are damaged.
     """
-    found: dict[str, PieceDigests] = {}
+    found: dict[str, PieceDigests | None] = {}
     try:
         entries: dict[str, Any] = orjson.loads(data)
-        for name, (size, digests) in entries.items():
+        for name, entry in entries.items():
+            if entry is None:
+                found[name] = None
+                continue
+            size, digests = entry
             found[name] = PieceDigests(size, base64.b64decode(digests, validate=True))
     except (AttributeError, TypeError, ValueError, binascii.Error):
         raise ValueError("the digests of the files of a run are damaged") from None
-    if not all(entry.is_complete for entry in found.values()):
+    if not all(entry is None or entry.is_complete for entry in found.values()):
         raise ValueError("the digests of the files of a run are incomplete")
     return found

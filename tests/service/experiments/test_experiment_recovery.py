@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import random
+import shutil
 import signal
 from functools import partial
 from pathlib import Path
@@ -139,6 +141,23 @@ def test_a_paused_experiment_stays_paused_over_a_restart(tmp_path: Path) -> None
         check_as_if_undisturbed(second.client, tmp_path, "waiting")
 
 
+@pytest.mark.parametrize("pattern", ["hits.npy.part", "trace/*.parquet"])
+def test_a_lost_file_of_finished_chunks_pauses_it(tmp_path: Path, pattern: str) -> None:
+    with experiment_server(tmp_path) as server:
+        client = server.client
+        _, found = paused_midway(server, "waiting")
+        begun = next(trial for trial in found if trial["samples_done"])
+        path = min((tmp_path / "runs" / begun["run_id"]).glob(pattern))
+        path.rename(tmp_path / "kept")
+        change_state(client, "waiting", "resume")
+        error = until(lambda: read_experiment(client, "waiting")["error"])
+        assert (error["status"], error["file"]) == (409, path.relative_to(tmp_path).as_posix())
+        assert wait_until_quiet(client, "waiting")["state"] == "paused"
+        (tmp_path / "kept").rename(path)
+        change_state(client, "waiting", "resume")
+        check_as_if_undisturbed(client, tmp_path, "waiting")
+
+
 def test_runs_missing_from_the_index_after_a_power_cut_are_restored(tmp_path: Path) -> None:
     with experiment_server(tmp_path) as first:
         put_dataset(first.client, "some", SAMPLES)
@@ -234,3 +253,67 @@ def test_a_full_disk_pauses_an_experiment_and_breaks_nothing(tmp_path: Path) -> 
         assert change_state(client, "squeezed", "resume")["error"] is None
         assert client.delete("/v1/experiments/small").status_code == 204
         check_as_if_undisturbed(client, data_dir, "squeezed")
+
+
+def test_a_start_on_a_full_disk_pauses_an_interrupted_experiment(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "32m") as disk:
+        data_dir, filler = disk / "data", disk / "filler"
+        with experiment_server(tmp_path / "live") as server:
+            put_dataset(server.client, "some", SAMPLES)
+            with server.engine_held() as engine:
+                start_experiment(server.client, name="squeezed", **SWEEP)
+                advance(server.client, engine, "squeezed", 20)
+                # As a crash would leave it.
+                shutil.copytree(tmp_path / "live", data_dir)
+        fill(filler)
+        with experiment_server(data_dir) as server:
+            client = server.client
+            until(lambda: read_experiment(client, "squeezed")["state"] == "paused")
+            stuck = wait_until_quiet(client, "squeezed")
+            assert stuck["error"]["status"] == 507
+            assert stuck["progress"]["samples_done"] >= 20
+            filler.unlink()
+            assert change_state(client, "squeezed", "resume")["error"] is None
+            check_as_if_undisturbed(client, data_dir, "squeezed")
+
+
+def test_trials_that_are_cancelled_on_a_full_disk_keep_their_chunks(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "32m") as disk, experiment_server(disk / "data") as server:
+        filler = disk / "filler"
+        client = server.client
+        put_dataset(client, "some", SAMPLES)
+        with server.engine_held() as engine:
+            start_experiment(client, name="squeezed", **SWEEP)
+            advance(client, engine, "squeezed", 20)
+            stored = [trial["samples_done"] for trial in read_trials(client, "squeezed")]
+            assert change_state(client, "squeezed", "cancel")["state"] == "running"
+            fill(filler)
+        until(lambda: not find_unended(client, "squeezed"))
+        stuck = read_trials(client, "squeezed")
+        begun = [trial for trial in stuck if stored[trial["trial"]]]
+        assert sum(trial["samples_done"] for trial in begun) >= 20
+        filler.unlink()
+        assert wait_until_ended(client, "squeezed")["state"] == "cancelled"
+        until(lambda: not [one for one in read_trials(client, "squeezed") if not one["ended_at"]])
+        kept = read_stored_results(client, "squeezed")
+        start_experiment(client, name="undisturbed", **SWEEP)
+        assert wait_until_ended(client, "undisturbed")["state"] == "succeeded"
+        expected = read_stored_results(client, "undisturbed")
+        for trial in begun:
+            found, whole = kept[trial["trial"]], expected[trial["trial"]]
+            assert found["state"] == "cancelled"
+            # Samples that the cancellation has cut short can follow.
+            done = stored[trial["trial"]]
+            assert found["samples"][:done] == whole["samples"][:done]
+            for name, data in found["outputs"].items():
+                arrays = [np.load(io.BytesIO(one)) for one in (data, whole["outputs"][name])]
+                assert len(arrays[0]) == len(found["samples"]) == trial["samples_done"]
+                assert np.array_equal(arrays[0][:done], arrays[1][:done])
+            records = [[r for r in one["records"] if r["sample"] < done] for one in (found, whole)]
+            assert records[0] == records[1]
+
+
+def find_unended(client: httpx.Client, name: str) -> list[dict[str, Any]]:
+    """Return the trials that have samples and have not ended."""
+    found = read_trials(client, name)
+    return [one for one in found if one["samples_done"] and one["state"] not in ENDED]

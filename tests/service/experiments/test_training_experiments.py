@@ -13,7 +13,9 @@ from safetensors.numpy import save
 
 from energy_flow.testing import TINY_FIELDS
 from tests.support.bodies import NPY, npy
+from tests.support.damage import DAMAGES, damaged, flip, truncate
 from tests.support.experiments import (
+    ENDED,
     change_state,
     experiment_server,
     put_dataset,
@@ -225,6 +227,57 @@ def test_a_training_continues_in_a_moved_data_directory(tmp_path: Path, undistur
         experiment = wait_until_ended(client, "trained")
         assert experiment["state"] == "succeeded", experiment["error"]
         assert digest(client, "trained") == undisturbed
+
+
+def test_a_damaged_snapshot_pauses_it(tmp_path: Path, undisturbed: str) -> None:
+    with experiment_server(tmp_path) as server:
+        client = server.client
+        put_pairs(client)
+        with server.engine_held() as engine:
+            start_experiment(client, name="trained", **TRAINING)
+            engine.run_until(lambda: at_work(client, 17))
+            change_state(client, "trained", "pause")
+        wait_until_quiet(client, "trained")
+        (folder,) = tmp_path.glob("runs/*/training")
+        snapshot = max((folder / "checkpoints").iterdir())
+        for path in (*sorted(snapshot.iterdir()), folder / "events.jsonl"):
+            for damage in DAMAGES.values():
+                # Earlier versions stored no digests; events that are lost are no longer needed.
+                if damage is Path.unlink and path.name in ("digests.json", "events.jsonl"):
+                    continue
+                if damage is not flip and path.name == "events.jsonl":
+                    continue
+                with damaged(path, partial(damage, **({"place": 0.0} if damage is flip else {}))):
+                    change_state(client, "trained", "resume")
+                    paused = wait_for_state(client, "trained", "paused", *ENDED)
+                    wait_until_quiet(client, "trained")
+                assert paused["state"] == "paused", (path, damage, paused)
+                assert paused["error"]["status"] == 409
+                assert paused["error"]["file"] == path.relative_to(tmp_path).as_posix()
+                assert "restore it" in paused["error"]["detail"]
+        assert change_state(client, "trained", "resume")["error"] is None
+        assert wait_until_ended(client, "trained")["state"] == "succeeded"
+        assert digest(client, "trained") == undisturbed
+
+
+def test_a_damaged_best_model_pauses_it(tmp_path: Path) -> None:
+    # The first validation has the best model, which is needed again at the end.
+    fields = {**TRAINING["train"], "early_stopping.min_improvement": 10}
+    with experiment_server(tmp_path) as server:
+        client = server.client
+        put_pairs(client)
+        with server.engine_held() as engine:
+            start_experiment(client, name="trained", **{**TRAINING, "train": fields})
+            engine.run_until(lambda: at_work(client, 35))
+            (best,) = tmp_path.glob("runs/*/training/model.safetensors")
+            sound = best.read_bytes()
+            truncate(best)
+        error = wait_for_state(client, "trained", "paused", *ENDED)["error"]
+        assert (error["status"], error["file"]) == (409, best.relative_to(tmp_path).as_posix())
+        wait_until_quiet(client, "trained")
+        best.write_bytes(sound)
+        assert change_state(client, "trained", "resume")["error"] is None
+        assert wait_until_ended(client, "trained")["state"] == "succeeded"
 
 
 def test_kills_do_not_change_results(tmp_path: Path, undisturbed: str) -> None:

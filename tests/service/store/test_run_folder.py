@@ -17,13 +17,16 @@ from hypothesis import strategies as some
 from numpy.typing import NDArray
 
 from energy_flow.trace.records import COLUMN_DTYPES
-from service.store.run_folder import RunFolder
+from service.store.run_folder import RunFolder, remove_folders
+from service.store.run_summary import RunSummary
+from tests.support.damage import DAMAGES, Damage, flip
 
 SIZES = (3, 1, 4, 2)
 """Samples of each chunk."""
 STARTS = tuple(sum(SIZES[:number]) for number in range(len(SIZES)))
 SAMPLES = sum(SIZES)
-DOCUMENTS = {"memory": {"steps": [1, 2]}, "profile": {}}
+RECORDS = 5
+"""Trace records of each sample."""
 
 
 @dataclass
@@ -41,10 +44,10 @@ def outputs(number: int) -> dict[str, NDArray[Any]]:
 
 
 def records(number: int) -> Records:
-    samples = np.repeat(np.arange(STARTS[number], STARTS[number] + SIZES[number]), 5)
+    samples = np.repeat(np.arange(STARTS[number], STARTS[number] + SIZES[number]), RECORDS)
     columns = {name: np.zeros(len(samples), dtype) for name, dtype in COLUMN_DTYPES.items()}
     columns["sample"] = samples.astype(np.int32)
-    columns["seq"] = np.tile(np.arange(5), SIZES[number])
+    columns["seq"] = np.tile(np.arange(RECORDS), SIZES[number])
     return Records(columns)
 
 
@@ -54,6 +57,15 @@ def append(folder: RunFolder, number: int) -> None:
         "samples": [{"sample": STARTS[number] + row} for row in range(SIZES[number])],
     }
     folder.append(STARTS[number], SAMPLES, outputs(number), records(number), line, durable=True)
+
+
+def summary(chunks: int = len(SIZES)) -> RunSummary:
+    """Return what the first chunks come to."""
+    made = RunSummary()
+    made.samples_done = sum(SIZES[:chunks])
+    made.records = {STARTS[number]: SIZES[number] * RECORDS for number in range(chunks)}
+    made.memory, made.profile = {"steps": [1, 2]}, {}
+    return made
 
 
 def begun(path: Path, chunks: int = len(SIZES)) -> RunFolder:
@@ -73,7 +85,7 @@ def content(path: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     path = tmp_path_factory.mktemp("undisturbed") / "run"
-    begun(path).seal(SAMPLES, DOCUMENTS)
+    begun(path).seal(summary())
     return content(path)
 
 
@@ -86,7 +98,7 @@ def fresh(tmp_path: Path) -> Iterator[Path]:
 
 def test_sealed_folders_can_be_read(sealed: dict[str, bytes], tmp_path: Path) -> None:
     folder = begun(tmp_path / "run")
-    folder.seal(SAMPLES, DOCUMENTS)
+    folder.seal(summary())
     assert set(sealed) == {
         *("surface.npy", "hits.npy", "trace.parquet", "chunks.jsonl", "memory.json", "profile.json")
     }
@@ -94,7 +106,7 @@ def test_sealed_folders_can_be_read(sealed: dict[str, bytes], tmp_path: Path) ->
         expected = np.concatenate([outputs(number)[name] for number in range(len(SIZES))])
         assert np.array_equal(np.load(tmp_path / "run" / f"{name}.npy"), expected)
     samples = pq.read_table(tmp_path / "run" / "trace.parquet")["sample"].to_pylist()
-    assert samples == np.repeat(np.arange(SAMPLES), 5).tolist()
+    assert samples == np.repeat(np.arange(SAMPLES), RECORDS).tolist()
 
 
 @pytest.mark.slow
@@ -121,7 +133,7 @@ def test_a_chunk_cut_short_anywhere_is_written_again(
     assert [line["first_sample"] for line in lines] == list(STARTS[:whole])
     for number in range(whole, len(SIZES)):
         append(folder, number)
-    folder.seal(SAMPLES, DOCUMENTS)
+    folder.seal(summary())
     assert content(path) == sealed
     shutil.rmtree(path.parent)
 
@@ -137,7 +149,7 @@ def test_lines_from_one_with_a_hole_on_are_none(
     assert len(folder.rewind()) == 1
     for number in range(1, len(SIZES)):
         append(folder, number)
-    folder.seal(SAMPLES, DOCUMENTS)
+    folder.seal(summary())
     assert content(fresh) == sealed
 
 
@@ -147,7 +159,7 @@ def test_a_line_without_its_numbers_is_none(fresh: Path, sealed: dict[str, bytes
     assert len(folder.rewind()) == 2
     for number in range(2, len(SIZES)):
         append(folder, number)
-    folder.seal(SAMPLES, DOCUMENTS)
+    folder.seal(summary())
     assert content(fresh) == sealed
 
 
@@ -159,7 +171,7 @@ def test_an_interrupted_sealing_is_repeated(
 ) -> None:
     """Yield the states of the folder during a sealing."""
     rows = sum(SIZES[:chunks])
-    begun(fresh, chunks).seal(rows, DOCUMENTS)
+    begun(fresh, chunks).seal(summary(chunks))
     after = content(fresh)
     shutil.rmtree(fresh)
     folder = begun(fresh, chunks)
@@ -177,5 +189,79 @@ def test_an_interrupted_sealing_is_repeated(
         shutil.rmtree(fresh / "trace")
     (fresh / "memory.json.part").write_bytes(b"{")
     assert sum(len(line["samples"]) for line in folder.rewind()) == rows
-    folder.seal(rows, DOCUMENTS)
+    assert folder.seal(summary(chunks)) == []
     assert content(fresh) == after
+
+
+@pytest.mark.parametrize("chunks", [1, len(SIZES)])
+@pytest.mark.parametrize("number", [0, -1])
+@pytest.mark.parametrize("damage", [one for one in DAMAGES.values() if one is not flip])
+def test_a_trace_with_a_damaged_part_stays_in_parts(
+    fresh: Path, sealed: dict[str, bytes], damage: Damage, number: int, chunks: int
+) -> None:
+    folder = begun(fresh, chunks)
+    names = [f"trace/{start:012d}.parquet" for start in STARTS[:chunks]]
+    before = content(fresh)
+    damage(fresh / names[number])
+    assert folder.seal(summary(chunks)) == [names[number]]
+    after = content(fresh)
+    for name in set(names) - {names[number]}:
+        assert after[name] == before[name]
+    assert "trace.parquet" not in after
+    if chunks == len(SIZES):
+        assert after["surface.npy"] == sealed["surface.npy"]
+    # Nothing else is needed for the whole once the part is restored.
+    (fresh / names[number]).write_bytes(before[names[number]])
+    assert folder.seal(summary(chunks)) == []
+    assert (fresh / "trace.parquet").exists()
+
+
+def test_a_lost_trace_is_noticed(fresh: Path) -> None:
+    folder = begun(fresh, 2)
+    shutil.rmtree(fresh / "trace")
+    assert folder.seal(summary(2)) == [f"trace/{start:012d}.parquet" for start in STARTS[:2]]
+
+
+def test_a_part_with_other_records_is_damaged(fresh: Path) -> None:
+    folder = begun(fresh, 3)
+    parts = sorted((fresh / "trace").iterdir())
+    shutil.copy(parts[1], parts[2])
+    assert folder.seal(summary(3)) == [f"trace/{STARTS[2]:012d}.parquet"]
+
+
+def test_an_output_with_a_damaged_header_keeps_the_others(
+    fresh: Path, sealed: dict[str, bytes]
+) -> None:
+    folder = begun(fresh)
+    with (fresh / "hits.npy.part").open("r+b") as file:
+        file.write(bytes(16))
+    assert folder.seal(summary()) == ["hits.npy"]
+    after = content(fresh)
+    assert {name: after[name] for name in set(sealed) - {"hits.npy"}} == {
+        name: sealed[name] for name in set(sealed) - {"hits.npy"}
+    }
+
+
+def test_a_removed_run_is_none_on_the_disk_before_its_files_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [begun(tmp_path / name, 2) for name in ("a", "b")]
+    names_on_disk: list[list[str]] = []
+    names_when_removed: list[list[str]] = []
+    fsync, rmtree = os.fsync, shutil.rmtree
+
+    def watch_fsync(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), tmp_path.stat()):
+            names_on_disk.append(sorted(path.name for path in tmp_path.iterdir()))
+        fsync(descriptor)
+
+    def watch_rmtree(path: Path, **options: Any) -> None:
+        names_when_removed.append(names_on_disk[-1])
+        rmtree(path, **options)
+
+    monkeypatch.setattr(os, "fsync", watch_fsync)
+    monkeypatch.setattr(shutil, "rmtree", watch_rmtree)
+    remove_folders(folders)
+    # A power cut leaves at least what was on the disk then: no name of a run.
+    assert names_when_removed == [[".a.part", ".b.part"]] * 2
+    assert list(tmp_path.iterdir()) == []

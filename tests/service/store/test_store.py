@@ -254,7 +254,9 @@ def test_a_full_disk_is_507_with_nothing_left_behind(small_disk: Path) -> None:
         run = wait_until_ended(client, queue_npy(client, 9000, **query))
         assert run["state"] == "failed"
         assert run["error"]["status"] == 507
-        assert run["bytes"] == 0
+        assert 0 < run["progress"]["samples_done"] < 9000
+        assert find_leftovers(small_disk).count(run["run_id"]) == 1
+        assert client.delete(f"/v1/runs/{run['run_id']}").status_code == 204
         check_nothing_left()
         assert client.get("/readyz").status_code == 200
         again = client.post("/v1/simulate", json={"embeddings": rows().tolist()})
