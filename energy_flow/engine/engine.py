@@ -503,7 +503,8 @@ class Engine:
         runs = [run for run in self._queue if not run.ended]
         jobs = self._jobs.model_jobs
         return Work(
-            models=frozenset(id(one.processor) for one in (*runs, *jobs)),
+            models=frozenset(id(run.processor) for run in runs)
+            | frozenset(id(job.processor) for job in jobs),
             job_bytes=sum(job.bytes for job in jobs),
             waiting_bytes=max((run.sample_bytes for run in runs), default=0),
         )

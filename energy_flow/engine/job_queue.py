@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any
 
 import torch
 
@@ -38,7 +39,7 @@ class JobQueue:
             return not self._jobs
 
     @property
-    def model_jobs(self) -> list[ModelJob]:
+    def model_jobs(self) -> list[ModelJob[Any]]:
         """Jobs that use a loaded model."""
         with self._lock:
             return [job for job in self._jobs if isinstance(job, ModelJob)]

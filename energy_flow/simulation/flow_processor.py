@@ -62,7 +62,7 @@ def digest_weights(weights: Iterable[tuple[str, Tensor]]) -> str:
     for name, tensor in weights:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         # Flat, because only a buffer of one axis is read without a copy.
-        digest.update(tensor.detach().cpu().contiguous().view(-1).numpy())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().data)
     return digest.hexdigest()
 
 

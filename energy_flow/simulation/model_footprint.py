@@ -17,6 +17,8 @@ REAL_BYTES = 4
 """Bytes of a weight; packed ones have no more in any precision."""
 STEP_BLOCKS = 3
 """Temporary blocks of the networks at once, with what libraries keep for shapes of products."""
+NEURON_BLOCKS = 8
+"""Blocks of the neuron's width at once while block heights are tried."""
 MAPPER_BLOCKS = 5
 """Blocks of a mapper at once: rows to try, a block of them, its padded copy, and what comes out."""
 GRU_COPIES = 4
@@ -81,7 +83,8 @@ def load_bytes(config: FlowConfig, *, prepare: bool = True) -> int:
     drawn = create_bytes(config)
     if not prepare:
         return drawn
-    temporary = max(packing_bytes(config), workspace_bytes(config))
+    neuron = REAL_BYTES * NEURON_BLOCKS * STEP_ROWS["cpu"] * config.neuron_hidden_dim
+    temporary = max(packing_bytes(config), workspace_bytes(config), neuron)
     return max(drawn, loaded_bytes(config) + temporary)
 
 

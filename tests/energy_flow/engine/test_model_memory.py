@@ -248,7 +248,7 @@ LARGE: dict[str, dict[str, Any]] = {
         "carrier_num_layers": 1,
         "precision": "bfloat16",
     },
-    "a wide neuron": {"neuron_hidden_dim": 4000},
+    "a wide neuron": {"neuron_hidden_dim": 1500},
     "linear mappers": {"mapper": "linear", "embedding_dim": 50_000},
 }
 
