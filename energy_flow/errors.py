@@ -9,8 +9,9 @@
     │   ├── CheckpointError           version, names, shapes, non-finite weights, damage
     │   │   └── DamagedTrainingError  a file from which a training is resumed
     │   └── DataError                 a file of training pairs
-    ├── CapacityError                 a batch that can never fit in memory
+    ├── CapacityError                 a batch or a model that can never fit in memory
     ├── QueueFull                     too much work is waiting; retry later
+    │   └── MemoryInUse               models and runs leave no room in memory; retry later
     ├── ModelNotLoaded                the networks of a model are not in the engine
     ├── EngineUnavailable             the engine is starting, draining, stopped or failed
     ├── EngineFailed                  the engine could not continue the run; not a fault of the run
@@ -106,19 +107,27 @@ class DataError(InvalidInput):
 
 
 class CapacityError(EnergyFlowError):
-    """A batch can never fit in memory, although one of its samples can.
+    """A batch can never fit in memory, although one of its samples can; or a model cannot.
 
     Args:
-        needed_bytes: predicted bytes of the batch.
+        needed_bytes: predicted bytes.
         available_bytes: bytes that may be used.
+        what: what needs them.
+        advice: what to do instead.
     """
 
-    def __init__(self, needed_bytes: int, available_bytes: int) -> None:
+    def __init__(
+        self,
+        needed_bytes: int,
+        available_bytes: int,
+        what: str = "the batch",
+        advice: str = "send fewer samples at once",
+    ) -> None:
         self.needed_bytes = needed_bytes
         self.available_bytes = available_bytes
         super().__init__(
-            f"the batch needs {needed_bytes:,} bytes, but only {available_bytes:,} are available; "
-            "send fewer samples at once"
+            f"{what} needs {needed_bytes:,} bytes, but only {available_bytes:,} are available; "
+            f"{advice}"
         )
 
 
@@ -127,11 +136,31 @@ class QueueFull(EnergyFlowError):
 
     Args:
         retry_after_seconds: when there is probably room.
+        message: what is full; by default the queue.
     """
 
-    def __init__(self, retry_after_seconds: float) -> None:
+    def __init__(self, retry_after_seconds: float, message: str = "the queue is full") -> None:
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(f"the queue is full; retry in {retry_after_seconds:.0f} s")
+        super().__init__(f"{message}; retry in {retry_after_seconds:.0f} s")
+
+
+class MemoryInUse(QueueFull):
+    """Models and runs leave no room in memory now; there is enough without them.
+
+    Args:
+        needed_bytes: predicted bytes.
+        available_bytes: bytes that are free now.
+        what: what needs them.
+    """
+
+    def __init__(self, needed_bytes: int, available_bytes: int, what: str) -> None:
+        self.needed_bytes = needed_bytes
+        self.available_bytes = available_bytes
+        super().__init__(
+            1.0,
+            f"{what} needs {needed_bytes:,} bytes, but runs and their models leave "
+            f"{available_bytes:,}",
+        )
 
 
 class ModelNotLoaded(EnergyFlowError):

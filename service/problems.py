@@ -30,6 +30,7 @@ from energy_flow.errors import (
     Fault,
     InvalidInput,
     LedgerError,
+    MemoryInUse,
     NonFiniteError,
     QueueFull,
     RunCancelled,
@@ -380,7 +381,14 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(413, str(error) or "the device ran out of memory")
         case QueueFull():
             seconds = max(1, math.ceil(error.retry_after_seconds))
-            return Problem(429, str(error), headers={"Retry-After": str(seconds)})
+            headers = {"Retry-After": str(seconds)}
+            if not isinstance(error, MemoryInUse):
+                return Problem(429, str(error), headers=headers)
+            extra = {
+                "needed_bytes": error.needed_bytes,
+                "available_bytes": error.available_bytes,
+            }
+            return Problem(429, str(error), title="Memory in use", extra=extra, headers=headers)
         case EngineFailed():
             return Problem(500, str(error))
         case EngineUnavailable():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from energy_flow.choices import Precision
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine.schedule import Chunk
 from energy_flow.simulation.footprint import footprint
@@ -14,6 +15,9 @@ POOL_FLOWS = {"cpu": 32_768, "cuda": 1_048_576}
 """Active flows up to which the pools of a device admit chunks."""
 CHUNKS_OF_POOL = 4
 """Number of chunks into which a run that would fill the pool is split."""
+
+PackedKey = tuple[int, Precision]
+"""Id of a model, and the precision that its weights are packed for."""
 
 
 def pool_flows(device: str) -> int:
@@ -31,13 +35,12 @@ def chunk_samples(config: FlowConfig, max_flows: int, limit_bytes: int | None) -
     Args:
         config: config of the run.
         max_flows: active flows up to which the pools admit chunks.
-        limit_bytes: largest predicted memory of the pools; no limit if none.
+        limit_bytes: largest predicted memory of the pools, without the models; no limit if none.
     """
     samples = max_flows // CHUNKS_OF_POOL // config.surface_cells
     if limit_bytes is not None:
         one = footprint(config, 1)
-        shared = one.weights + one.workspace
-        samples = min(samples, (limit_bytes - shared) // (one.state + one.trace))
+        samples = min(samples, (limit_bytes - one.workspace) // one.samples)
     return max(1, samples)
 
 
@@ -63,19 +66,26 @@ class Capacity:
 
     Attributes:
         max_flows: active flows up to which chunks are admitted.
-        limit_bytes: largest predicted memory, with the weights; no limit if none.
+        limit_bytes: largest predicted memory, without the models; no limit if none.
+        may_exceed: whether a chunk enters empty pools also where it does not fit, because nothing
+            will let memory go.
         flows: active flows, and initial flows of the chunks that enter now.
         complete_flows: those of them that belong to complete runs.
-        bytes: predicted bytes, without the weights.
+        bytes: predicted bytes of the samples.
+        workspace: predicted bytes of the temporary blocks of one pool.
+        packed: predicted bytes of weights that are packed for other precisions than the model's.
         is_exclusive: whether the pools hold a chunk that needs them for itself.
         part_is_waiting: whether a part of a run waits because the reserve is not for it.
     """
 
     max_flows: int
     limit_bytes: int | None
+    may_exceed: bool = True
     flows: int = 0
     complete_flows: int = 0
     bytes: int = 0
+    workspace: int = 0
+    packed: dict[PackedKey, int] = field(default_factory=dict)
     is_exclusive: bool = False
     part_is_waiting: bool = False
 
@@ -88,7 +98,7 @@ class Capacity:
         Args:
             active_flows: number of active flows of each chunk in the pools.
             max_flows: active flows up to which the pools admit chunks.
-            limit_bytes: largest predicted memory of the pools; no limit if none.
+            limit_bytes: largest predicted memory, without the models; no limit if none.
         """
         capacity = cls(max_flows, limit_bytes)
         for chunk, flows in active_flows.items():
@@ -122,7 +132,25 @@ class Capacity:
         if not chunk.is_partial:
             self.complete_flows += flows
         self.bytes += chunk.bytes
+        self.workspace = max(self.workspace, chunk.run.workspace_bytes)
+        self.packed[_packed_key(chunk)] = chunk.run.packed_bytes
         self.is_exclusive = self.is_exclusive or chunk.exclusive
+
+    @property
+    def total(self) -> int:
+        """Predicted bytes of all, without the models."""
+        return self.bytes + self.workspace + sum(self.packed.values())
+
+    def total_with(self, chunk: Chunk) -> int:
+        """Return what :attr:`total` will be with one more chunk.
+
+        Args:
+            chunk: samples that may enter.
+        """
+        run = chunk.run
+        workspace = max(self.workspace, run.workspace_bytes)
+        packed = self.packed | {_packed_key(chunk): run.packed_bytes}
+        return self.bytes + chunk.bytes + workspace + sum(packed.values())
 
     @property
     def _reserved_flows(self) -> int:
@@ -136,7 +164,7 @@ class Capacity:
         if self.is_exclusive:
             return False
         if not self.flows:
-            return True
+            return self.may_exceed or self._has_memory_for(chunk)
         if chunk.exclusive or not self._has_memory_for(chunk):
             return False
         if chunk.is_partial:
@@ -150,11 +178,15 @@ class Capacity:
     def _has_memory_for(self, chunk: Chunk) -> bool:
         if self.limit_bytes is None:
             return True
-        weights = footprint(chunk.run.request.config, 0).total
-        return self.bytes + chunk.bytes + weights <= self.limit_bytes
+        return self.total_with(chunk) <= self.limit_bytes
 
     def _only_lacks_reserve(self, chunk: Chunk) -> bool:
         """Whether a part of a run waits for other parts to end, whatever is in the reserve."""
         fits_beside_reserve = self._reserved_flows + chunk.flows <= self._max_flows_of_parts
         may_share = chunk.is_partial and not chunk.exclusive and not self.is_exclusive
         return may_share and fits_beside_reserve and self._has_memory_for(chunk)
+
+
+def _packed_key(chunk: Chunk) -> PackedKey:
+    run = chunk.run
+    return id(run.processor), run.request.config.precision

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -27,12 +27,20 @@ from energy_flow.engine.jobs import (
     AblationJob,
     CallJob,
     Job,
+    ModelJob,
     PreparationJob,
     ReplayJob,
     ReplayOutcome,
     TrainingJob,
 )
-from energy_flow.engine.loaded_models import LoadedModel, LoadedModels, make_processor
+from energy_flow.engine.loaded_models import (
+    LoadedModel,
+    LoadedModels,
+    ModelKey,
+    make_processor,
+    model_key,
+)
+from energy_flow.engine.model_memory import ModelMemory, Work
 from energy_flow.engine.pools import Pools
 from energy_flow.engine.request import (
     AblationRequest,
@@ -43,7 +51,7 @@ from energy_flow.engine.request import (
     TrainingRequest,
 )
 from energy_flow.engine.rounds import run_rounds
-from energy_flow.engine.schedule import Chunk, Run
+from energy_flow.engine.schedule import Chunk, Run, packed_for_run
 from energy_flow.engine.status import EngineStatus
 from energy_flow.errors import (
     CapacityError,
@@ -54,9 +62,10 @@ from energy_flow.errors import (
 )
 from energy_flow.runtime.malloc import HeapTrimmer
 from energy_flow.runtime.threads import run_in_temporary_thread
-from energy_flow.simulation.checkpoint import save
+from energy_flow.simulation.checkpoint import describe, save
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.footprint import require_fit
+from energy_flow.simulation.model_footprint import create_bytes, load_bytes, loaded_bytes
 
 Answer = TypeVar("Answer")
 
@@ -71,7 +80,8 @@ class Engine:
 
     Args:
         device: name of the device, such as ``cpu`` or ``cuda:0``.
-        memory_limit_bytes: largest predicted memory of the pools; no limit if none.
+        memory_limit_bytes: largest predicted memory of models, pools and other work; no limit if
+            none.
         max_queued_flow_steps: largest sum of the upper bounds of the runs that wait. The first run
             that waits is always accepted.
         max_pool_flows: active flows up to which the pools admit samples; by default, as many as
@@ -102,14 +112,13 @@ class Engine:
         self._queue: list[Run] = []
         self._jobs = JobQueue(self.device)
         self._models = LoadedModels()
+        self._memory = ModelMemory(memory_limit_bytes, self._models, self._lock, self._find_work)
         self._state = EngineState.STARTING
         self._failure: str | None = None
         self._thread: threading.Thread | None = None
         # Its thread starts with the first embeddings that are read.
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="energy-flow-reader")
-        self._pools = Pools(
-            self.device, self.max_pool_flows, memory_limit_bytes, self._readers, on_step
-        )
+        self._pools = Pools(self.device, self.max_pool_flows, self._memory, self._readers, on_step)
         self._heartbeat = time.monotonic()
         self._held: tuple[Chunk, ...] = ()
         self._active_flows = 0
@@ -168,11 +177,14 @@ class Engine:
             ConfigError: one sample of the run cannot fit in memory.
             CapacityError: its results cannot all be in memory, and it does not stream them.
             ModelNotLoaded: its model is not loaded.
-            QueueFull: too much work is waiting.
+            QueueFull: too much work is waiting; ``MemoryInUse`` if it and its models have the
+                memory.
         """
         config, samples = request.config, len(request.sample_keys)
-        self.check(config, samples, streams=request.streams)
         processor = self._models.get(request.model, config)
+        self.check(
+            config, samples, streams=request.streams, model=request.model, base=processor.config
+        )
         bound = flow_steps_bound(config, samples - request.first_sample)
         with self._lock:
             if self._state != EngineState.RUNNING:
@@ -180,27 +192,45 @@ class Engine:
             queued = self._queued_bound()
             if queued and queued + bound > self.max_queued_flow_steps:
                 raise QueueFull(max(1.0, self._seconds(queued)))
-            self._queue.append(Run(request, processor, listener, bound))
+            run = Run(request, processor, listener, bound)
+            self._memory.check_room("the run", processor, run.sample_bytes, may_wait=True)
+            self._queue.append(run)
             self._lock.notify_all()
 
-    def check(self, config: FlowConfig, samples: int, *, streams: bool = False) -> None:
-        """Refuse a run that can never fit in memory.
+    def check(
+        self,
+        config: FlowConfig,
+        samples: int,
+        *,
+        streams: bool = False,
+        model: str = "",
+        base: FlowConfig | None = None,
+    ) -> None:
+        """Refuse a run that can never fit in memory beside the models that always stay.
 
         Args:
             config: config of the run.
             samples: number of its samples.
             streams: whether its results need not all be in memory at once.
+            model: digest of the weights, if the model is loaded.
+            base: config of the model; that of the run if none.
 
         Raises:
             ConfigError: one sample of the run cannot fit.
-            CapacityError: its results cannot all be in memory, and it does not stream them.
+            CapacityError: its model cannot be loaded, or its results cannot all be in memory, and
+                it does not stream them.
         """
-        if self.memory_limit_bytes is None:
+        key = model_key(model, config)
+        available = self._memory.available_bytes(key)
+        if available is None:
             return
-        require_fit(config, self.memory_limit_bytes)
+        require_fit(config, available)
+        if not self._models.has(key):
+            self._memory.check_load(config)
         needed = needed_bytes(config, samples, streams=streams)
-        if needed > self.memory_limit_bytes:
-            raise CapacityError(needed, self.memory_limit_bytes)
+        needed += packed_for_run(base or config, config)
+        if needed > available:
+            raise CapacityError(needed, available)
 
     def cancel(self, run_id: str) -> bool:
         """Request a run to end after the current step.
@@ -250,27 +280,39 @@ class Engine:
         self._enqueue(job)
         return job.future
 
-    def load_model(self, source: FlowConfig | Path, *, prepare: bool = True) -> LoadedModel:
+    def load_model(
+        self, source: FlowConfig | Path, *, prepare: bool = True, is_permanent: bool = True
+    ) -> LoadedModel:
         """Load a model and prepare it for its first run; blocks until that is done.
+
+        If memory is short, models that are not permanent and that no run uses are unloaded first.
 
         Args:
             source: a checkpoint, or the config of an untrained model.
             prepare: whether to pack the weights and try block heights now, which can take
                 seconds; otherwise the first run does.
+            is_permanent: whether the engine never unloads it by itself.
 
         Raises:
             CheckpointError: the file is not a usable checkpoint.
+            CapacityError: the model can never be loaded, for want of memory.
+            MemoryInUse: runs and their models have the memory.
             EngineUnavailable: the engine is not running.
+            OSError: the file cannot be read.
         """
-        make = partial(make_processor, source, str(self.device))
-        # On a CPU, another thread does it, so that steps do not wait.
-        on_cpu = self.device.type == "cpu"
-        processor = run_in_temporary_thread(make) if on_cpu else self.call(make).result()
-        if prepare:
-            preparation = PreparationJob(processor)
-            self._enqueue(preparation)
-            preparation.future.result()
-        return self.add_model(processor)
+        config = source if isinstance(source, FlowConfig) else describe(source)["config"]
+        with self._memory.reserved(
+            "loading the model", load_bytes(config, prepare=prepare), loaded_bytes(config)
+        ):
+            make = partial(make_processor, source, str(self.device))
+            # On a CPU, another thread does it, so that steps do not wait.
+            on_cpu = self.device.type == "cpu"
+            processor = run_in_temporary_thread(make) if on_cpu else self.call(make).result()
+            if prepare:
+                preparation = PreparationJob(processor)
+                self._enqueue(preparation)
+                preparation.future.result()
+            return self._models.add(processor, is_permanent=is_permanent)
 
     def add_model(self, processor: FlowProcessor) -> LoadedModel:
         """Make a model of this process available to runs.
@@ -279,6 +321,55 @@ class Engine:
             processor: model on the engine's device; its weights must not change any more.
         """
         return self._models.add(processor)
+
+    def has_model(self, key: ModelKey) -> bool:
+        """Return whether a model is loaded.
+
+        Args:
+            key: of the model.
+        """
+        return self._models.has(key)
+
+    @property
+    def models_bytes(self) -> int:
+        """Predicted memory of the models, and of work that loads or trains others."""
+        return self._memory.used_bytes
+
+    def check_model(self, config: FlowConfig) -> None:
+        """Refuse a model that can never be loaded beside the models that always stay.
+
+        Args:
+            config: config of the model.
+
+        Raises:
+            ConfigError: one sample of the model cannot fit in memory.
+            CapacityError: the model can never be loaded, for want of memory.
+        """
+        self._memory.check(config)
+        self._memory.check_load(config)
+
+    def create_checkpoint(self, config: FlowConfig, path: Path) -> LoadedModel:
+        """Draw the weights of an untrained model and write them to a file, without loading them.
+
+        Args:
+            config: config of the model.
+            path: file to write.
+
+        Raises:
+            ConfigError: one sample of the model cannot fit in memory.
+            CapacityError: the model can never be loaded, for want of memory.
+            MemoryInUse: runs and their models have the memory.
+            OSError: the file cannot be written.
+        """
+        self.check_model(config)
+
+        def create() -> LoadedModel:
+            processor = FlowProcessor(config)
+            save(processor, path)
+            return LoadedModel(processor.digest(), config, processor.trained)
+
+        with self._memory.reserved("drawing the weights of the model", create_bytes(config), 0):
+            return run_in_temporary_thread(create)
 
     def save_model(self, digest: str, config: FlowConfig, path: Path) -> None:
         """Write a loaded model as a checkpoint.
@@ -310,11 +401,13 @@ class Engine:
             request: sample to simulate.
 
         Raises:
+            CapacityError: one sample can never fit.
             EngineUnavailable: the engine is not running.
+            MemoryInUse: runs and their models have the memory.
             ModelNotLoaded: the model is not loaded.
         """
         job = ReplayJob(request, self._models.get(request.model, request.config))
-        self._enqueue(job)
+        self._enqueue_with_model("the replay", job)
         return job.future
 
     def ablate(self, request: AblationRequest) -> Future[AblationRun]:
@@ -328,12 +421,17 @@ class Engine:
 
         Raises:
             DataError: the rows do not suit the model.
+            CapacityError: one sample can never fit.
             EngineUnavailable: the engine is not running.
+            MemoryInUse: runs and their models have the memory.
             ModelNotLoaded: the model is not loaded.
         """
         processor = self._models.get(request.model, request.config)
-        job = AblationJob(request, processor, self.max_pool_flows, self.memory_limit_bytes)
-        self._enqueue(job)
+        available = self._memory.available_bytes(model_key(request.model, request.config))
+        if available is not None:
+            available -= loaded_bytes(processor.config)
+        job = AblationJob(request, processor, self.max_pool_flows, available)
+        self._enqueue_with_model("the ablation", job)
         return job.future
 
     def train(self, request: TrainingRequest, listener: TrainingListener) -> None:
@@ -346,7 +444,7 @@ class Engine:
         Raises:
             EngineUnavailable: the engine is not running.
         """
-        self._enqueue(TrainingJob(request, listener, str(self.device), self.memory_limit_bytes))
+        self._enqueue(TrainingJob(request, listener, str(self.device), self._memory))
 
     def stop_training(self, run_id: str) -> bool:
         """Request a training to save a snapshot and end with ``RunPaused``.
@@ -359,12 +457,13 @@ class Engine:
         """
         return self._jobs.stop_training(run_id)
 
-    def estimate(self, config: FlowConfig, samples: int) -> Estimate:
+    def estimate(self, config: FlowConfig, samples: int, model: str = "") -> Estimate:
         """Return what a run would cost.
 
         Args:
             config: config of the run.
             samples: number of its samples.
+            model: digest of the weights, if the model is loaded.
         """
         with self._lock:
             wait = self._seconds(self._queued_bound())
@@ -372,7 +471,7 @@ class Engine:
             config,
             samples,
             max_pool_flows=self.max_pool_flows,
-            memory_limit_bytes=self.memory_limit_bytes,
+            memory_limit_bytes=self._memory.available_bytes(model_key(model, config)),
             queue_wait_seconds=wait,
         )
 
@@ -398,6 +497,17 @@ class Engine:
                 flow_steps_per_second=throughput.rate,
                 out_of_memory_splits=throughput.splits,
             )
+
+    def _find_work(self) -> Work:
+        """Return what uses models now; the caller has the lock."""
+        runs = [run for run in self._queue if not run.ended]
+        jobs = self._jobs.model_jobs
+        return Work(
+            models=frozenset(id(run.processor) for run in runs)
+            | frozenset(id(job.processor) for job in jobs),
+            job_bytes=sum(job.bytes for job in jobs),
+            waiting_bytes=max((run.sample_bytes for run in runs), default=0),
+        )
 
     def _unended(self, run_id: str) -> list[Run]:
         return [run for run in self._queue if run.request.run_id == run_id and not run.ended]
@@ -458,6 +568,12 @@ class Engine:
                 raise self._unavailable()
             self._jobs.add(job)
             self._lock.notify_all()
+
+    def _enqueue_with_model(self, what: str, job: ModelJob[Any]) -> None:
+        """Add a job that uses a loaded model, if there is memory for it."""
+        with self._lock:
+            self._memory.check_room(what, job.processor, job.bytes, may_wait=False)
+            self._enqueue(job)
 
     def _unavailable(self) -> EngineUnavailable:
         if self._failure is not None:

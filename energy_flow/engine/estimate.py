@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from energy_flow.choices import Output
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.engine.capacity import chunk_samples
 from energy_flow.simulation.footprint import footprint
 from energy_flow.simulation.tally.outputs import sample_bytes
 
@@ -44,13 +43,15 @@ class Estimate:
             config: config of the run.
             samples: number of its samples.
             max_pool_flows: active flows up to which the pools admit samples.
-            memory_limit_bytes: largest predicted memory of the pools; no limit if none.
+            memory_limit_bytes: largest predicted memory of the model and of its runs; no limit if
+                none.
             queue_wait_seconds: time until the run would start.
         """
-        pool_samples = max(
-            chunk_samples(config, max_pool_flows, memory_limit_bytes),
-            max_pool_flows // config.surface_cells,
-        )
+        pool_samples = max(1, max_pool_flows // config.surface_cells)
+        if memory_limit_bytes is not None:
+            one = footprint(config, 1)
+            fitting = (memory_limit_bytes - one.weights - one.workspace) // one.samples
+            pool_samples = max(1, min(pool_samples, fitting))
         return cls(
             flows=samples * config.surface_cells,
             predicted_bytes=footprint(config, min(samples, pool_samples)).total,

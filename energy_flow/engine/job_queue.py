@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any
 
 import torch
 
 from energy_flow.engine.failures import require_device
-from energy_flow.engine.jobs import Job, TrainingJob
+from energy_flow.engine.jobs import Job, ModelJob, TrainingJob
 from energy_flow.errors import EnergyFlowError
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,12 @@ class JobQueue:
         """Whether all jobs have ended."""
         with self._lock:
             return not self._jobs
+
+    @property
+    def model_jobs(self) -> list[ModelJob[Any]]:
+        """Jobs that use a loaded model."""
+        with self._lock:
+            return [job for job in self._jobs if isinstance(job, ModelJob)]
 
     def stop_training(self, run_id: str) -> bool:
         """Request a training to save a snapshot and end, and return whether there is one.

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from energy_flow.ablation import DEFAULT_ROWS_AT_ONCE, AblationRun
 from energy_flow.engine.capacity import chunk_samples
 from energy_flow.engine.failures import as_energy_flow_error
+from energy_flow.engine.model_memory import ModelMemory, Reservation
 from energy_flow.engine.request import (
     AblationRequest,
     ReplayRequest,
@@ -23,6 +24,7 @@ from energy_flow.engine.request import (
 from energy_flow.errors import EnergyFlowError, RunPaused
 from energy_flow.runtime.device_errors import is_out_of_memory
 from energy_flow.simulation.flow_processor import FlowProcessor
+from energy_flow.simulation.footprint import footprint
 from energy_flow.simulation.replay import Replay, ReplayRun
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.training.start import from_files
@@ -34,6 +36,9 @@ Answer = TypeVar("Answer")
 
 TURN_SECONDS = 0.02
 """Longest time for which a replay may delay the next step of the pools."""
+
+WAIT_SECONDS = 0.002
+"""Wait of a training that finds no memory, so that it does not keep the processor busy."""
 
 
 class Job(Protocol):
@@ -110,6 +115,24 @@ class CallJob(_FutureJob[Any]):
         return False
 
 
+class ModelJob(_FutureJob[Answer]):
+    """Work that uses a loaded model.
+
+    Attributes:
+        processor: the model.
+        bytes: predicted memory of the work, without the model.
+
+    Args:
+        processor: the model.
+        bytes: predicted memory of the work, without the model.
+    """
+
+    def __init__(self, processor: FlowProcessor, bytes: int) -> None:
+        super().__init__()
+        self.processor = processor
+        self.bytes = bytes
+
+
 class PreparationJob(_FutureJob[None]):
     """The preparation of a model for its first run, one part in a turn.
 
@@ -144,7 +167,7 @@ class ReplayOutcome:
         return self._replay_run.assemble(self.result.trace)
 
 
-class ReplayJob(_FutureJob[ReplayOutcome]):
+class ReplayJob(ModelJob[ReplayOutcome]):
     """A replay: in a turn at least one step, and more within ``TURN_SECONDS``.
 
     Args:
@@ -153,9 +176,9 @@ class ReplayJob(_FutureJob[ReplayOutcome]):
     """
 
     def __init__(self, request: ReplayRequest, processor: FlowProcessor) -> None:
-        super().__init__()
+        one = footprint(request.config, 1)
+        super().__init__(processor, one.state + one.trace + one.workspace)
         self._request = request
-        self._processor = processor
         self._replay_run: ReplayRun | None = None
 
     def _advance(self) -> bool:
@@ -163,7 +186,7 @@ class ReplayJob(_FutureJob[ReplayOutcome]):
         if self._replay_run is None:
             request = self._request
             self._replay_run = ReplayRun(
-                self._processor,
+                self.processor,
                 request.embedding,
                 request.config,
                 request.seed,
@@ -177,14 +200,14 @@ class ReplayJob(_FutureJob[ReplayOutcome]):
         return False
 
 
-class AblationJob(_FutureJob[AblationRun]):
+class AblationJob(ModelJob[AblationRun]):
     """An ablation: in a turn at least one step, and more within ``TURN_SECONDS``.
 
     Args:
         request: what to measure.
         processor: model of the request.
         max_pool_flows: active flows up to which the pools admit samples.
-        memory_limit_bytes: largest predicted memory of the pools; no limit if none.
+        memory_limit_bytes: largest predicted memory, without the model; no limit if none.
     """
 
     def __init__(
@@ -194,14 +217,16 @@ class AblationJob(_FutureJob[AblationRun]):
         max_pool_flows: int,
         memory_limit_bytes: int | None,
     ) -> None:
-        super().__init__()
-        self._request = request
         rows = chunk_samples(request.config, max_pool_flows, memory_limit_bytes)
+        rows = min(rows, DEFAULT_ROWS_AT_ONCE)
+        predicted = footprint(request.config, rows)
+        super().__init__(processor, predicted.samples + predicted.workspace)
+        self._request = request
         self._run = AblationRun(
             processor,
             request.pairs,
             config=request.config,
-            rows_at_once=min(rows, DEFAULT_ROWS_AT_ONCE),
+            rows_at_once=rows,
             resamples=request.resamples,
         )
 
@@ -226,7 +251,7 @@ class TrainingJob:
         request: training to start or to resume.
         listener: notified of the training.
         device: where to train.
-        memory_limit_bytes: largest predicted memory of the training; no limit if none.
+        memory: the memory that it shares with models and runs.
 
     Attributes:
         request: as given.
@@ -239,14 +264,15 @@ class TrainingJob:
         request: TrainingRequest,
         listener: TrainingListener,
         device: str,
-        memory_limit_bytes: int | None,
+        memory: ModelMemory,
     ) -> None:
         self.request = request
         self.stopping = False
         self.failure: BaseException | None = None
         self._listener = listener
         self._device = device
-        self._memory_limit_bytes = memory_limit_bytes
+        self._memory = memory
+        self._reservation: Reservation | None = None
         self._trainer: Trainer | None = None
 
     def advance(self) -> bool:
@@ -273,12 +299,17 @@ class TrainingJob:
                 self.request.folder,
                 resume=True,
                 device=self._device,
-                memory_limit_bytes=self._memory_limit_bytes,
+                memory_limit_bytes=self._memory.available_bytes(),
             )
         elif self.stopping:
             self._trainer.save()
             self._end(RunPaused(f"training {self.request.run_id} was stopped"))
             return False
+        elif self._reservation is None:
+            self._reservation = self._memory.reserve(self._trainer.predicted.total)
+            if self._reservation is None:
+                # Runs or other trainings have the memory.
+                time.sleep(WAIT_SECONDS)
         else:
             event = self._trainer.advance()
             self._listener.progressed(self._trainer.progress, event)
@@ -289,6 +320,9 @@ class TrainingJob:
 
     def _end(self, error: Exception | None) -> None:
         self._trainer = None
+        if self._reservation is not None:
+            self._memory.release(self._reservation)
+            self._reservation = None
         try:
             self._listener.ended(error)
         except BaseException:

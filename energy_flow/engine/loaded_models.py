@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Container
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from energy_flow.config.flow_config import MODEL_FIELDS, FlowConfig
 from energy_flow.errors import EngineUnavailable, ModelNotLoaded
 from energy_flow.simulation.checkpoint import load
 from energy_flow.simulation.flow_processor import FlowProcessor
+from energy_flow.simulation.model_footprint import loaded_bytes
 
 ModelKey = tuple[str, tuple[object, ...]]
+
+SECONDS_UNTIL_USED = 1.0
+"""How long a model that nothing uses yet is kept, because it was loaded for a run that follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that an engine has loaded.
+    """A model that an engine has loaded, or whose checkpoint it has written.
 
     Attributes:
         digest: SHA-256 of its weights, in hexadecimal.
@@ -27,6 +35,23 @@ class LoadedModel:
     digest: str
     config: FlowConfig
     trained: bool
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A model that is ready to run.
+
+    Attributes:
+        processor: the model.
+        is_permanent: whether it stays until it is unloaded by name.
+        used_at: when it was last used, on the clock of ``time.monotonic()``.
+        is_new: whether nothing has used it yet.
+    """
+
+    processor: FlowProcessor
+    is_permanent: bool
+    used_at: float
+    is_new: bool = True
 
 
 def model_key(digest: str, config: FlowConfig) -> ModelKey:
@@ -64,22 +89,27 @@ class LoadedModels:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._models: dict[ModelKey, FlowProcessor] = {}
+        self._models: dict[ModelKey, _Entry] = {}
+        # Models that were unloaded are in memory for as long as a run uses them.
+        self._alive: WeakKeyDictionary[FlowProcessor, int] = WeakKeyDictionary()
         self._closed_because: EngineUnavailable | None = None
 
-    def add(self, processor: FlowProcessor) -> LoadedModel:
+    def add(self, processor: FlowProcessor, *, is_permanent: bool = True) -> LoadedModel:
         """Add a model; an equal one is replaced.
 
         Args:
             processor: model on the engine's device.
+            is_permanent: whether :meth:`remove_oldest` leaves it.
         """
         digest = processor.digest()
+        key = model_key(digest, processor.config)
         with self._lock:
-            self._models[model_key(digest, processor.config)] = processor
+            self._models[key] = _Entry(processor, is_permanent, time.monotonic())
+            self._alive[processor] = loaded_bytes(processor.config)
         return LoadedModel(digest, processor.config, processor.trained)
 
     def get(self, digest: str, config: FlowConfig) -> FlowProcessor:
-        """Return the networks of a model.
+        """Return the networks of a model, which count as used now.
 
         Args:
             digest: digest of the weights.
@@ -93,10 +123,20 @@ class LoadedModels:
             # Callers load a model that is not loaded, which a stopped engine does not do.
             if self._closed_because is not None:
                 raise EngineUnavailable(str(self._closed_because))
-            processor = self._models.get(model_key(digest, config))
-        if processor is None:
-            raise ModelNotLoaded(digest)
-        return processor
+            entry = self._models.get(model_key(digest, config))
+            if entry is None:
+                raise ModelNotLoaded(digest)
+            entry.used_at, entry.is_new = time.monotonic(), False
+            return entry.processor
+
+    def has(self, key: ModelKey) -> bool:
+        """Return whether a model is loaded.
+
+        Args:
+            key: of the model.
+        """
+        with self._lock:
+            return key in self._models
 
     def remove(self, digest: str, config: FlowConfig) -> None:
         """Forget a model; runs that use it continue.
@@ -108,6 +148,61 @@ class LoadedModels:
         with self._lock:
             self._models.pop(model_key(digest, config), None)
 
+    def remove_oldest(self, busy: Container[int]) -> bool:
+        """Forget the model that was not used for the longest time, and return whether there is one.
+
+        Args:
+            busy: ids of the models that stay, because work uses them.
+        """
+        now = time.monotonic()
+        with self._lock:
+            idle = [
+                (entry.used_at, key)
+                for key, entry in self._models.items()
+                if self._is_idle(entry, busy)
+                and not (entry.is_new and now < entry.used_at + SECONDS_UNTIL_USED)
+            ]
+            if not idle:
+                return False
+            _, oldest = min(idle, key=itemgetter(0))
+            del self._models[oldest]
+            return True
+
+    @property
+    def bytes(self) -> int:
+        """Memory of all models, also of those that were unloaded while a run uses them."""
+        with self._lock:
+            return sum(self._alive.values())
+
+    def lasting_bytes(self, busy: Container[int]) -> int:
+        """Return the memory of the models that are loaded or in use.
+
+        Those that were unloaded, and that no work uses any more, are about to leave.
+
+        Args:
+            busy: ids of the models that work uses.
+        """
+        with self._lock:
+            loaded = {id(entry.processor) for entry in self._models.values()}
+            return sum(
+                size
+                for processor, size in self._alive.items()
+                if id(processor) in loaded or id(processor) in busy
+            )
+
+    def permanent_bytes(self, model: ModelKey | FlowProcessor | None = None) -> int:
+        """Return the memory of the models that :meth:`remove_oldest` leaves.
+
+        Args:
+            model: a model, or its key, that is not counted.
+        """
+        with self._lock:
+            return sum(
+                self._alive[entry.processor]
+                for key, entry in self._models.items()
+                if entry.is_permanent and key != model and entry.processor is not model
+            )
+
     def close(self, reason: EngineUnavailable) -> None:
         """Forget all models.
 
@@ -117,3 +212,7 @@ class LoadedModels:
         with self._lock:
             self._closed_because = reason
             self._models.clear()
+
+    @staticmethod
+    def _is_idle(entry: _Entry, busy: Container[int]) -> bool:
+        return not entry.is_permanent and id(entry.processor) not in busy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from energy_flow.choices import Precision
 from energy_flow.engine.capacity import Admission, Capacity, chunk_samples
 from energy_flow.engine.failures import as_energy_flow_error, require_device
 from energy_flow.engine.loaded_models import ModelKey, model_key
+from energy_flow.engine.model_memory import ModelMemory
 from energy_flow.engine.schedule import Chunk, Run, waiting_runs
 from energy_flow.engine.throughput import Throughput
 from energy_flow.errors import DeviceMemoryError, EnergyFlowError
@@ -50,7 +51,7 @@ class Pools:
     Args:
         device: where the pools are.
         max_flows: active flows up to which the pools admit chunks.
-        memory_limit_bytes: largest predicted memory, with the weights; no limit if none.
+        memory: the memory that they share with the models.
         readers: reads embeddings that are not in memory.
         on_step: called with the seconds of every step of a pool.
 
@@ -62,17 +63,19 @@ class Pools:
         self,
         device: torch.device,
         max_flows: int,
-        memory_limit_bytes: int | None,
+        memory: ModelMemory,
         readers: Executor,
         on_step: Callable[[float], None] | None,
     ) -> None:
         self.throughput = Throughput()
         self._device = device
         self._max_flows = max_flows
-        self._memory_limit_bytes = memory_limit_bytes
+        self._memory = memory
         self._readers = readers
         self._on_step = on_step
         self._pools: dict[PoolKey, _Pool] = {}
+        # Those that the memory of the pools was last predicted for.
+        self._counted: tuple[Chunk, ...] = ()
 
     @property
     def chunks(self) -> tuple[Chunk, ...]:
@@ -115,6 +118,7 @@ class Pools:
         for pool in busy:
             self._step(pool)
         self._pools = {key: pool for key, pool in self._pools.items() if pool.chunks}
+        self._count_memory()
         return bool(busy)
 
     def abort(self, run: Run, error: EnergyFlowError) -> None:
@@ -139,27 +143,28 @@ class Pools:
                     logger.error("results of run %s are lost: %s", run.request.run_id, second)
             if leaving:
                 pool.state = pool.state.without_cohorts(leaving)
+        self._count_memory()
         run.end(error)
 
     def _select(self, runs: list[Run], may_enter: Callable[[Run], bool]) -> list[_Entering]:
         """Return the chunks that enter together now, at most one of each run."""
-        selected: list[_Entering] = []
         waiting = waiting_runs(runs)
         if not waiting:
-            return selected
-        max_flows, limit_bytes = self._max_flows, self._memory_limit_bytes
-        active_flows = {
-            chunk: cohort.active_flows
-            for pool in self._pools.values()
-            for cohort, chunk in pool.chunks.items()
-        }
-        capacity = Capacity.beside(active_flows, max_flows, limit_bytes)
+            return []
+        capacity = self._capacity()
+        self._memory.make_room_in_pools(capacity.total + waiting[0].sample_bytes)
+        selected = list(self._choose(waiting, may_enter, capacity))
+        self._memory.pool_bytes = capacity.total
+        return selected
+
+    def _choose(
+        self, waiting: list[Run], may_enter: Callable[[Run], bool], capacity: Capacity
+    ) -> Iterator[_Entering]:
+        """Yield the next chunk of each run that has room, with its embeddings."""
         for run in waiting:
             if not may_enter(run) or not run.accepts():
                 continue
-            max_samples = chunk_samples(run.request.config, max_flows, limit_bytes)
-            chunk = run.next_chunk(max_samples)
-            admission = capacity.admit(chunk)
+            chunk, admission = self._admit_next(run, capacity)
             if admission is Admission.BLOCKS:
                 break
             if admission is Admission.WAITS:
@@ -172,8 +177,36 @@ class Pools:
             if embeddings is not None:
                 run.mark_entered(chunk)
                 capacity.reserve(chunk, chunk.flows)
-                selected.append((chunk, embeddings))
-        return selected
+                yield chunk, embeddings
+
+    def _admit_next(self, run: Run, capacity: Capacity) -> tuple[Chunk, Admission]:
+        """Return the next chunk of a run, and whether it may enter."""
+        # No model is loaded meanwhile into the memory that the chunk is to have.
+        with self._memory.lock:
+            free, others_end = self._memory.find_room()
+            capacity.limit_bytes, capacity.may_exceed = free, not others_end
+            if free is not None:
+                free -= run.packed_bytes
+            chunk = run.next_chunk(chunk_samples(run.request.config, self._max_flows, free))
+            admission = capacity.admit(chunk)
+            if admission is Admission.ENTERS:
+                self._memory.pool_bytes = capacity.total_with(chunk)
+        return chunk, admission
+
+    def _count_memory(self) -> None:
+        """Publish the memory of the pools, before a listener hears that it is free."""
+        if self.chunks != self._counted:
+            self._counted = self.chunks
+            self._memory.pool_bytes = self._capacity().total
+
+    def _capacity(self) -> Capacity:
+        """Return the capacity of the pools as they are, without a limit of memory."""
+        active_flows = {
+            chunk: cohort.active_flows
+            for pool in self._pools.values()
+            for cohort, chunk in pool.chunks.items()
+        }
+        return Capacity.beside(active_flows, self._max_flows, None)
 
     def _enter(self, group: list[_Entering]) -> None:
         """Let chunks of one pool enter."""
@@ -194,7 +227,7 @@ class Pools:
             return
         assert pool is not None
         for cohort, chunk in zip(pool.state.cohorts[-len(chunks) :], chunks, strict=True):
-            cohort.memory.limit_bytes = self._memory_limit_bytes
+            cohort.memory.limit_bytes = self._memory.limit_bytes
             pool.chunks[cohort] = chunk
             run = chunk.run
             if not run.started:
@@ -295,6 +328,7 @@ class Pools:
             else:
                 done.append((chunk, result))
         pool.state = pool.state.without_cohorts(ended)
+        self._count_memory()
         for chunk, result in done:
             self._deliver(chunk, result)
         for chunk, failure in failed:

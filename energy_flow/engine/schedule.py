@@ -17,10 +17,12 @@ from typing import ParamSpec
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine.request import RunListener, RunRequest
 from energy_flow.errors import DeadlineExceeded, EnergyFlowError, RunCancelled, RunPaused
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.footprint import footprint
+from energy_flow.simulation.model_footprint import packed_bytes, packing_bytes
 from energy_flow.simulation.tally.result import SimulationResult
 
 logger = logging.getLogger(__name__)
@@ -63,8 +65,7 @@ class Chunk:
     @property
     def bytes(self) -> int:
         """Predicted bytes in the pool, without the weights."""
-        predicted = footprint(self.run.request.config, self.samples)
-        return predicted.state + predicted.trace + predicted.spilled
+        return footprint(self.run.request.config, self.samples).samples
 
     def halves(self) -> list[Chunk]:
         """Return the exclusive chunks that replace this one: two, or one for a single sample."""
@@ -93,6 +94,10 @@ class Run:
         ended: whether the listener has been notified of the end.
         undelivered: results by first sample that wait for the results of earlier samples.
         retry_chunks: chunks that the device had no memory for, which enter before any other.
+        workspace_bytes: predicted memory of the temporary blocks of its pool.
+        packed_bytes: predicted memory of weights that are packed for another precision than that
+            of the model.
+        sample_bytes: predicted memory of one sample in the pools, without the model.
     """
 
     request: RunRequest
@@ -110,11 +115,18 @@ class Run:
     ended: bool = False
     undelivered: dict[int, SimulationResult] = field(default_factory=dict)
     retry_chunks: list[Chunk] = field(default_factory=list)
+    workspace_bytes: int = field(init=False)
+    packed_bytes: int = field(init=False)
+    sample_bytes: int = field(init=False)
     _reading: Future[NDArray[np.float32]] | None = None
     _reading_range: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         self.next_sample = self.delivered = self.done_samples = self.request.first_sample
+        one = footprint(self.request.config, 1)
+        self.workspace_bytes = one.workspace
+        self.packed_bytes = packed_for_run(self.processor.config, self.request.config)
+        self.sample_bytes = one.samples + one.workspace + self.packed_bytes
 
     @property
     def samples(self) -> int:
@@ -244,6 +256,18 @@ class Run:
             self.notify(self.listener.chunk, first, self.undelivered[first])
         self.undelivered.clear()
         self.notify(self.listener.ended, error)
+
+
+def packed_for_run(model: FlowConfig, run: FlowConfig) -> int:
+    """Return the predicted bytes of packing a model again, for a run of another precision.
+
+    Args:
+        model: config of the model.
+        run: config of the run.
+    """
+    if model.precision is run.precision:
+        return 0
+    return packed_bytes(run) + packing_bytes(run)
 
 
 def waiting_runs(queue: list[Run]) -> list[Run]:

@@ -60,9 +60,14 @@ class PaddedLinear:
         out_width, in_width = weight_OI.shape
         rows = padded_width(out_width) - out_width
         columns = padded_width(in_width) - in_width
-        weight = nn.functional.pad(weight_OI.to(dtype), (0, columns, 0, rows))
         bias = nn.functional.pad(bias_O.to(dtype), (0, rows))
-        return cls(weight.t().contiguous(), bias, out_width)
+        if torch.is_grad_enabled():
+            weight = nn.functional.pad(weight_OI.to(dtype), (0, columns, 0, rows))
+            return cls(weight.t().contiguous(), bias, out_width)
+        # Without another copy, because a large model has most of its weights here.
+        packed = weight_OI.new_zeros((in_width + columns, out_width + rows), dtype=dtype)
+        packed[:in_width, :out_width] = weight_OI.t()
+        return cls(packed, bias, out_width)
 
     def padded(self, x_NK: Tensor) -> Tensor:
         """Return the result with its padding, [N, padded out]."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,20 @@ def identify(path: str | Path) -> dict[str, Any]:
     return {**describe(path), "digest": digest(path)}
 
 
+def check_weights(path: str | Path) -> None:
+    """Refuse weights that :func:`load` refuses; one tensor at a time is in memory.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        CheckpointError: a weight is not finite or of an unknown dtype.
+        OSError: the file cannot be read.
+    """
+    with _open(path) as file:
+        _FileWeights(file).check()
+
+
 def load(path: str | Path, device: str | torch.device = "cpu") -> FlowProcessor:
     """Return the processor that a checkpoint holds.
 
@@ -176,25 +191,60 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> FlowProcessor:
     """
     metadata = describe(path)
     with _open(path) as file:
-        raw = {name: file.get_tensor(name) for name in _names(file)}
-    faults = [
-        Fault((name,), f"must be one of {', '.join(map(str, DTYPES))}", str(tensor.dtype))
-        for name, tensor in sorted(raw.items())
-        if tensor.dtype not in DTYPES
-    ]
-    if faults:
-        raise CheckpointError(*faults)
-    tensors = {name: tensor.to(torch.float32) for name, tensor in raw.items()}
-    faults = [
-        Fault((name,), "holds a weight that is not finite, or not in the range of float32")
-        for name, tensor in sorted(tensors.items())
-        if not bool(torch.isfinite(tensor).all())
-    ]
-    if faults:
-        raise CheckpointError(*faults)
-    processor = FlowProcessor(metadata["config"], device=device, weights=tensors)
+        weights = _FileWeights(file)
+        weights.check()
+        processor = FlowProcessor(metadata["config"], device=device, weights=weights)
     processor.trained = metadata["trained"]
     return processor
+
+
+class _FileWeights(Mapping[str, Tensor]):
+    """Weights of an open file in float32; each is read when it is asked for.
+
+    Args:
+        file: the open file.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._names = _names(file)
+
+    def __getitem__(self, name: str) -> Tensor:
+        weight: Tensor = self._file.get_tensor(name).to(torch.float32)
+        return weight
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def check(self) -> None:
+        """Refuse weights of an unknown dtype, and those that are not finite.
+
+        Raises:
+            CheckpointError: with a fault for each tensor.
+        """
+        dtypes = {name: self._file.get_tensor(name).dtype for name in sorted(self)}
+        faults = [
+            Fault((name,), f"must be one of {', '.join(map(str, DTYPES))}", str(dtype))
+            for name, dtype in dtypes.items()
+            if dtype not in DTYPES
+        ]
+        if faults:
+            raise CheckpointError(*faults)
+        faults = [
+            Fault((name,), "holds a weight that is not finite, or not in the range of float32")
+            for name in dtypes
+            if not _is_finite(self[name])
+        ]
+        if faults:
+            raise CheckpointError(*faults)
+
+
+def _is_finite(weight: Tensor) -> bool:
+    # The extremes need no copy of the tensor, which isfinite makes; both are NaN if a number is.
+    return all(math.isfinite(extreme.item()) for extreme in weight.aminmax())
 
 
 def _write_config(config: FlowConfig) -> tuple[str, dict[str, Any]]:

@@ -61,7 +61,8 @@ def digest_weights(weights: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256()
     for name, tensor in weights:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        # Flat, because only a buffer of one axis is read without a copy.
+        digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().data)
     return digest.hexdigest()
 
 
@@ -397,6 +398,8 @@ class FlowProcessor(nn.Module):
             *((weight.data_ptr(), weight.device, weight._version) for weight in self.parameters()),
         )
         if self._packed is None or self._packed[0] != versions:
+            # Earlier ones are let go first, so that memory holds one copy at a time.
+            self._packed = None
             self._packed = (versions, Networks(*parts, dtype))
         return self._packed[1]
 

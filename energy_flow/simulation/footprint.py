@@ -11,10 +11,10 @@ from functools import lru_cache
 
 import torch
 
-from energy_flow.choices import MapperKind, Output, Precision, TraceKeep
+from energy_flow.choices import Output, Precision, TraceKeep
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
-from energy_flow.model.networks import STEP_ROWS
+from energy_flow.simulation.model_footprint import loaded_bytes, workspace_bytes
 from energy_flow.simulation.tally.outputs import sample_bytes
 from energy_flow.simulation.tally.tally import Tally
 from energy_flow.trace.ring import RECORD_BYTES
@@ -27,8 +27,6 @@ STEP_BYTES = 1200
 """Bytes of one flow in a step's temporary columns: masks, ranks, noise words, sums."""
 HIDDEN_STATES = 3
 """Copies of the hidden state: two that alternate, and one from before the pool grew."""
-BLOCKS = 3
-"""Temporary blocks of the networks at once, with what libraries keep for shapes of products."""
 SAMPLE_BYTES = 400
 """Bytes of one sample in the option and progress columns."""
 TALLY_BYTES = Tally.cell_bytes(torch.float32)
@@ -55,9 +53,14 @@ class Footprint:
     spilled: int = 0
 
     @property
+    def samples(self) -> int:
+        """Bytes of the samples alone."""
+        return self.state + self.trace + self.spilled
+
+    @property
     def total(self) -> int:
         """Sum of all parts."""
-        return self.weights + self.workspace + self.state + self.trace + self.spilled
+        return self.weights + self.workspace + self.samples
 
 
 @lru_cache(maxsize=1024)
@@ -74,16 +77,16 @@ def footprint(config: FlowConfig, samples: int, flows_per_sample: int | None = N
     hidden = config.carrier_num_layers * config.carrier_hidden_size
     cells = config.surface_cells
     flow_bytes = HIDDEN_STATES * hidden * real + FLOW_BYTES + STEP_BYTES
-    inputs, outputs = 4 * config.embedding_dim, sample_bytes(Output, config)
+    # With the copies while samples enter and leave.
+    inputs = 2 * 4 * config.embedding_dim
+    outputs = sample_bytes(Output, config) + 4 * config.output_width
     tally = 2 * TALLY_BYTES * cells
     # The fields, and a copy while samples enter or leave.
     tally += 2 * 4 * config.sensing.width * cells
     per_sample = flows * flow_bytes + tally + inputs + outputs + SAMPLE_BYTES
-    parameters = parameter_count(config)
-    width = 5 * config.carrier_hidden_size + 2 * hidden + config.mapper_hidden_dim
     return Footprint(
-        weights=2 * 4 * parameters,
-        workspace=BLOCKS * STEP_ROWS["cpu"] * width * 4,
+        weights=loaded_bytes(config),
+        workspace=workspace_bytes(config),
         state=samples * per_sample,
         trace=samples * config.ring_records * RECORD_BYTES,
         spilled=samples * _spilled_records(config) * SPILLED_BYTES,
@@ -95,35 +98,6 @@ def _spilled_records(config: FlowConfig) -> int:
     if config.trace.keep is not TraceKeep.LOSSLESS or not config.ring_records:
         return 0
     return 3 * config.active_limit * config.step_limit
-
-
-def parameter_count(config: FlowConfig) -> int:
-    """Return the number of parameters of a model."""
-    mappers = _mapper_parameters(config)
-    nh, n = config.neuron_hidden_dim, config.neuron_output_dim
-    neuron = (5 + config.sensing.width) * nh + nh * (nh + 1) + 4 * nh + n * (nh + 1)
-    hc, total = config.carrier_hidden_size, 0
-    for layer in range(config.carrier_num_layers):
-        inputs = n + 1 if layer == 0 else hc
-        total += 3 * hc * (inputs + hc + 2)
-    half = hc // 2
-    heads = half * (hc + 1) + half + 1 + 64 * (hc + 1) + 3 * 65
-    return mappers + neuron + total + heads
-
-
-def _mapper_parameters(config: FlowConfig) -> int:
-    """Return the number of parameters of both mappers."""
-    if config.mapper is MapperKind.IDENTITY:
-        return 2 * config.output_planes.planes
-    cells, mapped, wide = config.surface_cells, config.mapped_cells, config.mapper_hidden_dim
-
-    def layers(inputs: int, outputs: int) -> int:
-        if config.mapper is MapperKind.LINEAR:
-            return outputs * (inputs + 1)
-        return wide * (inputs + 1) + 2 * wide + outputs * (wide + 1)
-
-    of_layers = layers(config.embedding_dim, cells) + layers(mapped, config.output_width)
-    return of_layers + 2 + cells + mapped
 
 
 def require_fit(config: FlowConfig, limit_bytes: int) -> None:

@@ -23,7 +23,8 @@ from energy_flow.errors import ConfigError, Fault
 from energy_flow.model.carrier import HEAD_WIDTH
 from energy_flow.model.linear import padded_width
 from energy_flow.runtime.device import product_dtype
-from energy_flow.simulation.footprint import STEP_BYTES, footprint, parameter_count
+from energy_flow.simulation.footprint import STEP_BYTES, footprint
+from energy_flow.simulation.model_footprint import parameter_count
 from energy_flow.training.config import TrainConfig
 from energy_flow.training.gradient_modes import GRADIENT_MODES, FlowBytes
 

@@ -11,7 +11,7 @@ from typing import Final
 from energy_flow.ablation import AblationRun
 from energy_flow.engine import AblationRequest, Engine
 from energy_flow.engine.loaded_models import ModelKey, model_key
-from energy_flow.errors import EnergyFlowError, EngineUnavailable, ModelNotLoaded
+from energy_flow.errors import EnergyFlowError, EngineUnavailable, MemoryInUse, ModelNotLoaded
 from energy_flow.training.data import Pairs
 from service.ablations.active_ablation import ActiveAblation
 from service.ablations.plan import AblationPlan
@@ -57,10 +57,12 @@ class Ablations:
             plan: The checked request.
 
         Raises:
+            CapacityError: The model does not fit in memory.
             ConfigError: One row does not fit in memory.
             Problem: 429, too many ablations have not ended.
         """
-        self._engine.check(plan.config, 1)
+        model = plan.model
+        self._engine.check(plan.config, 1, model=model.digest, base=model.config)
         self._make_room()
         self._count += 1
         ablation = ActiveAblation(uuid.uuid4().hex, self._count, plan)
@@ -162,10 +164,13 @@ class Ablations:
     ) -> Future[AblationRun]:
         while True:
             try:
-                return self._engine.ablate(request)
-            except ModelNotLoaded:
-                # Unloaded since the request was checked.
-                await self._models.reload(ablation.plan.model)
+                try:
+                    return self._engine.ablate(request)
+                except ModelNotLoaded:
+                    # Unloaded since the request was checked.
+                    await self._models.reload(ablation.plan.model)
+            except MemoryInUse as error:
+                await asyncio.sleep(error.retry_after_seconds)
 
 
 def _identify(model: Model) -> tuple[str, ModelKey]:

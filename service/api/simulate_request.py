@@ -29,8 +29,9 @@ async def parse_and_validate(
     body: bytes,
     *route_parameters: str,
     kind: type[SimulateFields] = SimulateFields,
+    loads: bool = True,
 ) -> tuple[SimulationRequest, Model]:
-    """Return a valid request and its model, which is loaded.
+    """Return a valid request and its model.
 
     Args:
         service: The service.
@@ -38,8 +39,11 @@ async def parse_and_validate(
         body: Its body.
         route_parameters: Query parameters of the route itself.
         kind: Model of the request's members.
+        loads: Whether the model is loaded.
 
     Raises:
+        CapacityError: The model does not fit in memory.
+        MemoryInUse: Runs and their models have the memory.
         Problem: 400, 404, 413, 415 or 422, with every fault.
     """
     query = read_query(request, *route_parameters)
@@ -51,7 +55,7 @@ async def parse_and_validate(
     if parsed.dataset_name is not None:
         rows = await asyncio.to_thread(service.datasets.rows_of, parsed.dataset_name)
     simulation = await validate_request(parsed, model.config, service.settings.max_samples, rows)
-    return simulation, await service.models.ready(model.name)
+    return simulation, await service.models.ready(model.name) if loads else model
 
 
 def check_answer_size(simulation: SimulationRequest) -> None:
@@ -70,15 +74,16 @@ def check_answer_size(simulation: SimulationRequest) -> None:
         )
 
 
-def check_memory(engine: Engine, simulation: SimulationRequest) -> None:
+def check_memory(engine: Engine, simulation: SimulationRequest, model: Model) -> None:
     """Refuse a request that cannot fit in memory, as its submission would.
 
     Args:
         engine: The engine.
         simulation: The request.
+        model: Its model.
 
     Raises:
         ConfigError: One sample cannot fit.
-        CapacityError: All samples together cannot fit.
+        CapacityError: The model, or all samples together, cannot fit.
     """
-    engine.check(simulation.config, simulation.samples)
+    engine.check(simulation.config, simulation.samples, model=model.digest, base=model.config)

@@ -9,6 +9,7 @@ from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import (
     EnergyFlowError,
     EngineUnavailable,
+    MemoryInUse,
     QueueFull,
     RunCancelled,
     RunPaused,
@@ -115,10 +116,18 @@ class TrialRunner:
         """End a trial within a step."""
         self._runs.cancel(trial)
 
-    async def _make_job(self, experiment: ActiveExperiment, row: RunRow) -> RunJob | TrainingJob:
+    async def _make_job(
+        self, experiment: ActiveExperiment, row: RunRow
+    ) -> RunJob | TrainingJob | None:
+        """Return the job of a trial; none if the experiment stops while memory is in use."""
         config = FlowConfig.from_dict(row.config)
+        model: Model | None
         try:
-            model = await self._models.ready_for_run(row.model, row.model_digest, config)
+            if row.kind == RunKind.TRAINING:
+                # It loads the checkpoint by itself.
+                model = self._models.find_for_run(row.model, row.model_digest, config)
+            else:
+                model = await self._wait_for_model(experiment, row, config)
         except UnusablePath:
             raise
         except Problem as problem:
@@ -127,6 +136,8 @@ class TrialRunner:
                 extra["experiment_digest"] = extra["run_digest"]
             message = f"the experiment cannot continue: {problem.detail}"
             raise Problem(409, message, extra=extra) from None
+        if model is None:
+            return None
         if row.kind == RunKind.TRAINING:
             return await asyncio.to_thread(self._make_training_job, row, model)
         first = experiment.row.dataset_from
@@ -140,6 +151,17 @@ class TrialRunner:
             deadline=None,
             chunk_samples=experiment.row.request["chunk_samples"],
         )
+
+    async def _wait_for_model(
+        self, experiment: ActiveExperiment, row: RunRow, config: FlowConfig
+    ) -> Model | None:
+        """Return the model of a trial once there is memory for it."""
+        while experiment.is_running and not self.is_stopping:
+            try:
+                return await self._models.ready_for_run(row.model, row.model_digest, config)
+            except MemoryInUse as error:
+                await asyncio.sleep(error.retry_after_seconds)
+        return None
 
     def _make_training_job(self, row: RunRow, model: Model) -> TrainingJob:
         source = self._archive.inputs(row)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from energy_flow.config.flow_config import MODEL_FIELDS, FlowConfig
 from energy_flow.config.presets import preset
+from energy_flow.engine.loaded_models import ModelKey, model_key
 from energy_flow.errors import ConfigError, Fault
 from service.problems import Problem, invalid
 from service.schemas.model import ModelFields
@@ -26,11 +28,13 @@ class Model:
         created_at: Seconds since the epoch, UTC; of a packaged model, when it was installed.
         checkpoint: Its file; ``None`` for the default model of a preset, whose weights follow from
             its config.
-        is_loaded: Whether the engine has its networks.
+        is_loaded: Whether the engine has its networks in memory.
         position: Number of its row in the index, from 1; below 0 for a model that has none.
         is_packaged: Whether it is part of Energy Flow, and has no row in the index.
         description: What it does, in one line, if that is known.
         sample: File with rows to try it with, if it has them.
+        is_served: Whether the Open Inference Protocol offers it: it was made, sent or loaded since
+            the server started, and not unloaded since then.
     """
 
     name: str
@@ -44,6 +48,12 @@ class Model:
     is_packaged: bool = False
     description: str | None = None
     sample: Path | None = None
+    is_served: bool = False
+
+    @cached_property
+    def networks(self) -> ModelKey:
+        """Key of its networks in the engine."""
+        return model_key(self.digest, self.config)
 
     @property
     def is_read_only(self) -> bool:

@@ -21,9 +21,8 @@ from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine import Engine, LoadedModel
 from energy_flow.engine.loaded_models import model_key
 from energy_flow.errors import CheckpointError, Fault
-from energy_flow.simulation.checkpoint import describe
+from energy_flow.simulation.checkpoint import check_weights, describe, identify
 from energy_flow.simulation.flow_processor import FlowProcessor
-from energy_flow.simulation.footprint import require_fit
 from energy_flow.simulation.inputs import FLOAT32_BYTES
 from service.models.checkpoint_checks import check_file, check_unchanged, make_unreadable_problem
 from service.models.model import Model, check_name, make_config
@@ -80,13 +79,12 @@ class ModelRegistry:
 
         Raises:
             CheckpointError: The checkpoint is refused.
-            ConfigError: The config is refused.
+            ConfigError: One sample of the model does not fit in memory.
+            CapacityError: The model does not fit in memory.
         """
-        loaded = (
-            self._load_untrained(default, prepare=warm_up)
-            if checkpoint is None
-            else self._engine.load_model(checkpoint, prepare=warm_up)
-        )
+        if checkpoint is None:
+            self._engine.check_model(default)
+        loaded = self._engine.load_model(checkpoint or default, prepare=warm_up)
         self._packaged = find_packaged()
         self._models[DEFAULT] = Model(
             DEFAULT,
@@ -96,6 +94,7 @@ class ModelRegistry:
             time.time(),
             checkpoint,
             is_loaded=True,
+            is_served=True,
             # Listed last, behind the models of the package.
             position=-len(self._packaged) - 1,
         )
@@ -109,7 +108,7 @@ class ModelRegistry:
                     "delete it to use that one",
                     row.name,
                 )
-            self._models[row.name] = self._model(row, is_loaded=False)
+            self._models[row.name] = self._model(row)
 
     def find(self, name: str) -> Model:
         """Return the model of that name, loaded or not.
@@ -125,12 +124,14 @@ class ModelRegistry:
                 f"there is no model {name!r}; {known}",
                 faults=[Fault(("model",), known, name)],
             )
-        return model
+        return self._refresh(model)
 
     async def ready(self, name: str) -> Model:
         """Return the model of that name, loaded.
 
         Raises:
+            CapacityError: It does not fit in memory.
+            MemoryInUse: Runs and their models have the memory.
             Problem: 404; 409, its checkpoint has changed on the disk or cannot be read.
         """
         model = self.find(name)
@@ -143,11 +144,31 @@ class ModelRegistry:
             model: The model as the request uses it.
 
         Raises:
+            CapacityError: It does not fit in memory.
+            MemoryInUse: Runs and their models have the memory.
             Problem: 404, it was removed; 409, its name belongs to another model now, or its
                 checkpoint has changed on the disk or cannot be read.
         """
         self.find(model.name).check_same(model.digest, model.config)
         return await self.ready(model.name)
+
+    def find_for_run(self, name: str, digest: str, config: FlowConfig) -> Model:
+        """Return the model that a stored run refers to, loaded or not.
+
+        Args:
+            name: Name of the model.
+            digest: Digest of the weights that the run uses.
+            config: Config of the run.
+
+        Raises:
+            Problem: 409, the model was removed, or is another one now.
+        """
+        model = self._models.get(name)
+        if model is None:
+            message = f"the model {name!r} of the run no longer exists; create or upload it again"
+            raise Problem(409, message, extra={"model": name})
+        model.check_same(digest, config)
+        return self._refresh(model)
 
     async def ready_for_run(self, name: str, digest: str, config: FlowConfig) -> Model:
         """Return the model that a stored run refers to, loaded.
@@ -158,24 +179,23 @@ class ModelRegistry:
             config: Config of the run.
 
         Raises:
+            CapacityError: It does not fit in memory.
+            MemoryInUse: Runs and their models have the memory.
             Problem: 409, the model was removed, is another one now, or its checkpoint has changed
                 on the disk or cannot be read.
         """
-        model = self._models.get(name)
-        if model is None:
-            message = f"the model {name!r} of the run no longer exists; create or upload it again"
-            raise Problem(409, message, extra={"model": name})
-        model.check_same(digest, config)
+        self.find_for_run(name, digest, config)
         return await self.ready(name)
 
     def newest_first(self) -> list[Model]:
         """Return all models, newest first and the default model last."""
-        return sorted(self._models.values(), key=lambda model: -model.position)
+        models = [self._refresh(model) for model in list(self._models.values())]
+        return sorted(models, key=lambda model: -model.position)
 
     def create(
         self, fields: ModelFields, idempotency: IdempotencyKey | None = None
     ) -> tuple[Model, bool]:
-        """Create an untrained model durably.
+        """Create an untrained model durably, without loading it.
 
         Args:
             fields: Request for the model.
@@ -185,7 +205,9 @@ class ModelRegistry:
             The model, and whether an earlier request with the same key created it.
 
         Raises:
+            CapacityError: The model could not be loaded.
             ConfigError: The preset or the config is refused.
+            MemoryInUse: Runs and their models have the memory.
             Problem: 409, the name is used, or one that differs only in case; 422, the name is
                 reserved, or the key was used for another request; 507, all checkpoints would have
                 too many bytes.
@@ -199,10 +221,9 @@ class ModelRegistry:
                 exists = _describe_owner(self._models[fields.name])
                 raise Problem(409, f"model {fields.name!r} {exists}; choose another name")
             self.check_new_name(fields.name)
-            loaded = self._load_untrained(make_config(fields))
             path = self._path(fields.name)
-            write = partial(self._engine.save_model, loaded.digest, loaded.config, path)
-            return self._add(fields.name, loaded, write, idempotency), False
+            write = partial(self._engine.create_checkpoint, make_config(fields), path)
+            return self._add(fields.name, write, idempotency), False
 
     def check_new_name(self, name: str) -> None:
         """Refuse a name that no model has and no new one can have.
@@ -219,7 +240,7 @@ class ModelRegistry:
     def put(
         self, name: str, checkpoint: UnfinishedFile, *, is_checked: bool = False
     ) -> tuple[Model, bool]:
-        """Check an uploaded checkpoint and store it durably under a name.
+        """Check an uploaded checkpoint and store it durably under a name, without loading it.
 
         Args:
             name: Name of the model.
@@ -231,6 +252,7 @@ class ModelRegistry:
             The model, and whether its name is new.
 
         Raises:
+            CapacityError: The model could not be loaded.
             CheckpointError: The file is no checkpoint, is damaged, or has another version.
             ConfigError: One sample of the model does not fit in memory.
             Problem: 409, another model has the name, or one that differs only in case; 422, the
@@ -240,34 +262,38 @@ class ModelRegistry:
         if not is_checked:
             self.check_new_name(name)
         checkpoint.fsync()
-        self._check_fit(describe(checkpoint.path)["config"])
-        loaded = self._engine.load_model(checkpoint.path)
+        self._engine.check_model(describe(checkpoint.path)["config"])
+        check_weights(checkpoint.path)
+        found = identify(checkpoint.path)
+        sent = LoadedModel(found["digest"], found["config"], found["trained"])
         with self._making:
             known = self._models.get(name)
             if known is not None and not (is_checked and known.is_packaged):
-                self._release(loaded.digest, loaded.config)
-                sent = (loaded.digest, loaded.config, loaded.trained)
-                if sent != (known.digest, known.config, known.trained):
+                if (sent.digest, sent.config, sent.trained) != (
+                    known.digest,
+                    known.config,
+                    known.trained,
+                ):
                     instead = "" if known.is_packaged else ", or delete it first"
                     raise Problem(
                         409,
                         f"model {name!r} {_describe_owner(known)} and is not the one that was "
                         f"sent; choose another name{instead}",
-                        extra={"digest": known.digest, "sent_digest": loaded.digest},
+                        extra={"digest": known.digest, "sent_digest": sent.digest},
                     )
                 if not known.is_read_only:
                     # The file of the known model may be lost or damaged.
                     checkpoint.place(self._path(name))
                     fsync(self._folder)
-                return known, False
+                return self._refresh(known), False
             if not is_checked:
-                try:
-                    self.check_new_name(name)
-                except Problem:
-                    self._release(loaded.digest, loaded.config)
-                    raise
-            write = partial(checkpoint.place, self._path(name))
-            return self._add(name, loaded, write, is_limited=not is_checked), True
+                self.check_new_name(name)
+
+            def place() -> LoadedModel:
+                checkpoint.place(self._path(name))
+                return sent
+
+            return self._add(name, place, is_limited=not is_checked), True
 
     def stored_bytes(self) -> int:
         """Return the bytes of all checkpoints in the data directory."""
@@ -334,7 +360,7 @@ class ModelRegistry:
                 del self._models[name]
                 if name in self._packaged:
                     self._models[name] = self._packaged[name]
-                self._release(model.digest, model.config)
+                self._release(model)
                 remove_unreferenced(path)
 
     @contextmanager
@@ -364,9 +390,9 @@ class ModelRegistry:
             model = self.find(name)
             if name == DEFAULT:
                 raise Problem(409, "the default model cannot be unloaded")
-            model = replace(model, is_loaded=False)
+            model = replace(model, is_loaded=False, is_served=False)
             self._models[name] = model
-            self._release(model.digest, model.config)
+            self._release(model)
             return model
 
     def checkpoint(self, model: Model) -> Path:
@@ -392,14 +418,10 @@ class ModelRegistry:
                 self._engine.save_model(model.digest, model.config, path)
         return path
 
-    def _load_untrained(self, config: FlowConfig, *, prepare: bool = True) -> LoadedModel:
-        # Before anything is allocated: a request can ask for weights of any size.
-        self._check_fit(config)
-        return self._engine.load_model(config, prepare=prepare)
-
-    def _check_fit(self, config: FlowConfig) -> None:
-        if self._engine.memory_limit_bytes is not None:
-            require_fit(config, self._engine.memory_limit_bytes)
+    def _refresh(self, model: Model) -> Model:
+        """Return a model with what the engine has of it now, which unloads models by itself."""
+        is_loaded = model.is_served and self._engine.has_model(model.networks)
+        return model if model.is_loaded == is_loaded else replace(model, is_loaded=is_loaded)
 
     def _load(self, name: str) -> Model:
         with self._making:
@@ -409,26 +431,25 @@ class ModelRegistry:
                 try:
                     check_unchanged(model, loaded.digest, loaded.config, trained=loaded.trained)
                 except Problem:
-                    self._release(loaded.digest, loaded.config)
+                    self._release(loaded)
                     raise
-                model = replace(model, is_loaded=True)
+                model = replace(model, is_loaded=True, is_served=True)
                 self._models[name] = model
             return model
 
     def _load_checkpoint(self, model: Model, path: Path) -> LoadedModel:
         try:
-            return self._engine.load_model(path)
+            return self._engine.load_model(path, is_permanent=False)
         except (CheckpointError, OSError) as error:
             raise make_unreadable_problem(model, error) from error
 
-    def _release(self, digest: str, config: FlowConfig) -> None:
-        """Unload networks that no loaded model has."""
-        key = model_key(digest, config)
-        used = (one for one in self._models.values() if one.is_loaded)
-        if all(model_key(one.digest, one.config) != key for one in used):
-            self._engine.unload_model(digest, config)
+    def _release(self, model: Model | LoadedModel) -> None:
+        """Unload networks that no served model has."""
+        key = model_key(model.digest, model.config)
+        if all(one.networks != key for one in self._models.values() if one.is_served):
+            self._engine.unload_model(model.digest, model.config)
 
-    def _model(self, row: ModelRow, *, is_loaded: bool) -> Model:
+    def _model(self, row: ModelRow, *, is_served: bool = False) -> Model:
         return Model(
             row.name,
             FlowConfig.from_dict(row.config),
@@ -436,8 +457,9 @@ class ModelRegistry:
             row.digest,
             row.created_at,
             self._path(row.name),
-            is_loaded,
-            row.position,
+            is_loaded=False,
+            position=row.position,
+            is_served=is_served,
         )
 
     def _path(self, name: str) -> Path:
@@ -446,38 +468,36 @@ class ModelRegistry:
     def _add(
         self,
         name: str,
-        loaded: LoadedModel,
-        write: Callable[[], None],
+        write: Callable[[], LoadedModel],
         idempotency: IdempotencyKey | None = None,
         *,
         is_limited: bool = True,
     ) -> Model:
         """Store a model under an unused name: first its file, then its row."""
         path = self._path(name)
-        row = ModelRow(
-            name=name,
-            created_at=time.time(),
-            trained=loaded.trained,
-            digest=loaded.digest,
-            config=loaded.config.to_dict(),
-            bytes=0,
-        )
-        if idempotency is not None:
-            idempotency.write_to(row)
+        created_at = time.time()
         try:
             make_again(self._folder)
-            write()
+            written = write()
             fsync(self._folder)
-            row.bytes = path.stat().st_size
+            row = ModelRow(
+                name=name,
+                created_at=created_at,
+                trained=written.trained,
+                digest=written.digest,
+                config=written.config.to_dict(),
+                bytes=path.stat().st_size,
+            )
+            if idempotency is not None:
+                idempotency.write_to(row)
             if is_limited:
                 self._check_limit(row.bytes)
             with self._database.session(durable=True) as session:
                 session.add(row)
         except BaseException:
-            self._release(loaded.digest, loaded.config)
             path.unlink(missing_ok=True)
             raise
-        model = self._model(row, is_loaded=True)
+        model = self._refresh(self._model(row, is_served=True))
         self._models[name] = model
         return model
 

@@ -109,7 +109,14 @@ class StateCollector(Collector):
     def _device(self) -> Iterator[Metric]:
         limit = self._service.engine.memory_limit_bytes
         if limit is not None:
-            yield _gauge("memory_limit_bytes", "Predicted bytes that pools may have.", limit)
+            yield _gauge(
+                "memory_limit_bytes", "Predicted bytes that models and runs may have.", limit
+            )
+        yield _gauge(
+            "models_memory_bytes",
+            "Predicted bytes of loaded models, and reserved for work on others.",
+            self._service.engine.models_bytes,
+        )
         texts = {
             "allocated": "Device memory in tensors when samples last ended.",
             "reserved": "Device memory of the allocator when samples last ended.",

@@ -71,7 +71,7 @@ def describe_config(model: Model) -> dict[str, Any]:
 
 def describe_entry(model: Model) -> dict[str, str]:
     """Return the entry of a model in the index of the repository."""
-    is_ready = model.is_loaded
+    is_ready = model.is_served
     return {
         "name": served_name(model),
         "version": VERSION,

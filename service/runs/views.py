@@ -23,7 +23,7 @@ def render_estimate(engine: Engine, request: SimulationRequest, model: Model) ->
         request: The request.
         model: Its model.
     """
-    estimate = engine.estimate(request.config, request.samples)
+    estimate = engine.estimate(request.config, request.samples, model.digest)
     return {
         "model": render_model_of(request, model),
         "samples": request.samples,

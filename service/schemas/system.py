@@ -46,9 +46,10 @@ class ServerGroup(AnswerBody):
 
 
 class ServerMemory(AnswerBody):
-    """Memory that runs may use, and that of the host and of the control group."""
+    """Memory that models and runs may use, and that of the host and of the control group."""
 
-    limit_bytes: int | None
+    limit_bytes: int | None = Field(description="of models, runs and trainings together")
+    models_bytes: int = Field(description="of loaded models, and reserved for work on others")
     host: ServerHost
     group: ServerGroup | None
 

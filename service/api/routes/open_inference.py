@@ -62,7 +62,7 @@ async def infer(
     model = find_served_model(service.models, name, version)
     statistics = _find_statistics(request).of_model(model)
     try:
-        if not model.is_loaded:
+        if not model.is_served:
             message = f"the model {name!r} is not loaded; POST /v2/repository/models/{name}/load"
             raise Problem(409, message)
         settings = service.settings
@@ -156,7 +156,7 @@ async def served_model_ready(
     """Return whether a model is loaded and accepts inferences."""
     model = find_served_model(service.models, name, version)
     reason = service.rejection_reason()
-    if not model.is_loaded or reason is not None:
+    if not model.is_served or reason is not None:
         raise unavailable(reason or f"the model {name!r} is not loaded")
     return JsonAnswer({"name": name, "ready": True})
 

@@ -40,7 +40,7 @@ async def list_repository(request: Request, service: ServiceDep) -> Response:
     """Return all models, or those that are ready; the default model is the first."""
     query = parse_members(IndexQuery, await _read_members(request))
     models = service.models.newest_first()[::-1]
-    entries = [describe_entry(model) for model in models if not query.ready or model.is_loaded]
+    entries = [describe_entry(model) for model in models if not query.ready or model.is_served]
     return JsonAnswer(entries)
 
 

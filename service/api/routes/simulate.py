@@ -52,11 +52,13 @@ async def simulate(
     """
     received = time.perf_counter()
     body = await read_body(request)
-    simulation, model = await parse_and_validate(service, request, body, "dry_run")
+    simulation, model = await parse_and_validate(
+        service, request, body, "dry_run", loads=not dry_run
+    )
     del body
     check_answer_size(simulation)
     if dry_run:
-        check_memory(service.engine, simulation)
+        check_memory(service.engine, simulation, model)
         return JsonAnswer(render_estimate(service.engine, simulation, model))
     form = choose_form(request)
     run = await service.runs.simulate(simulation, model, partial(wait_for_disconnect, request))

@@ -80,6 +80,7 @@ def _describe_memory(service: Service) -> dict[str, Any]:
     host, group = psutil.virtual_memory(), read_group_memory()
     return {
         "limit_bytes": service.engine.memory_limit_bytes,
+        "models_bytes": service.engine.models_bytes,
         "host": {
             "rss_bytes": psutil.Process().memory_info().rss,
             "available_bytes": host.available,

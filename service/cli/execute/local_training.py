@@ -15,7 +15,7 @@ from energy_flow.errors import EnergyFlowError
 from energy_flow.runtime.device import resolve_device
 from energy_flow.runtime.limits import memory_limit
 from energy_flow.runtime.process import configure_process
-from energy_flow.simulation.footprint import parameter_count
+from energy_flow.simulation.model_footprint import parameter_count
 from energy_flow.training import TrainConfig, Trainer
 from energy_flow.training.start import from_files
 from service.cli.input.failures import CommandFailed

@@ -89,7 +89,7 @@ def test_an_exclusive_chunk_needs_an_empty_pool_and_blocks_others() -> None:
 
 def test_a_chunk_without_memory_blocks_those_behind_it() -> None:
     first, second = chunk(30, of=100), chunk(10, of=100)
-    weights = footprint(small_config(), 0).total
-    limit = first.bytes + second.bytes + weights
+    workspace = footprint(small_config(), 0).workspace
+    limit = first.bytes + second.bytes + workspace
     assert holding(first, limit_bytes=limit).admit(second) is WAITS
     assert holding(first, limit_bytes=limit - 1).admit(second) is BLOCKS

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from energy_flow import FlowProcessor, SimulationResult
-from energy_flow.simulation.footprint import footprint, parameter_count
+from energy_flow.simulation.footprint import footprint
+from energy_flow.simulation.model_footprint import parameter_count
 from energy_flow.telemetry.profile import PHASES
 from tests.support.small_model import LIVELY, embeddings, make_varied, small_config
 

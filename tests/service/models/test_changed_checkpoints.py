@@ -86,6 +86,8 @@ def test_a_queued_run_fails_if_its_checkpoint_has_changed(
 ) -> None:
     with serving(tmp_path) as first:
         put(first.client, sound, 201)
+        # A held engine loads no model.
+        assert first.client.post("/v1/models/sent/load").status_code == 200
         with first.engine_held():
             waiting = queue(first.client, 2, model="sent")
             first.stop_while_held()

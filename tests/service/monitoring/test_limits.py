@@ -14,6 +14,7 @@ from tests.support.servers import serving
 from tests.support.waits import LIMIT_SECONDS
 
 LIMIT = 1640 * 2**20
+SMALL_LIMIT = 1300 * 2**20
 QUOTA = 0.9
 
 
@@ -64,3 +65,44 @@ def test_a_server_in_a_small_group_refuses_what_would_not_fit(tmp_path: Path) ->
             assert refused.status_code in {413, 422}, refused.text
             request["trace"] = {"capacity": 100}
             assert client.post("/v1/simulate", json=request).status_code == 200
+
+
+@pytest.mark.slow
+def test_models_do_not_end_a_server_in_a_small_group(tmp_path: Path) -> None:
+    with memory_group(SMALL_LIMIT) as memory:
+        if memory is None:
+            pytest.skip("this machine allows no control group; it takes root")
+        with (
+            live_server(tmp_path, TINY_FLAGS, groups=(memory,)) as server,
+            httpx.Client(base_url=server.url, timeout=LIMIT_SECONDS) as client,
+        ):
+
+            def make(name: str, width: int, hidden: int = 1024) -> httpx.Response:
+                config = {**TINY_FIELDS, "embedding_dim": width, "mapper_hidden_dim": hidden}
+                config["model_seed"] = len(client.get("/v1/models").json()["items"])
+                return client.post("/v1/models", json={"name": name, "config": config})
+
+            def simulate(name: str, width: int) -> httpx.Response:
+                body = {"embeddings": [[0.1] * width], "model": name, "store": False}
+                return client.post("/v1/simulate", json=body)
+
+            limit = client.get("/v1/system").json()["memory"]["limit_bytes"]
+            # One has weights of 4 GB, the other one of 410 MB, which loading doubles.
+            for width in (1_000_000, 50_000):
+                refused = make(f"wide-{width}", width)
+                assert refused.status_code in {413, 422}, refused.text
+                assert "bytes" in refused.json()["detail"]
+            assert make("largest", 50_000, 512).status_code == 201
+            assert simulate("largest", 50_000).status_code == 200
+            # Four of them need 1 GB with their packed copies, which is more than the limit.
+            names = [f"model-{number}" for number in range(4)]
+            assert limit < 4 * 2 * 4 * 2 * 16_000 * 1024
+            for name in names:
+                assert make(name, 16_000).status_code == 201
+            for name in (*names, names[0]):
+                answer = simulate(name, 16_000)
+                assert answer.status_code == 200, answer.text
+            memory_view = client.get("/v1/system").json()["memory"]
+            assert 0 < memory_view["models_bytes"] <= limit
+            assert memory_view["group"]["used_bytes"] < SMALL_LIMIT
+            assert client.get("/livez").status_code == 200

@@ -1485,10 +1485,17 @@ export type ServerLimits = {
 };
 
 /**
- * Memory that runs may use, and that of the host and of the control group.
+ * Memory that models and runs may use, and that of the host and of the control group.
  */
 export type ServerMemory = {
+  /**
+   * of models, runs and trainings together
+   */
   limit_bytes: number | null;
+  /**
+   * of loaded models, and reserved for work on others
+   */
+  models_bytes: number;
   host: ServerHost;
   group: ServerGroup | null;
 };
