@@ -304,13 +304,18 @@ class RunArchive:
             try:
                 self._end_interrupted(row, make_problem().to_dict())
             except Exception:
-                log.exception("run %s could not be recovered", row.run_id)
+                ids = {"run_id": row.run_id}
+                log.exception("run %s could not be recovered", row.run_id, extra=ids)
                 self.end_without_files(row.run_id, make_problem().to_dict())
         for row in self.catalog.list_unsafe():
             if self.folder(row.run_id).size() == row.bytes:
                 self.fsync([row.run_id])
             else:
-                log.warning("run %s is incomplete after a power cut and is removed", row.run_id)
+                log.warning(
+                    "run %s is incomplete after a power cut and is removed",
+                    row.run_id,
+                    extra={"run_id": row.run_id},
+                )
                 self.discard(row.run_id)
         self._make_room(0)
         return queued
@@ -325,7 +330,8 @@ class RunArchive:
             if oldest is None:
                 return
             if self.discard(oldest.run_id, *ENDED_STATES):
-                log.info("removed run %s to make room", oldest.run_id)
+                ids = {"run_id": oldest.run_id}
+                log.info("removed run %s to make room", oldest.run_id, extra=ids)
 
     def _end_interrupted(self, row: RunRow, error: Mapping[str, Any]) -> None:
         summary = RunSummary()
