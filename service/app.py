@@ -7,12 +7,17 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Scope
 
 from service.api.error_handlers import install_error_handlers
-from service.api.middleware.api_key import ApiKey
+from service.api.middleware.api_keys import RequireKey
 from service.api.middleware.availability import Availability
 from service.api.middleware.body_limit import BodyLimit
+from service.api.middleware.cors import cors_options
+from service.api.middleware.cross_site import RefuseCrossSite
+from service.api.middleware.host_check import CheckHost
+from service.api.middleware.host_names import HostNames
 from service.api.middleware.request_ids import RequestIds
 from service.api.openapi import DocumentedApp
 from service.api.routes import (
@@ -107,7 +112,13 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=lambda scope: _body_limit(settings, scope))
     app.add_middleware(Availability, state=lambda: service.state)
-    app.add_middleware(ApiKey, key=settings.api_key, is_open=pages.is_page)
+    app.add_middleware(RequireKey, keys=service.keys, is_open=pages.is_page)
+    names = HostNames(settings.allowed_hosts, settings.host)
+    app.add_middleware(RefuseCrossSite, names=names, allowed_origins=settings.cors_origins)
+    if settings.cors_origins:
+        # Outside the check of keys: a browser asks without one whether it may send it.
+        app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
+    app.add_middleware(CheckHost, names=names, is_open=lambda: service.keys.is_open)
     app.add_middleware(RequestIds)
     app.add_middleware(CountRequests, instruments=service.instruments)
     service.instruments.registry.register(StateCollector(service, installed))

@@ -60,6 +60,7 @@ _LOST_TABLES: Final = ("no such table", "no such column")
 TITLES: Final[Mapping[int, str]] = {
     400: "Malformed request",
     401: "Not authenticated",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
     406: "Not acceptable",
@@ -67,6 +68,7 @@ TITLES: Final[Mapping[int, str]] = {
     409: "Not allowed in this state",
     413: "Too large",
     415: "Unsupported media type",
+    421: "Unknown host",
     422: "Invalid input",
     429: "Queue full",
     499: "Client closed request",
