@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 # The pages' tools come with the development packages; no Node.js needs to be installed.
 NPM := PATH="$(abspath $(BIN)):$$PATH" npm --prefix web
 BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+# Not in the path of every user.
+NGINX := $(shell PATH="$$PATH:/usr/sbin:/usr/local/sbin" && command -v nginx)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -40,7 +42,9 @@ serve: $(STAMP) ## Keep a server running; ARGS='--port 9000' goes to energy-flow
 
 test: check ## Lint, types, import rules, then all tests; ARGS='-k ring' goes to pytest
 	@test -n "$(BROWSER)" || echo "note: no Chromium found, so the tests of the pages in a browser are left out" >&2
-	$(BIN)/python -m pytest $(if $(BROWSER),,--ignore=tests/web) $(ARGS)
+	@test -n "$(NGINX)" || echo "note: no nginx found, so the tests of the server behind it are left out" >&2
+	$(BIN)/python -m pytest $(if $(BROWSER),,--ignore=tests/web) \
+		$(if $(NGINX),,--ignore=tests/service/test_behind_nginx.py) $(ARGS)
 
 quick: $(STAMP) ## The tests that are not marked as slow, in two minutes; ARGS='-k ring' goes to pytest
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -8,14 +8,19 @@ from functools import partial
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Scope
 
 from service.api.error_handlers import install_error_handlers
-from service.api.middleware.api_key import ApiKey
+from service.api.middleware.api_keys import RequireKey
 from service.api.middleware.availability import Availability
 from service.api.middleware.body_limit import BodyLimit
 from service.api.middleware.content_coding import ContentCoding
+from service.api.middleware.cors import cors_options
+from service.api.middleware.cross_site import RefuseCrossSite
 from service.api.middleware.head_requests import HeadRequests
+from service.api.middleware.host_check import CheckHost
+from service.api.middleware.host_names import HostNames
 from service.api.middleware.path_prefix import PathPrefix
 from service.api.middleware.request_ids import RequestIds
 from service.api.openapi import DocumentedApp
@@ -114,7 +119,13 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     app.add_middleware(BodyLimit, limit=partial(_body_limit, settings))
     app.add_middleware(HeadRequests)
     app.add_middleware(Availability, state=lambda: service.state)
-    app.add_middleware(ApiKey, key=settings.api_key, is_open=pages.is_page)
+    app.add_middleware(RequireKey, keys=service.keys, is_open=pages.is_page)
+    names = HostNames(settings.allowed_hosts, settings.host)
+    app.add_middleware(RefuseCrossSite, names=names, allowed_origins=settings.cors_origins)
+    if settings.cors_origins:
+        # Outside the check of keys: a browser asks without one whether it may send it.
+        app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
+    app.add_middleware(CheckHost, names=names, is_open=lambda: service.keys.is_open)
     app.add_middleware(RequestIds)
     app.add_middleware(CountRequests, instruments=service.instruments)
     app.add_middleware(PathPrefix, prefix=settings.root_path or "")

@@ -7,6 +7,7 @@ pieces, so that the event loop can run between them while another thread encodes
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -67,3 +68,14 @@ def _with_fragments(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _with_fragments(entry) for name, entry in value.items()}
     return value
+
+
+def format_timestamp(seconds: float | None) -> str | None:
+    """Return a time in the form of RFC 3339, in UTC.
+
+    Args:
+        seconds: Seconds since the epoch.
+    """
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

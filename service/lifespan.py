@@ -31,14 +31,22 @@ from service.runs.active_runs import ActiveRuns
 from service.runs.recorder import RunRecorder
 from service.runs.replays import Replays
 from service.settings import Settings
+from service.settings_table import PREFIX
 from service.store.archive import RunArchive
 from service.store.catalog import RunCatalog
 from service.store.database import Database, NewerIndexError
 from service.store.datasets import DatasetRegistry
 from service.store.disk_reserve import RESERVE, DiskReserve
 from service.store.fsync_thread import FsyncThread
+from service.store.keys.key_ring import KeyRing
+from service.store.keys.open_keys import has_active_key
+from service.store.keys.stored_keys import StoredKeys
 from service.store.names import DEFAULT
-from service.store.recovery.errors import DataDirMismatchError, describe_full_disk
+from service.store.recovery.errors import (
+    DataDirMismatchError,
+    describe_full_disk,
+    storage_errors_reported,
+)
 from service.store.recovery.identity import open_index
 from service.store.recovery.leftovers import sort_out_leftovers
 from service.store.recovery.lock import lock_data_dir, lock_index
@@ -69,6 +77,10 @@ class ServiceLimits:
 DEFAULT_LIMITS = ServiceLimits()
 
 
+class OpenAddressError(ValueError):
+    """Other machines can reach the server, and there is no API key."""
+
+
 class Service:
     """The engine, the stores, the models, the runs and the experiments of one server.
 
@@ -77,6 +89,7 @@ class Service:
         limits: The server's other limits.
         state: The server's state.
         instruments: Counts what happens.
+        keys: API keys that requests may carry.
         failure: Why the server could not start.
         engine: The engine; like the following attributes, it exists once the server is ready.
         archive: Stored runs.
@@ -108,6 +121,7 @@ class Service:
         self.settings = settings
         self.limits = limits
         self.instruments = Instruments()
+        self.keys = KeyRing(settings.api_key, is_required=settings.needs_key)
         self.state = ServerState.STARTING
         self.failure: BaseException | None = None
         self.parsers = Parsers(
@@ -143,12 +157,33 @@ class Service:
             )
             self._locks = locks.pop_all()
 
+    def check_access(self) -> None:
+        """Refuse to serve without an API key at an address that other machines can reach.
+
+        Raises:
+            OpenAddressError: There is no key, neither in the settings nor in the index.
+            RecoveryError: The index cannot be read.
+        """
+        settings = self.settings
+        if not settings.needs_key or settings.api_key is not None:
+            return
+        with storage_errors_reported(settings.data_dir, settings.index_url):
+            if has_active_key(settings.index_url):
+                return
+        raise OpenAddressError(
+            f"other machines can reach host {settings.host!r} and there is no API key; create one "
+            f"with: energy-flow key create NAME, or set {PREFIX}API_KEY, or {PREFIX}ALLOW_OPEN=1 "
+            "to serve without one"
+        )
+
     def begin(self) -> None:
         """Check the settings, and start everything else in the background.
 
         The data directory is locked first, unless :meth:`lock_data_dir` has locked it already.
 
         Raises:
+            OpenAddressError: Other machines can reach the server, and there is no API key.
+            RecoveryError: The index cannot be read.
             ConfigError: The config of the default model or the device is refused.
             DataDirInUseError: Another server uses the data directory.
             OSError: The data directory cannot be used.
@@ -156,6 +191,7 @@ class Service:
         try:
             config = default_config(self.settings)
             device = resolve_device(self.settings.device)
+            self.check_access()
             if self._locks is None:
                 self.lock_data_dir()
         except Exception as error:
@@ -263,6 +299,7 @@ class Service:
         importlib.import_module("energy_flow.trace.formats.parquet")
         reserve = DiskReserve(settings.data_dir / RESERVE)
         self._database = open_index(settings.data_dir, settings.index_url, reserve)
+        self.keys.start(StoredKeys(self._database))
         sort_out_leftovers(settings.data_dir, self._database)
         self.datasets = DatasetRegistry(
             self._database,
@@ -324,6 +361,7 @@ class Service:
             self.runs.close()
             await self.ablations.close()
             await self.experiments.runner.close()
+        await asyncio.to_thread(self.keys.stop)
         if self._database is not None:
             self._database.close()
         if self._locks is not None:

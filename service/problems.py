@@ -76,6 +76,7 @@ _REFUSALS: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 TITLES: Final[Mapping[int, str]] = {
     400: "Malformed request",
     401: "Not authenticated",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
     406: "Not acceptable",
@@ -84,6 +85,7 @@ TITLES: Final[Mapping[int, str]] = {
     413: "Too large",
     415: "Unsupported media type",
     416: "Range not satisfiable",
+    421: "Unknown host",
     422: "Invalid input",
     429: "Queue full",
     499: "Client closed request",

@@ -53,6 +53,8 @@ class FlowServer(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 lifespan="on",
+                # Also for answers to what is no HTTP. Browsers must not guess what an answer is.
+                headers=[("X-Content-Type-Options", "nosniff")],
                 # The application logs requests itself, with their ids and times.
                 access_log=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,

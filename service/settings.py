@@ -21,6 +21,11 @@ from energy_flow.choices import unknown_name
 from service.settings_table import PREFIX, SETTINGS, SettingsTable
 
 _PATH_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
+# IP addresses need not be named. Browsers send names in their ASCII form.
+_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+# As browsers write it: they compare whole origins.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+
 _TYPES = {setting.name: setting.type for setting in SETTINGS}
 _ABOUT = {setting.name: setting.about for setting in SETTINGS}
 
@@ -32,8 +37,7 @@ class Settings(SettingsTable, BaseSettings):
         **values: settings by name; they win over the environment.
 
     Raises:
-        pydantic.ValidationError: a name is unknown, a value is out of range, or others can reach
-            the address and there is no API key.
+        pydantic.ValidationError: a name is unknown, or a value is not allowed.
     """
 
     model_config = SettingsConfigDict(
@@ -86,9 +90,9 @@ class Settings(SettingsTable, BaseSettings):
             )
         return values
 
-    @field_validator("set", mode="before")
+    @field_validator("set", "allowed_hosts", "cors_origins", mode="before")
     @classmethod
-    def _split_assignments(cls, value: Any) -> Any:
+    def _split_words(cls, value: Any) -> Any:
         return tuple(value.split()) if isinstance(value, str) else value
 
     @field_validator("preset", "log_format", mode="before")
@@ -136,14 +140,32 @@ class Settings(SettingsTable, BaseSettings):
             raise ValueError("the API key is empty; leave it unset for a server without one")
         return value
 
-    @model_validator(mode="after")
-    def _refuse_open_address(self) -> Settings:
-        if self.api_key is None and not self.allow_open and not _is_loopback(self.host):
-            raise ValueError(
-                f"other machines can reach host {self.host!r} and there is no API key; "
-                f"set {PREFIX}API_KEY, or {PREFIX}ALLOW_OPEN=1 to serve without one"
-            )
-        return self
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _refuse_bad_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST.fullmatch(name):
+                raise ValueError(
+                    f"cannot be {name!r}; give a name without a port, such as flows.example.org "
+                    "or *.example.org"
+                )
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _refuse_bad_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"cannot be {origin!r}; give scheme and host in lower case, and the port if "
+                    "it is not the usual one, such as https://notebook.example.org"
+                )
+        return value
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether the server must not run without an API key: others can reach it."""
+        return not self.allow_open and not _is_loopback(self.host)
 
     @property
     def index_url(self) -> URL:

@@ -82,7 +82,7 @@ class SettingsTable:
     api_key: Annotated[
         str | None,
         About(
-            "Key that requests must carry; without it, every request is answered.",
+            "Key with the role admin that requests may carry.",
             ACCESS,
             note="Prefer the variable: other users of the machine can read a command's options.",
             metavar="KEY",
@@ -92,6 +92,27 @@ class SettingsTable:
     allow_open: Annotated[
         bool, About("Allow an address that other machines can reach without an API key.", ACCESS)
     ] = False
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        About(
+            "Name by which the server may be reached, such as flows.example.org or "
+            "*.example.org; repeatable.",
+            ACCESS,
+            note="Without an API key, loopback names and IP addresses are always allowed. In the "
+            "variable, separate several by spaces.",
+            metavar="NAME",
+        ),
+    ] = ()
+    cors_origins: Annotated[
+        tuple[str, ...],
+        About(
+            "Origin whose pages may use the server, such as https://notebook.example.org; "
+            "repeatable.",
+            ACCESS,
+            note="In the variable, separate several by spaces.",
+            metavar="ORIGIN",
+        ),
+    ] = ()
     data_dir: Annotated[
         Path,
         About("Folder of runs, models, datasets and experiments; created if missing.", STORAGE),

@@ -98,3 +98,25 @@ class LogFormat(Choice):
 
     TEXT = "text"
     JSON = "json"
+
+
+class KeyRole(Choice):
+    """What an API key of a server allows; each role allows what those before it allow.
+
+    Attributes:
+        rank: number of the role; a higher one allows more.
+    """
+
+    rank: int
+
+    READ = "read", 1
+    RUN = "run", 2
+    ADMIN = "admin", 3
+
+    def allows(self, needed: KeyRole) -> bool:
+        """Return whether a key with this role may be used where another one is needed.
+
+        Args:
+            needed: the role that is needed.
+        """
+        return self.rank >= needed.rank

@@ -9,6 +9,7 @@
     └── ProblemError           the server refused: status, title, detail, errors
         ├── BadRequest           400
         ├── Unauthorized         401
+        ├── Forbidden            403
         ├── NotFound             404
         ├── Conflict             409
         ├── TooLarge             413
@@ -120,6 +121,12 @@ class Unauthorized(ProblemError):
     STATUS = 401
 
 
+class Forbidden(ProblemError):
+    """The role of the API key does not allow it."""
+
+    STATUS = 403
+
+
 class NotFound(ProblemError):
     """There is no such run, model or dataset."""
 
@@ -191,6 +198,7 @@ PROBLEM_BY_STATUS: Mapping[int, type[ProblemError]] = {
     for problem in (
         BadRequest,
         Unauthorized,
+        Forbidden,
         NotFound,
         Conflict,
         TooLarge,

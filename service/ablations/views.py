@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from service.ablations.active_ablation import ActiveAblation
-from service.runs.views import format_timestamp, render_model_reference
+from service.json_encoding import format_timestamp
+from service.runs.views import render_model_reference
 
 
 def render_ablation(ablation: ActiveAblation) -> dict[str, Any]:

@@ -18,7 +18,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 REFUSALS: Final[Responses] = {
     status: {"description": TITLES[status], "content": {PROBLEM: {"schema": refer_to(ProblemView)}}}
-    for status in (400, 401, 404, 406, 409, 413, 415, 422, 429, 500, 503, 504, 507)
+    for status in (400, 401, 403, 404, 406, 409, 413, 415, 421, 422, 429, 500, 503, 504, 507)
 }
 """The refusals of every route below ``/v1``."""
 

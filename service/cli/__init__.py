@@ -13,11 +13,12 @@ from importlib.metadata import version as installed_version
 
 import typer
 
-from energy_flow.client import FlowClientError
+from energy_flow.client import FlowClientError, Unauthorized
 from energy_flow.runtime.waiting import bound_spinning
-from service.cli import data, datasets, experiments, models, runs
+from service.cli import data, datasets, experiments, keys, models, runs
 from service.cli.ablate import ablate
 from service.cli.input.failures import EXIT_FAILED, CommandFailed
+from service.cli.input.options import API_KEY_ENV
 from service.cli.input.terminal import print_note, print_text
 from service.cli.serve import serve
 from service.cli.simulate import simulate
@@ -41,6 +42,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(models.app, name="model")
 app.add_typer(data.app, name="data")
+app.add_typer(keys.app, name="key")
 
 
 @app.command()
@@ -66,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=arguments, prog_name="energy-flow")
     except CommandFailed as failure:
         _fail(str(failure), failure.exit_code)
+    except Unauthorized as error:
+        _fail(f"{error}; give a key with --api-key, or better in {API_KEY_ENV}", EXIT_FAILED)
     except FlowClientError as error:
         _fail(str(error), EXIT_FAILED)
     except OSError as error:

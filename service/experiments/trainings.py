@@ -89,7 +89,8 @@ class Trainings:
             if is_storage_fault(failure):
                 training.storage_error = failure
             else:
-                log.exception("the training of run %s failed", training.run_id)
+                ids = {"run_id": training.run_id}
+                log.exception("the training of run %s failed", training.run_id, extra=ids)
             error = EnergyFlowError(f"{type(failure).__name__}: {failure}")
         training.is_under_way = False
         training.ended(error)

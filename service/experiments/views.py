@@ -6,7 +6,8 @@ from typing import Any
 
 from energy_flow.choices import ENDED_STATES, RunState
 from service.experiments.active_experiment import ActiveExperiment, trial_number
-from service.runs.views import format_timestamp, render_model_reference, render_run, run_url
+from service.json_encoding import format_timestamp
+from service.runs.views import render_model_reference, render_run, run_url
 from service.store.tables import ExperimentRow, RunRow
 
 

@@ -59,6 +59,9 @@ def change_log_settings(changes: Mapping[str, Any]) -> list[Fault]:
         for name in _SWITCHES
         if not isinstance(settings[name], bool)
     ]
+    if changes.get("log_error") is False:
+        message = "cannot be switched off: errors are always logged"
+        faults.append(Fault(("log_error",), message, False))
     verbose = settings["log_verbose_level"]
     # JSON has one kind of number: 1.0 is an integer too.
     if isinstance(verbose, bool) or verbose not in range(MAX_VERBOSE + 1):
@@ -72,7 +75,4 @@ def change_log_settings(changes: Mapping[str, Any]) -> list[Fault]:
 
 
 def _find_level(settings: Mapping[str, Any]) -> int:
-    for name, threshold in _SWITCHES.items():
-        if settings[name]:
-            return threshold
-    return logging.CRITICAL
+    return next((level for name, level in _SWITCHES.items() if settings[name]), logging.ERROR)

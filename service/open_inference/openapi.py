@@ -13,7 +13,7 @@ from service.schemas.json_schema import BINARY, refer_to
 
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"description": TITLES[status], "content": {JSON: {"schema": refer_to(ErrorAnswer)}}}
-    for status in (400, 401, 404, 409, 413, 422, 429, 500, 501, 503, 504, 507)
+    for status in (400, 401, 403, 404, 409, 413, 415, 421, 422, 429, 500, 501, 503, 504, 507)
 }
 """Refusals of every route, in the protocol's form."""
 

@@ -298,6 +298,7 @@ class LogSettings(_Answer):
     log_file: Literal[""] | None = None
     log_info: bool | None = None
     log_warning: bool | None = None
-    log_error: bool | None = None
+    # Errors are always logged.
+    log_error: Literal[True] | None = None
     log_verbose_level: int | None = Field(None, ge=0, le=MAX_VERBOSE)
     log_format: Literal["default"] | None = None

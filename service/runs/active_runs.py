@@ -195,7 +195,10 @@ class ActiveRuns:
                 except (EnergyFlowError, Problem) as error:
                     run.ended(error)
                 except Exception:
-                    log.exception("run %s could not be resumed after a restart", row.run_id)
+                    ids = {"run_id": row.run_id}
+                    log.exception(
+                        "run %s could not be resumed after a restart", row.run_id, extra=ids
+                    )
                     message = "the run could not be resumed; the log of the server has the details"
                     run.ended(Problem(500, message))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from energy_flow.choices import RunState
 from energy_flow.engine import Engine
+from service.json_encoding import format_timestamp
 from service.models.model import Model
 from service.requests.simulation_request import SimulationRequest
 from service.runs.active_run import ActiveRun
@@ -148,14 +148,3 @@ def render_model_of(request: SimulationRequest, model: Model) -> dict[str, Any]:
 def run_url(run_id: str) -> str:
     """Return the URL of a run."""
     return f"/v1/runs/{run_id}"
-
-
-def format_timestamp(seconds: float | None) -> str | None:
-    """Return a time in the form of RFC 3339, in UTC.
-
-    Args:
-        seconds: Seconds since the epoch.
-    """
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

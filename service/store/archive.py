@@ -290,7 +290,8 @@ class RunArchive:
             if oldest is None:
                 return
             if self.discard(oldest.run_id, *ENDED_STATES):
-                log.info("removed run %s to make room", oldest.run_id)
+                ids = {"run_id": oldest.run_id}
+                log.info("removed run %s to make room", oldest.run_id, extra=ids)
 
     def _seal(
         self,

@@ -304,6 +304,7 @@ class RunFolder:
                 "run %s: line %d of its chunks is damaged; the samples from it on are dropped",
                 self.path.name,
                 len(intact) + 1,
+                extra={"run_id": self.path.name},
             )
         return intact
 

@@ -241,3 +241,23 @@ class IdentityRow(Table):
     __tablename__ = "identity"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
+class ApiKeyRow(Table):
+    """An API key; the key itself is not stored. Times are seconds since the epoch, UTC.
+
+    Attributes:
+        id: Its id, in hexadecimal.
+        name: Its name; of the keys that are not revoked, each has another.
+        digest: SHA-256 of the key, in hexadecimal.
+        revoked_at: When it was revoked; ``None`` while it can be used.
+    """
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    role: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float] = mapped_column(Float)
+    revoked_at: Mapped[float | None] = mapped_column(Float)

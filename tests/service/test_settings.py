@@ -57,15 +57,27 @@ def test_unknown_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "example.org"])
 def test_requests_from_other_hosts_need_a_key(host: str) -> None:
-    with pytest.raises(ValidationError, match="API_KEY"):
-        Settings(host=host)
-    assert Settings(host=host, allow_open=True).host == host
-    assert Settings.model_validate({"host": host, "api_key": "x"}).host == host
+    assert Settings(host=host).needs_key
+    assert not Settings(host=host, allow_open=True).needs_key
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
 def test_loopback_needs_no_key(host: str) -> None:
-    assert Settings(host=host).api_key is None
+    assert not Settings(host=host).needs_key
+
+
+def test_names_and_origins_of_browsers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENERGY_FLOW_ALLOWED_HOSTS", "energy-flow *.example.org")
+    monkeypatch.setenv("ENERGY_FLOW_CORS_ORIGINS", "https://a.example.org http://[::1]:3000")
+    settings = Settings()
+    assert settings.allowed_hosts == ("energy-flow", "*.example.org")
+    assert settings.cors_origins == ("https://a.example.org", "http://[::1]:3000")
+    for name in ("a:8000", "https://a", "a/b", "*a", "a.*", "", "a,b"):
+        with pytest.raises(ValidationError, match="without a port"):
+            Settings(allowed_hosts=(name,))
+    for origin in ("*", "null", "a.example.org", "https://a/", "https://A", "https://a,https://b"):
+        with pytest.raises(ValidationError, match="scheme and host"):
+            Settings(cors_origins=(origin,))
 
 
 def test_the_key_is_not_shown() -> None:

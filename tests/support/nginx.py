@@ -29,6 +29,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    {http}
     server {{
         listen 127.0.0.1:{port};
         client_max_body_size 0;
@@ -47,18 +48,21 @@ def find_nginx() -> str:
 
 
 @contextmanager
-def nginx(folder: Path, locations: str) -> Iterator[str]:
+def nginx(folder: Path, locations: str, http: str = "") -> Iterator[str]:
     """Run nginx on a free port until the end of the block, and yield its address.
 
     Args:
         folder: an empty folder for its files.
         locations: ``location`` blocks of its config.
+        http: more of the block around the server, such as ``upstream``.
     """
     program, port = find_nginx(), free_port()
     config = folder / "nginx.conf"
     # Only root may name a user; its workers could not write into the folder otherwise.
     user = "user root;" if os.geteuid() == 0 else ""
-    config.write_text(CONFIG.format(folder=folder, user=user, port=port, locations=locations))
+    config.write_text(
+        CONFIG.format(folder=folder, user=user, port=port, locations=locations, http=http)
+    )
     process = subprocess.Popen([program, "-p", str(folder), "-c", str(config)])
     try:
         until(lambda: _accepts(port) or process.poll() is not None)

@@ -148,6 +148,8 @@ def serving(
             yield running
         finally:
             running.stop()
+            # It has not done so if it could not start.
+            bound.close()
 
 
 def rows(count: int = 3, seed: int = 0) -> NDArray[np.float32]:
@@ -196,7 +198,7 @@ def request_endless_run(server: RunningServer) -> socket.socket:
     assert url.port is not None
     connection = socket.create_connection((url.host, url.port), timeout=LIMIT_SECONDS)
     connection.sendall(
-        b"POST /v1/simulate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"POST /v1/simulate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n" % len(body) + body
     )
     return connection

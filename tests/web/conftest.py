@@ -41,6 +41,8 @@ BROWSER_FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Names of other sites, which are on this machine too.
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
 )
 DESKTOP = {"width": 1280, "height": 720}
 

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import problem_of
+from service.store.keys.key_ring import ActiveKey
 
 access_log = logging.getLogger("service.access")
 error_log = logging.getLogger("service.errors")
@@ -52,27 +53,31 @@ class RequestIds:
         except Exception as error:
             problem = problem_of(error)
             if problem.status == 500:
-                ids = {"request_id": request_id, "run_id": _find_run_id(scope)}
-                error_log.exception(
-                    "%s %s %s", scope["method"], scope["path"], request_id, extra=ids
-                )
+                error_log.exception("%s %s", scope["method"], scope["path"], extra=_read_ids(scope))
             if status is not None:
                 raise
             await problem(scope, receive, send_with_id)
         finally:
             access_log.info(
-                "%s %s %s %.1f ms %s",
+                "%s %s %s %.1f ms",
                 scope["method"],
                 scope["path"],
                 status if status is not None else "-",
                 (time.perf_counter() - started) * 1e3,
-                request_id,
-                extra={"request_id": request_id, "run_id": _find_run_id(scope)},
+                extra=_read_ids(scope),
             )
 
 
-def _find_run_id(scope: Scope) -> str | None:
-    """Return the id of the run that a request created or names."""
-    created = scope["state"].get("run_id")
+def _read_ids(scope: Scope) -> dict[str, str | None]:
+    """Return what lines about a request have besides their message."""
+    state = scope["state"]
+    # The run that the request created, or the one that it names.
     named = scope.get("path_params", {}).get("run_id")
-    return created or (named if isinstance(named, str) else None)
+    run_id = state.get("run_id") or (named if isinstance(named, str) else None)
+    key: ActiveKey | None = state.get("key")
+    return {
+        "run_id": run_id,
+        "request_id": state["request_id"],
+        "key": None if key is None else key.name,
+        "key_id": None if key is None else key.id,
+    }

@@ -49,6 +49,7 @@ def rebuild_index(
         before = rebuild.rebuild_index(directory.path, directory.index_url, found)
         if before is not None:
             print_note(f"the index before is now {before}")
+        print_note("API keys are not in the files; energy-flow key create makes new ones")
         print_note("the index is ready; start the server")
 
 

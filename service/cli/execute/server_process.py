@@ -16,13 +16,17 @@ from energy_flow.runtime.process import configure_process
 from energy_flow.simulation.checkpoint import describe
 from service.cli.execute.private_files import private_files
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
-from service.lifespan import default_config
-from service.monitoring.log_lines import JsonLines
+from service.lifespan import OpenAddressError, default_config
+from service.monitoring.log_lines import JsonLines, TextLines
 from service.monitoring.log_writer import LogWriter
 from service.problems import find_unusable_path, is_disk_full
 from service.serving import FlowServer
 from service.settings import Settings
-from service.store.recovery.errors import DataDirInUseError, describe_full_disk
+from service.store.recovery.errors import (
+    DataDirInUseError,
+    RecoveryError,
+    describe_full_disk,
+)
 
 
 class AnnouncingServer(FlowServer):
@@ -83,9 +87,12 @@ def _run(settings: Settings, bound: socket.socket) -> None:
     configure_process()
     server = AnnouncingServer(settings, client_url(bound))
     try:
+        server.service.check_access()
         server.service.lock_data_dir()
     except DataDirInUseError as error:
         raise CommandFailed(f"the server could not start: {error}") from None
+    except (OpenAddressError, RecoveryError) as error:
+        raise CommandFailed(str(error), EXIT_USAGE) from None
     except OSError as error:
         raise CommandFailed(f"the server could not start: {_describe(error, settings)}") from None
     # uvicorn exits when the application cannot start; the reason is raised below.
@@ -115,8 +122,7 @@ def _describe(error: OSError, settings: Settings) -> str:
 
 def _set_up_log(handler: logging.Handler, log_format: LogFormat) -> None:
     """Write records of this project from level INFO, those of libraries from WARNING."""
-    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else text)
+    handler.setFormatter(JsonLines() if log_format is LogFormat.JSON else TextLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("energy_flow", "service"):
         logging.getLogger(name).setLevel(logging.INFO)

@@ -79,9 +79,8 @@ def open_index(data_dir: Path, url: URL, reserve: DiskReserve | None = None) -> 
         OSError: The directory cannot be used.
         sqlalchemy.exc.SQLAlchemyError: The index cannot be used.
     """
-    if is_missing(url) and any(find_complete(data_dir)):
-        # Before an empty index is made in its place.
-        raise DataDirMismatchError(_describe_lost(data_dir, show_url(url)))
+    # Before an empty index is made in its place.
+    check_not_lost(data_dir, url)
     database = Database(url, reserve)
     try:
         with database.connection() as connection:
@@ -96,6 +95,20 @@ def open_index(data_dir: Path, url: URL, reserve: DiskReserve | None = None) -> 
         database.close()
         raise
     return database
+
+
+def check_not_lost(data_dir: Path, url: URL) -> None:
+    """Refuse a data directory that has files but no index.
+
+    Args:
+        data_dir: The data directory.
+        url: URL of the index.
+
+    Raises:
+        DataDirMismatchError: The index is lost.
+    """
+    if is_missing(url) and any(find_complete(data_dir)):
+        raise DataDirMismatchError(_describe_lost(data_dir, show_url(url)))
 
 
 def renew(data_dir: Path, database: Database, before: str | None) -> None:

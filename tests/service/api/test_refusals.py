@@ -231,7 +231,7 @@ def test_a_body_that_waits_to_be_asked_for_is_refused_unread(client: httpx.Clien
     assert port is not None
     with socket.create_connection((host, port), timeout=LIMIT_SECONDS) as connection:
         connection.sendall(
-            b"POST /v1/simulate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /v1/simulate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
         )
         assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")

@@ -34,7 +34,7 @@ def begin(url: httpx.URL, path: str, length: int, start: bytes) -> socket.socket
     """Send the beginning of a file of a length."""
     assert url.port is not None
     connection = socket.create_connection((url.host, url.port), timeout=LIMIT_SECONDS)
-    head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    head = f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
     connection.sendall(head.encode() + start)
     return connection
 

@@ -272,7 +272,7 @@ def test_a_client_that_disconnects_ends_the_process(tmp_path: Path) -> None:
         child, client = upload_to_stopped_process(server)
         before = len(list((tmp_path / "datasets").iterdir()))
         path = "/v1/datasets/left?format=parquet"
-        head = f"PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(SOUND)}"
+        head = f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(SOUND)}"
         port = client.base_url.port
         assert port is not None
         with socket.create_connection((client.base_url.host, port)) as connection:

@@ -1,0 +1,1 @@
+"""API keys: their rows in the index, and those that can be used, in memory."""
