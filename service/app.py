@@ -12,8 +12,9 @@ from starlette.types import Scope
 from service.api.error_handlers import install_error_handlers
 from service.api.middleware.api_key import ApiKey
 from service.api.middleware.availability import Availability
-from service.api.middleware.body_limit import BodyLimit
+from service.api.middleware.body_limit import BodyLimit, BytesInFlight
 from service.api.middleware.request_ids import RequestIds
+from service.api.middleware.unread_body import UnreadBody
 from service.api.openapi import DocumentedApp
 from service.api.routes import (
     ablations,
@@ -105,11 +106,16 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
         app.include_router(routes.router)
     install_error_handlers(app)
     # The last one added is the outermost.
-    app.add_middleware(BodyLimit, limit=lambda scope: _body_limit(settings, scope))
+    in_flight = BytesInFlight(settings.max_inflight_bytes)
+    service.instruments.watch_bodies(lambda: in_flight.count, in_flight.limit)
+    app.add_middleware(
+        BodyLimit, limit=lambda scope: _body_limit(settings, scope), in_flight=in_flight
+    )
     app.add_middleware(Availability, state=lambda: service.state)
     app.add_middleware(ApiKey, key=settings.api_key, is_open=pages.is_page)
     app.add_middleware(RequestIds)
     app.add_middleware(CountRequests, instruments=service.instruments)
+    app.add_middleware(UnreadBody)
     service.instruments.registry.register(StateCollector(service, installed))
     return app
 

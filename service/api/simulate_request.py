@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from fastapi import Request
@@ -18,6 +17,7 @@ from service.requests.decode import parse_request
 from service.requests.simulation_request import SimulationRequest
 from service.requests.validate import validate_request
 from service.schemas.simulate import SimulateFields
+from service.threads import Threads, in_thread
 
 MAX_ANSWER_BYTES: Final = 256 * 2**20
 """Largest outputs of one answer. A stored run can be read in parts."""
@@ -49,7 +49,7 @@ async def parse_and_validate(
     model = service.models.find(parsed.model_name)
     rows = None
     if parsed.dataset_name is not None:
-        rows = await asyncio.to_thread(service.datasets.rows_of, parsed.dataset_name)
+        rows = await in_thread(Threads.READS, service.datasets.rows_of, parsed.dataset_name)
     simulation = await validate_request(parsed, model.config, service.settings.max_samples, rows)
     return simulation, await service.models.ready(model.name)
 

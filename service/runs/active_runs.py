@@ -37,6 +37,7 @@ from service.store.fsync_thread import FsyncThread
 from service.store.idempotency import IdempotencyKey
 from service.store.tables import RunRow
 from service.store.writer import Writer
+from service.threads import Threads, in_thread
 
 log = logging.getLogger(__name__)
 
@@ -157,14 +158,14 @@ class ActiveRuns:
         row = make_row(run_id, RunKind.RUN, request, model)
         if idempotency is not None:
             idempotency.write_to(row)
-        if not await asyncio.to_thread(self._admit, row, request):
+        if not await in_thread(Threads.CHANGES, self._admit, row, request):
             created = await self._find_created(idempotency)
             if created is None:
                 raise unavailable("the run with this Idempotency-Key is being removed; try again")
             return created, True
         run = self._begin(run_id, request.samples, Persistence.STORE)
         try:
-            inputs = await asyncio.to_thread(self._archive.inputs, row)
+            inputs = await in_thread(Threads.READS, self._archive.inputs, row)
             await self._submit(run, make_job(request, model, inputs))
         except BaseException:
             await asyncio.to_thread(self._archive.discard, run_id)
@@ -293,7 +294,7 @@ class ActiveRuns:
     async def _find_created(self, idempotency: IdempotencyKey | None) -> RunRow | None:
         if idempotency is None:
             return None
-        return await asyncio.to_thread(self._archive.catalog.find_created, idempotency)
+        return await in_thread(Threads.READS, self._archive.catalog.find_created, idempotency)
 
     def _store_origin(self, row: RunRow) -> None:
         """Store that this version computes a run, which an earlier one may have queued."""

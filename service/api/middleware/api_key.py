@@ -9,7 +9,6 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.middleware.refusal import refuse
 from service.problems import Problem
 
 
@@ -42,9 +41,8 @@ class ApiKey:
             return
         what = "the API key is wrong" if given else "the API key is missing"
         message = f"{what}; send Authorization: Bearer KEY"
-        await refuse(
-            Problem(401, message, headers={"WWW-Authenticate": "Bearer"}), scope, receive, send
-        )
+        problem = Problem(401, message, headers={"WWW-Authenticate": "Bearer"})
+        await problem(scope, receive, send)
 
     def _is_open(self, path: str) -> bool:
         return path in self.OPEN or self.is_open(path)

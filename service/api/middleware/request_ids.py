@@ -11,7 +11,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import problem_of
+from service.problems import is_index_locked, problem_of
 
 access_log = logging.getLogger("service.access")
 error_log = logging.getLogger("service.errors")
@@ -51,6 +51,8 @@ class RequestIds:
             await self.app(scope, receive, send_with_id)
         except Exception as error:
             problem = problem_of(error)
+            if is_index_locked(error):
+                scope["state"]["refusal_reason"] = "index_busy"
             if problem.status == 500:
                 ids = {"request_id": request_id, "run_id": _find_run_id(scope)}
                 error_log.exception(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Annotated, Any, Final
 
@@ -36,6 +35,7 @@ from service.open_inference.statistics import InferenceStatistics
 from service.open_inference.validate import validate_inference
 from service.problems import Problem, unavailable
 from service.requests.json_body import PIECE_BYTES
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v2", tags=["open inference"], responses=REFUSALS)
 
@@ -89,7 +89,7 @@ async def infer(
             if run.results.array_numbers <= PIECE_NUMBERS and encoding is None:
                 answer = make_answer(*arguments)
             else:
-                answer = await asyncio.to_thread(make_answer, *arguments)
+                answer = await in_thread(Threads.BODIES, make_answer, *arguments)
         finally:
             run.release()
     except BaseException:
@@ -190,7 +190,7 @@ async def _parse(
     is_number = header_length is not None and header_length.isdecimal()
     json_bytes = int(header_length or 0) if is_number else len(body)
     is_quick = json_bytes <= PIECE_BYTES and not encoding
-    return parse() if is_quick else await asyncio.to_thread(parse)
+    return parse() if is_quick else await in_thread(Threads.BODIES, parse)
 
 
 def _find_statistics(request: Request) -> InferenceStatistics:

@@ -29,6 +29,7 @@ from service.schemas.simulate import RunFields, RunRequest
 from service.schemas.telemetry import MemoryAnswer, ProfileAnswer
 from service.store.catalog import UNFINISHED
 from service.store.tables import RunRow
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -72,7 +73,8 @@ async def list_runs(
     """Return a page of runs, newest first."""
     before = parse_cursor(cursor)
     owner = None if experiment is None else await service.experiments.find(experiment)
-    rows = await asyncio.to_thread(
+    rows = await in_thread(
+        Threads.READS,
         service.archive.catalog.page,
         limit + 1,
         before,
@@ -99,7 +101,7 @@ async def describe_run(run_id: str, service: ServiceDep) -> Response:
 @router.delete("/{run_id}", status_code=204, responses=REFUSALS)
 async def delete_run(run_id: str, service: ServiceDep) -> Response:
     """Remove a run that has ended, with all its files."""
-    if not await asyncio.to_thread(service.archive.discard, run_id, *ENDED_STATES):
+    if not await in_thread(Threads.CHANGES, service.archive.discard, run_id, *ENDED_STATES):
         row = await find_run(service, run_id)
         _refuse_trial(row, "delete")
         raise conflict("delete a run", row.state, ENDED_STATES)
@@ -149,7 +151,7 @@ async def list_samples(
         with service.archive.noticing_removal(run_id):
             return service.archive.open(row).read_samples(first, limit + 1)
 
-    samples = await asyncio.to_thread(read)
+    samples = await in_thread(Threads.READS, read)
     page = make_page(samples, limit, lambda sample: sample, lambda *_: first + limit)
     return JsonAnswer(page)
 
@@ -172,4 +174,4 @@ async def _read_document(service: Service, run_id: str, name: str) -> Response:
                 raise not_found(f"{name} of run {run_id!r}: it ended before its first sample did")
             return run.document(name)
 
-    return JsonAnswer(await asyncio.to_thread(read))
+    return JsonAnswer(await in_thread(Threads.READS, read))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import partial
 from typing import Annotated
@@ -21,6 +20,7 @@ from service.media_types import OCTET_STREAM
 from service.requests.safetensors_body import ANSWER
 from service.runs.views import render_estimate
 from service.schemas.simulate import EstimateAnswer, SimulateAnswer, SimulateRequest
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1", tags=["simulate"])
 
@@ -67,7 +67,7 @@ async def simulate(
         if form.is_quick(run.results):
             answer = form.encode(run, simulation, model, total_ms)
         else:
-            answer = await asyncio.to_thread(form.encode, run, simulation, model, total_ms)
+            answer = await in_thread(Threads.BODIES, form.encode, run, simulation, model, total_ms)
     finally:
         run.release()
     return Response(answer, media_type=form.media_type)
