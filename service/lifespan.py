@@ -181,7 +181,7 @@ class Service:
 
     def restart_reason(self) -> str | None:
         """Return why only a restart of the process helps; ``None`` if it is not needed."""
-        failure = self.engine.status().failure if self._engine_started else None
+        failure = self.engine.failure if self._engine_started else None
         return None if failure is None else f"the engine has failed: {failure}"
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 
 from energy_flow.choices import Precision
 from energy_flow.engine.capacity import Admission, Capacity, chunk_samples
+from energy_flow.engine.clients import Clients
 from energy_flow.engine.failures import as_energy_flow_error, require_device
 from energy_flow.engine.loaded_models import ModelKey, model_key
-from energy_flow.engine.schedule import Chunk, Run, waiting_runs
+from energy_flow.engine.schedule import Chunk, Run
 from energy_flow.engine.throughput import Throughput
 from energy_flow.errors import DeviceMemoryError, EnergyFlowError
 from energy_flow.simulation.cohort import Cohort, CohortRequest
@@ -72,6 +74,7 @@ class Pools:
         self._memory_limit_bytes = memory_limit_bytes
         self._readers = readers
         self._on_step = on_step
+        self._clients = Clients(max_flows)
         self._pools: dict[PoolKey, _Pool] = {}
 
     @property
@@ -120,6 +123,8 @@ class Pools:
     def abort(self, run: Run, error: EnergyFlowError) -> None:
         """End a run early; its listener receives the results that its samples have by now.
 
+        Nobody waits for the results of a run that is discarded.
+
         Args:
             run: run that has not ended.
             error: why it ends.
@@ -130,6 +135,8 @@ class Pools:
             for cohort in leaving:
                 chunk = pool.chunks.pop(cohort)
                 run.in_flight -= 1
+                if run.discarded:
+                    continue
                 try:
                     with lines_of(run.request.run_id):
                         result = pool.processor.finish(pool.state, cohort, run.request.outputs)
@@ -144,8 +151,7 @@ class Pools:
     def _select(self, runs: list[Run], may_enter: Callable[[Run], bool]) -> list[_Entering]:
         """Return the chunks that enter together now, at most one of each run."""
         selected: list[_Entering] = []
-        waiting = waiting_runs(runs)
-        if not waiting:
+        if not any(run.has_pending_samples for run in runs):
             return selected
         max_flows, limit_bytes = self._max_flows, self._memory_limit_bytes
         active_flows = {
@@ -154,7 +160,10 @@ class Pools:
             for cohort, chunk in pool.chunks.items()
         }
         capacity = Capacity.beside(active_flows, max_flows, limit_bytes)
-        for run in waiting:
+        flows_of_clients: Counter[str] = Counter()
+        for chunk, flows in active_flows.items():
+            flows_of_clients[chunk.run.request.client] += flows
+        for run in self._clients.order(runs, flows_of_clients):
             if not may_enter(run) or not run.accepts():
                 continue
             max_samples = chunk_samples(run.request.config, max_flows, limit_bytes)
@@ -172,6 +181,7 @@ class Pools:
             if embeddings is not None:
                 run.mark_entered(chunk)
                 capacity.reserve(chunk, chunk.flows)
+                self._clients.enter(run.request.client, chunk.flows)
                 selected.append((chunk, embeddings))
         return selected
 

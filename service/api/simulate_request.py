@@ -9,6 +9,7 @@ from fastapi import Request
 from energy_flow.engine import Engine
 from energy_flow.simulation.tally.outputs import sample_bytes
 from service.api.bodies import read_media_type
+from service.api.client_identity import identify_client
 from service.api.dependencies import read_query
 from service.lifespan import Service
 from service.models.model import Model
@@ -52,6 +53,22 @@ async def parse_and_validate(
         rows = await in_thread(Threads.READS, service.datasets.rows_of, parsed.dataset_name)
     simulation = await validate_request(parsed, model.config, service.settings.max_samples, rows)
     return simulation, await service.models.ready(model.name)
+
+
+def require_room(service: Service, request: Request) -> None:
+    """Refuse a request for whose run there is no room in the queue, before its body is read.
+
+    A repetition with an idempotency key needs no room.
+
+    Args:
+        service: The service.
+        request: The request.
+
+    Raises:
+        QueueFull: Too much work is waiting.
+    """
+    if "idempotency-key" not in request.headers:
+        service.engine.require_room(identify_client(request))
 
 
 def check_answer_size(simulation: SimulationRequest) -> None:

@@ -135,6 +135,7 @@ class TrialRunner:
             outputs=tuple(row.request["outputs"]),
             deadline=None,
             chunk_samples=experiment.row.request["chunk_samples"],
+            client=f"experiment {experiment.row.experiment_id}",
         )
 
     def _make_training_job(self, row: RunRow, model: Model) -> TrainingJob:

@@ -82,6 +82,7 @@ class ActiveRuns:
         self,
         request: SimulationRequest,
         model: Model,
+        client: str,
         wait_for_disconnect: Callable[[], Coroutine[Any, Any, None]],
     ) -> ActiveRun:
         """Run now and wait for the end.
@@ -89,6 +90,7 @@ class ActiveRuns:
         Args:
             request: The request.
             model: Its model.
+            client: Who sends it.
             wait_for_disconnect: Waits until the caller disconnects.
 
         Returns:
@@ -113,7 +115,7 @@ class ActiveRuns:
             if is_stored
             else None,
         )
-        await self._submit(run, make_job(request, model, request.embeddings))
+        await self._submit(run, make_job(request, model, request.embeddings, client))
         ended = asyncio.create_task(run.wait())
         disconnected = asyncio.create_task(wait_for_disconnect())
         try:
@@ -122,7 +124,7 @@ class ActiveRuns:
             # Also when the server cancels this request.
             if not ended.done():
                 run.abandoned = True
-                self._engine.cancel(run_id)
+                self._engine.cancel(run_id, discard=True)
             ended.cancel()
             disconnected.cancel()
         if run.abandoned:
@@ -133,13 +135,18 @@ class ActiveRuns:
         return run
 
     async def queue(
-        self, request: SimulationRequest, model: Model, idempotency: IdempotencyKey | None
+        self,
+        request: SimulationRequest,
+        model: Model,
+        client: str,
+        idempotency: IdempotencyKey | None,
     ) -> tuple[RunRow, bool]:
         """Store a run and queue it.
 
         Args:
             request: The request.
             model: Its model.
+            client: Who sends it.
             idempotency: Idempotency key of the request.
 
         Returns:
@@ -166,7 +173,7 @@ class ActiveRuns:
         run = self._begin(run_id, request.samples, Persistence.STORE)
         try:
             inputs = await in_thread(Threads.READS, self._archive.inputs, row)
-            await self._submit(run, make_job(request, model, inputs))
+            await self._submit(run, make_job(request, model, inputs, client))
         except BaseException:
             await asyncio.to_thread(self._archive.discard, run_id)
             raise

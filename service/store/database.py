@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from service.json_encoding import to_json
 from service.problems import damaged_index, is_disk_full
 from service.store.disk_reserve import DiskReserve
+from service.store.lock_wait import LockWait
 from service.threads import is_request
 
 Result = TypeVar("Result")
@@ -48,18 +49,16 @@ class Database:
         request_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
         self._reserve = reserve
-        self._engine = _open(url, "NORMAL", MAX_WAIT_SECONDS, is_changing=is_changing)
+        self._engine = _open(url, "NORMAL", is_changing=is_changing)
         # By whether a transaction is durable, and whether it is one of a request.
         self._engines = dict.fromkeys(product((False, True), repeat=2), self._engine)
         if self._engine.dialect.name == "sqlite":
-            for is_durable, is_of_request in self._engines:
-                if is_durable or is_of_request:
-                    self._engines[is_durable, is_of_request] = _open(
-                        url,
-                        "FULL" if is_durable else "NORMAL",
-                        request_seconds if is_of_request else MAX_WAIT_SECONDS,
-                        is_changing=is_changing,
-                    )
+            self._engines[True, False] = _open(url, "FULL", is_changing=is_changing)
+            wait = LockWait(request_seconds)
+            for is_durable, synchronous in ((False, "NORMAL"), (True, "FULL")):
+                engine = _open(url, synchronous, is_changing=is_changing)
+                wait.limit(engine)
+                self._engines[is_durable, True] = engine
         if not is_changing:
             return
         try:
@@ -205,7 +204,7 @@ def _parse_json(text: str) -> Any:
         raise damaged_index(f"a value is no JSON ({error})") from error
 
 
-def _open(url: URL | str, synchronous: str, wait_seconds: float, *, is_changing: bool) -> Engine:
+def _open(url: URL | str, synchronous: str, *, is_changing: bool) -> Engine:
     engine = create_engine(
         url,
         json_serializer=lambda value: to_json(value).decode(),
@@ -218,7 +217,7 @@ def _open(url: URL | str, synchronous: str, wait_seconds: float, *, is_changing:
         "journal_mode = WAL",  # Readers never wait for the writer.
         f"synchronous = {synchronous}",
         # Milliseconds to wait for another writer before an error.
-        f"busy_timeout = {wait_seconds * 1e3:.0f}",
+        f"busy_timeout = {MAX_WAIT_SECONDS * 1e3:.0f}",
         f"query_only = {int(not is_changing)}",
     )
 

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Header, Request
 from starlette.responses import Response
 
 from service.api.bodies import read_body, wait_for_disconnect
+from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep
-from service.api.simulate_request import check_answer_size
+from service.api.simulate_request import check_answer_size, require_room
 from service.json_encoding import PIECE_NUMBERS, JsonAnswer
 from service.lifespan import Service
 from service.models.model import Model
@@ -63,6 +64,7 @@ async def infer(
     If the client disconnects, the run ends within a step.
     """
     received = time.perf_counter()
+    require_room(service, request)
     body = await read_body(request)
     model = find_served_model(service.models, name, version)
     statistics = _find_statistics(request).of_model(model)
@@ -78,7 +80,9 @@ async def infer(
         del body
         check_answer_size(simulation)
         parsed = time.perf_counter()
-        run = await service.runs.simulate(simulation, model, lambda: wait_for_disconnect(request))
+        run = await service.runs.simulate(
+            simulation, model, identify_client(request), lambda: wait_for_disconnect(request)
+        )
         ended = time.perf_counter()
         request.state.run_id = run.run_id
         timing = run.timing()

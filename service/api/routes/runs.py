@@ -13,11 +13,12 @@ from energy_flow.choices import ENDED_STATES, RunKind, RunState
 from energy_flow.errors import Fault
 from service.api.answers import REFUSALS, describe_answers
 from service.api.bodies import read_body
+from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep, read_idempotency_key
 from service.api.find_run import find_ended_run, find_run
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_embeddings_body
-from service.api.simulate_request import parse_and_validate
+from service.api.simulate_request import parse_and_validate, require_room
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
 from service.problems import Problem, conflict, invalid, not_found
@@ -45,6 +46,7 @@ async def queue_run(request: Request, service: ServiceDep) -> Response:
 
     A repetition with the same Idempotency-Key queues nothing.
     """
+    require_room(service, request)
     body = await read_body(request)
     key = read_idempotency_key(request, body)
     simulation, model = await parse_and_validate(service, request, body, kind=RunFields)
@@ -52,7 +54,7 @@ async def queue_run(request: Request, service: ServiceDep) -> Response:
     if not simulation.fields.store:
         message = "must be true, because a queued run is read from the store; or POST /v1/simulate"
         raise invalid([Fault(("store",), message, False)])
-    row, is_repetition = await service.runs.queue(simulation, model, key)
+    row, is_repetition = await service.runs.queue(simulation, model, identify_client(request), key)
     request.state.run_id = row.run_id
     headers = {"Location": run_url(row.run_id)}
     if is_repetition:

@@ -11,9 +11,15 @@ from starlette.responses import Response
 
 from service.api.answers import describe_answers
 from service.api.bodies import read_body, wait_for_disconnect
+from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep
 from service.api.request_bodies import describe_embeddings_body, describe_file
-from service.api.simulate_request import check_answer_size, check_memory, parse_and_validate
+from service.api.simulate_request import (
+    check_answer_size,
+    check_memory,
+    parse_and_validate,
+    require_room,
+)
 from service.api.simulate_response import choose_form
 from service.json_encoding import JsonAnswer
 from service.media_types import OCTET_STREAM
@@ -51,6 +57,8 @@ async def simulate(
     If the client disconnects, the run ends within a step.
     """
     received = time.perf_counter()
+    if not dry_run:
+        require_room(service, request)
     body = await read_body(request)
     simulation, model = await parse_and_validate(service, request, body, "dry_run")
     del body
@@ -59,7 +67,9 @@ async def simulate(
         check_memory(service.engine, simulation)
         return JsonAnswer(render_estimate(service.engine, simulation, model))
     form = choose_form(request)
-    run = await service.runs.simulate(simulation, model, partial(wait_for_disconnect, request))
+    run = await service.runs.simulate(
+        simulation, model, identify_client(request), partial(wait_for_disconnect, request)
+    )
     request.state.run_id = run.run_id
     total_ms = (time.perf_counter() - received) * 1e3
     assert run.results is not None

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from energy_flow.choices import ServerState
@@ -196,7 +195,7 @@ def test_a_connection_beyond_the_limit_is_refused(tmp_path: Path) -> None:
         assert "too many connections" in answer.problem()["detail"]
         assert int(answer.headers["retry-after"]) >= 1
         held.pop().close()
-        until(lambda: httpx.get(f"{server.client.base_url}/livez").status_code == 200)
+        until(lambda: server.client.get("/livez").status_code == 200)
         for connection in held:
             connection.sendall(b"Host: x\r\nConnection: close\r\n\r\n")
             assert receive_answer(connection).status == 200
