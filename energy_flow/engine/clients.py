@@ -65,9 +65,9 @@ class Clients:
             share = shares[client]
             if share is not None and self._flows[client] >= share:
                 continue
-            run = next(following[client], None)
-            if run is not None:
-                yield run
+            following_run = next(following[client], None)
+            if following_run is not None:
+                yield following_run
                 seen[client] += 1
                 heapq.heappush(heap, rank(client))
 
