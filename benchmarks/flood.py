@@ -42,6 +42,18 @@ from benchmarks.workload import all_embeddings, processor, shape
 from energy_flow.runtime.malloc import TRIM_AFTER_SECONDS
 from energy_flow.runtime.threads import run_in_temporary_thread
 
+MODEL = {
+    "lattice_width": 8,
+    "lattice_height": 8,
+    "lattice_depth": 8,
+    "carrier_hidden_size": 32,
+    "carrier_num_layers": 1,
+    "neuron_hidden_dim": 32,
+    "neuron_output_dim": 32,
+    "mapper_hidden_dim": 32,
+}
+"""A small model, so that clients send many requests in little time."""
+
 STEADY = 8
 STEADY_ROWS = (16,)
 CALLERS = 450
@@ -61,14 +73,15 @@ def measure(options: Options) -> Findings:
     Args:
         options: how to measure.
     """
-    model = run_in_temporary_thread(lambda: processor("debug", options.device))
+    model = run_in_temporary_thread(lambda: processor("debug", options.device, MODEL))
     print_line("flood: computing the expected answers")
     rows = all_embeddings()
     surfaces = run_in_temporary_thread(lambda: model.simulate(rows).outputs["surface"])
     seconds = SECONDS * options.rounds(1)
+    assignments = [f"{name}={value}" for name, value in MODEL.items()]
     with (
         tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder,
-        server_of(Path(folder), options.device) as server,
+        server_of(Path(folder), options.device, *assignments) as server,
         _on_one_core(),
     ):
         figures = asyncio.run(_measure(server, Work(rows, surfaces), seconds))

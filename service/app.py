@@ -42,6 +42,7 @@ from service.monitoring.gauges import StateCollector
 from service.monitoring.requests import CountRequests
 from service.open_inference.statistics import InferenceStatistics
 from service.settings import Settings
+from service.threads import limit_download_threads
 
 
 def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> FastAPI:
@@ -59,6 +60,7 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        limit_download_threads()
         service.begin()
         try:
             yield

@@ -40,6 +40,9 @@ _COUNTS: Final[Mapping[Threads, int]] = {
     Threads.BODIES: 2,
 }
 
+_DOWNLOADS: Final = 2
+"""Threads that read and encode answers piece by piece, which Starlette chooses by itself."""
+
 # Limiters belong to an event loop.
 _LIMITERS: Final[RunVar[dict[Threads, CapacityLimiter]]] = RunVar("thread_limiters")
 
@@ -66,6 +69,11 @@ async def in_thread(
         _LIMITERS.set(limiters)
     call = partial(_call_for_request, partial(function, *args, **kwargs))
     return await to_thread.run_sync(call, limiter=limiters[threads])
+
+
+def limit_download_threads() -> None:
+    """Limit the threads of answers that are sent piece by piece; call it on the event loop."""
+    to_thread.current_default_thread_limiter().total_tokens = _DOWNLOADS
 
 
 def is_request() -> bool:
