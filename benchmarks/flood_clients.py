@@ -218,7 +218,7 @@ async def call_again_and_again(
 async def disconnect_again_and_again(
     connection: Connection, work: Work, counts: tuple[int, ...], *, seed: int
 ) -> None:
-    """Send a request, close the connection within 0.3 s, and begin again.
+    """Send a request, close the connection within a second, and begin again within another.
 
     Args:
         connection: of the client.
@@ -234,15 +234,15 @@ async def disconnect_again_and_again(
                 await connection.send("POST", request.path, request.body)
             except OSError:
                 await asyncio.sleep(1)
-            await asyncio.sleep(chance.uniform(0, 0.3))
+            await asyncio.sleep(chance.uniform(0, 1))
             connection.close()
-            await asyncio.sleep(chance.uniform(0, 0.3))
+            await asyncio.sleep(chance.uniform(0, 1))
     finally:
         connection.close()
 
 
 async def never_read(url: str, source: str, path: str) -> None:
-    """Send requests whose answers do not fit into the connection, and read nothing.
+    """Send a request whose answer does not fit into the connection, and read nothing.
 
     Args:
         url: address of the server.
@@ -260,7 +260,7 @@ async def never_read(url: str, source: str, path: str) -> None:
             await asyncio.sleep(1)
             continue
         try:
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 50)
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {TENSORS}\r\n\r\n".encode())
             await writer.wait_closed()
         except OSError:
             await asyncio.sleep(1)

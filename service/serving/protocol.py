@@ -6,6 +6,7 @@ All of it happens before the application sees a request, and so before any key i
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -25,6 +26,9 @@ LINGER_SECONDS: Final = 2.0
 
 A connection that is closed with unread data is reset, and the peer may never see the answer.
 """
+
+MAX_PIPELINED: Final = 100
+"""Requests that may be sent before the answer to an earlier one is complete."""
 
 RETRY_SECONDS: Final = 2
 """When to try again where there are too many connections."""
@@ -70,6 +74,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refusal: Refusal | None = None
         self._has_begun = False
         self._is_new_message = False
+        # Requests whose answers are not complete, oldest first; `cycle` is the newest.
+        self._open: deque[RequestResponseCycle] = deque()
         self._header_bytes = 0
         self._body_bytes = 0
         self._answered_at = 0.0
@@ -84,7 +90,7 @@ class LimitedProtocol(HttpToolsProtocol):
     @property
     def idle_since(self) -> float | None:
         """Time from which on no request is in progress; ``None`` if one is."""
-        is_idle = self._phase is _Phase.RECEIVED and not self._is_answering
+        is_idle = self._phase is _Phase.RECEIVED and not self._open
         return None if not is_idle or self._unsent_bytes else self._answered_at
 
     def close(self) -> None:
@@ -100,8 +106,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._phase = _Phase.REFUSED
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Forget the connection, and let its requests end."""
         self._all.remove(self)
+        self._disconnect_requests()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -140,7 +147,11 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to count the body of a request."""
+        if len(self._open) > MAX_PIPELINED:
+            # The parser reports an error, which is answered by `send_400_response`.
+            raise ValueError("too many requests are sent before their answers")
         super().on_headers_complete()
+        self._open.append(self.cycle)
         self._phase = _Phase.BODY
         self._restart_body()
 
@@ -156,6 +167,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Note when the connection becomes idle."""
+        self._open.popleft()
         super().on_response_complete()
         self._answered_at = self.loop.time()
 
@@ -190,7 +202,7 @@ class LimitedProtocol(HttpToolsProtocol):
         waited = self._all.now - self._since
         if self._phase is _Phase.HEADERS:
             # Of a pipelined request, only once the answers before it are complete.
-            if self._is_answering:
+            if self._open:
                 self._since = self._all.now
             elif waited > self._limits.header_seconds:
                 self._end_headers()
@@ -200,16 +212,10 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     @property
-    def _is_answering(self) -> bool:
-        # None before the first request, which its type does not say.
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not cycle.response_complete
-
-    @property
     def _is_incomplete(self) -> bool:
         """Whether a part of a request has arrived, and no part of its answer was sent."""
         if self._phase is _Phase.HEADERS:
-            return self._has_begun and not self._is_answering
+            return self._has_begun and not self._open
         return self._phase is _Phase.BODY and not self.cycle.response_started
 
     def _count_header(self, size: int) -> None:
@@ -262,22 +268,27 @@ class LimitedProtocol(HttpToolsProtocol):
     def _answer(self, problem: Problem) -> None:
         """Answer in place of the application, and end the connection."""
         self._unset_keepalive_if_required()
-        is_answering = self._is_answering
-        if is_answering:
-            # The application sees a client that has disconnected.
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-            self.flow.resume_writing()
         self._phase = _Phase.ENDING
         self._since = self._all.now
-        if is_answering and (self.cycle.response_started or self.pipeline):
-            # What follows would be a part of that answer.
+        is_next = not self._open or not (self.pipeline or self._open[0].response_started)
+        self._disconnect_requests()
+        if not is_next:
+            # It would be read as a part of another answer.
             self.transport.close()
             return
         self.flow.resume_reading()
         self.transport.write(self._encode(problem))
         if self.transport.can_write_eof():
             self.transport.write_eof()
+
+    def _disconnect_requests(self) -> None:
+        """Let the application see a client that has disconnected."""
+        self.pipeline.clear()
+        for cycle in self._open:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._open.clear()
+        self.flow.resume_writing()
 
     def _encode(self, problem: Problem) -> bytes:
         response = problem.response()

@@ -136,9 +136,9 @@ def test_a_reader_that_reads_nothing_is_disconnected(impatient: RunningServer) -
     assert url.port is not None
     connection.connect((url.host, url.port))
     before = count_refused(impatient, "unread_answer")
-    request = f"GET /v1/runs/{run_id}/outputs/hits?format=json HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = f"GET /v1/runs/{run_id}/outputs/surface?format=json HTTP/1.1\r\nHost: x\r\n\r\n"
     # More answers than fit into the buffers of the connection.
-    connection.sendall(request.encode() * 200)
+    connection.sendall(request.encode() * 90)
     until(lambda: count_refused(impatient, "unread_answer") > before)
     connection.close()
 
@@ -296,3 +296,26 @@ def test_half_sent_requests_get_an_answer_when_the_server_stops(tmp_path: Path) 
 
 def metrics(server: RunningServer) -> str:
     return server.client.get("/metrics").text
+
+
+def test_a_client_that_leaves_during_pipelined_requests_causes_no_errors(
+    server: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = server.client
+    run_id = queue(client, 400, outputs=["hits"], options={"max_steps": 2})
+    until(lambda: client.get(f"/v1/runs/{run_id}").json()["state"] == "succeeded")
+    path = f"/v1/runs/{run_id}/outputs/hits?format=json"
+    connection = connect(server)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 50)
+    assert connection.recv(12) == b"HTTP/1.1 200"
+    connection.close()
+    until(lambda: "energy_flow_http_requests_in_progress 1.0" in metrics(server))
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_more_pipelined_requests_than_anyone_needs_are_refused(server: RunningServer) -> None:
+    connection = connect(server)
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000)
+    answers = receive_all(connection).count(b"HTTP/1.1 ")
+    assert answers < 1000
+    assert server.client.get("/livez").status_code == 200
