@@ -36,8 +36,8 @@ class Clients:
         """Yield runs that have samples to send, in the order in which they may send them.
 
         The client with the fewest flows comes first; among equals, the one whose last turn was
-        longest ago. A client that has its share of the pools is left out. Call :meth:`enter` for
-        each run whose samples enter.
+        longest ago. A client is left out whose next run would exceed its share of the pools. Call
+        :meth:`enter` for each run whose samples enter.
 
         Args:
             runs: runs in the order of submission.
@@ -46,8 +46,8 @@ class Clients:
         self._flows = Counter(flows)
         self._note_flows()
         waiting: dict[str, list[Run]] = {}
-        for run in waiting_runs(runs):
-            waiting.setdefault(run.request.client, []).append(run)
+        for one in waiting_runs(runs):
+            waiting.setdefault(one.request.client, []).append(one)
         # One that has just come is behind all but the one that has just had its turn.
         self._last_turns = {one: self._last_turns.get(one, self._turn - 1) for one in waiting}
         shares = {client: self._find_share(client) for client in waiting}
@@ -62,12 +62,9 @@ class Clients:
         heapq.heapify(heap)
         while heap:
             *_, client = heapq.heappop(heap)
-            share = shares[client]
-            if share is not None and self._flows[client] >= share:
-                continue
-            following_run = next(following[client], None)
-            if following_run is not None:
-                yield following_run
+            run = next(following[client], None)
+            if run is not None and self._is_within(shares[client], run):
+                yield run
                 seen[client] += 1
                 heapq.heappush(heap, rank(client))
 
@@ -92,6 +89,14 @@ class Clients:
         for client, flows in self._flows.items():
             if flows and flows >= self._recent.get(client, (0, now))[0]:
                 self._recent[client] = flows, now
+
+    def _is_within(self, share: int | None, run: Run) -> bool:
+        flows = self._flows[run.request.client]
+        if share is None or not flows:
+            return True
+        # Of a run that is split, at most one part enters; it is too large in any case.
+        following = (run.samples - run.next_sample) * run.request.config.surface_cells
+        return flows + following <= share
 
     def _find_share(self, client: str) -> int | None:
         """Return up to how many flows a client may send more; none if it is alone."""

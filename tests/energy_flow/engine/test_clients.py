@@ -131,45 +131,51 @@ def test_results_do_not_depend_on_the_clients() -> None:
             assert_equal(listener.result(), alone)
 
 
-def make_run(client: str, bound: int = 1) -> Run:
+def make_run(client: str, bound: int = 1, samples: int = 1) -> Run:
     config = small_config()
-    embeddings = np.zeros((1, config.embedding_dim), np.float32)
-    request = RunRequest("run", "digest", config, embeddings, 0, range(1), client=client)
+    embeddings = np.zeros((samples, config.embedding_dim), np.float32)
+    request = RunRequest("run", "digest", config, embeddings, 0, range(samples), client=client)
     return Run(request, make_untrained(), RunListener(), bound)
 
 
-def enter_all(clients: Clients, runs: list[Run], flows: dict[str, int], each: int) -> Counter[str]:
-    """Let runs with some flows each enter an endless pool, and return what the clients have."""
+def enter_all(clients: Clients, runs: list[Run], flows: dict[str, int]) -> Counter[str]:
+    """Let runs enter an endless pool, and return the flows of the clients."""
     now = Counter(flows)
     for run in clients.order(runs, flows):
-        run.next_sample = 1
-        now[run.request.client] += each
-        clients.enter(run.request.client, each)
+        run.next_sample = run.samples
+        now[run.request.client] += run.samples * CELLS
+        clients.enter(run.request.client, run.samples * CELLS)
     return now
 
 
 def test_a_client_alone_has_the_whole_pool_and_beside_others_as_much_as_they() -> None:
     seconds = 0.0
     clients = Clients(max_flows=3200, clock=lambda: seconds)
-    # A 32nd of the pool is everyone's.
-    flood = [make_run("flood") for _ in range(100)]
-    assert enter_all(clients, flood[:50], {}, each=50) == {"flood": 2500}
-    now = enter_all(clients, [make_run("steady")], {"flood": 2500}, each=400)
+    runs = [make_run("flood", samples=3) for _ in range(100)]
+    assert enter_all(clients, runs[:50], {}) == {"flood": 50 * 48}
+    now = enter_all(clients, [make_run("steady", samples=25)], {"flood": 2400})
     assert now["steady"] == 400
     # The other one is in the pool: no more than it has.
-    assert enter_all(clients, flood[50:], {"steady": 400}, each=50)["flood"] == 400
+    assert enter_all(clients, runs[50:], {"steady": 400})["flood"] == 8 * 48
     # It has left a moment ago, and may come back.
     seconds = 0.9
-    runs = [make_run("flood") for _ in range(100)]
-    assert enter_all(clients, runs, {"flood": 400}, each=50)["flood"] == 400
+    runs = [make_run("flood", samples=3) for _ in range(100)]
+    assert enter_all(clients, runs, {"flood": 384})["flood"] == 384
     seconds = 2.0
-    assert enter_all(clients, runs, {"flood": 400}, each=50)["flood"] == 400 + 50 * 100
+    assert enter_all(clients, runs, {"flood": 384})["flood"] == 384 + 100 * 48
+
+
+def test_a_part_of_the_pool_is_for_everyone() -> None:
+    clients = Clients(max_flows=3200)
+    enter_all(clients, [], {"small": 1})
+    runs = [make_run("many") for _ in range(100)]
+    assert enter_all(clients, runs, {"small": 1})["many"] == 3200 // 32 // CELLS * CELLS
 
 
 def test_a_client_without_flows_may_always_send() -> None:
     clients = Clients(max_flows=3200)
-    enter_all(clients, [], {"small": 1}, each=0)
-    assert enter_all(clients, [make_run("large")], {"small": 1}, each=3000)["large"] == 3000
+    enter_all(clients, [], {"small": 1})
+    assert enter_all(clients, [make_run("large", samples=100)], {"small": 1})["large"] == 1600
 
 
 def test_room_in_the_queue_is_shared_among_those_who_wait() -> None:
