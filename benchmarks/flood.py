@@ -63,9 +63,9 @@ READERS = 200
 MIXED_ROWS = (1, 1, 1, 2, 4, 8, 16, 32)
 WARM_UP_SECONDS = 5.0
 SECONDS = 20.0
-RAMP_SECONDS = 5.0
-LARGE_COPIES = 50
-"""Copies of the rows in the dataset that readers ask for; it has 19 MiB."""
+RAMP_SECONDS = 10.0
+LARGE_COPIES = 20
+"""Copies of the rows in the dataset that readers ask for; it has 8 MiB."""
 IDLE_WITHIN_SECONDS = 120.0
 GOALS = {"steady_ratio": 0.8, "livez_p99_seconds": 0.5}
 

@@ -24,6 +24,8 @@ class Threads(Enum):
 
     READS = auto()
     """Lists, and everything else that is small and read from the index or the disk."""
+    FILES = auto()
+    """Files and arrays that are read and verified."""
     CHANGES = auto()
     """Changes of what is stored."""
     UPLOADS = auto()
@@ -32,9 +34,11 @@ class Threads(Enum):
     """Bodies that are parsed, and answers that are encoded."""
 
 
-# Few threads compute, because each of them delays the event loop: one at a time runs Python.
+# Few threads compute: they take cores from the engine, and one at a time runs Python, so that each
+# of them delays the event loop.
 _COUNTS: Final[Mapping[Threads, int]] = {
     Threads.READS: 8,
+    Threads.FILES: 2,
     Threads.CHANGES: 8,
     Threads.UPLOADS: 8,
     Threads.BODIES: 2,

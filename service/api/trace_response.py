@@ -66,7 +66,7 @@ async def answer_trace(
         with service.archive.noticing_removal(run_id):
             return _select(service.archive.open(row), first_sample, keep, limit)
 
-    part = await in_thread(Threads.READS, select)
+    part = await in_thread(Threads.FILES, select)
     headers = {
         COMPLETE: "true" if has_ended and part.is_exhausted else "false",
         FORMAT: FORMAT_VERSION,

@@ -86,7 +86,7 @@ async def describe_dataset(
     dataset = await in_thread(Threads.READS, service.datasets.find, name)
     if chosen == "json":
         return JsonAnswer(render_dataset(dataset))
-    path = await in_thread(Threads.READS, _find_file, service, name)
+    path = await in_thread(Threads.FILES, _find_file, service, name)
     return FileResponse(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
 
 

@@ -102,7 +102,7 @@ async def describe_model(
     model = service.models.find(name)
     if chosen == "json":
         return JsonAnswer(render_model(model))
-    path = await in_thread(Threads.READS, service.models.checkpoint, model)
+    path = await in_thread(Threads.FILES, service.models.checkpoint, model)
     return FileResponse(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
 
 

@@ -133,7 +133,7 @@ async def read_inputs(
                 pass
             return source
 
-    pieces = read(await in_thread(Threads.READS, open_verified))
+    pieces = read(await in_thread(Threads.FILES, open_verified))
     part = Part(run_id, "inputs", np.dtype(np.float32), (stop - first, width), first, pieces)
     return PieceStream(part.encode(chosen), INPUT_MEDIA_TYPES[chosen])
 
@@ -175,7 +175,7 @@ async def read_output(
                 return _Selection(stored, _read_sample(run, row, output, first), first)
             return _Selection(stored, stored.check(first, stop), first)
 
-    selected = await in_thread(Threads.READS, read)
+    selected = await in_thread(Threads.FILES, read)
     array, first = selected.values, selected.first
     if chosen == "png":
         return await _answer_picture(row, output, array, first, plane)
