@@ -36,6 +36,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "interrupted", "a sweep whose server is killed against one undisturbed", short=False
     ),
     _benchmark("kills", "a server under work that is killed: nothing is lost", short=False),
+    _benchmark("flood", "steady clients of a server beside hundreds of others", short=False),
     _benchmark("soak", "a thousand runs, most of them disturbed: none lost, none wrong"),
 )
 

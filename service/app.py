@@ -14,7 +14,7 @@ from starlette.types import Scope
 from service.api.error_handlers import install_error_handlers
 from service.api.middleware.api_keys import RequireKey
 from service.api.middleware.availability import Availability
-from service.api.middleware.body_limit import BodyLimit
+from service.api.middleware.body_limit import BodyLimit, BytesInFlight
 from service.api.middleware.content_coding import ContentCoding
 from service.api.middleware.cors import cors_options
 from service.api.middleware.cross_site import RefuseCrossSite
@@ -23,6 +23,7 @@ from service.api.middleware.host_check import CheckHost
 from service.api.middleware.host_names import HostNames
 from service.api.middleware.path_prefix import PathPrefix
 from service.api.middleware.request_ids import RequestIds
+from service.api.middleware.unread_body import UnreadBody
 from service.api.openapi import DocumentedApp
 from service.api.query_parameters import refuse_unknown_parameters
 from service.api.routes import (
@@ -51,6 +52,7 @@ from service.monitoring.gauges import StateCollector
 from service.monitoring.requests import CountRequests
 from service.open_inference.statistics import InferenceStatistics
 from service.settings import Settings
+from service.threads import limit_download_threads
 
 
 def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> FastAPI:
@@ -68,6 +70,7 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        limit_download_threads()
         service.begin()
         try:
             yield
@@ -115,8 +118,11 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
         app.include_router(routes.router, dependencies=[Depends(refuse_unknown_parameters)])
     install_error_handlers(app)
     # The last one added is the outermost.
-    app.add_middleware(ContentCoding, limit=partial(_body_limit, settings))
-    app.add_middleware(BodyLimit, limit=partial(_body_limit, settings))
+    in_flight = BytesInFlight(settings.max_inflight_bytes)
+    service.instruments.watch_bodies(lambda: in_flight.count, in_flight.limit)
+    app.add_middleware(BodyLimit, limit=partial(_body_limit, settings), in_flight=in_flight)
+    # The limits hold for what is decoded.
+    app.add_middleware(ContentCoding)
     app.add_middleware(HeadRequests)
     app.add_middleware(Availability, state=lambda: service.state)
     app.add_middleware(RequireKey, keys=service.keys, is_open=pages.is_page)
@@ -129,6 +135,7 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     app.add_middleware(RequestIds)
     app.add_middleware(CountRequests, instruments=service.instruments)
     app.add_middleware(PathPrefix, prefix=settings.root_path or "")
+    app.add_middleware(UnreadBody)
     service.instruments.registry.register(StateCollector(service, installed))
     return app
 

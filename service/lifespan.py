@@ -67,11 +67,19 @@ class ServiceLimits:
             to end; usually that takes a step.
         max_pool_flows: Active flows up to which the pools admit samples; by default, as many as
             suit the device.
+        max_header_bytes: Most bytes of the request line and the headers of a request.
+        body_seconds: Seconds after which it is checked how many bytes of a body have arrived.
+        unread_seconds: Most seconds in which a reader takes nothing of an answer.
+        max_index_wait_seconds: Most seconds that a request waits for a locked index.
     """
 
     max_heartbeat_seconds: float = 5.0
     max_wait_seconds: float = 5.0
     max_pool_flows: int | None = None
+    max_header_bytes: int = 65_536
+    body_seconds: float = 20.0
+    unread_seconds: float = 60.0
+    max_index_wait_seconds: float = 4.0
 
 
 DEFAULT_LIMITS = ServiceLimits()
@@ -218,7 +226,7 @@ class Service:
 
     def restart_reason(self) -> str | None:
         """Return why only a restart of the process helps; ``None`` if it is not needed."""
-        failure = self.engine.status().failure if self._engine_started else None
+        failure = self.engine.failure if self._engine_started else None
         return None if failure is None else f"the engine has failed: {failure}"
 
     @property
@@ -298,7 +306,9 @@ class Service:
         # Imported here because it takes long, and the first run needs it.
         importlib.import_module("energy_flow.trace.formats.parquet")
         reserve = DiskReserve(settings.data_dir / RESERVE)
-        self._database = open_index(settings.data_dir, settings.index_url, reserve)
+        self._database = open_index(
+            settings.data_dir, settings.index_url, reserve, self.limits.max_index_wait_seconds
+        )
         self.keys.start(StoredKeys(self._database))
         sort_out_leftovers(settings.data_dir, self._database)
         self.datasets = DatasetRegistry(

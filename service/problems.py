@@ -58,6 +58,7 @@ _DAMAGE_CODES: Final = frozenset(
 )
 # The second is of the file that the connections share, without which nothing can be read.
 _FULL_CODES: Final = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE))
+_LOCKED_CODES: Final = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
 _LOST_TABLES: Final = ("no such table", "no such column")
 
 _GRANT: Final = "give the user that runs Energy Flow permission to read and write it"
@@ -88,6 +89,7 @@ TITLES: Final[Mapping[int, str]] = {
     421: "Unknown host",
     422: "Invalid input",
     429: "Queue full",
+    431: "Headers too large",
     499: "Client closed request",
     500: "Internal error",
     501: "Not offered",
@@ -329,6 +331,13 @@ def _find_refused(paths: list[Path]) -> Path:
     return paths[0]
 
 
+def is_index_locked(error: BaseException | None) -> bool:
+    """Return whether an error, or one that caused it, is that of an index that others lock."""
+    return any(
+        getattr(one, "sqlite_errorcode", 0) & 0xFF in _LOCKED_CODES for one in _with_causes(error)
+    )
+
+
 def find_damage(error: BaseException | None) -> Problem | None:
     """Return the refusal for damaged data, if an error, or one that caused it, reports them."""
     for one in _with_causes(error):
@@ -413,6 +422,8 @@ def problem_of(error: BaseException) -> Problem:
             return disk_full()
         case _ if (unusable := find_unusable_path(error)) is not None:
             return unusable
+        case _ if is_index_locked(error):
+            return unavailable("another process has locked the index of the server; try again", 2)
         case _ if (damage := find_damage(error)) is not None:
             return damage
         case _:

@@ -221,6 +221,45 @@ class SettingsTable:
     max_samples: Annotated[int, About("Maximum number of samples of a run.", LIMITS, minimum=1)] = (
         1_000_000
     )
+    max_inflight_bytes: Annotated[
+        int,
+        About(
+            "Maximum bytes of all bodies in memory; beyond it, requests are refused (503).",
+            LIMITS,
+            minimum=1024,
+        ),
+    ] = 512 * MEBIBYTE
+    max_connections: Annotated[
+        int,
+        About(
+            "Maximum number of connections; beyond it, new ones are refused (503).",
+            LIMITS,
+            minimum=1,
+        ),
+    ] = 1000
+    max_connections_per_client: Annotated[
+        int | None,
+        About(
+            "Maximum number of connections from one address.",
+            LIMITS,
+            note="By default half of all; unlimited from the machine itself.",
+            minimum=1,
+            metavar="INTEGER",
+        ),
+    ] = None
+    header_seconds: Annotated[
+        float,
+        About(
+            "Maximum seconds until the headers of a request are complete.",
+            LIMITS,
+            above=0,
+            maximum=3600,
+        ),
+    ] = 20.0
+    body_min_rate: Annotated[
+        int,
+        About("Minimum bytes a second at which a body must arrive.", LIMITS, minimum=0),
+    ] = 1024
     log_format: Annotated[
         LogFormat,
         About(

@@ -21,6 +21,7 @@ from energy_flow.ablation import AblationRun
 from energy_flow.choices import EngineState
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine.capacity import pool_flows
+from energy_flow.engine.clients import has_room
 from energy_flow.engine.estimate import Estimate, flow_steps_bound, needed_bytes
 from energy_flow.engine.job_queue import JobQueue
 from energy_flow.engine.jobs import (
@@ -82,8 +83,8 @@ class Engine:
         device: name of the device, such as ``cpu`` or ``cuda:0``.
         memory_limit_bytes: largest predicted memory of models, pools and other work; no limit if
             none.
-        max_queued_flow_steps: largest sum of the upper bounds of the runs that wait. The first run
-            that waits is always accepted.
+        max_queued_flow_steps: largest sum of the upper bounds of the runs that wait; several
+            clients share it. The first run that waits is always accepted.
         max_pool_flows: active flows up to which the pools admit samples; by default, as many as
             suit the device.
         on_step: called with the seconds of every step of a pool, on the engine's thread.
@@ -189,13 +190,23 @@ class Engine:
         with self._lock:
             if self._state != EngineState.RUNNING:
                 raise self._unavailable()
-            queued = self._queued_bound()
-            if queued and queued + bound > self.max_queued_flow_steps:
-                raise QueueFull(max(1.0, self._seconds(queued)))
+            self._require_room(request.client, bound)
             run = Run(request, processor, listener, bound)
             self._memory.check_room("the run", processor, run.sample_bytes, may_wait=True)
             self._queue.append(run)
             self._lock.notify_all()
+
+    def require_room(self, client: str) -> None:
+        """Refuse a run for which there is no room in the queue, however small it is.
+
+        Args:
+            client: who would send it.
+
+        Raises:
+            QueueFull: too much work is waiting.
+        """
+        with self._lock:
+            self._require_room(client, 1)
 
     def check(
         self,
@@ -232,11 +243,12 @@ class Engine:
         if needed > available:
             raise CapacityError(needed, available)
 
-    def cancel(self, run_id: str) -> bool:
+    def cancel(self, run_id: str, *, discard: bool = False) -> bool:
         """Request a run to end after the current step.
 
         Args:
             run_id: id of the run.
+            discard: whether nobody waits for the results that it has by then.
 
         Returns:
             Whether there is a run with this id that has not ended.
@@ -244,7 +256,7 @@ class Engine:
         with self._lock:
             found = self._unended(run_id)
             for run in found:
-                run.cancelled = True
+                run.cancelled, run.discarded = True, discard
             self._lock.notify_all()
         return bool(found)
 
@@ -475,6 +487,11 @@ class Engine:
             queue_wait_seconds=wait,
         )
 
+    @property
+    def failure(self) -> str | None:
+        """Why the engine can do no work until the process starts again; none if it can."""
+        return self._failure
+
     def status(self) -> EngineStatus:
         """Return what the engine is doing now, without waiting for a step."""
         with self._lock:
@@ -514,6 +531,11 @@ class Engine:
 
     def _queued_bound(self) -> int:
         return sum(run.bound for run in self._queue if not run.started)
+
+    def _require_room(self, client: str, bound: int) -> None:
+        waiting = [run for run in self._queue if not run.started and not run.cancelled]
+        if not has_room(waiting, client, bound, self.max_queued_flow_steps):
+            raise QueueFull(max(1.0, self._seconds(self._queued_bound())))
 
     def _seconds(self, bound: int) -> float:
         throughput = self._pools.throughput

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 
 from energy_flow.choices import Precision
 from energy_flow.engine.capacity import Admission, Capacity, chunk_samples
+from energy_flow.engine.clients import Clients
 from energy_flow.engine.failures import as_energy_flow_error, require_device
 from energy_flow.engine.loaded_models import ModelKey, model_key
 from energy_flow.engine.model_memory import ModelMemory
-from energy_flow.engine.schedule import Chunk, Run, waiting_runs
+from energy_flow.engine.schedule import Chunk, Run
 from energy_flow.engine.throughput import Throughput
 from energy_flow.errors import DeviceMemoryError, EnergyFlowError
 from energy_flow.simulation.cohort import Cohort, CohortRequest
@@ -73,6 +75,7 @@ class Pools:
         self._memory = memory
         self._readers = readers
         self._on_step = on_step
+        self._clients = Clients(max_flows)
         self._pools: dict[PoolKey, _Pool] = {}
         # Those that the memory of the pools was last predicted for.
         self._counted: tuple[Chunk, ...] = ()
@@ -124,6 +127,8 @@ class Pools:
     def abort(self, run: Run, error: EnergyFlowError) -> None:
         """End a run early; its listener receives the results that its samples have by now.
 
+        Nobody waits for the results of a run that is discarded.
+
         Args:
             run: run that has not ended.
             error: why it ends.
@@ -134,6 +139,8 @@ class Pools:
             for cohort in leaving:
                 chunk = pool.chunks.pop(cohort)
                 run.in_flight -= 1
+                if run.discarded:
+                    continue
                 try:
                     with lines_of(run.request.run_id):
                         result = pool.processor.finish(pool.state, cohort, run.request.outputs)
@@ -148,17 +155,22 @@ class Pools:
 
     def _select(self, runs: list[Run], may_enter: Callable[[Run], bool]) -> list[_Entering]:
         """Return the chunks that enter together now, at most one of each run."""
-        waiting = waiting_runs(runs)
-        if not waiting:
+        following = next((run for run in runs if run.has_pending_samples), None)
+        if following is None:
             return []
-        capacity = self._capacity()
-        self._memory.make_room_in_pools(capacity.total + waiting[0].sample_bytes)
-        selected = list(self._choose(waiting, may_enter, capacity))
+        active_flows = self._active_flows()
+        capacity = Capacity.beside(active_flows, self._max_flows, None)
+        self._memory.make_room_in_pools(capacity.total + following.sample_bytes)
+        flows_of_clients: Counter[str] = Counter()
+        for chunk, flows in active_flows.items():
+            flows_of_clients[chunk.run.request.client] += flows
+        ordered = self._clients.order(runs, flows_of_clients)
+        selected = list(self._choose(ordered, may_enter, capacity))
         self._memory.pool_bytes = capacity.total
         return selected
 
     def _choose(
-        self, waiting: list[Run], may_enter: Callable[[Run], bool], capacity: Capacity
+        self, waiting: Iterator[Run], may_enter: Callable[[Run], bool], capacity: Capacity
     ) -> Iterator[_Entering]:
         """Yield the next chunk of each run that has room, with its embeddings."""
         for run in waiting:
@@ -177,6 +189,7 @@ class Pools:
             if embeddings is not None:
                 run.mark_entered(chunk)
                 capacity.reserve(chunk, chunk.flows)
+                self._clients.enter(run.request.client, chunk.flows)
                 yield chunk, embeddings
 
     def _admit_next(self, run: Run, capacity: Capacity) -> tuple[Chunk, Admission]:
@@ -197,16 +210,16 @@ class Pools:
         """Publish the memory of the pools, before a listener hears that it is free."""
         if self.chunks != self._counted:
             self._counted = self.chunks
-            self._memory.pool_bytes = self._capacity().total
+            active_flows = self._active_flows()
+            self._memory.pool_bytes = Capacity.beside(active_flows, self._max_flows, None).total
 
-    def _capacity(self) -> Capacity:
-        """Return the capacity of the pools as they are, without a limit of memory."""
-        active_flows = {
+    def _active_flows(self) -> dict[Chunk, int]:
+        """Return the number of flows of each chunk in the pools."""
+        return {
             chunk: cohort.active_flows
             for pool in self._pools.values()
             for cohort, chunk in pool.chunks.items()
         }
-        return Capacity.beside(active_flows, self._max_flows, None)
 
     def _enter(self, group: list[_Entering]) -> None:
         """Let chunks of one pool enter."""

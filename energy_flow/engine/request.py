@@ -58,6 +58,7 @@ class RunRequest:
         first_sample: first sample to simulate, for a run that is resumed. Embeddings and sample
             keys are those of the whole run.
         chunk_samples: most samples of a chunk; by default, as many as suit the device.
+        client: who sends the run; runs of several clients take turns.
     """
 
     run_id: str
@@ -71,6 +72,7 @@ class RunRequest:
     streams: bool = False
     first_sample: int = 0
     chunk_samples: int | None = None
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ class Run:
         in_flight: number of chunks in the pools.
         started: whether a chunk has entered a pool.
         cancelled: set by any thread to end the run.
+        discarded: whether nobody waits for the results of a cancelled run.
         paused: set by any thread to end the run after the chunks in the pools.
         ended: whether the listener has been notified of the end.
         undelivered: results by first sample that wait for the results of earlier samples.
@@ -111,6 +112,7 @@ class Run:
     in_flight: int = 0
     started: bool = False
     cancelled: bool = False
+    discarded: bool = False
     paused: bool = False
     ended: bool = False
     undelivered: dict[int, SimulationResult] = field(default_factory=dict)
@@ -271,7 +273,7 @@ def packed_for_run(model: FlowConfig, run: FlowConfig) -> int:
 
 
 def waiting_runs(queue: list[Run]) -> list[Run]:
-    """Return the runs that have samples to send, in the order in which they may send them.
+    """Return the runs that have samples to send, those of one client in their order.
 
     Runs with fewer chunks in the pools come first; among equals, those submitted first. So a small
     run passes a large one that has chunks in the pools.

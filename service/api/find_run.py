@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from energy_flow.choices import ENDED_STATES, RunKind
 from service.lifespan import Service
 from service.problems import conflict, not_found
 from service.store.tables import RunRow
+from service.threads import Threads, in_thread
 
 
 async def find_run(service: Service, run_id: str) -> RunRow:
@@ -20,7 +19,7 @@ async def find_run(service: Service, run_id: str) -> RunRow:
     Raises:
         Problem: 404, there is no such run.
     """
-    row = await asyncio.to_thread(service.archive.catalog.get, run_id)
+    row = await in_thread(Threads.READS, service.archive.catalog.get, run_id)
     if row is None:
         raise not_found(f"run {run_id!r}")
     return row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from fastapi import Request
@@ -10,6 +9,7 @@ from fastapi import Request
 from energy_flow.engine import Engine
 from energy_flow.simulation.tally.outputs import sample_bytes
 from service.api.bodies import read_media_type
+from service.api.client_identity import identify_client
 from service.api.dependencies import read_query
 from service.lifespan import Service
 from service.models.model import Model
@@ -18,6 +18,7 @@ from service.requests.decode import parse_request
 from service.requests.simulation_request import SimulationRequest
 from service.requests.validate import validate_request
 from service.schemas.simulate import SimulateFields
+from service.threads import Threads, in_thread
 
 MAX_ANSWER_BYTES: Final = 256 * 2**20
 """Largest outputs of one answer. A stored run can be read in parts."""
@@ -53,9 +54,25 @@ async def parse_and_validate(
     model = service.models.find(parsed.model_name)
     rows = None
     if parsed.dataset_name is not None:
-        rows = await asyncio.to_thread(service.datasets.rows_of, parsed.dataset_name)
+        rows = await in_thread(Threads.READS, service.datasets.rows_of, parsed.dataset_name)
     simulation = await validate_request(parsed, model.config, service.settings.max_samples, rows)
     return simulation, await service.models.ready(model.name) if loads else model
+
+
+def require_room(service: Service, request: Request) -> None:
+    """Refuse a request for whose run there is no room in the queue, before its body is read.
+
+    A repetition with an idempotency key needs no room.
+
+    Args:
+        service: The service.
+        request: The request.
+
+    Raises:
+        QueueFull: Too much work is waiting.
+    """
+    if "idempotency-key" not in request.headers:
+        service.engine.require_room(identify_client(request))
 
 
 def check_answer_size(simulation: SimulationRequest) -> None:

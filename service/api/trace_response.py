@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from service.problems import not_found
 from service.schemas.json_schema import BINARY
 from service.store.stored_run import StoredRun
 from service.store.verification.verified_file import VerifiedFile
+from service.threads import Threads, in_thread
 
 NEXT_CURSOR: Final = "Next-Cursor"
 COMPLETE: Final = "Trace-Complete"
@@ -67,7 +67,7 @@ async def answer_trace(
         with service.archive.noticing_removal(run_id):
             return _select(service.archive.open(row), (first_sample, stop), keep, limit)
 
-    part = await asyncio.to_thread(select)
+    part = await in_thread(Threads.FILES, select)
     headers = {
         COMPLETE: "true" if row.is_complete and part.is_exhausted else "false",
         FORMAT: FORMAT_VERSION,
@@ -94,7 +94,7 @@ async def _answer_stored_file(
 ) -> Response:
     """Return the file as a whole or in ranges; nothing of it if the caller has it."""
     try:
-        stat = await asyncio.to_thread(path.stat)
+        stat = await in_thread(Threads.READS, path.stat)
     except FileNotFoundError:
         raise not_found(f"trace of run {path.parent.name!r}") from None
     # The files of ended runs never change, so these values identify their bytes.

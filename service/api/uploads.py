@@ -12,9 +12,9 @@ from fastapi import Request
 
 from energy_flow.choices import ServerState
 from service.api.bodies import wait_for_disconnect
-from service.api.middleware.refusal import discard_body
 from service.lifespan import Service
-from service.problems import Problem, problem_of, unavailable
+from service.problems import Problem, unavailable
+from service.threads import Threads, in_thread
 
 Result_co = TypeVar("Result_co", covariant=True)
 Result = TypeVar("Result")
@@ -59,27 +59,18 @@ async def receive_upload(
         Problem: As the sink; also 499, the client disconnected; 503, the server stops; 507, the
             disk is full.
     """
-    body = _Body(request)
+    sink = await in_thread(Threads.UPLOADS, open_sink)
+    lock = threading.Lock()
     try:
-        sink = await asyncio.to_thread(open_sink)
-        lock = threading.Lock()
-        try:
-            async for piece in body.read_pieces():
-                if service.state is not ServerState.READY:
-                    raise unavailable(f"the server is {service.state}")
-                await _call_exclusively(lock, partial(sink.feed, piece))
-            return await _finish(request, sink, lock)
-        finally:
-            # If this task was cancelled, the call in progress still runs.
-            sink.cancel()
-            await _call_exclusively(lock, sink.close)
-    except Exception as error:
-        problem = problem_of(error)
-        if body.is_complete or problem.status == 500:
-            raise
-        await body.discard()
-        problem.headers["Connection"] = "close"
-        raise problem from error
+        async for piece in _read_pieces(request):
+            if service.state is not ServerState.READY:
+                raise unavailable(f"the server is {service.state}")
+            await _call_exclusively(lock, partial(sink.feed, piece))
+        return await _finish(request, sink, lock)
+    finally:
+        # If this task was cancelled, the call in progress still runs.
+        sink.cancel()
+        await _call_exclusively(lock, sink.close)
 
 
 async def _finish(request: Request, sink: Sink[Result], lock: threading.Lock) -> Result:
@@ -99,41 +90,21 @@ async def _call_exclusively(lock: threading.Lock, call: Callable[[], Result]) ->
         with lock:
             return call()
 
-    return await asyncio.to_thread(wait_and_call)
+    return await in_thread(Threads.UPLOADS, wait_and_call)
 
 
-class _Body:
-    """The body of a request.
-
-    Attributes:
-        is_complete: Whether nothing follows.
-    """
-
-    def __init__(self, request: Request) -> None:
-        self.is_complete = False
-        self._receive = request.receive
-        # Reading would ask a client that waits for "100 Continue" to send the body.
-        self._is_awaited = request.headers.get("expect", "").lower() == "100-continue"
-
-    async def read_pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body in pieces of about :data:`PIECE_BYTES`."""
-        buffer: list[bytes] = []
-        size = 0
-        while not self.is_complete:
-            self._is_awaited = False
-            # Set first: if the body is too large, an exception leaves the rest to the middleware.
-            self.is_complete = True
-            message = await self._receive()
-            if message["type"] != "http.request":
-                raise Problem(499, "the client disconnected")
-            self.is_complete = not message.get("more_body", False)
-            buffer.append(message.get("body", b""))
-            size += len(buffer[-1])
-            if size >= PIECE_BYTES or (self.is_complete and size):
-                yield b"".join(buffer)
-                buffer, size = [], 0
-
-    async def discard(self) -> None:
-        """Let the client send the rest, within limits, so that it reads the answer."""
-        if not self._is_awaited:
-            await discard_body(self._receive)
+async def _read_pieces(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body in pieces of about :data:`PIECE_BYTES`."""
+    buffer: list[bytes] = []
+    size = 0
+    is_complete = False
+    while not is_complete:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise Problem(499, "the client disconnected")
+        is_complete = not message.get("more_body", False)
+        buffer.append(message.get("body", b""))
+        size += len(buffer[-1])
+        if size >= PIECE_BYTES or (is_complete and size):
+            yield b"".join(buffer)
+            buffer, size = [], 0

@@ -24,6 +24,7 @@ from service.store.archive import RunArchive
 from service.store.datasets import DatasetRegistry
 from service.store.idempotency import IdempotencyKey
 from service.store.tables import ExperimentRow
+from service.threads import Threads, in_thread
 
 
 class ExperimentService:
@@ -79,15 +80,15 @@ class ExperimentService:
             OSError: The experiment could not be stored; nothing is left of it.
             sqlalchemy.exc.SQLAlchemyError: Likewise.
         """
-        created = await asyncio.to_thread(self.store.find_created, idempotency)
+        created = await in_thread(Threads.READS, self.store.find_created, idempotency)
         if created is not None:
             return created, True
         if plan.fields.kind == ExperimentKind.TRAIN:
             count = len(plan.trials)
-            await asyncio.to_thread(self._models.check_room, plan.model.config, count)
+            await in_thread(Threads.READS, self._models.check_room, plan.model.config, count)
         row = _make_row(plan, idempotency)
-        if not await asyncio.to_thread(self._add, plan, row):
-            created = await asyncio.to_thread(self.store.find_created, idempotency)
+        if not await in_thread(Threads.CHANGES, self._add, plan, row):
+            created = await in_thread(Threads.READS, self.store.find_created, idempotency)
             if created is not None:
                 return created, True
             message = f"experiment {row.name!r} already exists; choose another name"
@@ -102,7 +103,7 @@ class ExperimentService:
             Problem: 404.
         """
         while True:
-            row = await asyncio.to_thread(self.store.find, id_or_name)
+            row = await in_thread(Threads.READS, self.store.find, id_or_name)
             if row is None:
                 raise not_found(f"experiment {id_or_name!r}")
             active = self.runner.find(row.experiment_id)
@@ -173,7 +174,7 @@ class ExperimentService:
         active = self.runner.find(row.experiment_id)
         if active is not None or row.state not in ENDED_STATES:
             raise refusal("delete an experiment", row.state, ENDED_STATES)
-        if not await asyncio.to_thread(self._remove, row):
+        if not await in_thread(Threads.CHANGES, self._remove, row):
             raise not_found(f"experiment {row.name!r}")
 
     def _find_changeable(

@@ -150,6 +150,7 @@ class TrialRunner:
             outputs=tuple(row.request["outputs"]),
             deadline=None,
             chunk_samples=experiment.row.request["chunk_samples"],
+            client=f"experiment {experiment.row.experiment_id}",
         )
 
     async def _wait_for_model(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import threading
@@ -36,6 +35,7 @@ from service.store.idempotency import IdempotencyKey, find_created
 from service.store.names import DEFAULT, check_new_name
 from service.store.references import check_model_unused
 from service.store.tables import ModelRow
+from service.threads import Threads, in_thread
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class ModelRegistry:
             Problem: 404; 409, its checkpoint has changed on the disk or cannot be read.
         """
         model = self.find(name)
-        return model if model.is_loaded else await asyncio.to_thread(self._load, name)
+        return model if model.is_loaded else await in_thread(Threads.CHANGES, self._load, name)
 
     async def reload(self, model: Model) -> Model:
         """Return a model, loaded again if it was unloaded since a request was checked.

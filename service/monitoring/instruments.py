@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics_core import Metric
@@ -50,6 +50,9 @@ class Instruments(Collector):
         )
         self._in_progress = self._gauge("http_requests_in_progress", "Requests in progress.")
         self._refusals = self._counter("http_refusals", "Refused and failed requests.", "reason")
+        self._connections_refused = self._counter(
+            "connections_refused", "Connections that were refused, or closed by a limit.", "reason"
+        )
         self._runs = self._counter("runs_ended", "Ended runs.", "state")
         self._queue_seconds = self._histogram(
             "run_queue_seconds",
@@ -119,6 +122,33 @@ class Instruments(Collector):
         self._request_seconds.labels(method, route).observe(seconds)
         if reason is not None:
             self._refusals.labels(reason).inc()
+
+    def connection_refused(self, reason: str) -> None:
+        """Count a connection that was refused, or closed by a limit.
+
+        Args:
+            reason: Which limit.
+        """
+        self._connections_refused.labels(reason).inc()
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Report the number of connections.
+
+        Args:
+            count: Returns it; any thread may call it.
+        """
+        self._gauge("connections", "Accepted connections.").set_function(count)
+
+    def watch_bodies(self, count: Callable[[], int], limit: int) -> None:
+        """Report the bytes of bodies in memory.
+
+        Args:
+            count: Returns them; any thread may call it.
+            limit: Most bytes.
+        """
+        text = "Bytes of bodies in memory"
+        self._gauge("body_bytes_in_flight", f"{text}.").set_function(count)
+        self._gauge("body_bytes_in_flight_limit", f"{text} that may be.").set(limit)
 
     def stepped(self, seconds: float) -> None:
         """Count a step of a pool.

@@ -36,8 +36,9 @@ class CountRequests:
             await self.app(scope, receive, send_and_observe)
         finally:
             seconds = time.perf_counter() - started
+            reason = scope.get("state", {}).get("refusal_reason") or find_reason(status)
             self.instruments.request_ended(
-                scope["method"], find_route(scope), status, find_reason(status), seconds
+                scope["method"], find_route(scope), status, reason, seconds
             )
 
 

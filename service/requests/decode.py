@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from service.requests.parsed_request import ParsedRequest
 from service.requests.query import check_parameter_count, unknown_parameter
 from service.requests.safetensors_body import REQUEST, read_header_length, read_tensors
 from service.schemas.simulate import RunFields, SimulateFields
+from service.threads import Threads, in_thread
 
 MEDIA_TYPES: Final = (JSON, NPY, OCTET_STREAM)
 """Media types of bodies that can be parsed."""
@@ -61,7 +61,7 @@ async def parse_request(
         raise Problem(415, message, headers={"Accept-Post": known})
     if len(body) <= PIECE_BYTES:
         return _parse_json(body, query, kind)
-    return await asyncio.to_thread(_parse_json, body, query, kind)
+    return await in_thread(Threads.BODIES, _parse_json, body, query, kind)
 
 
 def _parse_json(
@@ -100,7 +100,7 @@ async def _parse_safetensors(
     if read_header_length(body) <= PIECE_BYTES:
         tensors = read_tensors(body)
     else:
-        tensors = await asyncio.to_thread(read_tensors, body)
+        tensors = await in_thread(Threads.BODIES, read_tensors, body)
     members: dict[str, Any] = {}
     if REQUEST in tensors:
         members = await parse_object(tensors[REQUEST].tobytes())

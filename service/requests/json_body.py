@@ -7,7 +7,6 @@ parsed a piece at a time into numpy; the rest of the body is small.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import secrets
@@ -21,6 +20,7 @@ import orjson
 from numpy.typing import NDArray
 
 from service.problems import Problem
+from service.threads import Threads, in_thread
 
 PIECE_BYTES: Final = 32 * 1024
 """Bytes that are parsed at once; they take some 0.2 ms."""
@@ -93,7 +93,7 @@ async def parse_object(body: bytes) -> dict[str, Any]:
     _check_members(body)
     if len(body) <= PIECE_BYTES:
         return _require_object(parse_json(body))
-    return _require_object(await asyncio.to_thread(parse_json, body))
+    return _require_object(await in_thread(Threads.BODIES, parse_json, body))
 
 
 def parse_object_with_array(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from service.requests.parsed_request import ParsedRequest
 from service.requests.simulation_request import SimulationRequest
 from service.schemas.simulate import RunFields, SimulateFields
 from service.store.dataset_files import DatasetRows
+from service.threads import Threads, in_thread
 
 # A request up to these limits takes some 0.2 ms to check, less than it takes to start a thread.
 # Rows count as well, because each of them may have a key.
@@ -49,7 +49,7 @@ async def validate_request(
         numbers.size <= MAX_NUMBERS_WITHOUT_THREAD and len(numbers) <= MAX_ROWS_WITHOUT_THREAD
     ):
         return _validate(request, config, max_samples, dataset)
-    return await asyncio.to_thread(_validate, request, config, max_samples, dataset)
+    return await in_thread(Threads.BODIES, _validate, request, config, max_samples, dataset)
 
 
 def merge_options(

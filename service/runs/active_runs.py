@@ -38,6 +38,7 @@ from service.store.idempotency import IdempotencyKey
 from service.store.run_ends import RunEnds
 from service.store.tables import RunRow
 from service.store.writer import Writer
+from service.threads import Threads, in_thread
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class ActiveRuns:
         self,
         request: SimulationRequest,
         model: Model,
+        client: str,
         wait_for_disconnect: Callable[[], Coroutine[Any, Any, None]],
     ) -> ActiveRun:
         """Run now and wait for the end.
@@ -91,6 +93,7 @@ class ActiveRuns:
         Args:
             request: The request.
             model: Its model.
+            client: Who sends it.
             wait_for_disconnect: Waits until the caller disconnects.
 
         Returns:
@@ -115,7 +118,7 @@ class ActiveRuns:
             if is_stored
             else None,
         )
-        await self._submit(run, make_job(request, model, request.embeddings))
+        await self._submit(run, make_job(request, model, request.embeddings, client))
         ended = asyncio.create_task(run.wait())
         disconnected = asyncio.create_task(wait_for_disconnect())
         try:
@@ -124,7 +127,7 @@ class ActiveRuns:
             # Also when the server cancels this request.
             if not ended.done():
                 run.abandoned = True
-                self._engine.cancel(run_id)
+                self._engine.cancel(run_id, discard=True)
             ended.cancel()
             disconnected.cancel()
         if run.abandoned:
@@ -135,13 +138,18 @@ class ActiveRuns:
         return run
 
     async def queue(
-        self, request: SimulationRequest, model: Model, idempotency: IdempotencyKey | None
+        self,
+        request: SimulationRequest,
+        model: Model,
+        client: str,
+        idempotency: IdempotencyKey | None,
     ) -> tuple[RunRow, bool]:
         """Store a run and queue it.
 
         Args:
             request: The request.
             model: Its model.
+            client: Who sends it.
             idempotency: Idempotency key of the request.
 
         Returns:
@@ -160,15 +168,15 @@ class ActiveRuns:
         row = make_row(run_id, RunKind.RUN, request, model)
         if idempotency is not None:
             idempotency.write_to(row)
-        if not await asyncio.to_thread(self._admit, row, request):
+        if not await in_thread(Threads.CHANGES, self._admit, row, request):
             created = await self._find_created(idempotency)
             if created is None:
                 raise unavailable("the run with this Idempotency-Key is being removed; try again")
             return created, True
         run = self._begin(run_id, request.samples, Persistence.STORE)
         try:
-            inputs = await asyncio.to_thread(self._archive.inputs, row)
-            await self._submit(run, make_job(request, model, inputs))
+            inputs = await in_thread(Threads.READS, self._archive.inputs, row)
+            await self._submit(run, make_job(request, model, inputs, client))
         except BaseException:
             await asyncio.to_thread(self._archive.discard, run_id)
             raise
@@ -299,7 +307,7 @@ class ActiveRuns:
     async def _find_created(self, idempotency: IdempotencyKey | None) -> RunRow | None:
         if idempotency is None:
             return None
-        return await asyncio.to_thread(self._archive.catalog.find_created, idempotency)
+        return await in_thread(Threads.READS, self._archive.catalog.find_created, idempotency)
 
     def _store_origin(self, row: RunRow) -> None:
         """Store that this version computes a run, which an earlier one may have queued."""

@@ -26,6 +26,7 @@ from service.problems import invalid
 from service.runs.arithmetic import note_on_replay
 from service.store.archive import RunArchive
 from service.store.tables import RunRow
+from service.threads import Threads, in_thread
 
 _COUNTS = (
     *("created", "initial", "spawned", "completed", "stalled", "terminated", "exits"),
@@ -89,9 +90,9 @@ class Replays:
         config = FlowConfig.from_dict(row.config)
         model = await self._models.ready_for_run(row.model, row.model_digest, config)
         async with self._turn:
-            stored = await asyncio.to_thread(self._read, row, sample)
+            stored = await in_thread(Threads.READS, self._read, row, sample)
             outcome = await self._simulate(row, model, config, stored, sample)
-            return await asyncio.to_thread(_render, row, sample, flow, stored, outcome)
+            return await in_thread(Threads.READS, _render, row, sample, flow, stored, outcome)
 
     async def _simulate(
         self, row: RunRow, model: Model, config: FlowConfig, stored: StoredSample, sample: int

@@ -32,6 +32,7 @@ class RunJob:
         outputs: Names of the outputs to compute.
         deadline: Deadline on the clock of ``time.monotonic()``, if there is one.
         chunk_samples: Most samples of a chunk; by default, as many as suit the device.
+        client: Who sends the run; runs of several clients take turns.
     """
 
     model: Model
@@ -42,6 +43,7 @@ class RunJob:
     outputs: tuple[str, ...]
     deadline: float | None
     chunk_samples: int | None = None
+    client: str = ""
 
     def make_request(self, run: ActiveRun) -> RunRequest:
         """Return the request to the engine, from the first sample that is not done.
@@ -61,11 +63,15 @@ class RunJob:
             streams=run.persistence is Persistence.STORE,
             first_sample=run.samples_done,
             chunk_samples=self.chunk_samples,
+            client=self.client,
         )
 
 
 def make_job(
-    request: SimulationRequest, model: Model, embeddings: NDArray[np.float32] | EmbeddingSource
+    request: SimulationRequest,
+    model: Model,
+    embeddings: NDArray[np.float32] | EmbeddingSource,
+    client: str,
 ) -> RunJob:
     """Return the job of a new run.
 
@@ -73,6 +79,7 @@ def make_job(
         request: The request.
         model: Its model.
         embeddings: Embeddings [samples, dim], or a source of them.
+        client: Who sends it.
     """
     timeout_ms = request.fields.timeout_ms
     return RunJob(
@@ -83,6 +90,7 @@ def make_job(
         sample_keys=request.keys,
         outputs=names_of(request.fields.outputs),
         deadline=None if timeout_ms is None else time.monotonic() + timeout_ms / 1e3,
+        client=client,
     )
 
 

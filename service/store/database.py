@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -17,10 +18,15 @@ from service.json_encoding import to_json
 from service.problems import Problem, damaged_index, is_disk_full
 from service.store.disk_reserve import DiskReserve
 from service.store.index_file import explain_failures, show_url
+from service.store.lock_wait import LockWait
+from service.threads import is_request
 
 Result = TypeVar("Result")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+MAX_WAIT_SECONDS: Final = 60.0
+"""How long what the server does by itself waits for a locked index."""
 
 
 class NewerIndexError(RuntimeError):
@@ -36,6 +42,7 @@ class Database:
         url: URL of the database, as SQLAlchemy takes it.
         reserve: Room for removals on a full disk, if any is kept.
         is_changing: Whether the index is migrated, and may be changed.
+        request_seconds: Most seconds that a request waits for a locked index.
 
     Raises:
         NewerIndexError: The index was written by a newer version of the program.
@@ -44,13 +51,24 @@ class Database:
     """
 
     def __init__(
-        self, url: URL | str, reserve: DiskReserve | None = None, *, is_changing: bool = True
+        self,
+        url: URL | str,
+        reserve: DiskReserve | None = None,
+        *,
+        is_changing: bool = True,
+        request_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
         self._reserve = reserve
         self._engine = _open(url, "NORMAL", is_changing=is_changing)
-        self._durable = self._engine
+        # By whether a transaction is durable, and whether it is one of a request.
+        self._engines = dict.fromkeys(product((False, True), repeat=2), self._engine)
         if self._engine.dialect.name == "sqlite":
-            self._durable = _open(url, "FULL", is_changing=is_changing)
+            self._engines[True, False] = _open(url, "FULL", is_changing=is_changing)
+            wait = LockWait(request_seconds)
+            for is_durable, synchronous in ((False, "NORMAL"), (True, "FULL")):
+                engine = _open(url, synchronous, is_changing=is_changing)
+                wait.limit(engine)
+                self._engines[is_durable, True] = engine
         if not is_changing:
             return
         try:
@@ -73,7 +91,7 @@ class Database:
         Yields:
             A session of the ORM.
         """
-        engine = self._durable if durable else self._engine
+        engine = self._engines[durable, is_request()]
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
 
@@ -87,7 +105,7 @@ class Database:
         Yields:
             A connection.
         """
-        with (self._durable if durable else self._engine).begin() as connection:
+        with self._engines[durable, is_request()].begin() as connection:
             yield connection
 
     @property
@@ -128,8 +146,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
-        self._durable.dispose()
+        for engine in self._engines.values():
+            engine.dispose()
 
 
 class Removal:
@@ -240,12 +258,14 @@ def _open(url: URL | str, synchronous: str, *, is_changing: bool) -> Engine:
         json_serializer=lambda value: to_json(value).decode(),
         json_deserializer=_parse_json,
         pool_pre_ping=True,
+        # At most one connection for each thread.
+        max_overflow=-1,
     )
     pragmas = (
         "journal_mode = WAL",  # Readers never wait for the writer.
         f"synchronous = {synchronous}",
         # Milliseconds to wait for another writer before an error.
-        "busy_timeout = 60000",
+        f"busy_timeout = {MAX_WAIT_SECONDS * 1e3:.0f}",
         f"query_only = {int(not is_changing)}",
     )
 

@@ -9,7 +9,6 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from energy_flow.choices import KeyRole
-from service.api.middleware.refusal import refuse
 from service.problems import OPEN_INFERENCE, Problem, unavailable
 from service.store.keys.key_ring import ActiveKey, KeyRing
 
@@ -48,12 +47,12 @@ class RequireKey:
         given = _read_bearer(scope)
         key = self.keys.find(given) if given else None
         if key is None:
-            await refuse(self._refuse_unknown(given), scope, receive, send)
+            await self._refuse_unknown(given)(scope, receive, send)
             return
         scope.setdefault("state", {})["key"] = key
         needed = find_needed_role(scope["method"], scope["path"])
         if not key.role.allows(needed):
-            await refuse(_refuse_role(key, needed), scope, receive, send)
+            await _refuse_role(key, needed)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 

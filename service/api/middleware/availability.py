@@ -8,7 +8,6 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from energy_flow.choices import ServerState
-from service.api.middleware.refusal import refuse
 from service.problems import unavailable
 
 
@@ -36,6 +35,6 @@ class Availability:
             state = self.state()
             is_reading = scope["method"] in ("GET", "HEAD", "OPTIONS")
             if state != ServerState.READY and not (state == ServerState.DRAINING and is_reading):
-                await refuse(unavailable(f"the server is {state}"), scope, receive, send)
+                await unavailable(f"the server is {state}")(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from energy_flow.choices import TraceFormat
-from service.api.middleware.body_limit import BodyTooLargeError
-from service.api.middleware.refusal import refuse
 from service.content_codings import CODINGS, Decoder, Encoder, choose_coding, make_encoder
 from service.media_types import EVENT_STREAM, PNG
 from service.problems import Problem
+from service.threads import Threads, in_thread
 
 ACCEPTED: Final = ", ".join(CODINGS)
 """Names of the codings, as a header has them."""
@@ -41,12 +40,10 @@ class ContentCoding:
 
     Args:
         app: The application.
-        limit: Returns the most bytes that the decoded body of a request may have.
     """
 
-    def __init__(self, app: ASGIApp, limit: Callable[[Scope], int]) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -60,9 +57,9 @@ class ContentCoding:
             if coding not in CODINGS:
                 message = f"Content-Encoding {coding!r} is not known; known are {ACCEPTED}"
                 problem = Problem(status, message, headers={"Accept-Encoding": ACCEPTED})
-                await refuse(problem, scope, receive, send)
+                await problem(scope, receive, send)
                 return
-            receive = _DecodedBody(receive, coding, self.limit(scope))
+            receive = _DecodedBody(receive, coding)
             decoded = MutableHeaders(raw=list(scope["headers"]))
             del decoded["content-encoding"]
             # The length of the decoded body is not known.
@@ -75,10 +72,9 @@ class ContentCoding:
 class _DecodedBody:
     """Receives the decoded body, a piece at a time."""
 
-    def __init__(self, receive: Receive, coding: str, limit: int) -> None:
+    def __init__(self, receive: Receive, coding: str) -> None:
         self._receive = receive
         self._decoder = Decoder(coding)
-        self._left = limit
         self._pieces: Iterator[bytes] = iter(())
         self._has_more = True
         self._turn_bytes = 0
@@ -87,9 +83,6 @@ class _DecodedBody:
         while True:
             piece = next(self._pieces, None)
             if piece is not None:
-                self._left -= len(piece)
-                if self._left < 0:
-                    raise BodyTooLargeError("more after decompression")
                 await self._give_way(len(piece))
                 return {"type": "http.request", "body": piece, "more_body": True}
             if not self._has_more:
@@ -150,7 +143,7 @@ class _EncodedAnswer:
         assert self._encoder is not None
         encoder = self._encoder
         if len(body) > QUICK_BYTES:
-            encoded = await asyncio.to_thread(encoder.compress, body)
+            encoded = await in_thread(Threads.BODIES, encoder.compress, body)
         else:
             encoded = encoder.compress(body)
         if not has_more:

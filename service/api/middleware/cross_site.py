@@ -10,7 +10,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.middleware.api_keys import READING_METHODS
 from service.api.middleware.host_names import HostNames, split_host
-from service.api.middleware.refusal import refuse
 from service.media_types import JSON
 from service.problems import OPEN_INFERENCE, Problem
 
@@ -51,9 +50,9 @@ class RefuseCrossSite:
             return
         headers = {name: value for name, value in scope["headers"] if name in _READ}
         if not self._is_allowed(headers):
-            await refuse(_refuse_site(headers), scope, receive, send)
+            await _refuse_site(headers)(scope, receive, send)
         elif scope["path"].startswith(f"{OPEN_INFERENCE}/") and _has_form_type(headers):
-            await refuse(_refuse_type(headers), scope, receive, send)
+            await _refuse_type(headers)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 

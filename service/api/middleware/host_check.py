@@ -8,7 +8,6 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.middleware.host_names import HostNames
-from service.api.middleware.refusal import refuse
 from service.problems import MAX_CHARACTERS, OPEN_INFERENCE, Problem
 
 
@@ -39,7 +38,7 @@ class CheckHost:
         if problem is None:
             await self.app(scope, receive, send)
         else:
-            await refuse(problem, scope, receive, send)
+            await problem(scope, receive, send)
 
     def _find_problem(self, scope: Scope) -> Problem | None:
         given = [value for name, value in scope["headers"] if name == b"host"]

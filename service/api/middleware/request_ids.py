@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
-import secrets
 import time
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import problem_of
+from service.problems import is_index_locked, problem_of
 from service.store.keys.key_ring import ActiveKey
 
 access_log = logging.getLogger("service.access")
@@ -36,7 +36,7 @@ class RequestIds:
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if _VALID_REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given if _VALID_REQUEST_ID.fullmatch(given) else _make_id()
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status: int | None = None
@@ -52,6 +52,8 @@ class RequestIds:
             await self.app(scope, receive, send_with_id)
         except Exception as error:
             problem = problem_of(error)
+            if is_index_locked(error):
+                scope["state"]["refusal_reason"] = "index_busy"
             if problem.status == 500:
                 error_log.exception("%s %s", scope["method"], scope["path"], extra=_read_ids(scope))
             if status is not None:
@@ -66,6 +68,11 @@ class RequestIds:
                 (time.perf_counter() - started) * 1e3,
                 extra=_read_ids(scope),
             )
+
+
+def _make_id() -> str:
+    # It is no secret. A system call would wait for the thread that runs Python at the moment.
+    return f"{random.getrandbits(64):016x}"
 
 
 def _read_ids(scope: Scope) -> dict[str, str | None]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -17,6 +15,7 @@ from service.api.request_bodies import describe_json_body
 from service.json_encoding import JsonAnswer
 from service.requests.members import parse_members
 from service.schemas.ablation import AblationFields, AblationPage, AblationView
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/models/{name}/ablations", tags=["ablations"])
 
@@ -32,7 +31,7 @@ async def start_ablation(name: str, request: Request, service: ServiceDep) -> Re
     members = await read_object(request, await read_body(request))
     fields = parse_members(AblationFields, members)
     service.models.find(name)
-    dataset = await asyncio.to_thread(service.datasets.find, fields.dataset)
+    dataset = await in_thread(Threads.READS, service.datasets.find, fields.dataset)
     model = await service.models.ready(name)
     plan = make_plan(fields, model, dataset, service.settings.max_samples)
     answer = render_ablation(service.ablations.start(plan))

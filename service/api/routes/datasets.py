@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +27,7 @@ from service.runs.views import render_dataset
 from service.schemas.bodies import ModelName
 from service.schemas.dataset import DatasetPage, DatasetView
 from service.schemas.json_schema import BINARY
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -71,7 +71,7 @@ async def list_datasets(
 ) -> Response:
     """Return a page of datasets, newest first."""
     before = parse_cursor(cursor)
-    datasets = await asyncio.to_thread(service.datasets.page, limit + 1, before)
+    datasets = await in_thread(Threads.READS, service.datasets.page, limit + 1, before)
     return JsonAnswer(make_page(datasets, limit, render_dataset, lambda last, _: last.position))
 
 
@@ -84,17 +84,17 @@ async def describe_dataset(
 ) -> Response:
     """Return a dataset as JSON, or its numbers with ``Accept: application/octet-stream``."""
     chosen = choose_format(request, answer_format, ANSWERS, "a dataset")
-    dataset = await asyncio.to_thread(service.datasets.find, name)
+    dataset = await in_thread(Threads.READS, service.datasets.find, name)
     if chosen == "json":
         return JsonAnswer(render_dataset(dataset))
-    path = await asyncio.to_thread(_find_file, service, name)
+    path = await in_thread(Threads.FILES, _find_file, service, name)
     return StoredFile(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
 
 
 @router.delete("/{name}", status_code=204, responses=REFUSALS)
 async def delete_dataset(name: str, service: ServiceDep) -> Response:
     """Remove a name; the numbers stay as long as runs that use them."""
-    await asyncio.to_thread(service.datasets.delete, name)
+    await in_thread(Threads.CHANGES, service.datasets.delete, name)
     return Response(status_code=204)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -30,6 +29,7 @@ from service.schemas.experiment import (
     TrialView,
 )
 from service.schemas.run import GapEvent
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 
@@ -76,7 +76,7 @@ async def list_experiments(
     """Return a page of experiments, newest first."""
     before = parse_cursor(cursor)
     experiments = service.experiments
-    rows = await asyncio.to_thread(experiments.store.page, limit + 1, before, state, kind)
+    rows = await in_thread(Threads.READS, experiments.store.page, limit + 1, before, state, kind)
     return JsonAnswer(make_page(rows, limit, experiments.answer, lambda last, _: last.position))
 
 
@@ -141,8 +141,9 @@ async def _make_plan(service: Service, members: dict[str, Any]) -> Plan:
     if ("model",) in faulty or ("dataset",) in faulty:
         raise invalid(faults)
     model = service.models.find(fields.model)
-    dataset = await asyncio.to_thread(service.datasets.find, fields.dataset)
-    return await asyncio.to_thread(
+    dataset = await in_thread(Threads.READS, service.datasets.find, fields.dataset)
+    return await in_thread(
+        Threads.BODIES,
         make_plan,
         fields,
         faults,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Request
@@ -27,6 +26,7 @@ from service.schemas.bodies import ModelName
 from service.schemas.json_schema import BINARY
 from service.schemas.model import ModelFields, ModelPage, ModelView, SampleRowsAnswer
 from service.store.npy_file import npy_buffers
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -49,7 +49,7 @@ async def create_model(request: Request, service: ServiceDep) -> Response:
     members = await read_object(request, body)
     key = read_idempotency_key(request, body)
     fields = parse_members(ModelFields, members)
-    model, is_repetition = await asyncio.to_thread(service.models.create, fields, key)
+    model, is_repetition = await in_thread(Threads.CHANGES, service.models.create, fields, key)
     answer = render_model(model)
     headers = {"Location": answer["url"]}
     if is_repetition:
@@ -103,7 +103,7 @@ async def describe_model(
     model = service.models.find(name)
     if chosen == "json":
         return JsonAnswer(render_model(model))
-    path = await asyncio.to_thread(service.models.checkpoint, model)
+    path = await in_thread(Threads.FILES, service.models.checkpoint, model)
     return StoredFile(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
 
 
@@ -126,18 +126,18 @@ async def read_model_sample(
         raise not_found(f"sample of the model {name!r}; models with a sample: {known}")
     if chosen == "safetensors":
         return StoredFile(path, media_type=OCTET_STREAM, filename=f"{name}_sample.safetensors")
-    rows = await asyncio.to_thread(read_sample, path)
+    rows = await in_thread(Threads.READS, read_sample, path)
     if chosen == "npy":
         headers = {"Content-Disposition": f'attachment; filename="{name}_sample.npy"'}
         return Response(b"".join(npy_buffers(rows.inputs)), media_type=NPY, headers=headers)
     document = {"model": name, "inputs": rows.inputs, "targets": rows.targets}
-    return JsonAnswer(await asyncio.to_thread(large_to_json, document))
+    return JsonAnswer(await in_thread(Threads.BODIES, large_to_json, document))
 
 
 @router.delete("/{name}", status_code=204, responses=REFUSALS)
 async def delete_model(name: str, service: ServiceDep) -> Response:
     """Remove a model and its checkpoint, unless unfinished work needs it."""
-    await asyncio.to_thread(service.models.delete, name)
+    await in_thread(Threads.CHANGES, service.models.delete, name)
     return Response(status_code=204)
 
 
@@ -150,4 +150,4 @@ async def load_model(name: str, service: ServiceDep) -> Response:
 @router.post("/{name}/unload", responses=describe_answers(ModelView))
 async def unload_model(name: str, service: ServiceDep) -> Response:
     """Free the memory of a model; runs that use it continue, and the next run loads it."""
-    return JsonAnswer(render_model(await asyncio.to_thread(service.models.unload, name)))
+    return JsonAnswer(render_model(await in_thread(Threads.CHANGES, service.models.unload, name)))

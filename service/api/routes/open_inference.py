@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Annotated, Any, Final
 
@@ -10,8 +9,9 @@ from fastapi import APIRouter, Header, Request
 from starlette.responses import Response
 
 from service.api.bodies import read_body, wait_for_disconnect
+from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep
-from service.api.simulate_request import check_answer_size
+from service.api.simulate_request import check_answer_size, require_room
 from service.json_encoding import PIECE_NUMBERS, JsonAnswer
 from service.lifespan import Service
 from service.models.model import Model
@@ -35,6 +35,7 @@ from service.open_inference.statistics import InferenceStatistics
 from service.open_inference.validate import validate_inference
 from service.problems import Problem, unavailable
 from service.requests.json_body import PIECE_BYTES
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v2", tags=["open inference"], responses=REFUSALS)
 
@@ -58,6 +59,7 @@ async def infer(
     If the client disconnects, the run ends within a step.
     """
     received = time.perf_counter()
+    require_room(service, request)
     body = await read_body(request)
     model = find_served_model(service.models, name, version)
     statistics = _find_statistics(request).of_model(model)
@@ -71,7 +73,9 @@ async def infer(
         del body
         check_answer_size(simulation)
         parsed = time.perf_counter()
-        run = await service.runs.simulate(simulation, model, lambda: wait_for_disconnect(request))
+        run = await service.runs.simulate(
+            simulation, model, identify_client(request), lambda: wait_for_disconnect(request)
+        )
         ended = time.perf_counter()
         request.state.run_id = run.run_id
         timing = run.timing()
@@ -81,7 +85,7 @@ async def infer(
             if run.results.array_numbers <= PIECE_NUMBERS:
                 answer = make_answer(*arguments)
             else:
-                answer = await asyncio.to_thread(make_answer, *arguments)
+                answer = await in_thread(Threads.BODIES, make_answer, *arguments)
         finally:
             run.release()
     except BaseException:
@@ -177,7 +181,7 @@ async def _parse(body: bytes, header_length: str | None, model: Model) -> Infere
     json_bytes = int(header_length or 0) if is_number else len(body)
     if json_bytes <= PIECE_BYTES:
         return parse_inference(*arguments)
-    return await asyncio.to_thread(parse_inference, *arguments)
+    return await in_thread(Threads.BODIES, parse_inference, *arguments)
 
 
 def _find_statistics(request: Request) -> InferenceStatistics:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -27,6 +26,7 @@ from service.open_inference.served_models import find_served_model
 from service.problems import Problem, invalid
 from service.requests.json_body import parse_object
 from service.requests.members import parse_members
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v2", tags=["open inference"], responses=REFUSALS)
 
@@ -69,7 +69,9 @@ async def load_served_model(name: str, request: Request, service: ServiceDep) ->
 async def unload_served_model(name: str, request: Request, service: ServiceDep) -> Response:
     """Free the memory of a model; runs that use it continue."""
     parse_members(RepositoryAction, await _read_members(request))
-    await asyncio.to_thread(service.models.unload, find_served_model(service.models, name).name)
+    await in_thread(
+        Threads.CHANGES, service.models.unload, find_served_model(service.models, name).name
+    )
     return JsonAnswer({})
 
 

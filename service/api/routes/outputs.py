@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
@@ -30,6 +29,7 @@ from service.schemas.run import InputsAnswer, OutputAnswer
 from service.store.npy_file import StoredArray, npy_header
 from service.store.stored_run import StoredRun
 from service.store.tables import RunRow
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -134,7 +134,7 @@ async def read_inputs(
                 pass
             return source
 
-    pieces = read(await asyncio.to_thread(open_verified))
+    pieces = read(await in_thread(Threads.FILES, open_verified))
     part = Part(run_id, "inputs", np.dtype(np.float32), (stop - first, width), first, pieces)
     return PieceStream(part.encode(chosen), INPUT_MEDIA_TYPES[chosen])
 
@@ -176,7 +176,7 @@ async def read_output(
                 return _Selection(stored, _read_sample(run, row, output, first), first)
             return _Selection(stored, stored.check(first, stop), first)
 
-    selected = await asyncio.to_thread(read)
+    selected = await in_thread(Threads.FILES, read)
     array, first = selected.values, selected.first
     if chosen == "png":
         return await _answer_picture(row, output, array, first, plane)
@@ -246,5 +246,5 @@ async def _answer_picture(
     else:
         panels = {shown.value: values[shown.code] for shown in Plane if plane in (None, shown)}
     title = f"{name}, sample {sample} of run {row.run_id[:8]}"
-    png = await asyncio.to_thread(heat_map, panels, title)
+    png = await in_thread(Threads.BODIES, heat_map, panels, title)
     return Response(png, media_type=PNG)

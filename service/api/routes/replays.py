@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -17,6 +15,7 @@ from service.requests.members import parse_members
 from service.runs.comparison import Side, render_comparison
 from service.schemas.comparison import ComparisonAnswer
 from service.schemas.replay import ReplayAnswer, ReplayFields
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -51,4 +50,4 @@ async def compare_runs(run_id: str, other: str, service: ServiceDep) -> Response
             a, b = (Side(row, archive.open(row)) for row in rows)
             return render_comparison(a, b)
 
-    return JsonAnswer(await asyncio.to_thread(compare))
+    return JsonAnswer(await in_thread(Threads.READS, compare))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -18,6 +17,7 @@ from service.lifespan import Service
 from service.schemas.experiment import ResultTable
 from service.schemas.json_schema import BINARY
 from service.store.tables import ExperimentRow
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 
@@ -48,7 +48,7 @@ async def read_results(
     """Return the results so far: parameters, metrics and times."""
     chosen = ResultFormat(choose_format(request, result_format, MEDIA_TYPES, "a table of results"))
     row = await service.experiments.find(experiment_id)
-    data = await asyncio.to_thread(_encode, service, row, of, chosen)
+    data = await in_thread(Threads.BODIES, _encode, service, row, of, chosen)
     headers = {"Vary": "Accept"}
     if chosen is not ResultFormat.JSON:
         name = f"{row.name}-{of}.{chosen}"

@@ -13,11 +13,12 @@ from energy_flow.choices import ENDED_STATES, RunKind, RunState
 from energy_flow.errors import Fault
 from service.api.answers import REFUSALS, describe_answers
 from service.api.bodies import read_body
+from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep, read_idempotency_key
 from service.api.find_run import find_ended_run, find_run
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_embeddings_body
-from service.api.simulate_request import parse_and_validate
+from service.api.simulate_request import parse_and_validate, require_room
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
 from service.problems import Problem, conflict, invalid, not_found
@@ -29,6 +30,7 @@ from service.schemas.simulate import RunFields, RunRequest
 from service.schemas.telemetry import MemoryAnswer, ProfileAnswer
 from service.store.catalog import UNFINISHED
 from service.store.tables import RunRow
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -44,6 +46,7 @@ async def queue_run(request: Request, service: ServiceDep) -> Response:
 
     A repetition with the same Idempotency-Key queues nothing.
     """
+    require_room(service, request)
     body = await read_body(request)
     key = read_idempotency_key(request, body)
     simulation, model = await parse_and_validate(service, request, body, kind=RunFields)
@@ -51,7 +54,7 @@ async def queue_run(request: Request, service: ServiceDep) -> Response:
     if not simulation.fields.store:
         message = "must be true, because a queued run is read from the store; or POST /v1/simulate"
         raise invalid([Fault(("store",), message, False)])
-    row, is_repetition = await service.runs.queue(simulation, model, key)
+    row, is_repetition = await service.runs.queue(simulation, model, identify_client(request), key)
     request.state.run_id = row.run_id
     headers = {"Location": run_url(row.run_id)}
     if is_repetition:
@@ -72,7 +75,8 @@ async def list_runs(
     """Return a page of runs, newest first."""
     before = parse_cursor(cursor)
     owner = None if experiment is None else await service.experiments.find(experiment)
-    rows = await asyncio.to_thread(
+    rows = await in_thread(
+        Threads.READS,
         service.archive.catalog.page,
         limit + 1,
         before,
@@ -100,7 +104,7 @@ async def describe_run(run_id: str, service: ServiceDep) -> Response:
 async def delete_run(run_id: str, service: ServiceDep) -> Response:
     """Remove a run that has ended, with all its files."""
     states = () if service.ends.has(run_id) else ENDED_STATES
-    if not await asyncio.to_thread(service.archive.discard, run_id, *states):
+    if not await in_thread(Threads.CHANGES, service.archive.discard, run_id, *states):
         row = await find_run(service, run_id)
         _refuse_trial(row, "delete")
         raise conflict("delete a run", row.state, ENDED_STATES)
@@ -150,7 +154,7 @@ async def list_samples(
         with service.archive.noticing_removal(run_id):
             return service.archive.open(row).read_samples(first, limit + 1)
 
-    samples = await asyncio.to_thread(read)
+    samples = await in_thread(Threads.READS, read)
     page = make_page(samples, limit, lambda sample: sample, lambda *_: first + limit)
     return JsonAnswer(page)
 
@@ -173,4 +177,4 @@ async def _read_document(service: Service, run_id: str, name: str) -> Response:
                 raise not_found(f"{name} of run {run_id!r}: it ended before its first sample did")
             return run.document(name)
 
-    return JsonAnswer(await asyncio.to_thread(read))
+    return JsonAnswer(await in_thread(Threads.READS, read))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import partial
 from typing import Annotated
@@ -12,15 +11,22 @@ from starlette.responses import Response
 
 from service.api.answers import describe_answers
 from service.api.bodies import read_body, wait_for_disconnect
+from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep
 from service.api.request_bodies import describe_embeddings_body, describe_file
-from service.api.simulate_request import check_answer_size, check_memory, parse_and_validate
+from service.api.simulate_request import (
+    check_answer_size,
+    check_memory,
+    parse_and_validate,
+    require_room,
+)
 from service.api.simulate_response import choose_form
 from service.json_encoding import JsonAnswer
 from service.media_types import OCTET_STREAM
 from service.requests.safetensors_body import ANSWER
 from service.runs.views import render_estimate
 from service.schemas.simulate import EstimateAnswer, SimulateAnswer, SimulateRequest
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1", tags=["simulate"])
 
@@ -51,6 +57,8 @@ async def simulate(
     If the client disconnects, the run ends within a step.
     """
     received = time.perf_counter()
+    if not dry_run:
+        require_room(service, request)
     body = await read_body(request)
     simulation, model = await parse_and_validate(
         service, request, body, "dry_run", loads=not dry_run
@@ -61,7 +69,9 @@ async def simulate(
         check_memory(service.engine, simulation, model)
         return JsonAnswer(render_estimate(service.engine, simulation, model))
     form = choose_form(request)
-    run = await service.runs.simulate(simulation, model, partial(wait_for_disconnect, request))
+    run = await service.runs.simulate(
+        simulation, model, identify_client(request), partial(wait_for_disconnect, request)
+    )
     request.state.run_id = run.run_id
     total_ms = (time.perf_counter() - received) * 1e3
     assert run.results is not None
@@ -69,7 +79,7 @@ async def simulate(
         if form.is_quick(run.results):
             answer = form.encode(run, simulation, model, total_ms)
         else:
-            answer = await asyncio.to_thread(form.encode, run, simulation, model, total_ms)
+            answer = await in_thread(Threads.BODIES, form.encode, run, simulation, model, total_ms)
     finally:
         run.release()
     return Response(answer, media_type=form.media_type)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import shutil
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from service.api.dependencies import ServiceDep
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
 from service.schemas.system import SystemView
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1", tags=["system"])
 
@@ -30,7 +30,7 @@ PACKAGES: Final = ("energy-flow", "torch", "numpy", "fastapi", "uvicorn", "sqlal
 @router.get("/system", responses=describe_answers(SystemView))
 async def describe_system(service: ServiceDep) -> Response:
     """Return versions, device, memory, engine, store and limits."""
-    return JsonAnswer(await asyncio.to_thread(_describe, service))
+    return JsonAnswer(await in_thread(Threads.READS, _describe, service))
 
 
 def _describe(service: Service) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -21,6 +20,7 @@ from service.lifespan import Service
 from service.problems import not_found
 from service.schemas.experiment import Curves, TrialPage, TrialView
 from service.store.tables import RunRow
+from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 
@@ -39,7 +39,8 @@ async def list_trials(
     row = await service.experiments.find(experiment_id)
     # Before the trials are read, so that a trial that ends meanwhile is known to both.
     experiment = service.experiments.runner.find(row.experiment_id)
-    trials = await asyncio.to_thread(
+    trials = await in_thread(
+        Threads.READS,
         service.experiments.store.trials,
         row.experiment_id,
         first=parse_cursor(cursor) or 0,
@@ -97,7 +98,7 @@ async def read_curves(
         with service.archive.noticing_removal(row.run_id):
             return service.archive.open(row).read_curves(points)
 
-    return JsonAnswer({"curves": await asyncio.to_thread(read)})
+    return JsonAnswer({"curves": await in_thread(Threads.READS, read)})
 
 
 async def _find_trial(
@@ -105,7 +106,9 @@ async def _find_trial(
 ) -> tuple[RunRow, ActiveExperiment | None]:
     row = await service.experiments.find(experiment_id)
     experiment = service.experiments.runner.find(row.experiment_id)
-    trial = await asyncio.to_thread(service.experiments.store.trial, row.experiment_id, number)
+    trial = await in_thread(
+        Threads.READS, service.experiments.store.trial, row.experiment_id, number
+    )
     if trial is None:
         raise not_found(f"trial {number} of the experiment {row.name!r}")
     return trial, experiment

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
+import resource
 import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from energy_flow.choices import LogFormat, ServerState
 from energy_flow.errors import CheckpointError, ConfigError
@@ -27,6 +29,17 @@ from service.store.recovery.errors import (
     RecoveryError,
     describe_full_disk,
 )
+
+OTHER_FILES: Final = 256
+"""Files that a server opens besides its connections, at most."""
+
+
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread runs Python before one that waits gets its turn.
+
+A step has hundreds of operations, and waits this long for each of them while another thread encodes
+an answer or parses a body. So has the event loop. Python's own value is ten times as long.
+"""
 
 
 class AnnouncingServer(FlowServer):
@@ -85,6 +98,8 @@ def _run(settings: Settings, bound: socket.socket) -> None:
     except (CheckpointError, OSError) as error:
         raise CommandFailed(f"{settings.model}: {error}", EXIT_USAGE) from None
     configure_process()
+    _allow_open_files(settings.max_connections)
+    sys.setswitchinterval(SWITCH_SECONDS)
     server = AnnouncingServer(settings, client_url(bound))
     try:
         server.service.check_access()
@@ -101,6 +116,15 @@ def _run(settings: Settings, bound: socket.socket) -> None:
         server.run(sockets=[bound])
     if server.exit_code != 0:
         raise CommandFailed(f"the server could not start: {server.service.failure}")
+
+
+def _allow_open_files(connections: int) -> None:
+    """Let the process open files for all connections, as far as the system allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _create_data_dir(folder: Path) -> None:

@@ -26,7 +26,7 @@ from sqlalchemy.engine import URL
 from service.json_encoding import to_json
 from service.problems import is_disk_full
 from service.store.atomic_files import fsync, write_bytes
-from service.store.database import Database
+from service.store.database import MAX_WAIT_SECONDS, Database
 from service.store.disk_reserve import DiskReserve
 from service.store.folders import IDENTITY
 from service.store.index_file import is_missing, show_url
@@ -61,7 +61,12 @@ class Mark:
         return (self.id, self.before) if self.is_changing else (self.id,)
 
 
-def open_index(data_dir: Path, url: URL, reserve: DiskReserve | None = None) -> Database:
+def open_index(
+    data_dir: Path,
+    url: URL,
+    reserve: DiskReserve | None = None,
+    request_seconds: float = MAX_WAIT_SECONDS,
+) -> Database:
     """Open the index of a data directory, and give both a new id.
 
     The caller has locked the directory.
@@ -70,6 +75,7 @@ def open_index(data_dir: Path, url: URL, reserve: DiskReserve | None = None) -> 
         data_dir: The data directory.
         url: URL of the index.
         reserve: Room for removals on a full disk, if any is kept.
+        request_seconds: Most seconds that a request waits for a locked index.
 
     Raises:
         DataDirMismatchError: They do not belong together, or one of them is lost. Nothing has been
@@ -81,7 +87,7 @@ def open_index(data_dir: Path, url: URL, reserve: DiskReserve | None = None) -> 
     """
     # Before an empty index is made in its place.
     check_not_lost(data_dir, url)
-    database = Database(url, reserve)
+    database = Database(url, reserve, request_seconds=request_seconds)
     try:
         with database.connection() as connection:
             content = read_index(connection)

@@ -18,6 +18,9 @@ import uvicorn
 from energy_flow.choices import ServerState
 from service.app import create_app
 from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits
+from service.serving.connections import Connections, ServerConnections
+from service.serving.limits import ConnectionLimits
+from service.serving.protocol import LimitedProtocol
 from service.settings import Settings
 
 SHUTDOWN_SECONDS: Final = 5
@@ -45,6 +48,11 @@ class FlowServer(uvicorn.Server):
     def __init__(self, settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> None:
         app = create_app(settings, limits)
         self.service: Service = app.state.service
+        instruments = self.service.instruments
+        self._connections = Connections(
+            ConnectionLimits.of(settings, limits), instruments.connection_refused
+        )
+        instruments.watch_connections(lambda: len(self._connections))
         self._stop_requested = False
         self._draining: asyncio.Task[None] | None = None
         super().__init__(
@@ -52,15 +60,19 @@ class FlowServer(uvicorn.Server):
                 app,
                 host=settings.host,
                 port=settings.port,
+                http=LimitedProtocol,
                 lifespan="on",
                 # Also for answers to what is no HTTP. Browsers must not guess what an answer is.
                 headers=[("X-Content-Type-Options", "nosniff")],
+                # There are no routes for it.
+                ws="none",
                 # The application logs requests itself, with their ids and times.
                 access_log=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
         )
+        self.server_state = ServerConnections(self._connections)
 
     @property
     def exit_code(self) -> int:
@@ -89,7 +101,8 @@ class FlowServer(uvicorn.Server):
         self.request_stop()
 
     async def on_tick(self, counter: int) -> bool:
-        """Drain or stop if requested; uvicorn calls this ten times a second."""
+        """Check connections, drain or stop; uvicorn calls this ten times a second."""
+        self._connections.sweep()
         if self._stop_requested and self._draining is None:
             self._draining = asyncio.create_task(self.service.drain())
         is_drained = self._draining is not None and self._draining.done()
