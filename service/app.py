@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import FastAPI
 from starlette.types import Scope
 
+from energy_flow.choices import ServerState
 from service.api.error_handlers import install_error_handlers
 from service.api.middleware.api_key import ApiKey
 from service.api.middleware.availability import Availability
 from service.api.middleware.body_limit import BodyLimit
+from service.api.middleware.query_limit import QueryLimit
 from service.api.middleware.request_ids import RequestIds
 from service.api.openapi import DocumentedApp
 from service.api.routes import (
@@ -40,7 +45,13 @@ from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits, default_con
 from service.monitoring.gauges import StateCollector
 from service.monitoring.requests import CountRequests
 from service.open_inference.statistics import InferenceStatistics
+from service.requests.json_body import MAX_WHOLE_BYTES
 from service.settings import Settings
+
+_WITH_ARRAYS: Final = re.compile(
+    r"/v1/(simulate|runs)|/v2/models/[^/]+(/versions/[^/]+)?/infer", re.DOTALL
+)
+"""Paths of requests with arrays of numbers."""
 
 
 def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> FastAPI:
@@ -59,9 +70,11 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         service.begin()
+        documenting = asyncio.create_task(_make_document(app, service))
         try:
             yield
         finally:
+            documenting.cancel()
             await service.drain()
 
     app = DocumentedApp(
@@ -106,6 +119,7 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     install_error_handlers(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=lambda scope: _body_limit(settings, scope))
+    app.add_middleware(QueryLimit)
     app.add_middleware(Availability, state=lambda: service.state)
     app.add_middleware(ApiKey, key=settings.api_key, is_open=pages.is_page)
     app.add_middleware(RequestIds)
@@ -114,6 +128,17 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     return app
 
 
+async def _make_document(app: DocumentedApp, service: Service) -> None:
+    """Make the OpenAPI document before it is requested, in a thread."""
+    await service.wait_until_started()
+    if service.state is ServerState.READY:
+        await asyncio.to_thread(app.encode_document)
+
+
 def _body_limit(settings: Settings, scope: Scope) -> int:
     """Return the most bytes of a body; files, which are streamed to the disk, may be larger."""
-    return settings.max_upload_bytes if scope["method"] == "PUT" else settings.max_body_bytes
+    if scope["method"] == "PUT":
+        return settings.max_upload_bytes
+    if scope["method"] == "POST" and _WITH_ARRAYS.fullmatch(scope["path"]):
+        return settings.max_body_bytes
+    return min(MAX_WHOLE_BYTES, settings.max_body_bytes)

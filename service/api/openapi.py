@@ -42,8 +42,16 @@ class DocumentedApp(FastAPI):
         """Return the document."""
         return _make_document(self, self._read_config(), self._preset)
 
+    @property
+    def has_document(self) -> bool:
+        """Whether the document has been made for a server that is ready."""
+        return self._config is not None
+
     def encode_document(self) -> tuple[bytes, str]:
-        """Return the document as JSON and its ETag, made when it is first requested."""
+        """Return the document as JSON and its ETag, made for the config of the default model.
+
+        The server calls it once it is ready; a request meanwhile waits, in a thread of its own.
+        """
         config = self._read_config()
         with self._document_lock:
             # The model of a checkpoint is known only once the server is ready.

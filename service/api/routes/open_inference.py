@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Request
 from starlette.responses import Response
 
-from service.api.bodies import read_body, wait_for_disconnect
+from service.api.bodies import parse_length, read_body, wait_for_disconnect
 from service.api.dependencies import ServiceDep
 from service.api.simulate_request import check_answer_size
 from service.json_encoding import PIECE_NUMBERS, JsonAnswer
@@ -35,7 +35,7 @@ from service.open_inference.served_models import find_served_model, served_name
 from service.open_inference.statistics import InferenceStatistics
 from service.open_inference.validate import validate_inference
 from service.problems import Problem, unavailable
-from service.requests.json_body import PIECE_BYTES
+from service.requests.large_arrays import PIECE_BYTES
 
 router = APIRouter(prefix="/v2", tags=["open inference"], responses=REFUSALS)
 
@@ -187,8 +187,8 @@ async def _parse(
         return parse_inference(decompress(body, encoding, limit), header_length, dimension)
 
     # Bytes are not parsed, so only JSON and compressed bodies need a thread.
-    is_number = header_length is not None and header_length.isdecimal()
-    json_bytes = int(header_length or 0) if is_number else len(body)
+    stated = None if header_length is None else parse_length(header_length)
+    json_bytes = len(body) if stated is None else stated
     is_quick = json_bytes <= PIECE_BYTES and not encoding
     return parse() if is_quick else await asyncio.to_thread(parse)
 
