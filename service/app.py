@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,6 +48,8 @@ from service.monitoring.requests import CountRequests
 from service.open_inference.statistics import InferenceStatistics
 from service.requests.json_body import MAX_WHOLE_BYTES
 from service.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _WITH_ARRAYS: Final = re.compile(
     r"/v1/(simulate|runs)|/v2/models/[^/]+(/versions/[^/]+)?/infer", re.DOTALL
@@ -131,8 +134,12 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
 async def _make_document(app: DocumentedApp, service: Service) -> None:
     """Make the OpenAPI document before it is requested, in a thread."""
     await service.wait_until_started()
-    if service.state is ServerState.READY:
+    if service.state is not ServerState.READY:
+        return
+    try:
         await asyncio.to_thread(app.encode_document)
+    except Exception:
+        log.warning("the OpenAPI document is made once it is requested", exc_info=True)
 
 
 def _body_limit(settings: Settings, scope: Scope) -> int:
