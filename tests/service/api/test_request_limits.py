@@ -187,13 +187,12 @@ def test_other_cursors_are_refused(client: httpx.Client, numbers: str) -> None:
 
 
 def test_models_that_have_no_row_are_in_pages(client: httpx.Client) -> None:
-    names, cursor = [], None
-    while cursor is not None or not names:
-        page = client.get(
-            "/v1/models", params={"limit": 1, "cursor": cursor} if cursor else {"limit": 1}
-        )
-        names += [model["name"] for model in page.json()["items"]]
-        cursor = page.json()["next_cursor"]
+    names: list[str] = []
+    query: dict[str, Any] = {"limit": 1}
+    while "cursor" not in query or query["cursor"] is not None:
+        page = client.get("/v1/models", params=query).json()
+        names += [model["name"] for model in page["items"]]
+        query["cursor"] = page["next_cursor"]
     assert names[-1] == "default"
     assert {"dictionary", "spectrometer"} <= set(names)
 
