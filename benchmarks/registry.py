@@ -29,6 +29,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _benchmark("service", "calls of a server against calls in this process"),
     _benchmark("forms", "time of a simulation by the client, arrays as bytes against JSON"),
     _benchmark("open_inference", "64 × 768 by the Open Inference Protocol; a scrape of metrics"),
+    _benchmark("probes", "how long a server answers no others, by shape of a request", short=False),
     _benchmark("contended", "a simulation beside busy processes and in a quota", short=False),
     _benchmark("litserve", "a server against the same processor behind LitServe", short=False),
     _benchmark("listing", "time to list ten thousand runs and experiments, filtered, in pages"),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from typing import Final
 
 from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Scope
 
+from energy_flow.choices import ServerState
 from service.api.error_handlers import install_error_handlers
 from service.api.middleware.api_keys import RequireKey
 from service.api.middleware.availability import Availability
@@ -22,6 +27,7 @@ from service.api.middleware.head_requests import HeadRequests
 from service.api.middleware.host_check import CheckHost
 from service.api.middleware.host_names import HostNames
 from service.api.middleware.path_prefix import PathPrefix
+from service.api.middleware.query_limit import QueryLimit
 from service.api.middleware.request_ids import RequestIds
 from service.api.middleware.unread_body import UnreadBody
 from service.api.openapi import DocumentedApp
@@ -51,8 +57,16 @@ from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits, default_con
 from service.monitoring.gauges import StateCollector
 from service.monitoring.requests import CountRequests
 from service.open_inference.statistics import InferenceStatistics
+from service.requests.json_body import MAX_WHOLE_BYTES
 from service.settings import Settings
 from service.threads import limit_download_threads
+
+log = logging.getLogger(__name__)
+
+_WITH_ARRAYS: Final = re.compile(
+    r"/v1/(simulate|runs)|/v2/models/[^/]+(/versions/[^/]+)?/infer", re.DOTALL
+)
+"""Paths of requests with arrays of numbers."""
 
 
 def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> FastAPI:
@@ -72,9 +86,11 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         limit_download_threads()
         service.begin()
+        documenting = asyncio.create_task(_make_document(app, service))
         try:
             yield
         finally:
+            documenting.cancel()
             await service.drain()
 
     app = DocumentedApp(
@@ -124,6 +140,7 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     # The limits hold for what is decoded.
     app.add_middleware(ContentCoding)
     app.add_middleware(HeadRequests)
+    app.add_middleware(QueryLimit)
     app.add_middleware(Availability, state=lambda: service.state)
     app.add_middleware(RequireKey, keys=service.keys, is_open=pages.is_page)
     names = HostNames(settings.allowed_hosts, settings.host)
@@ -140,6 +157,21 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     return app
 
 
+async def _make_document(app: DocumentedApp, service: Service) -> None:
+    """Make the OpenAPI document before it is requested, in a thread."""
+    await service.wait_until_started()
+    if service.state is not ServerState.READY:
+        return
+    try:
+        await asyncio.to_thread(app.encode_document)
+    except Exception:
+        log.warning("the OpenAPI document is made once it is requested", exc_info=True)
+
+
 def _body_limit(settings: Settings, scope: Scope) -> int:
     """Return the most bytes of a body; files, which are streamed to the disk, may be larger."""
-    return settings.max_upload_bytes if scope["method"] == "PUT" else settings.max_body_bytes
+    if scope["method"] == "PUT":
+        return settings.max_upload_bytes
+    if scope["method"] == "POST" and _WITH_ARRAYS.fullmatch(scope["path"]):
+        return settings.max_body_bytes
+    return min(MAX_WHOLE_BYTES, settings.max_body_bytes)

@@ -208,6 +208,12 @@ class Service:
             raise
         self._starting = asyncio.create_task(self._start(config, device))
 
+    async def wait_until_started(self) -> None:
+        """Wait until the server is ready, or could not start."""
+        if self._starting is not None:
+            # Unlike the task itself, this wait can be cancelled.
+            await asyncio.wait({self._starting})
+
     def rejection_reason(self) -> str | None:
         """Return why new work is rejected; ``None`` if it is accepted."""
         if self.state is ServerState.FAILED:

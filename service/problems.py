@@ -42,9 +42,13 @@ OPEN_INFERENCE: Final = "/v2"
 
 # A fault has enough of a value to recognise it, but never a whole body.
 MAX_CHARACTERS: Final = 200
+MAX_MESSAGE_CHARACTERS: Final = 5000
+MAX_DETAIL_CHARACTERS: Final = 20_000
 MAX_ENTRIES: Final = 10
 MAX_DEPTH: Final = 4
 MAX_LISTED_FAULTS: Final = 5
+MAX_FAULTS: Final = 100
+"""Most faults of an answer."""
 
 # Kinds of SQLite's errors for a file that is lost, or is no database any more.
 _DAMAGE_CODES: Final = frozenset(
@@ -131,15 +135,21 @@ class Problem(Exception):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document as JSON data."""
+        left_out = len(self.faults) - MAX_FAULTS
         return {
             "type": f"urn:energy-flow:problem:{self.title.lower().replace(' ', '-')}",
             "title": self.title,
             "status": self.status,
-            "detail": self.detail,
+            "detail": cut_text(self.detail, MAX_DETAIL_CHARACTERS),
             "errors": [
-                {"loc": list(fault.loc), "msg": fault.msg, "got": shorten(fault.got)}
-                for fault in self.faults
+                {
+                    "loc": _shorten_place(fault.loc),
+                    "msg": cut_text(fault.msg, MAX_MESSAGE_CHARACTERS),
+                    "got": shorten(fault.got),
+                }
+                for fault in self.faults[:MAX_FAULTS]
             ],
+            **({"more_errors": left_out} if left_out > 0 else {}),
             **self.extra,
         }
 
@@ -160,9 +170,10 @@ class Problem(Exception):
         Args:
             path: Path of the request.
         """
+        detail = cut_text(self.detail, MAX_DETAIL_CHARACTERS)
         is_inference = path == OPEN_INFERENCE or path.startswith(OPEN_INFERENCE + "/")
         return Response(
-            orjson.dumps({"error": self.detail} if is_inference else self.to_dict()),
+            orjson.dumps({"error": detail} if is_inference else self.to_dict()),
             status_code=self.status,
             headers=self.headers,
             media_type=JSON if is_inference else PROBLEM,
@@ -229,7 +240,10 @@ def invalid(faults: Iterable[Fault]) -> Problem:
     """Return 422 for the faults of a request."""
     faults = tuple(faults)
     listed = faults[:MAX_LISTED_FAULTS]
-    shown = [str(replace(fault, got=shorten(fault.got))) for fault in listed]
+    shown = [
+        str(replace(fault, loc=tuple(_shorten_place(fault.loc)), got=shorten(fault.got)))
+        for fault in listed
+    ]
     if len(faults) > len(shown):
         shown.append(f"and {len(faults) - len(shown)} more")
     return Problem(422, "; ".join(shown), faults=faults)
@@ -450,12 +464,16 @@ def shorten(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, bool | None):
         return value
     if isinstance(value, int):
-        # JSON readers lose digits of larger numbers, and orjson refuses them.
-        return value if abs(value) < 2**53 else str(value)[:MAX_CHARACTERS]
+        # JSON readers lose digits of larger numbers, and orjson refuses them. Python writes no
+        # integer of thousands of digits.
+        if abs(value) < 2**53:
+            return value
+        bits = value.bit_length()
+        return str(value) if bits <= MAX_CHARACTERS else f"an integer of {bits:,} bits"
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, Mapping) and len(value) <= MAX_ENTRIES and depth > 0:
-        items = {_cut(str(name)): shorten(entry, depth - 1) for name, entry in value.items()}
+        items = {cut_text(str(name)): shorten(entry, depth - 1) for name, entry in value.items()}
         if len(str(items)) <= MAX_ENTRIES * MAX_CHARACTERS:
             return items
     if isinstance(value, list | tuple) and len(value) <= MAX_ENTRIES and depth > 0:
@@ -464,8 +482,19 @@ def shorten(value: Any, depth: int = MAX_DEPTH) -> Any:
             return entries
     if isinstance(value, list | tuple | Mapping):
         return f"{type(value).__name__} of {len(value)}"
-    return _cut(str(value).encode("utf-8", "replace").decode())
+    return cut_text(str(value))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + "…"
+def cut_text(text: str, most: int = MAX_CHARACTERS) -> str:
+    """Return a text, or its beginning and an ellipsis, as text that can be sent.
+
+    Args:
+        text: The text.
+        most: Most characters.
+    """
+    shown = text if len(text) <= most else text[:most] + "…"
+    return shown.encode("utf-8", "replace").decode()
+
+
+def _shorten_place(place: tuple[str | int, ...]) -> list[str | int]:
+    return [cut_text(part) if isinstance(part, str) else part for part in place]

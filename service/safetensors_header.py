@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from service.problems import Problem
 
-MAX_HEADER_BYTES: Final = 8 * 2**20
-"""Largest header; it has room for tens of thousands of tensors."""
+MAX_HEADER_BYTES: Final = 2**20
+"""Largest header, which is parsed at once; it has room for ten thousand tensors."""
 
 MAX_AXES: Final = 64
 """Most axes of a tensor, as in NumPy. Multiplying the lengths of many more takes minutes."""
@@ -76,7 +76,9 @@ def parse_header(start: bytes, size: int | None) -> SafetensorsHeader | None:
     if len(start) < 8:
         return None
     length = int.from_bytes(start[:8], "little")
-    if not 2 <= length <= MAX_HEADER_BYTES or (len(start) > 8 and start[8:9] != b"{"):
+    if length > MAX_HEADER_BYTES and start[8:9] in (b"", b"{"):
+        raise _refused(f"its header may have {MAX_HEADER_BYTES:,} bytes and has {length:,}")
+    if length < 2 or (len(start) > 8 and start[8:9] != b"{"):
         raise _refused("it does not begin with the length of a header and the header")
     if len(start) < 8 + length:
         return None

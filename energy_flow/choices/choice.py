@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import StrEnum
 from inspect import get_annotations
-from typing import Any, Self
+from typing import Any, Final, Self
+
+_MAX_NAME: Final = 64
+"""Longest name that is compared with others; the time of a comparison grows with its square."""
 
 
 class Choice(StrEnum):
@@ -55,6 +58,8 @@ def closest_name(name: object, known: Iterable[str]) -> str | None:
         name: the name that was given.
         known: the names that exist.
     """
+    if not isinstance(name, str) or len(name) > _MAX_NAME:
+        return None
     close = get_close_matches(str(name), [str(one) for one in known], n=1)
     return close[0] if close else None
 

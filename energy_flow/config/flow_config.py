@@ -32,6 +32,7 @@ from energy_flow.config.validation import (
     check_rules,
     collect_faults,
     drop_faulty_fields,
+    find_booleans,
     list_warnings,
     merge,
     nest,
@@ -241,13 +242,13 @@ class FlowConfig(_Fields):
 
     def __init__(self, **fields: Any) -> None:
         fields = _settle_determinism(fields)
-        faults: list[Fault] = []
+        faults = find_booleans(FlowConfig, fields)
         try:
             super().__init__(**fields)
             checked = self.to_dict()
-            unsure: set[str] = set()
+            unsure = {".".join(map(str, fault.loc)) for fault in faults}
         except ValidationError as error:
-            faults = collect_faults(error, FlowConfig)
+            faults = collect_faults(error, FlowConfig, found=faults)
             checked, unsure = drop_faulty_fields(_Fields, fields, faults)
         faults += check_rules(REFUSED, checked, unsure)
         if faults:

@@ -285,6 +285,8 @@ def _check_metadata(metadata: dict[str, str]) -> dict[str, str]:
         "format_version": (FIRST_VERSION, SECOND_VERSION),
         "coord_version": (str(COORD_VERSION),),
     }
+    if "trained" in metadata:
+        expected["trained"] = ("true", "false")
     faults = [
         Fault(
             (name,),
@@ -302,13 +304,19 @@ def _check_metadata(metadata: dict[str, str]) -> dict[str, str]:
 
 def _check_config(metadata: dict[str, str]) -> FlowConfig:
     try:
-        return FlowConfig.from_dict(json.loads(metadata["config"]))
+        fields = json.loads(metadata["config"])
+        config = FlowConfig.from_dict(fields)
     except ConfigError as error:
         raise CheckpointError(
             *(Fault(("config", *fault.loc), fault.msg, fault.got) for fault in error.faults)
         ) from None
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         raise CheckpointError(Fault(("config",), "must hold the config as a JSON object")) from None
+    newer = [name for name in SECOND_FIELDS if name in fields]
+    if newer and metadata["format_version"] == FIRST_VERSION:
+        message = f"belongs to format_version {SECOND_VERSION}, not {FIRST_VERSION}"
+        raise CheckpointError(*(Fault(("config", name), message, fields[name]) for name in newer))
+    return config
 
 
 def _check_shapes(config: FlowConfig, shapes: dict[str, list[int]]) -> None:

@@ -17,6 +17,7 @@ from energy_flow.config.validation import (
     check_rules,
     collect_faults,
     drop_faulty_fields,
+    find_booleans,
     list_warnings,
     merge,
     nest,
@@ -159,13 +160,13 @@ class TrainConfig(_Fields):
     """
 
     def __init__(self, **fields: Any) -> None:
-        faults = []
+        faults = find_booleans(TrainConfig, fields)
         try:
             super().__init__(**fields)
             checked = self.to_dict()
-            unsure: set[str] = set()
+            unsure = {".".join(map(str, fault.loc)) for fault in faults}
         except ValidationError as error:
-            faults = collect_faults(error, TrainConfig)
+            faults = collect_faults(error, TrainConfig, found=faults)
             checked, unsure = drop_faulty_fields(_Fields, fields, faults)
         faults += check_rules(REFUSED, checked, unsure)
         faults += model_faults(checked, unsure)

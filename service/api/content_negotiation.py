@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Query, Request
 
 from energy_flow.choices import unknown_name
-from service.problems import Problem
+from service.problems import Problem, cut_text
 
 
 def format_parameter(formats: Iterable[str]) -> Any:
@@ -41,7 +41,7 @@ def choose_format(
     """
     if name is not None:
         if name not in media_types:
-            message = f"{what} has no format {name!r}; {unknown_name(name, media_types)}"
+            message = f"{what} has no format {cut_text(name)!r}; {unknown_name(name, media_types)}"
             raise Problem(406, message)
         return name
     accept = request.headers.get("accept", "")
@@ -50,7 +50,8 @@ def choose_format(
             if accepted in ("*/*", media_type, media_type.partition("/")[0] + "/*"):
                 return known
     known_types = ", ".join(f"{known} ({media})" for known, media in media_types.items())
-    raise Problem(406, f"{what} cannot be sent as {accept!r}; known are {known_types}")
+    message = f"{what} cannot be sent as {cut_text(accept)!r}; known are {known_types}"
+    raise Problem(406, message)
 
 
 def _parse_accept(accept: str) -> list[str]:

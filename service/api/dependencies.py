@@ -11,7 +11,9 @@ from energy_flow.errors import Fault
 from service.api.bodies import read_media_type
 from service.lifespan import Service
 from service.problems import invalid
+from service.requests.json_body import MAX_WHOLE_BYTES
 from service.store.idempotency import IdempotencyKey
+from service.threads import Threads, in_thread
 
 
 async def get_service(request: Request) -> Service:
@@ -36,8 +38,10 @@ def read_query(request: Request, *excluded: str) -> dict[str, list[str]]:
     return {name: query.getlist(name) for name in query if name not in excluded}
 
 
-def read_idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None:
+async def read_idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None:
     """Return the caller's key with a digest of the request, if the request has one.
+
+    The digest of a large body is computed in a thread.
 
     Args:
         request: The request.
@@ -54,5 +58,8 @@ def read_idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None
     digest = hashlib.sha256()
     for part in (request.url.path, request.url.query, read_media_type(request)):
         digest.update(part.encode() + b"\0")
-    digest.update(body)
+    if len(body) <= MAX_WHOLE_BYTES:
+        digest.update(body)
+    else:
+        await in_thread(Threads.BODIES, digest.update, body)
     return IdempotencyKey(key, digest.hexdigest())

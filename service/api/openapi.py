@@ -42,8 +42,15 @@ class DocumentedApp(FastAPI):
         """Return the document."""
         return _make_document(self, self._read_config(), self._preset)
 
-    def encode_document(self, prefix: str) -> tuple[bytes, str]:
-        """Return the document as JSON and its ETag, made when it is first requested.
+    @property
+    def has_document(self) -> bool:
+        """Whether the document has been made for a server that is ready."""
+        return self._config is not None
+
+    def encode_document(self, prefix: str = "") -> tuple[bytes, str]:
+        """Return the document as JSON and its ETag, made for the config of the default model.
+
+        The server calls it once it is ready; a request meanwhile waits, in a thread of its own.
 
         Args:
             prefix: Path below which a proxy has the server; empty if there is none.

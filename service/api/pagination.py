@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
@@ -16,6 +17,8 @@ Row = TypeVar("Row")
 
 MAX_ITEMS: Final = 1000
 """Most items of a page."""
+MAX_CURSOR_CHARACTERS: Final = 100
+"""Longest cursor that can be one."""
 DEFAULT_ITEMS: Final = 100
 """Items of a page if the request gives no number."""
 
@@ -28,34 +31,39 @@ def encode_cursor(*numbers: int) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, count: int) -> tuple[int, ...]:
+def decode_cursor(cursor: str, count: int, least: int = 0) -> tuple[int, ...]:
     """Return the position of a cursor.
 
     Args:
         cursor: The cursor.
         count: How many numbers its position has.
+        least: Smallest number of a position.
 
     Raises:
         Problem: 422, it is no such cursor.
     """
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        numbers = tuple(int(part) for part in text.split("."))
-    except (binascii.Error, ValueError):
-        numbers = ()
-    if len(numbers) != count or any(abs(number) >= 2**63 for number in numbers):
+    numbers: tuple[int, ...] = ()
+    if len(cursor) <= MAX_CURSOR_CHARACTERS:
+        with contextlib.suppress(binascii.Error, ValueError):
+            text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+            numbers = tuple(int(part) for part in text.split("."))
+    if len(numbers) != count or not all(least <= number < 2**63 for number in numbers):
         message = "is not a cursor of this list; send next_cursor of the page before"
         raise invalid([Fault(("cursor",), message, cursor)])
     return numbers
 
 
-def parse_cursor(cursor: str | None) -> int | None:
+def parse_cursor(cursor: str | None, least: int = 0) -> int | None:
     """Return the position of a list's cursor; ``None`` at the beginning.
+
+    Args:
+        cursor: The cursor.
+        least: Smallest position of the list.
 
     Raises:
         Problem: 422, it is no such cursor.
     """
-    return None if cursor is None else decode_cursor(cursor, 1)[0]
+    return None if cursor is None else decode_cursor(cursor, 1, least)[0]
 
 
 def make_page(

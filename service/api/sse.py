@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
@@ -24,7 +25,8 @@ def stream_events(source: EventLog | Event, last_event_id: str | None) -> Stream
         source: The log, or the only event.
         last_event_id: Id of the last event that the client has, as its header has it.
     """
-    after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+    is_id = re.fullmatch(r"[0-9]{1,18}", last_event_id or "") is not None
+    after = int(last_event_id or 0) if is_id else 0
     pieces = _encode(source) if isinstance(source, Event) else _follow(source, after)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(pieces, media_type=EVENT_STREAM, headers=headers)

@@ -16,6 +16,11 @@ from service.schemas.experiment import Sweep
 
 MAX_TRIALS = 10_000
 
+MAX_INTEGER = 2**63
+"""Largest end of a range of integers; no field has larger ones."""
+MAX_NUMBER = 1e300
+"""Largest end of a range, whose length is a number too."""
+
 _RANGE_MEMBERS = ("low", "high", "log")
 
 Parameters = Mapping[str, Any]
@@ -148,6 +153,14 @@ def _find_range_faults(
         faults.append(Fault((*where, "log"), "must be true or false", log))
     if faults:
         return faults
+    most = MAX_INTEGER if number is int else MAX_NUMBER
+    faults += [
+        Fault((*where, name), f"must be from {-most:g} to {most:g}", value)
+        for name, value in (("low", low), ("high", high))
+        if abs(value) > most
+    ]
+    if faults:
+        return faults
     if low > high:
         faults.append(Fault((*where, "low"), f"must be at most high = {high}", low))
     if log and low <= 0:
@@ -158,7 +171,10 @@ def _find_range_faults(
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # No integer is infinite, but one of hundreds of digits is no float.
+    return isinstance(value, int) or math.isfinite(value)
 
 
 def _draw(

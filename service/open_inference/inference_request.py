@@ -21,21 +21,23 @@ from service.open_inference.tensors import (
     count_bytes,
     decode_tensor,
 )
-from service.problems import Problem, invalid
+from service.problems import Problem, cut_text, invalid
 from service.requests.embeddings import make_array
-from service.requests.json_body import LargeArray, parse_object_with_array
+from service.requests.json_body import parse_object_with_arrays
+from service.requests.large_arrays import LargeArray
 from service.requests.members import check_members
+from service.safetensors_header import MAX_AXES
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 """Header with the length of the JSON that comes before the bytes of tensors."""
 
 
-def _find_inputs(document: dict[str, Any]) -> list[Any]:
-    inputs = document.get("inputs")
+def _find_inputs(document: Any) -> list[Any]:
+    inputs = document.get("inputs") if isinstance(document, dict) else None
     return inputs if isinstance(inputs, list) else []
 
 
-DATA: Final = LargeArray("data", _find_inputs, may_be_flat=True)
+DATA: Final = LargeArray("data", _find_inputs, ("inputs", 0, "data"), may_be_flat=True)
 """The numbers of an input in JSON."""
 
 
@@ -84,11 +86,11 @@ def parse_inference(body: bytes, header_length: str | None, dimension: int) -> I
             not offered.
     """
     if header_length is None:
-        return _parse_document(parse_object_with_array(body, DATA), memoryview(b""))
+        return _parse_document(parse_object_with_arrays(body, (DATA,)), memoryview(b""))
     length = _parse_length(header_length, len(body))
     if length == 0:
         return _parse_raw(body, dimension)
-    document = parse_object_with_array(body[:length], DATA)
+    document = parse_object_with_arrays(body[:length], (DATA,))
     return _parse_document(document, memoryview(body)[length:])
 
 
@@ -96,7 +98,7 @@ def _parse_length(text: str, maximum: int) -> int:
     digits = text.strip()
     is_number = digits.isascii() and digits.isdecimal() and len(digits) < 19
     if not is_number or int(digits) > maximum:
-        message = f"must be from 0 to the {maximum:,} bytes of the body, not {text!r}"
+        message = f"must be from 0 to the {maximum:,} bytes of the body, not {cut_text(text)!r}"
         raise Problem(400, f"{HEADER_LENGTH} {message}")
     return int(digits)
 
@@ -118,7 +120,7 @@ def _parse_document(document: dict[str, Any], tail: memoryview) -> InferenceRequ
         # Also an unknown parameter counts as absent if it is null.
         given = {name: value for name, value in parameters.items() if value is not None}
         document = {**document, "parameters": given}
-    request, faults = check_members(InferRequest, document, numeric=(DATA.member,))
+    request, faults = check_members(InferRequest, document)
     if any(fault.loc[:1] != ("parameters",) or len(fault.loc) == 1 for fault in faults):
         raise invalid(faults)
     _refuse_missing_features(request)
@@ -156,6 +158,9 @@ def _cut(inputs: Sequence[InferInput], tail: memoryview) -> list[memoryview | No
             continue
         if tensor.data is not None:
             raise Problem(400, f"{tensor.name} has both data and binary_data_size; send one")
+        if len(tensor.shape) > MAX_AXES:
+            message = f"has {len(tensor.shape):,} axes; at most {MAX_AXES} are read"
+            raise Problem(400, f"the shape of {tensor.name} {message}")
         needed = count_bytes(tensor.datatype, tensor.shape)
         if needed is not None and size != needed:
             message = f"{tensor.datatype} {tensor.shape} needs {needed:,} bytes, not {size:,}"

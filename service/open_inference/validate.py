@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from energy_flow.errors import Fault
 from service.models.model import Model
 from service.open_inference.inference_request import InferenceRequest
 from service.open_inference.tensors import OUTPUTS, TRACE_OUTPUTS
 from service.problems import Problem, invalid
+from service.requests.json_body import parse_json
 from service.requests.members import check_members
 from service.requests.parsed_request import ParsedRequest
 from service.requests.simulation_request import SimulationRequest
@@ -65,8 +64,10 @@ def _parse_options(text: str | None) -> tuple[dict[str, Any], list[Fault]]:
     if text is None:
         return {}, []
     try:
-        options = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        options = parse_json(text.encode())
+    except Problem as problem:
+        if problem.status != 400:
+            raise
         options = None
     if isinstance(options, dict):
         return options, []

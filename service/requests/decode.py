@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-import orjson
 from numpy.typing import NDArray
 
 from energy_flow.choices import unknown_name
 from energy_flow.errors import Fault
 from service.media_types import JSON, NPY, OCTET_STREAM
 from service.problems import Problem
-from service.requests.embeddings import EMBEDDINGS, make_array
-from service.requests.json_body import PIECE_BYTES, parse_object, parse_object_with_array
+from service.requests.embeddings import EMBEDDINGS, SAMPLE_KEYS, make_array
+from service.requests.json_body import parse_json, parse_object, parse_object_with_arrays
+from service.requests.large_arrays import PIECE_BYTES
 from service.requests.members import check_members
 from service.requests.npy_body import read_npy
 from service.requests.parsed_request import ParsedRequest
@@ -67,7 +67,7 @@ async def parse_request(
 def _parse_json(
     body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]
 ) -> ParsedRequest:
-    members = parse_object_with_array(body, EMBEDDINGS)
+    members = parse_object_with_arrays(body, (EMBEDDINGS, SAMPLE_KEYS))
     numbers: NDArray[Any] | None = None
     faults: list[Fault] = []
     rows = members.pop("embeddings", None)
@@ -98,24 +98,30 @@ async def _parse_safetensors(
     body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]
 ) -> ParsedRequest:
     if read_header_length(body) <= PIECE_BYTES:
-        tensors = read_tensors(body)
+        tensors, faults = _read_known_tensors(body)
     else:
-        tensors = await in_thread(Threads.BODIES, read_tensors, body)
+        tensors, faults = await in_thread(Threads.BODIES, _read_known_tensors, body)
     members: dict[str, Any] = {}
     if REQUEST in tensors:
         members = await parse_object(tensors[REQUEST].tobytes())
-    faults = [unknown_parameter(name, values[0]) for name, values in query.items()]
-    faults += [
-        Fault((name,), f"is not known; {unknown_name(name, _TENSORS)}", list(tensor.shape))
-        for name, tensor in tensors.items()
-        if name not in _TENSORS
-    ]
+    faults += [unknown_parameter(name, values[0]) for name, values in query.items()]
     numbers = tensors.get("embeddings")
     if numbers is not None and numbers.dtype.kind != "f":
         message = "must be float16, float32 or float64"
         faults.append(Fault(("embeddings",), message, str(numbers.dtype)))
         numbers = None
     return _make_request(members, numbers, faults, kind)
+
+
+def _read_known_tensors(body: bytes) -> tuple[dict[str, NDArray[Any]], list[Fault]]:
+    """Return the tensors of a request by name, and a fault for each other one."""
+    tensors = read_tensors(body)
+    faults = [
+        Fault((name,), f"is not known; {unknown_name(name, _TENSORS)}", list(tensor.shape))
+        for name, tensor in tensors.items()
+        if name not in _TENSORS
+    ]
+    return {name: tensors[name] for name in _TENSORS if name in tensors}, faults
 
 
 def _parse_parameter(name: str, values: list[str]) -> Any:
@@ -132,8 +138,8 @@ def _parse_parameter(name: str, values: list[str]) -> Any:
 
 def _parse_json_or_text(text: str) -> Any:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return parse_json(text.encode())
+    except (Problem, UnicodeEncodeError):
         return text
 
 

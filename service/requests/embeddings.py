@@ -8,12 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.errors import Fault
-from service.requests.json_body import LargeArray
+from service.requests.large_arrays import LargeArray
 from service.requests.number_rows import find_row_faults, find_unfit_number
 from service.schemas.simulate import SimulateFields
 
-EMBEDDINGS: Final = LargeArray("embeddings", lambda document: [document])
+EMBEDDINGS: Final = LargeArray("embeddings", lambda document: [document], ("embeddings",))
 """The embeddings of a JSON request."""
+
+SAMPLE_KEYS: Final = LargeArray(
+    "sample_keys",
+    lambda document: [document],
+    ("sample_keys",),
+    has_rows=False,
+    may_be_flat=True,
+    is_integral=True,
+)
+"""The keys of a JSON request."""
 
 
 def make_array(rows: Any) -> tuple[NDArray[np.float64] | None, list[Fault]]:

@@ -16,6 +16,9 @@ from service.safetensors_header import MAX_AXES
 NPY_KINDS: Final = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
 """Dtypes that are accepted, as numpy writes them."""
 
+MAX_HEADER_BYTES: Final = 10_000
+"""Longest header; NumPy refuses longer ones."""
+
 
 def read_npy(body: bytes) -> NDArray[Any]:
     """Return the array of a ``.npy`` body as a view of the body.
@@ -58,6 +61,11 @@ def read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[
         if version == (1, 0):
             header = np.lib.format.read_array_header_1_0(stream)
         elif version == (2, 0):
+            # NumPy would read all of a long one first.
+            length = int.from_bytes(stream.read(4), "little")
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(f"its header exceeds {MAX_HEADER_BYTES:,} bytes")
+            stream.seek(-4, io.SEEK_CUR)
             header = np.lib.format.read_array_header_2_0(stream)
         else:
             raise ValueError(f"version {version[0]}.{version[1]} is not known")

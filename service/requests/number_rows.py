@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.errors import Fault
-from service.requests.json_body import describe_type
 
 _MAX_FLOAT16 = float(np.finfo(np.float16).max)
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
@@ -21,7 +20,7 @@ def find_row_faults(
     """Return why rows are not a rectangle of numbers: the first fault of each kind.
 
     Args:
-        rows: Anything that JSON can hold.
+        rows: Anything that JSON can hold. A row that was parsed in pieces is an array.
         name: Name of the rows in the faults.
         first_row: Index of the first of them.
         width: Numbers in each row, if that is known.
@@ -32,7 +31,7 @@ def find_row_faults(
         return [Fault((name,), "must hold at least one row", rows)]
     faults: list[Fault] = []
     for index, row in enumerate(rows, first_row):
-        if not isinstance(row, list):
+        if not isinstance(row, list | np.ndarray):
             return [Fault((name, index), "must be a list of numbers", row)]
     lengths = [len(row) for row in rows]
     width = lengths[0] if width is None else width
@@ -42,6 +41,23 @@ def find_row_faults(
         faults.append(Fault((name, first_row + ragged), message, lengths[ragged]))
     faults.extend(_find_first_non_number(rows, name, first_row))
     return faults
+
+
+def describe_type(value: Any) -> str:
+    """Return what JSON calls a value, with its article."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
 
 
 def describe_other_length(length: int, width: int) -> str:
@@ -76,8 +92,10 @@ def find_unfit_number(
     return Fault((name, first_row + row, column), message, value)
 
 
-def _find_first_non_number(rows: list[list[Any]], name: str, first_row: int) -> Iterator[Fault]:
+def _find_first_non_number(rows: list[Any], name: str, first_row: int) -> Iterator[Fault]:
     for i, row in enumerate(rows, first_row):
+        if isinstance(row, np.ndarray):
+            continue
         for j, value in enumerate(row):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 message = f"must be a number, not {describe_type(value)}"

@@ -44,12 +44,19 @@ async def validate_request(
     Raises:
         Problem: 413, too many samples; 422, with all faults.
     """
-    numbers = request.numbers
-    if numbers is None or (
-        numbers.size <= MAX_NUMBERS_WITHOUT_THREAD and len(numbers) <= MAX_ROWS_WITHOUT_THREAD
-    ):
+    if _is_quick(request):
         return _validate(request, config, max_samples, dataset)
     return await in_thread(Threads.BODIES, _validate, request, config, max_samples, dataset)
+
+
+def _is_quick(request: ParsedRequest) -> bool:
+    keys = request.sample_keys
+    if isinstance(keys, list | np.ndarray) and len(keys) > MAX_ROWS_WITHOUT_THREAD:
+        return False
+    numbers = request.numbers
+    return numbers is None or (
+        numbers.size <= MAX_NUMBERS_WITHOUT_THREAD and len(numbers) <= MAX_ROWS_WITHOUT_THREAD
+    )
 
 
 def merge_options(
@@ -164,12 +171,24 @@ def _check_keys(keys: Any, rows: int | None) -> tuple[NDArray[np.int64] | None, 
     loc = ("sample_keys",)
     if keys is None:
         return None, []
-    if not isinstance(keys, list):
+    if not isinstance(keys, list | np.ndarray):
         return None, [Fault(loc, "must be a list of integers, one for each row", keys)]
-    for index, key in enumerate(keys):
-        if type(key) is not int or not 0 <= key <= MAX_SAMPLE_KEY:
-            message = f"must be an integer from 0 to {MAX_SAMPLE_KEY}"
-            return None, [Fault((*loc, index), message, key)]
+    wrong = _find_wrong_key(keys)
+    if wrong is not None:
+        message = f"must be an integer from 0 to {MAX_SAMPLE_KEY}"
+        got = int(keys[wrong]) if isinstance(keys, np.ndarray) else keys[wrong]
+        return None, [Fault((*loc, wrong), message, got)]
     if rows is not None and len(keys) != rows:
         return None, [Fault(loc, f"must be {rows} keys, one for each row", len(keys))]
     return np.array(keys, dtype=np.int64), []
+
+
+def _find_wrong_key(keys: list[Any] | NDArray[np.float64]) -> int | None:
+    """Return the index of the first one that is no key; of integers, if they are an array."""
+    if isinstance(keys, np.ndarray):
+        is_key = (keys >= 0) & (keys <= MAX_SAMPLE_KEY)
+        return None if is_key.all() else int(np.argmin(is_key))
+    for index, key in enumerate(keys):
+        if type(key) is not int or not 0 <= key <= MAX_SAMPLE_KEY:
+            return index
+    return None

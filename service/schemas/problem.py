@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from service.schemas.bodies import AnswerBody
 
@@ -30,3 +30,4 @@ class ProblemView(AnswerBody):
     status: int
     detail: str
     errors: list[FaultView]
+    more_errors: int | None = Field(None, description="further faults that errors does not have")

@@ -55,7 +55,7 @@ async def create_experiment(request: Request, service: ServiceDep) -> Response:
     """
     body = await read_body(request)
     members = await read_object(request, body)
-    key = read_idempotency_key(request, body)
+    key = await read_idempotency_key(request, body)
     plan = await _make_plan(service, members)
     row, is_repetition = await service.experiments.create(plan, key)
     answer = service.experiments.answer(row)

@@ -47,7 +47,7 @@ async def create_model(request: Request, service: ServiceDep) -> Response:
     """
     body = await read_body(request)
     members = await read_object(request, body)
-    key = read_idempotency_key(request, body)
+    key = await read_idempotency_key(request, body)
     fields = parse_members(ModelFields, members)
     model, is_repetition = await in_thread(Threads.CHANGES, service.models.create, fields, key)
     answer = render_model(model)
@@ -85,7 +85,8 @@ async def list_models(
 ) -> Response:
     """Return a page of models, newest first; those of the package and the default are last."""
     models = service.models.newest_first()
-    before = parse_cursor(cursor)
+    # Models without a row in the index have positions below 0.
+    before = parse_cursor(cursor, least=-len(models))
     if before is not None:
         models = [model for model in models if model.position < before]
     return JsonAnswer(make_page(models, limit, render_model, lambda last, _: last.position))

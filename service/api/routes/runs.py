@@ -48,7 +48,7 @@ async def queue_run(request: Request, service: ServiceDep) -> Response:
     """
     require_room(service, request)
     body = await read_body(request)
-    key = read_idempotency_key(request, body)
+    key = await read_idempotency_key(request, body)
     simulation, model = await parse_and_validate(service, request, body, kind=RunFields)
     del body
     if not simulation.fields.store:

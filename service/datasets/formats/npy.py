@@ -11,13 +11,10 @@ import numpy as np
 from energy_flow.errors import Fault
 from service.datasets.formats.rows import RowBytes, Rows
 from service.problems import Problem
-from service.requests.npy_body import NPY_KINDS, read_npy_header
+from service.requests.npy_body import MAX_HEADER_BYTES, NPY_KINDS, read_npy_header
 from service.safetensors_header import wrong_length
 from service.store.atomic_files import UnfinishedFile
 from service.store.dataset_files import DatasetWriter
-
-# NumPy refuses longer ones.
-MAX_HEADER_BYTES = 10_000
 
 _PIECE_BYTES = 2**20
 _NAME = "inputs"

@@ -190,7 +190,14 @@ def test_other_coordinates_are_refused_and_both_versions_named(good: Path, versi
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("format", "other"), ("format_version", "3"), ("format_version", "")]
+    ("name", "value"),
+    [
+        ("format", "other"),
+        ("format_version", "3"),
+        ("format_version", ""),
+        ("trained", "maybe"),
+        ("trained", "True"),
+    ],
 )
 def test_other_formats_are_refused(good: Path, name: str, value: str) -> None:
     path = rewritten(good, lambda _, metadata: metadata.update({name: value}))
@@ -200,6 +207,15 @@ def test_other_formats_are_refused(good: Path, name: str, value: str) -> None:
 @pytest.mark.parametrize("name", ["format", "format_version", "coord_version", "config"])
 def test_missing_metadata_is_refused(good: Path, name: str) -> None:
     assert name in str(refused(rewritten(good, lambda _, metadata: metadata.pop(name))))
+
+
+def test_fields_of_version_2_in_a_file_of_version_1_are_refused(good: Path) -> None:
+    def change(_: object, metadata: Metadata) -> None:
+        config = json.loads(metadata["config"])
+        metadata["config"] = json.dumps({**config, "output_dim": 3})
+
+    error = refused(rewritten(good, change))
+    assert "config.output_dim" in str(error)
 
 
 def test_tensors_without_metadata_are_refused(tmp_path: Path) -> None:

@@ -338,7 +338,7 @@ def nested(depth: int) -> list[Any]:
         # Each of them has taken minutes, gigabytes, or more of a stack than there is.
         ("/v1/simulate", {f"x{number}": 0 for number in range(2000)}, 413, "1,000 members"),
         ("/v1/simulate", {"outputs": [0] * 20_000}, 422, "outputs: must have at most 10,000"),
-        ("/v1/simulate", {"zzz": [[]] * 300_000}, 422, "zzz: must have at most 10,000"),
+        ("/v1/simulate", {"zzz": [[]] * 30_000}, 422, "zzz: must have at most 10,000"),
         ("/v1/simulate", {"options": {"x": nested(900)}}, 422, "nested more than 32 deep"),
         ("/v1/simulate", {"options": {"spawn" + ".x" * 2000: 0}}, 422, "options"),
         ("/v1/simulate", {"embeddings": nested(900)}, 422, "embeddings"),
@@ -355,12 +355,12 @@ def test_bodies_of_very_many_values(
 
 
 def test_a_query_of_very_many_parameters(client: httpx.Client) -> None:
-    query = {f"x{number}": 1 for number in range(5000)}
+    query = {f"x{number}": 1 for number in range(500)}
     answer = client.post("/v1/simulate", params=query, content=npy(rows()), headers=NPY)
     assert (answer.status_code, "100 query parameters" in answer.text) == (413, True), answer.text
 
 
 def test_a_document_of_very_many_lists_is_refused_before_it_is_parsed() -> None:
-    with pytest.raises(Problem, match="more than 1,000,000 lists and objects") as refused:
-        parse_json(b"[" + b"{}," * 1_000_000 + b"{}]")
+    with pytest.raises(Problem, match="more than 100,000 lists and objects") as refused:
+        parse_json(b"[" + b"{}," * 100_000 + b"{}]")
     assert refused.value.status == 413

@@ -298,9 +298,9 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
     # The product of so many lengths would take hours.
     "safetensors: axes": (
         "safetensors",
-        tensors(("inputs", "F32", [2**62 + 1] * 300_000, b"")),
+        tensors(("inputs", "F32", [2**62 + 1] * 30_000, b"")),
         400,
-        "has 300,000 axes",
+        "has 30,000 axes",
     ),
     "jsonl: empty": ("jsonl", b"\n\n", 422, "at least one row"),
     "jsonl: not json": ("jsonl", lines("[1, 2]", "[1, 2"), 400, "line 2 is not JSON"),

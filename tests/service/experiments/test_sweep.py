@@ -158,6 +158,18 @@ def test_no_sweep_is_one_point() -> None:
             [("sweep", "random", "noise_std", "low")],
         ),
         (
+            {"random": {"max_steps": {"low": -1.7e308, "high": 1.7e308}}, "count": 1},
+            [("sweep", "random", "max_steps", "low"), ("sweep", "random", "max_steps", "high")],
+        ),
+        (
+            {"random": {"noise_std": {"low": -1.7e308, "high": 1.7e308}}, "count": 1},
+            [("sweep", "random", "noise_std", "low"), ("sweep", "random", "noise_std", "high")],
+        ),
+        (
+            {"random": {"noise_std": {"low": 0, "high": 10**400}}, "count": 1},
+            [("sweep", "random", "noise_std", "high")],
+        ),
+        (
             {"random": {"max_steps": {"low": 1.5, "high": 3}}, "count": 1},
             [("sweep", "random", "max_steps")],
         ),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.open_inference.inference_request import DATA
 from service.problems import Problem
-from service.requests.json_body import parse_object_with_array
+from service.requests.json_body import parse_object_with_arrays
 
 PIECE_BYTES = 40
 """Small enough that short documents have several pieces."""
@@ -25,7 +25,7 @@ ROWS = ",".join(["[1.5,-2e-3,3,4,5,6]"] * 6)
 def parse(body: bytes, piece_bytes: int) -> Any:
     """Return the document with lists of numbers, or the status of the refusal."""
     try:
-        document = parse_object_with_array(body, DATA, piece_bytes)
+        document = parse_object_with_arrays(body, (DATA,), piece_bytes)
     except Problem as problem:
         return problem.status
     return json.loads(json.dumps(document, default=lambda array: array.tolist()))
@@ -34,7 +34,7 @@ def parse(body: bytes, piece_bytes: int) -> Any:
 def is_read_in_pieces(body: bytes) -> bool:
     """Return whether an input has an array, not lists."""
     try:
-        inputs = parse_object_with_array(body, DATA, PIECE_BYTES).get("inputs")
+        inputs = parse_object_with_arrays(body, (DATA,), PIECE_BYTES).get("inputs")
     except Problem:
         return False
     entries = inputs if isinstance(inputs, list) else []

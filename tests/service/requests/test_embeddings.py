@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from service.problems import Problem
 from service.requests.embeddings import EMBEDDINGS, check_numbers, make_array
-from service.requests.json_body import parse_object_with_array
+from service.requests.json_body import parse_object_with_arrays
 from service.requests.npy_body import read_npy
 
 PIECE_BYTES = 40
@@ -24,7 +24,7 @@ WHOLE = 10**9
 def read(body: bytes, piece_bytes: int) -> Any:
     """Return the document without its embeddings, those as lists, and their faults."""
     try:
-        document = parse_object_with_array(body, EMBEDDINGS, piece_bytes)
+        document = parse_object_with_arrays(body, (EMBEDDINGS,), piece_bytes)
     except Problem as problem:
         return problem.status
     rows = document.pop("embeddings", None)
@@ -37,7 +37,7 @@ def read(body: bytes, piece_bytes: int) -> Any:
 def is_read_in_pieces(body: bytes) -> bool:
     """Return whether the embeddings are parsed as an array, not as lists."""
     try:
-        document = parse_object_with_array(body, EMBEDDINGS, PIECE_BYTES)
+        document = parse_object_with_arrays(body, (EMBEDDINGS,), PIECE_BYTES)
     except Problem:
         return False
     return isinstance(document.get("embeddings"), np.ndarray)
@@ -125,7 +125,7 @@ def test_any_npy_body(noise: bytes) -> None:
 def test_float32_is_preserved_through_json() -> None:
     values = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
     body = orjson.dumps({"embeddings": values}, option=orjson.OPT_SERIALIZE_NUMPY)
-    numbers, _ = make_array(parse_object_with_array(body, EMBEDDINGS)["embeddings"])
+    numbers, _ = make_array(parse_object_with_arrays(body, (EMBEDDINGS,))["embeddings"])
     assert numbers is not None
     checked, faults = check_numbers(numbers, 7, "default")
     assert not faults
