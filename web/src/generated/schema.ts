@@ -897,6 +897,10 @@ export type ProblemView = {
   status: number;
   detail: string;
   errors: Array<FaultView>;
+  /**
+   * further faults that errors does not have
+   */
+  more_errors?: number | null;
 };
 
 /**
