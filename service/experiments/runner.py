@@ -23,7 +23,7 @@ from service.experiments.recovery import recover_trials
 from service.experiments.store import ExperimentStore
 from service.experiments.trial_runner import TrialRunner
 from service.experiments.views import render_experiment, render_trial
-from service.problems import Problem, problem_of
+from service.problems import Problem, is_disk_full, problem_of
 from service.states import transition
 from service.store.archive import RunArchive
 from service.store.tables import ExperimentRow
@@ -155,7 +155,13 @@ class ExperimentRunner:
     def _recover(self, row: ExperimentRow) -> ActiveExperiment:
         ids_before = row.last_event_id
         last_event_id = ids_before + EVENT_IDS_PER_START
-        self._store.change_on_full_disk(row.experiment_id, last_event_id=last_event_id)
+        try:
+            self._store.change_on_full_disk(row.experiment_id, last_event_id=last_event_id)
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            # Readers may see an id twice, but the server starts, and room can be made.
+            log.warning("the disk is full; experiment %s keeps its ids of events", row.name)
         trials = recover_trials(self._store, self._archive, row)
         return ActiveExperiment(row, trials, self._loop, ids_before)
 

@@ -37,7 +37,7 @@ def read_npy(body: bytes) -> NDArray[Any]:
         raise invalid([Fault(("embeddings",), message, str(dtype))])
     count = prod(shape)
     offset = stream.tell()
-    if count < 0 or len(body) - offset != count * dtype.itemsize:
+    if len(body) - offset != count * dtype.itemsize:
         raise Problem(
             400,
             f"the .npy header states {count * dtype.itemsize:,} bytes of numbers "
@@ -74,7 +74,7 @@ def read_npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[
         raise Problem(400, f"the body is not a .npy file: {error}") from None
     shape = header[0]
     # For NumPy, True is an axis of one entry in a header, but not in an array.
-    lengths = all(type(length) is int and abs(length) < 2**63 for length in shape)
-    if len(shape) > MAX_AXES or not lengths:
+    are_lengths = all(type(length) is int and 0 <= length < 2**63 for length in shape)
+    if len(shape) > MAX_AXES or not are_lengths:
         raise Problem(400, "the body is not a .npy file: no array has the shape of its header")
     return header

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -93,8 +94,11 @@ class DatasetNames:
     def _read(self, path: Path) -> DatasetName | None:
         try:
             content = orjson.loads(path.read_bytes())
-            return DatasetName(path.stem, str(content["digest"]), float(content["created_at"]))
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            created_at = float(content["created_at"])
+            # What `datetime` can express, or the list of datasets could not be sent.
+            datetime.fromtimestamp(created_at, UTC)
+            return DatasetName(path.stem, str(content["digest"]), created_at)
+        except (orjson.JSONDecodeError, KeyError, OverflowError, TypeError, ValueError):
             # A power cut can leave an empty file.
             log.warning("%s is damaged", path)
             return None

@@ -45,7 +45,7 @@ def make_content_row(path: Path) -> DatasetContentRow:
         except Problem as problem:
             raise ValueError(problem.detail) from None
         shapes = {} if header is None else {one.name: one.shape for one in header.tensors}
-        if len(shapes.get("inputs", ())) != 2:
+        if any(len(shape) != 2 for shape in shapes.values()) or "inputs" not in shapes:
             raise ValueError("it is no file of a dataset")
         file.seek(0)
         digest, pieces = digest_whole(file)

@@ -364,3 +364,10 @@ def test_a_document_of_very_many_lists_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(Problem, match="more than 100,000 lists and objects") as refused:
         parse_json(b"[" + b"{}," * 100_000 + b"{}]")
     assert refused.value.status == 413
+
+
+@pytest.mark.parametrize("shape", ["(-2, -8)", "(-2, 8)", "(2, True)"])
+def test_a_shape_that_no_array_has_is_refused(client: httpx.Client, shape: str) -> None:
+    body = npy(rows(2)).replace(b"(2, 8)", shape.encode())
+    answer = client.post("/v1/simulate", content=body, headers=NPY)
+    assert answer.status_code == 400

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -334,20 +333,38 @@ def test_a_run_whose_folder_cannot_be_read_is_not_removed_by_a_start(tmp_path: P
     before = content(tmp_path)
     folder = tmp_path / "runs" / made["run"]
 
-    def check(**columns: Any) -> None:
-        change_rows(tmp_path, "runs", where={"run_id": made["run"]}, **columns)
+    def check() -> None:
+        # As after a power cut.
+        change_rows(tmp_path, "runs", where={"run_id": made["run"]}, safe=False)
         folder.chmod(0)
         why = refusal(tmp_path)
         folder.chmod(0o700)
         assert_words(why, str(folder), "Permission denied")
         assert content(tmp_path) == before
 
-    # As after a power cut, and after a crash.
-    call_without_privileges(partial(check, safe=False))
-    call_without_privileges(partial(check, state="running"))
+    call_without_privileges(check)
 
 
-def test_an_index_that_becomes_read_only_is_not_called_damaged(tmp_path: Path) -> None:
+def test_an_interrupted_run_whose_folder_cannot_be_read_is_completed_later(tmp_path: Path) -> None:
+    made = fill(tmp_path)
+    folder = tmp_path / "runs" / made["run"]
+    url = f"/v1/runs/{made['run']}"
+
+    def check() -> None:
+        # As after a crash.
+        change_rows(tmp_path, "runs", where={"run_id": made["run"]}, state="running")
+        folder.chmod(0)
+        with serving(tmp_path) as server:
+            assert server.client.get(f"{url}/outputs/surface").status_code == 503
+            folder.chmod(0o700)
+        with serving(tmp_path) as server:
+            assert server.client.get(url).json()["state"] == "failed"
+            assert server.client.get(f"{url}/outputs/surface").status_code == 200
+
+    call_without_privileges(check)
+
+
+def test_an_index_that_cannot_be_reached_is_not_called_damaged(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'indexes' / 'index'}"
     (tmp_path / "indexes").mkdir()
 
@@ -357,7 +374,7 @@ def test_an_index_that_becomes_read_only_is_not_called_damaged(tmp_path: Path) -
             made = store_some(client)
             server.wait_until_idle()
             server.server.service.archive.catalog.database.close()
-            (tmp_path / "indexes").chmod(0o500)
+            (tmp_path / "indexes").chmod(0)
             answer = client.get(f"/v1/runs/{made['run']}")
             (tmp_path / "indexes").chmod(0o700)
             assert_unusable(answer, tmp_path / "indexes", "Permission denied")
