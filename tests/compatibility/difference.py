@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 CLOSE = 1e-5
@@ -14,6 +15,12 @@ CLOSE = 1e-5
 On another kind of machine, sums of products are rounded in another order: the networks' energies
 and positions are of the order of 1 and pass a few dozen float32 roundings (6e-8 each) a step.
 Counts must be equal: the recorded inputs lead to no decision that such a difference changes.
+"""
+
+CLOSE_IN_BFLOAT16 = 2**-8
+"""The same where the processor rounds products of bfloat16 elsewhere: one rounding of bfloat16.
+
+The recorded numbers were computed with AVX-512. Some runs and a training compute in bfloat16.
 """
 
 PACKAGED_MODELS = ("dictionary", "spectrometer")
@@ -53,10 +60,20 @@ class Comparison:
 
     def _is_same(self, recorded: Any, now: Any) -> bool:
         if isinstance(recorded, float) and isinstance(now, int | float) and not self.is_exact:
-            return math.isclose(recorded, now, rel_tol=CLOSE, abs_tol=CLOSE)
+            close = find_tolerance()
+            return math.isclose(recorded, now, rel_tol=close, abs_tol=close)
         if isinstance(recorded, bool) or isinstance(now, bool):
             return recorded is now
         return bool(recorded == now)
+
+
+@cache
+def find_tolerance() -> float:
+    """Return how far floats that are computed anew may be from the recorded ones."""
+    import torch
+
+    has_avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
+    return CLOSE if has_avx512 else CLOSE_IN_BFLOAT16
 
 
 def _without_new_models(recorded: list[Any], now: list[Any]) -> list[Any]:

@@ -107,7 +107,7 @@ def test_an_ablation_ends_with_the_engine(engine: Engine) -> None:
 
 
 def test_a_number_that_is_not_finite_is_reported(engine: Engine) -> None:
-    rows = np.full((4, 8), 1e38, np.float32)
+    rows = np.full((4, 8), np.finfo(np.float32).max)
     measured = engine.ablate(request(engine, Pairs.of(rows, rows)))
     with pytest.raises(NonFiniteError):
         measured.result(LIMIT_SECONDS)
