@@ -83,6 +83,7 @@ def open_index(data_dir: Path, url: URL, reserve: DiskReserve | None = None) -> 
         # Before an empty index is made in its place.
         raise DataDirMismatchError(_describe_lost(data_dir, show_url(url)))
     database = Database(url, reserve)
+    database.places.add(data_dir)
     try:
         with database.connection() as connection:
             content = read_index(connection)
