@@ -223,6 +223,9 @@ class Service:
         restart_reason = self.restart_reason()
         if restart_reason is not None:
             return restart_reason
+        lost = None if self._database is None else self._database.places.find_lost()
+        if lost is not None:
+            return str(lost)
         status = self.engine.status()
         if status.state != EngineState.RUNNING:
             return f"the engine is {status.state}"

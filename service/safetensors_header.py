@@ -4,61 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from numpy.typing import NDArray
 
+from energy_flow.runtime import safetensors_header
+from energy_flow.runtime.safetensors_header import SafetensorsError, SafetensorsHeader
 from service.problems import Problem
-
-MAX_HEADER_BYTES: Final = 2**20
-"""Largest header, which is parsed at once; it has room for ten thousand tensors."""
-
-MAX_AXES: Final = 64
-"""Most axes of a tensor, as in NumPy. Multiplying the lengths of many more takes minutes."""
 
 _DTYPES = {"bool": "BOOL", "int32": "I32", "float32": "F32"}
 _ITEM_BYTES = {"BOOL": 1, "I32": 4, "F32": 4}
-
-_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-
-
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
-    """A tensor in the header.
-
-    Attributes:
-        name: Its name.
-        dtype: Its dtype, such as ``F32``.
-        shape: Its shape.
-        start: Its first byte, counted from the end of the header.
-        end: The byte behind its last.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class SafetensorsHeader:
-    """The header of a file.
-
-    Attributes:
-        bytes: Its length, with the eight bytes that state it.
-        tensors: Tensors in the order of their bytes, without gaps.
-    """
-
-    bytes: int
-    tensors: tuple[TensorEntry, ...]
-
-    @property
-    def promised_bytes(self) -> int:
-        """Bytes of all tensors together."""
-        return self.tensors[-1].end if self.tensors else 0
 
 
 def parse_header(start: bytes, size: int | None) -> SafetensorsHeader | None:
@@ -71,23 +27,12 @@ def parse_header(start: bytes, size: int | None) -> SafetensorsHeader | None:
     Raises:
         Problem: 400, it is no such file, or it has another size than the header states.
     """
-    if start.startswith(_PICKLES):
-        raise _refused("it is a pickle, as torch.save writes it; pickles are never read")
-    if len(start) < 8:
-        return None
-    length = int.from_bytes(start[:8], "little")
-    if length > MAX_HEADER_BYTES and start[8:9] in (b"", b"{"):
-        raise _refused(f"its header may have {MAX_HEADER_BYTES:,} bytes and has {length:,}")
-    if length < 2 or (len(start) > 8 and start[8:9] != b"{"):
-        raise _refused("it does not begin with the length of a header and the header")
-    if len(start) < 8 + length:
-        return None
     try:
-        document = orjson.loads(start[8 : 8 + length])
-        tensors = _parse_tensors(document)
-    except orjson.JSONDecodeError as error:
-        raise _refused(f"its header is not JSON: {error}") from None
-    header = SafetensorsHeader(8 + length, tensors)
+        header = safetensors_header.parse_header(start)
+    except SafetensorsError as error:
+        raise _refused(str(error)) from None
+    if header is None:
+        return None
     if size is not None and size != header.bytes + header.promised_bytes:
         raise wrong_length(header.promised_bytes, size - header.bytes)
     return header
@@ -133,32 +78,6 @@ def wrong_length(promised: int, held: int) -> Problem:
 def ended_in_header() -> Problem:
     """Return 400 for a file that ends within its header."""
     return _refused("it ends within its header")
-
-
-def _parse_tensors(document: Any) -> tuple[TensorEntry, ...]:
-    if not isinstance(document, dict):
-        raise _refused("its header is not a JSON object")
-    entries = (
-        _parse_entry(name, entry) for name, entry in document.items() if name != "__metadata__"
-    )
-    tensors = tuple(sorted(entries, key=lambda entry: (entry.start, entry.end)))
-    position = 0
-    for entry in tensors:
-        if entry.start != position:
-            raise _refused(f"the bytes of {entry.name!r} do not follow those before them")
-        position = entry.end
-    return tensors
-
-
-def _parse_entry(name: str, entry: Any) -> TensorEntry:
-    match entry:
-        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(start), int(end)]}:
-            if len(shape) > MAX_AXES:
-                raise _refused(f"{name!r} has {len(shape):,} axes; at most {MAX_AXES} are read")
-            is_shape = all(type(length) is int and length >= 0 for length in shape)
-            if is_shape and 0 <= start <= end:
-                return TensorEntry(name, dtype, tuple(shape), start, end)
-    raise _refused(f"its header does not describe {name!r} properly")
 
 
 def _refused(why: str) -> Problem:

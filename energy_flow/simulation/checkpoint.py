@@ -12,17 +12,20 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from energy_flow.choices import AggregationMode
 from energy_flow.config.flow_config import COORD_VERSION, FlowConfig
 from energy_flow.errors import CheckpointError, ConfigError, Fault
+from energy_flow.runtime.safetensors_file import SafetensorsFile
+from energy_flow.runtime.safetensors_header import SafetensorsError
 from energy_flow.simulation.flow_processor import FlowProcessor, digest_weights
 
 FORMAT = "energy_flow"
@@ -104,11 +107,11 @@ def save_tensors(
         raise OSError(code, os.strerror(code), str(path)) from error
 
 
-def describe(path: str | Path) -> dict[str, Any]:
+def describe(path: str | Path | IO[bytes]) -> dict[str, Any]:
     """Return the metadata of a checkpoint, without reading its weights.
 
     Args:
-        path: of the file.
+        path: of the file, or the file, open for reading.
 
     Returns:
         ``config`` (a FlowConfig), ``trained``, ``coord_version`` and ``format_version``.
@@ -119,9 +122,9 @@ def describe(path: str | Path) -> dict[str, Any]:
         OSError: the file cannot be read.
     """
     with _open(path) as file:
-        metadata = _check_metadata(file.metadata() or {})
+        metadata = _check_metadata(file.metadata)
         config = _check_config(metadata)
-        _check_shapes(config, {name: file.get_slice(name).get_shape() for name in _names(file)})
+        _check_shapes(config, {name: file.shape(name) for name in file.names})
     return {
         "config": config,
         "trained": metadata.get("trained") == "true",
@@ -130,13 +133,13 @@ def describe(path: str | Path) -> dict[str, Any]:
     }
 
 
-def digest(path: str | Path) -> str:
+def digest(path: str | Path | IO[bytes]) -> str:
     """Return the SHA-256 of the weights of a checkpoint, as ``FlowProcessor.digest``.
 
     One tensor at a time is in memory.
 
     Args:
-        path: of the file.
+        path: of the file, or the file, open for reading.
 
     Raises:
         CheckpointError: the file is not a safetensors file.
@@ -144,15 +147,15 @@ def digest(path: str | Path) -> str:
     """
     with _open(path) as file:
         return digest_weights(
-            (name, file.get_tensor(name).to(torch.float32)) for name in sorted(_names(file))
+            (name, file.read(name).to(torch.float32)) for name in sorted(file.names)
         )
 
 
-def identify(path: str | Path) -> dict[str, Any]:
+def identify(path: str | Path | IO[bytes]) -> dict[str, Any]:
     """Return the metadata of a checkpoint, and the digest of its weights.
 
     Args:
-        path: of the file.
+        path: of the file, or the file, open for reading.
 
     Returns:
         What :func:`describe` returns, and ``digest``: that of the processor of the checkpoint.
@@ -205,19 +208,17 @@ class _FileWeights(Mapping[str, Tensor]):
         file: the open file.
     """
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: SafetensorsFile) -> None:
         self._file = file
-        self._names = _names(file)
 
     def __getitem__(self, name: str) -> Tensor:
-        weight: Tensor = self._file.get_tensor(name).to(torch.float32)
-        return weight
+        return self._file.read(name).to(torch.float32)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._file.names)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._file.names)
 
     def check(self) -> None:
         """Refuse weights of an unknown dtype, and those that are not finite.
@@ -225,7 +226,7 @@ class _FileWeights(Mapping[str, Tensor]):
         Raises:
             CheckpointError: with a fault for each tensor.
         """
-        dtypes = {name: self._file.get_tensor(name).dtype for name in sorted(self)}
+        dtypes = {name: self._file.dtype(name) for name in sorted(self)}
         faults = [
             Fault((name,), f"must be one of {', '.join(map(str, DTYPES))}", str(dtype))
             for name, dtype in dtypes.items()
@@ -261,22 +262,21 @@ def _write_config(config: FlowConfig) -> tuple[str, dict[str, Any]]:
     return FIRST_VERSION, {name: fields[name] for name in fields if name not in SECOND_FIELDS}
 
 
-def _open(path: str | Path) -> Any:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist")
-    # The library reports every file that it cannot open as one that does not exist.
-    with Path(path).open("rb"):
-        pass
+@contextmanager
+def _open(source: str | Path | IO[bytes]) -> Iterator[SafetensorsFile]:
+    """Read a checkpoint within a block; a file that was open stays open."""
     try:
-        return safe_open(str(path), framework="pt")
-    except SafetensorError as error:
+        if not isinstance(source, str | Path):
+            yield SafetensorsFile(source)
+            return
+        if not Path(source).is_file():
+            raise FileNotFoundError(f"checkpoint {source} does not exist")
+        with Path(source).open("rb") as file:
+            yield SafetensorsFile(file)
+    except SafetensorsError as error:
         raise CheckpointError(
             Fault((), f"is not a safetensors file, or is damaged: {error}")
         ) from None
-
-
-def _names(file: Any) -> list[str]:
-    return list(file.keys())
 
 
 def _check_metadata(metadata: dict[str, str]) -> dict[str, str]:

@@ -124,7 +124,8 @@ class FlowProcessor(nn.Module):
                 for part in (self.input_mapper, self.neuron, self.carrier, self.output_mapper):
                     part.init_weights(generator)
             else:
-                self._load({name: tensor.detach().clone() for name, tensor in weights.items()})
+                # One after the other: each may be read from a file now.
+                self._load({name: weights[name].detach().clone() for name in weights})
             self.to(device)
         self.eval()
 

@@ -80,7 +80,9 @@ def load_bytes(config: FlowConfig, *, prepare: bool = True) -> int:
         config: of the model.
         prepare: whether the weights are packed and block heights are tried now.
     """
-    drawn = create_bytes(config)
+    largest = max(*_packed_linears(config), *_packed_gru_layers(config))
+    # A weight is read, and then copied.
+    drawn = max(create_bytes(config), weights_bytes(config) + REAL_BYTES * largest)
     if not prepare:
         return drawn
     neuron = REAL_BYTES * NEURON_BLOCKS * STEP_ROWS["cpu"] * config.neuron_hidden_dim

@@ -10,17 +10,17 @@ from collections.abc import Sized
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from energy_flow.choices import MapperKind
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.messages import describe_width
 from energy_flow.errors import DataError, EmbeddingError, Fault
+from energy_flow.runtime.safetensors_file import SafetensorsFile
+from energy_flow.runtime.safetensors_header import SafetensorsError
 from energy_flow.simulation.inputs import MAX_FLOAT32, check_embeddings
 from energy_flow.training.config import TrainConfig
 from energy_flow.training.retrieval import total_variation
@@ -73,27 +73,36 @@ class Pairs:
         return cls(checked["inputs"], checked["targets"], np.arange(len(checked["inputs"])))
 
     @classmethod
-    def read(cls, path: str | Path, rows: tuple[int, int] | None = None) -> Pairs:
+    def read(cls, source: str | Path | IO[bytes], rows: tuple[int, int] | None = None) -> Pairs:
         """Return the pairs of a ``.safetensors`` file with the tensors ``inputs`` and ``targets``.
 
         Args:
-            path: file to read.
+            source: path of the file, or the file, open for reading.
             rows: first row, and row after the last; all rows if none.
 
         Raises:
             DataError: the file is not such a file, or has fewer rows.
             OSError: the file cannot be read.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"there is no file {path}")
+        if not isinstance(source, str | Path):
+            return cls._read(source, "the file", rows)
+        if not Path(source).is_file():
+            raise FileNotFoundError(f"there is no file {source}")
+        with Path(source).open("rb") as file:
+            return cls._read(file, str(source), rows)
+
+    @classmethod
+    def _read(cls, opened: IO[bytes], path: str, rows: tuple[int, int] | None) -> Pairs:
         try:
-            tensors = load_file(path)
-        except (SafetensorError, TypeError, KeyError) as error:
+            file = SafetensorsFile(opened)
+            names = file.names
+            tensors = {name: file.read(name).numpy() for name in TENSORS if name in names}
+        except (SafetensorsError, TypeError) as error:
             raise DataError(Fault((), f"{path} cannot be read as .safetensors: {error}")) from None
         missing = [name for name in TENSORS if name not in tensors]
         if missing:
             message = f"{path} has no tensor {' or '.join(missing)}"
-            raise DataError(Fault((), message, sorted(tensors)))
+            raise DataError(Fault((), message, sorted(names)))
         try:
             pairs = cls.of(tensors["inputs"], tensors["targets"])
         except DataError as error:

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from energy_flow.errors import CheckpointError, ConfigError, DamagedTrainingError, Fault
+from energy_flow.runtime.safetensors_file import SafetensorsFile
 from energy_flow.simulation import checkpoint
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.config import TrainConfig
@@ -156,8 +155,12 @@ class TrainingFolder:
                     raise ValueError("it has changed")
         with _reporting_damage(place / STATE, advice):
             state = json.loads((place / STATE).read_text(encoding="utf-8"))
-        with _reporting_damage(place / OPTIMISER, advice):
-            moments = load_file(place / OPTIMISER, device=device)
+        with (
+            _reporting_damage(place / OPTIMISER, advice),
+            (place / OPTIMISER).open("rb") as opened,
+        ):
+            file = SafetensorsFile(opened)
+            moments = {name: file.read(name).to(device) for name in file.names}
         with _reporting_damage(place / MODEL, advice):
             processor = checkpoint.load(place / MODEL, device)
         return Snapshot(processor, moments, state)
@@ -247,7 +250,7 @@ def _reporting_damage(path: Path, advice: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         why = (isinstance(error, OSError) and error.strerror) or str(error)
         raise DamagedTrainingError(path, why, advice) from error
 

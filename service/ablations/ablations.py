@@ -153,7 +153,8 @@ class Ablations:
     def _read_pairs(self, plan: AblationPlan) -> Pairs:
         try:
             rows = self._datasets.rows(plan.dataset.content.digest)
-            return Pairs.read(rows.verified_path(), plan.rows)
+            with rows.files.file(rows.digest).open() as file:
+                return Pairs.read(file, plan.rows)
         except (Problem, FileNotFoundError):
             if not self._datasets.has(plan.dataset.content.digest):
                 raise not_found(f"dataset {plan.dataset.name!r} any more; it was deleted") from None

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Generator, Mapping
+import logging
+from collections.abc import Generator, Iterator, Mapping
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
+
+from service.problems import DamagedFile, UnusablePath
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def ending_at_damage() -> Iterator[None]:
+    """Send an answer within a block, which ends where a file is damaged.
+
+    It cannot be refused any more. The server closes the connection of an answer without an end.
+    """
+    try:
+        yield
+    except (DamagedFile, UnusablePath) as problem:
+        log.error("an answer that had begun is cut off: %s", problem)
 
 
 class PieceStream(StreamingResponse):
@@ -34,7 +51,8 @@ class PieceStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, as an ASGI application."""
         try:
-            await super().__call__(scope, receive, send)
+            with ending_at_damage():
+                await super().__call__(scope, receive, send)
         finally:
             # A request whose caller has left is cancelled; the files are closed nevertheless.
             await asyncio.shield(asyncio.to_thread(self._close))

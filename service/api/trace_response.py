@@ -78,9 +78,7 @@ async def answer_trace(
         headers[NEXT_CURSOR] = encode_cursor(*part.last)
     is_whole = row.is_complete and keep.keeps_all and limit is None and len(part.paths) == 1
     if is_whole and chosen is TraceFormat.PARQUET:
-        path = part.paths[0]
-        path = path.path if isinstance(path, VerifiedFile) else path
-        return await _answer_stored_file(path, request, chosen.media_type, headers)
+        return await _answer_stored_file(part.paths[0], request, chosen.media_type, headers)
 
     def read_counters() -> tuple[StepCounter, ...]:
         return part.run.step_counters() if row.is_complete else ()
@@ -90,9 +88,10 @@ async def answer_trace(
 
 
 async def _answer_stored_file(
-    path: Path, request: Request, media_type: str, headers: dict[str, str]
+    file: Path | VerifiedFile, request: Request, media_type: str, headers: dict[str, str]
 ) -> Response:
     """Return the file as a whole or in ranges; nothing of it if the caller has it."""
+    path = file.path if isinstance(file, VerifiedFile) else file
     try:
         stat = await in_thread(Threads.READS, path.stat)
     except FileNotFoundError:
@@ -105,7 +104,7 @@ async def _answer_stored_file(
     tags = {entry.strip().removeprefix("W/") for entry in held.split(",")}
     if tag in tags or "*" in tags:
         return Response(status_code=304, headers=headers)
-    return StoredFile(path, media_type=media_type, headers=headers, stat_result=stat)
+    return StoredFile(file, media_type=media_type, headers=headers, stat_result=stat)
 
 
 @dataclass(frozen=True, slots=True)

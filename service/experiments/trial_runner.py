@@ -168,8 +168,8 @@ class TrialRunner:
         source = self._archive.inputs(row)
         assert isinstance(source, DatasetRows)
         files = {
-            "data.train": str(source.verified_path()),
-            "model.checkpoint": str(self._models.checkpoint(model)),
+            "data.train": str(source.verified_file().path),
+            "model.checkpoint": str(self._models.checkpoint(model).path),
         }
         return TrainingJob(
             TrainConfig.from_dict(row.request["training"], files),

@@ -10,26 +10,36 @@ from energy_flow.simulation.checkpoint import identify
 from service.models.model import Model
 from service.problems import Problem, find_unusable_path
 from service.store.names import DEFAULT
+from service.store.verification.piece_digests import digest_pieces
+from service.store.verification.verified_file import VerifiedFile
 
 _RESTORE = "upload the original checkpoint again, or delete the model and create it again"
 _REINSTALL = "install Energy Flow again, and restart the server"
 
 
-def check_file(model: Model, path: Path) -> None:
+def check_file(model: Model, path: Path) -> VerifiedFile:
     """Refuse a checkpoint on the disk that is not the one of a model.
 
     Args:
         model: The model.
         path: Its checkpoint.
 
+    Returns:
+        The file, of which no bytes are read any more that have changed since.
+
     Raises:
         Problem: 409, it has changed, or cannot be read; 503, without permission.
     """
     try:
-        found = identify(path)
+        with path.open("rb", buffering=0) as file:
+            pieces = digest_pieces(file)
+        checked = VerifiedFile(path, pieces, _restore_hint(model), depth=2)
+        with checked.open() as file:
+            found = identify(file)
     except (CheckpointError, OSError) as error:
         raise make_unreadable_problem(model, error) from error
     check_unchanged(model, found["digest"], found["config"], trained=found["trained"])
+    return checked
 
 
 def check_unchanged(model: Model, digest: str, config: FlowConfig, *, trained: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from energy_flow import pretrained
 from energy_flow.simulation.checkpoint import identify
@@ -50,7 +50,7 @@ def read_sample(path: Path) -> SampleRows:
     Raises:
         OSError: The file cannot be read.
     """
-    tensors: dict[str, NDArray[Any]] = load_file(path)
+    tensors: dict[str, NDArray[Any]] = load(path.read_bytes())
     targets = tensors.get("targets")
     return SampleRows(
         tensors["inputs"].astype(np.float32),

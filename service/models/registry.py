@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from energy_flow.choices import unknown_name
@@ -35,6 +35,7 @@ from service.store.idempotency import IdempotencyKey, find_created
 from service.store.names import DEFAULT, check_new_name
 from service.store.references import check_model_unused
 from service.store.tables import ModelRow
+from service.store.verification.verified_file import VerifiedFile
 from service.threads import Threads, in_thread
 
 log = logging.getLogger(__name__)
@@ -282,9 +283,7 @@ class ModelRegistry:
                         extra={"digest": known.digest, "sent_digest": sent.digest},
                     )
                 if not known.is_read_only:
-                    # The file of the known model may be lost or damaged.
-                    checkpoint.place(self._path(name))
-                    fsync(self._folder)
+                    self._restore_file(known, checkpoint)
                 return self._refresh(known), False
             if not is_checked:
                 self.check_new_name(name)
@@ -395,8 +394,8 @@ class ModelRegistry:
             self._release(model)
             return model
 
-    def checkpoint(self, model: Model) -> Path:
-        """Return the checkpoint of a model; that of the default model is written on demand.
+    def checkpoint(self, model: Model) -> VerifiedFile:
+        """Return the verified checkpoint of a model; that of the default one is made on demand.
 
         Args:
             model: A model of this registry.
@@ -407,16 +406,15 @@ class ModelRegistry:
             OSError: The checkpoint could not be written.
         """
         if model.checkpoint is not None:
-            check_file(model, model.checkpoint)
-            return model.checkpoint
+            return check_file(model, model.checkpoint)
         path = self._folder / f".{model.name}-{model.digest}.safetensors"
         with self._making:
             try:
-                check_file(model, path)
+                return check_file(model, path)
             except Problem:
                 make_again(self._folder)
                 self._engine.save_model(model.digest, model.config, path)
-        return path
+        return check_file(model, path)
 
     def _refresh(self, model: Model) -> Model:
         """Return a model with what the engine has of it now, which unloads models by itself."""
@@ -500,6 +498,26 @@ class ModelRegistry:
         model = self._refresh(self._model(row, is_served=True))
         self._models[name] = model
         return model
+
+    def _restore_file(self, model: Model, checkpoint: UnfinishedFile) -> None:
+        """Store the sent checkpoint of a known model if its file is lost or damaged.
+
+        A sound file stays: equal weights can come in a larger one.
+        """
+        path = self._path(model.name)
+        try:
+            check_file(model, path)
+        except Problem:
+            size = checkpoint.path.stat().st_size
+            of_model = ModelRow.name == model.name
+            with self._database.session() as session:
+                counted = session.scalars(select(ModelRow.bytes).where(of_model)).one()
+            if size > counted:
+                self._check_limit(size - counted)
+            checkpoint.place(path)
+            fsync(self._folder)
+            with self._database.session(durable=True) as session:
+                session.execute(update(ModelRow).where(of_model).values(bytes=size))
 
     def _check_limit(self, needed: int) -> None:
         stored = self.stored_bytes()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+from energy_flow.runtime.safetensors_header import SafetensorsHeader
 from service.models.model import Model, check_name
 from service.models.registry import ModelRegistry
-from service.safetensors_header import (
-    SafetensorsHeader,
-    ended_in_header,
-    parse_header,
-    wrong_length,
-)
+from service.safetensors_header import ended_in_header, parse_header, wrong_length
 
 
 class ModelUpload:

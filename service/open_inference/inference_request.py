@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from energy_flow.choices import must_be_one_of
 from energy_flow.errors import Fault
+from energy_flow.runtime.safetensors_header import MAX_AXES
 from service.open_inference.schemas import InferInput, InferOutput, InferParameters, InferRequest
 from service.open_inference.tensors import (
     BINARY_ONLY,
@@ -26,7 +27,6 @@ from service.requests.embeddings import make_array
 from service.requests.json_body import parse_object_with_arrays
 from service.requests.large_arrays import LargeArray
 from service.requests.members import check_members
-from service.safetensors_header import MAX_AXES
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 """Header with the length of the JSON that comes before the bytes of tensors."""

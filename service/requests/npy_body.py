@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.errors import Fault
+from energy_flow.runtime.safetensors_header import MAX_AXES
 from service.problems import Problem, invalid
-from service.safetensors_header import MAX_AXES
 
 NPY_KINDS: Final = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
 """Dtypes that are accepted, as numpy writes them."""

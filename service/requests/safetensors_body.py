@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from energy_flow.choices import unknown_name
+from energy_flow.runtime.safetensors_header import TensorEntry
 from service.problems import Problem
-from service.safetensors_header import TensorEntry, ended_in_header, parse_header
+from service.safetensors_header import ended_in_header, parse_header
 
 REQUEST: Final = "request"
 """Name of the tensor with those members of a request that are no tensors."""

@@ -17,6 +17,7 @@ from energy_flow.trace.difference import first_difference
 from service.json_encoding import large_to_json
 from service.problems import Problem
 from service.runs.arithmetic import note_on_comparison
+from service.store.npy_file import StoredArray
 from service.store.stored_run import StoredRun
 from service.store.tables import RunRow
 
@@ -43,11 +44,9 @@ class Side:
         """Config of the run."""
         return FlowConfig.from_dict(self.row.config)
 
-    def surface(self) -> NDArray[Any] | None:
-        """Return the surfaces [samples, H, W], mapped into memory; ``None`` if it has none."""
-        if not self.files.has_output("surface"):
-            return None
-        return self.files.output("surface").check(0, self.row.samples_done)
+    def surface(self) -> StoredArray | None:
+        """Return the surfaces [samples, H, W]; ``None`` if it has none."""
+        return self.files.output("surface") if self.files.has_output("surface") else None
 
 
 def render_comparison(a: Side, b: Side) -> bytes:
@@ -104,8 +103,8 @@ def _surface_differences(a: Side, b: Side, count: int) -> tuple[list[float], lis
     most: list[float] = []
     mean: list[float] = []
     for start in range(0, count, SURFACES_AT_ONCE):
-        rows = slice(start, min(start + SURFACES_AT_ONCE, count))
-        gap = np.abs(one[rows].astype(np.float64) - two[rows])
+        stop = min(start + SURFACES_AT_ONCE, count)
+        gap = np.abs(one.read(start, stop).astype(np.float64) - two.read(start, stop))
         most += gap.max((1, 2)).tolist()
         mean += gap.mean((1, 2)).tolist()
     return most, mean

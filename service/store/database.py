@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 from service.json_encoding import to_json
 from service.problems import Problem, damaged_index, is_disk_full
 from service.store.disk_reserve import DiskReserve
-from service.store.index_file import explain_failures, show_url
+from service.store.index_file import explain_failures, find_index_file, show_url
 from service.store.lock_wait import LockWait
+from service.store.places import Places, guard_index
 from service.threads import is_request
 
 Result = TypeVar("Result")
@@ -37,6 +38,9 @@ class Database:
     """The index, migrated to the newest version.
 
     Methods block; call them from any thread but the event loop's.
+
+    Attributes:
+        places: Paths that must stay what they are, or nothing is committed any more.
 
     Args:
         url: URL of the database, as SQLAlchemy takes it.
@@ -59,6 +63,7 @@ class Database:
         request_seconds: float = MAX_WAIT_SECONDS,
     ) -> None:
         self._reserve = reserve
+        self.places = Places()
         self._engine = _open(url, "NORMAL", is_changing=is_changing)
         # By whether a transaction is durable, and whether it is one of a request.
         self._engines = dict.fromkeys(product((False, True), repeat=2), self._engine)
@@ -79,6 +84,7 @@ class Database:
                 raise
             reserve.release()
             migrate(self._engine)
+        self._guard()
 
     @contextmanager
     def session(self, *, durable: bool = False) -> Iterator[Session]:
@@ -143,6 +149,16 @@ class Database:
         failures = (SQLAlchemyError, OSError, Problem)
         with contextlib.suppress(*failures), self._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _guard(self) -> None:
+        """Commit nothing once the files of the index, which are open now, are others."""
+        path = find_index_file(self._engine.url)
+        if path is not None:
+            self.places.add(path)
+            # SQLite makes its log again by itself.
+            self.places.add(path.with_name(f"{path.name}-wal"), can_be_new=True)
+        for engine in set(self._engines.values()):
+            guard_index(engine, self.places)
 
     def close(self) -> None:
         """Close all connections."""

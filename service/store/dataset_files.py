@@ -25,6 +25,7 @@ from service.store.verification.piece_digests import PieceDigests, digest_whole
 if TYPE_CHECKING:
     # A process that only writes rows has no index.
     from service.store.verification.dataset_digests import DatasetDigests
+    from service.store.verification.verified_file import VerifiedFile
 
 HEADER_BYTES = 512
 FLOAT32_BYTES = 4
@@ -87,15 +88,15 @@ class DatasetRows:
         """Return the rows from ``start`` up to ``stop``."""
         return replace(self, first=self.first + start, rows=stop - start)
 
-    def verified_path(self) -> Path:
-        """Return the path of the dataset's file, all of which has been verified.
+    def verified_file(self) -> VerifiedFile:
+        """Return the dataset's file, all of which has been verified.
 
         Raises:
             DamagedFile: The file is damaged, or lost.
         """
         file = self.files.file(self.digest)
         file.check()
-        return file.path
+        return file
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return some rows, float32 [stop - start, dim].

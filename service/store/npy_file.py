@@ -7,6 +7,7 @@ to any number of rows without moving its numbers.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +18,14 @@ from service.store.atomic_files import UNFINISHED, write_file
 from service.store.verification.verified_file import VerifiedFile
 
 NPY_HEADER_BYTES = 128
+
+PART_BYTES = 2**20
+"""Bytes of an array that are in memory at once where it is read in parts."""
+
+_HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
@@ -60,11 +69,15 @@ def write_array(path: Path, array: NDArray[Any], *, durable: bool = True) -> Non
 
 
 class StoredArray:
-    """A finished ``.npy`` file, mapped into memory.
+    """A finished ``.npy`` file, of which rows are verified when they are read.
+
+    It is not mapped into memory: where a mapped file is cut short, the system ends the process that
+    reads it.
 
     Attributes:
         file: The file.
-        values: All its numbers, of which nothing is verified.
+        dtype: Type of its numbers.
+        shape: Its shape.
 
     Args:
         file: The file.
@@ -75,15 +88,27 @@ class StoredArray:
 
     def __init__(self, file: VerifiedFile) -> None:
         self.file = file
-        file.check(0, NPY_HEADER_BYTES)
         try:
-            with file.explaining():
-                self.values: NDArray[Any] = np.load(file.path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            with file.open() as opened:
+                version = np.lib.format.read_magic(opened)
+                read_header = _HEADER_READERS[version]
+                self.shape, is_fortran, self.dtype = read_header(opened)
+                self._first = opened.tell()
+                held = opened.seek(0, os.SEEK_END) - self._first
+        except (KeyError, ValueError, EOFError) as error:
             raise file.damage(f"it cannot be read as .npy: {error}") from error
+        if is_fortran or self.dtype.hasobject or not self.shape:
+            raise file.damage("it cannot be read as .npy: it is not an array of rows of numbers")
+        self._row_bytes = _row_bytes(self.shape, self.dtype)
+        promised = len(self) * self._row_bytes
+        if held < promised:
+            raise file.damage(f"it has {held:,} bytes of numbers instead of {promised:,}")
 
-    def check(self, start: int, stop: int) -> NDArray[Any]:
-        """Return some rows, mapped into memory, after their bytes were verified.
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return some rows, whose bytes are verified.
 
         Args:
             start: First row.
@@ -92,16 +117,35 @@ class StoredArray:
         Raises:
             DamagedFile: They have changed, or there are fewer.
         """
-        if stop > len(self.values):
-            raise self.file.damage(f"it has {len(self.values):,} rows, not {stop:,}")
-        first = self.file.path.stat().st_size - self.values.nbytes
-        row_bytes = self.values[:1].nbytes
-        self.file.check(first + start * row_bytes, first + stop * row_bytes)
-        return self.values[start:stop]
+        return self._decode(self.file.read(*self._find(start, stop)))
 
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return a copy of some rows, as :meth:`check` does."""
-        return np.array(self.check(start, stop))
+    def read_parts(self, start: int, stop: int) -> Iterator[NDArray[Any]]:
+        """Return some rows in parts, of which only one is in memory at once.
+
+        All are verified now, and each once more when it is read.
+
+        Args:
+            start: First row.
+            stop: Row behind the last one.
+
+        Raises:
+            DamagedFile: They have changed, or there are fewer.
+        """
+        rows = max(PART_BYTES // max(self._row_bytes, 1), 1)
+        if stop - start <= rows:
+            return iter((self.read(start, stop),))
+        self.file.check(*self._find(start, stop))
+        parts = self.file.read_parts(*self._find(start, stop), rows * self._row_bytes)
+        return (self._decode(part) for part in parts)
+
+    def _find(self, start: int, stop: int) -> tuple[int, int]:
+        """Return where the bytes of some rows are in the file."""
+        if stop > len(self):
+            raise self.file.damage(f"it has {len(self):,} rows, not {stop:,}")
+        return self._first + start * self._row_bytes, self._first + stop * self._row_bytes
+
+    def _decode(self, data: memoryview) -> NDArray[Any]:
+        return np.frombuffer(data, self.dtype).reshape(-1, *self.shape[1:])
 
 
 class GrowingArray:

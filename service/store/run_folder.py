@@ -432,7 +432,22 @@ def remove_folders(folders: Iterable[RunFolder]) -> None:
     # After a power cut, a start removes what has such a name, and takes nothing else for a run.
     fsync(hidden[0].parent)
     for path in hidden:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove_hidden(path)
+
+
+def _remove_hidden(folder: Path) -> None:
+    """Remove what the system lets this process remove; the next start tries the rest again."""
+    kept: list[str] = []
+
+    def keep(_function: Any, path: str, info: Any) -> None:
+        error = info[1]
+        if not isinstance(error, FileNotFoundError):
+            kept.append(f"{path}: {error.strerror}")
+
+    shutil.rmtree(folder, onerror=keep)
+    if kept:
+        # What follows the first one is that the folders with it are not empty.
+        log.warning("files of a removed run stay until the next start: %s", kept[0])
 
 
 def _raise_unless_missing(error: OSError) -> None:

@@ -190,7 +190,9 @@ _OF_PATHS = {
     r"/v1/experiments.*": r"body\.json\.(items\.\d+\.)?last_event_id",
     # The server and its machine; how much it has done.
     r"/v1/system": r"body\.json\.(versions|engine|memory|store)\..*",
-    r"/v2.*/stats": r"body\.json\.model_stats\.\d+\.(\w+_count|last_inference|.*\.(count|ns|byte_size))",
+    r"/v2.*/stats": (
+        r"body\.json\.model_stats\.\d+\.(\w+_count|last_inference|.*\.(count|ns|byte_size))"
+    ),
     r"/v2": r"body\.json\.version",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -27,6 +26,7 @@ from service.runs.views import render_dataset
 from service.schemas.bodies import ModelName
 from service.schemas.dataset import DatasetPage, DatasetView
 from service.schemas.json_schema import BINARY
+from service.store.verification.verified_file import VerifiedFile
 from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -87,8 +87,8 @@ async def describe_dataset(
     dataset = await in_thread(Threads.READS, service.datasets.find, name)
     if chosen == "json":
         return JsonAnswer(render_dataset(dataset))
-    path = await in_thread(Threads.FILES, _find_file, service, name)
-    return StoredFile(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
+    file = await in_thread(Threads.FILES, _find_file, service, name)
+    return StoredFile(file, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
 
 
 @router.delete("/{name}", status_code=204, responses=REFUSALS)
@@ -98,14 +98,14 @@ async def delete_dataset(name: str, service: ServiceDep) -> Response:
     return Response(status_code=204)
 
 
-def _find_file(service: Service, name: str) -> Path:
+def _find_file(service: Service, name: str) -> VerifiedFile:
     """Return the file of a dataset, which has been verified: an answer cannot be taken back.
 
     Raises:
         Problem: 404, the dataset was deleted meanwhile; 409, its file is damaged.
     """
     try:
-        return service.datasets.rows_of(name).verified_path()
+        return service.datasets.rows_of(name).verified_file()
     except DamagedFile:
         service.datasets.find(name)
         raise

@@ -104,8 +104,8 @@ async def describe_model(
     model = service.models.find(name)
     if chosen == "json":
         return JsonAnswer(render_model(model))
-    path = await in_thread(Threads.FILES, service.models.checkpoint, model)
-    return StoredFile(path, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
+    file = await in_thread(Threads.FILES, service.models.checkpoint, model)
+    return StoredFile(file, media_type=OCTET_STREAM, filename=f"{name}.safetensors")
 
 
 @router.get(

@@ -26,17 +26,16 @@ from service.problems import Problem, invalid, not_found
 from service.safetensors_header import dtype_of, make_header
 from service.schemas.json_schema import BINARY
 from service.schemas.run import InputsAnswer, OutputAnswer
-from service.store.npy_file import StoredArray, npy_header
+from service.store.npy_file import PART_BYTES, npy_header
 from service.store.stored_run import StoredRun
 from service.store.tables import RunRow
+from service.store.verification.verified_file import VerifiedFile
 from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 INPUT_MEDIA_TYPES: Final = {"json": JSON, "npy": NPY, "safetensors": OCTET_STREAM}
 MEDIA_TYPES: Final = {**INPUT_MEDIA_TYPES, "png": PNG}
-
-_PIECE_BYTES = 2**20
 
 Pieces = Generator[bytes, None, None]
 
@@ -60,13 +59,6 @@ class Part:
     shape: tuple[int, ...]
     first: int
     pieces: Iterable[NDArray[Any]]
-
-    @classmethod
-    def of(cls, run_id: str, name: str, array: NDArray[Any], first: int) -> Part:
-        """Return a part whose samples are an array [samples, …], which may be mapped."""
-        rows = max(_PIECE_BYTES // max(array[:1].nbytes, 1), 1)
-        pieces = (array[start : start + rows] for start in range(0, len(array), rows))
-        return cls(run_id, name, array.dtype, array.shape, first, pieces)
 
     def encode(self, name: str) -> Pieces:
         """Yield the bytes of a format.
@@ -119,7 +111,7 @@ async def read_inputs(
     row = await find_ended_run(service, run_id)
     first, stop = _parse_range(sample, sample_from, sample_to, row.samples)
     width: int = row.config["embedding_dim"]
-    rows = max(_PIECE_BYTES // (width * np.dtype(np.float32).itemsize), 1)
+    rows = max(PART_BYTES // (width * np.dtype(np.float32).itemsize), 1)
 
     def read(source: EmbeddingSource) -> Iterator[NDArray[np.float32]]:
         return (source.read(start, min(start + rows, stop)) for start in range(first, stop, rows))
@@ -165,7 +157,7 @@ async def read_output(
         stored = ", ".join(row.request["outputs"]) or "none"
         raise not_found(f"output {output!r} of run {run_id!r}; it has {stored}")
 
-    def read() -> _Selection:
+    def read() -> Part | VerifiedFile | _Picture:
         with service.archive.noticing_removal(run_id):
             run = service.archive.open(row)
             if not run.has_output(output):
@@ -173,34 +165,33 @@ async def read_output(
             stored = run.output(output)
             first, stop = _parse_range(sample, sample_from, sample_to, row.samples_done)
             if chosen == "png":
-                return _Selection(stored, _read_sample(run, row, output, first), first)
-            return _Selection(stored, stored.check(first, stop), first)
+                return _Picture(_read_sample(run, row, output, first), first)
+            if chosen == "npy" and stop - first == len(stored):
+                stored.file.check()
+                return stored.file
+            shape = (stop - first, *stored.shape[1:])
+            pieces = stored.read_parts(first, stop)
+            return Part(run_id, output, stored.dtype, shape, first, pieces)
 
     selected = await in_thread(Threads.FILES, read)
-    array, first = selected.values, selected.first
-    if chosen == "png":
-        return await _answer_picture(row, output, array, first, plane)
-    if chosen == "npy" and len(array) == len(selected.stored.values):
-        return StoredFile(
-            selected.stored.file.path, media_type=NPY, filename=f"{run_id}-{output}.npy"
-        )
-    part = Part.of(run_id, output, array, first)
-    return PieceStream(part.encode(chosen), MEDIA_TYPES[chosen])
+    if isinstance(selected, _Picture):
+        return await _answer_picture(row, output, selected, plane)
+    if isinstance(selected, VerifiedFile):
+        return StoredFile(selected, media_type=NPY, filename=f"{run_id}-{output}.npy")
+    return PieceStream(selected.encode(chosen), MEDIA_TYPES[chosen])
 
 
 @dataclass(frozen=True, slots=True)
-class _Selection:
-    """The part of an output that a request selects.
+class _Picture:
+    """What a picture shows.
 
     Attributes:
-        stored: The whole output.
-        values: The verified samples; of a picture, the one that it shows.
-        first: Number of the first sample.
+        values: An output of one sample.
+        sample: Number of the sample.
     """
 
-    stored: StoredArray
     values: NDArray[Any]
-    first: int
+    sample: int
 
 
 def _parse_range(
@@ -234,10 +225,11 @@ def _read_sample(run: StoredRun, row: RunRow, name: str, sample: int) -> NDArray
 
 
 async def _answer_picture(
-    row: RunRow, name: str, values: NDArray[Any], sample: int, plane: Plane | None
+    row: RunRow, name: str, picture: _Picture, plane: Plane | None
 ) -> Response:
     from service.plots.heat_map import heat_map
 
+    values = picture.values
     if values.ndim < 2:
         known = ", ".join(known for known in MEDIA_TYPES if known != "png")
         raise Problem(406, f"the output {name!r} has no picture; known formats are {known}")
@@ -245,6 +237,6 @@ async def _answer_picture(
         panels = {name: values}
     else:
         panels = {shown.value: values[shown.code] for shown in Plane if plane in (None, shown)}
-    title = f"{name}, sample {sample} of run {row.run_id[:8]}"
+    title = f"{name}, sample {picture.sample} of run {row.run_id[:8]}"
     png = await in_thread(Threads.BODIES, heat_map, panels, title)
     return Response(png, media_type=PNG)

@@ -97,10 +97,16 @@ class NpyReader:
     def _add_columns(self, columns: UnfinishedFile) -> None:
         """Add the rows of an array in Fortran order."""
         columns.file.flush()
-        matrix = np.memmap(columns.path, self._dtype, "r", shape=self._shape, order="F")
-        step = max(1, _PIECE_BYTES // (self._shape[1] * self._dtype.itemsize))
-        for start in range(0, len(matrix), step):
-            self._rows.add("inputs", _NAME, np.ascontiguousarray(matrix[start : start + step]))
+        rows, width = self._shape
+        step = max(1, _PIECE_BYTES // (width * self._dtype.itemsize))
+        for start in range(0, rows, step):
+            part = np.empty((width, min(step, rows - start)), self._dtype)
+            for number, column in enumerate(part):
+                # Not mapped: a mapped file that is cut short ends the process.
+                columns.file.seek((number * rows + start) * self._dtype.itemsize)
+                if columns.file.readinto(column.view(np.uint8)) < column.nbytes:
+                    raise OSError(f"the columns of {_NAME} have become shorter")
+            self._rows.add("inputs", _NAME, np.ascontiguousarray(part.T))
             self._rows.raise_faults()
 
 

@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 
 from energy_flow.errors import Fault
+from energy_flow.runtime.safetensors_header import SafetensorsHeader, TensorEntry
 from service.datasets.formats.names import choose_names
 from service.datasets.formats.rows import RowBytes, Rows
 from service.problems import Problem
-from service.safetensors_header import (
-    SafetensorsHeader,
-    TensorEntry,
-    ended_in_header,
-    parse_header,
-    wrong_length,
-)
+from service.safetensors_header import ended_in_header, parse_header, wrong_length
 
 _DTYPES: dict[str, np.dtype[Any] | None] = {
     "F16": np.dtype("<f2"),

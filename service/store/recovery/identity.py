@@ -88,6 +88,7 @@ def open_index(
     # Before an empty index is made in its place.
     check_not_lost(data_dir, url)
     database = Database(url, reserve, request_seconds=request_seconds)
+    database.places.add(data_dir)
     try:
         with database.connection() as connection:
             content = read_index(connection)

@@ -72,6 +72,21 @@ class VerifiedFile:
             for first in range(start - start % PIECE_BYTES, end, READ_BYTES):
                 self._read(file, first, min(first + READ_BYTES, end))
 
+    def read_parts(self, start: int, stop: int, size: int) -> Iterator[memoryview]:
+        """Yield verified bytes in parts; the file is open until the last one.
+
+        Args:
+            start: Offset of the first byte.
+            stop: Offset behind the last one.
+            size: Bytes of a part; the last one can be shorter.
+
+        Raises:
+            DamagedFile: They have changed, or cannot be read.
+        """
+        with self._open() as file:
+            for first in range(start, stop, size):
+                yield self._read(file, first, min(first + size, stop))
+
     def open(self) -> IO[bytes]:
         """Open the file; every part is verified when it is read.
 

@@ -424,3 +424,25 @@ def test_an_index_that_cannot_be_opened_for_too_many_files_is_not_called_damaged
     command = [sys.executable, "-c", OUT_OF_FILES, str(tmp_path / "index")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     assert_words(done.stdout, f"503 {tmp_path / 'index'}", "Too many open files", "ulimit -n")
+
+
+def test_a_file_that_stays_after_a_deletion_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def check() -> None:
+        with serving(tmp_path / "data") as server:
+            run_id = queue(server.client, 2)
+            wait_until_ended(server.client, run_id)
+            kept = tmp_path / "data" / "runs" / run_id / "mine"
+            kept.mkdir()
+            (kept / "file").touch()
+            kept.chmod(0o500)
+            assert server.client.delete(f"/v1/runs/{run_id}").status_code == 204
+            hidden = kept.parent.with_name(f".{run_id}.part") / "mine"
+            lines = [one for one in caplog.records if str(hidden / "file") in one.getMessage()]
+            assert [line.levelname for line in lines] == ["WARNING"]
+            hidden.chmod(0o700)
+        with serving(tmp_path / "data"):
+            assert list((tmp_path / "data" / "runs").iterdir()) == []
+
+    call_without_privileges(check)
