@@ -132,15 +132,20 @@ try_server() {
         sleep 0.5
     done
     echo "healthy after $((SECONDS - started)) s"
+    # A server that starts is healthy, and not ready yet.
+    curl --fail --silent --output /dev/null --retry 120 --retry-delay 1 --retry-all-errors \
+        --retry-max-time 120 "http://127.0.0.1:$ENERGY_FLOW_PORT/readyz"
+    echo "ready after $((SECONDS - started)) s"
 
     started=$SECONDS
-    answer=$(curl --fail-with-body --silent --show-error --max-time 120 \
+    answer=$(curl --fail-with-body --silent --show-error --max-time 300 \
         --header "Authorization: Bearer $ENERGY_FLOW_API_KEY" --json '{"embeddings": [[1, 2, 3, 4]]}' \
         "http://127.0.0.1:$ENERGY_FLOW_PORT/v1/simulate")
     [[ $answer == *'"surface":'* ]] || { echo "error: no surface in $answer" >&2; exit 1; }
     echo "simulated one row in $((SECONDS - started)) s"
 
-    grep --quiet "^Uid:.*${user%:*}$" "/proc/$server/status"
+    # PID namespaces have a /proc of their own, here the one of the image.
+    grep --quiet "^Uid:.*${user%:*}$" "$root/proc/$server/status"
     if chroot --userspec="$user" "$root" touch /opt/energy-flow/written 2>/dev/null; then
         echo "error: the root can be written" >&2
         exit 1
