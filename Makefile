@@ -60,6 +60,7 @@ check: $(STAMP) web/node_modules/.installed ## Formatting, lint, generated code,
 	$(BIN)/yamllint --strict -d '{extends: default, rules: {document-start: disable, line-length: {max: 100}}}' \
 		docker-compose.yml .github .pre-commit-config.yaml CITATION.cff
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/pre-commit validate-config
 	$(MAKE) --no-print-directory docs
 
