@@ -10,6 +10,7 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 from starlette.types import Scope
 
+from energy_flow.choices import Preset
 from service.api.error_handlers import install_error_handlers
 from service.api.middleware.api_key import ApiKey
 from service.api.middleware.availability import Availability
@@ -71,7 +72,7 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
 
     app = DocumentedApp(
         read_config=lambda: service.default_model_config or default_config(settings),
-        preset=settings.preset,
+        preset=settings.preset or Preset.DEBUG,
         title="Energy Flow",
         version=installed,
         description="Embeddings in; surfaces, event traces and memory telemetry out.",

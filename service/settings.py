@@ -17,11 +17,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from energy_flow.choices import unknown_name
+from energy_flow.choices import LogFormat, Preset, unknown_name
 from service.settings_table import PREFIX, SETTINGS, SettingsTable
 
 _PATH_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
-_TYPES = {setting.name: setting.type for setting in SETTINGS}
 _ABOUT = {setting.name: setting.about for setting in SETTINGS}
 
 
@@ -94,8 +93,8 @@ class Settings(SettingsTable, BaseSettings):
     @field_validator("preset", "log_format", mode="before")
     @classmethod
     def _refuse_unknown_name(cls, value: Any, info: ValidationInfo) -> Any:
-        known = _TYPES[str(info.field_name)]
-        if value not in list(known):
+        known = Preset if info.field_name == "preset" else LogFormat
+        if value is not None and value not in list(known):
             raise ValueError(f"cannot be '{value}'; {unknown_name(value, known)}")
         return value
 
@@ -144,6 +143,11 @@ class Settings(SettingsTable, BaseSettings):
                 f"set {PREFIX}API_KEY, or {PREFIX}ALLOW_OPEN=1 to serve without one"
             )
         return self
+
+    @property
+    def choose_model(self) -> bool:
+        """Whether they choose the default model; otherwise the data directory does."""
+        return self.preset is not None or self.model is not None or bool(self.set)
 
     @property
     def index_url(self) -> URL:
