@@ -5,7 +5,8 @@ Start a server in another terminal:
     energy-flow serve
     python examples/sweep.py http://127.0.0.1:8000
 
-The settings are in sweep.toml beside this file. The model is an untrained one, whose flows take many steps.
+The settings are in sweep.toml beside this file. The model is an untrained one, whose flows
+take many steps.
 """
 
 import sys

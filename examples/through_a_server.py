@@ -15,7 +15,8 @@ from energy_flow.client import FlowClient, ProblemError
 URL = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
 
 with FlowClient(URL) as client:
-    # Rows of a trained model that every server has: pictures, whose parts flows carry to two planes.
+    # Rows of a trained model that every server has: pictures, of which flows carry the parts to
+    # two planes.
     pictures = client.sample_rows("spectrometer").inputs[:8]
 
     # What the run would need; nothing is simulated.
