@@ -1,11 +1,12 @@
 """An experiment: runs with every combination of some settings, and their results side by side.
 
-Start a server in another terminal. The sample data has 384 components, so its model must have too:
+Start a server in another terminal:
 
-    energy-flow serve --set embedding_dim=384
+    energy-flow serve
     python examples/sweep.py http://127.0.0.1:8000
 
-The settings are in sweep.toml beside this file.
+The settings are in sweep.toml beside this file. The model is an untrained one, whose flows
+take many steps.
 """
 
 import sys
@@ -20,6 +21,10 @@ URL = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
 document = tomllib.loads((HERE / "sweep.toml").read_text())
 
 with FlowClient(URL) as client:
+    # A model for rows of 384 numbers; a second run of this program finds it.
+    if document["model"] not in [model.name for model in client.models()]:
+        client.create_model(document["model"], config={"embedding_dim": 384})
+
     # The rows that all runs of the experiment simulate.
     client.datasets.put(document["dataset"], HERE / "data" / "wordnet_256.safetensors")
 

@@ -1,32 +1,31 @@
 """A simulation on a server, and what the server keeps of it.
 
-Start a server in another terminal. The sample data has 384 components, so its model must have too:
+Start a server in another terminal:
 
-    energy-flow serve --set embedding_dim=384
+    energy-flow serve
     python examples/through_a_server.py http://127.0.0.1:8000
 
 This program needs no torch: the client sends the embeddings, and the server simulates.
 """
 
 import sys
-from pathlib import Path
-
-from safetensors.numpy import load_file
 
 from energy_flow.client import FlowClient, ProblemError
 
-DATA = Path(__file__).parent / "data"
 URL = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
 
-embeddings = load_file(DATA / "wordnet_256.safetensors")["inputs"][:8]
-
 with FlowClient(URL) as client:
+    # Rows of a trained model that every server has: pictures, of which flows carry the parts to
+    # two planes.
+    pictures = client.sample_rows("spectrometer").inputs[:8]
+
     # What the run would need; nothing is simulated.
-    estimate = client.dry_run(embeddings)
+    estimate = client.dry_run(pictures, model="spectrometer")
     print(f"{estimate.flows:,} initial flows, {estimate.predicted_bytes:,} bytes predicted")
 
-    # The run, with less noise than the model's own config has.
-    result = client.simulate(embeddings, seed=7, options={"noise_std": 0.1})
+    # The run, in which long steps of a flow spawn others; the model itself has no spawning.
+    spawning = {"spawn.mode": "threshold", "spawn.threshold": 0.2}
+    result = client.simulate(pictures, model="spectrometer", options=spawning)
     print("shape of the surfaces", result.surface.shape)
     print("exits by plane", dict(result.metrics.planes))
 

@@ -15,7 +15,7 @@ from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Scope
 
-from energy_flow.choices import ServerState
+from energy_flow.choices import Preset, ServerState
 from service.api.error_handlers import install_error_handlers
 from service.api.middleware.api_keys import RequireKey
 from service.api.middleware.availability import Availability
@@ -95,7 +95,7 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
 
     app = DocumentedApp(
         read_config=lambda: service.default_model_config or default_config(settings),
-        preset=settings.preset,
+        preset=settings.preset or Preset.DEBUG,
         title="Energy Flow",
         version=installed,
         description="Embeddings in; surfaces, event traces and memory telemetry out.",

@@ -8,7 +8,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from energy_flow.choices import EngineState, ServerState
+from energy_flow.choices import EngineState, Preset, ServerState
 from energy_flow.config.flow_config import FlowConfig, parse_assignments
 from energy_flow.config.presets import preset
 from energy_flow.engine import Engine
@@ -47,7 +47,7 @@ from service.store.recovery.errors import (
     describe_full_disk,
     storage_errors_reported,
 )
-from service.store.recovery.identity import open_index
+from service.store.recovery.identity import open_index, read_default_model
 from service.store.recovery.leftovers import sort_out_leftovers
 from service.store.recovery.lock import lock_data_dir, lock_index
 from service.store.run_ends import RunEnds
@@ -354,7 +354,8 @@ class Service:
         self.models = ModelRegistry(
             self._database, settings.data_dir / "models", self.engine, settings.max_models_bytes
         )
-        self.models.open(config, settings.model, warm_up=settings.warm_up)
+        packaged = None if settings.choose_model else read_default_model(settings.data_dir)
+        self.models.open(config, settings.model, packaged, warm_up=settings.warm_up)
         return queued, fsync_thread
 
     async def _stop(self) -> None:
@@ -391,7 +392,7 @@ class Service:
 
 
 def default_config(settings: Settings) -> FlowConfig:
-    """Return the config of the default model, if that is not a checkpoint.
+    """Return the config of the default model, if that is neither a checkpoint nor packaged.
 
     Args:
         settings: The server's settings.
@@ -402,4 +403,4 @@ def default_config(settings: Settings) -> FlowConfig:
     if settings.model is not None and settings.set:
         message = "changes a preset, but the default model is a checkpoint; leave one of them out"
         raise ConfigError(Fault(("set",), message, list(settings.set)))
-    return preset(settings.preset).replace(parse_assignments(settings.set))
+    return preset(settings.preset or Preset.DEBUG).replace(parse_assignments(settings.set))

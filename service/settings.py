@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from energy_flow.choices import unknown_name
+from energy_flow.choices import LogFormat, Preset, unknown_name
 from service.settings_table import PREFIX, SETTINGS, SettingsTable
 
 _PATH_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
@@ -26,7 +26,6 @@ _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 # As browsers write it: they compare whole origins.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
-_TYPES = {setting.name: setting.type for setting in SETTINGS}
 _ABOUT = {setting.name: setting.about for setting in SETTINGS}
 
 
@@ -98,8 +97,8 @@ class Settings(SettingsTable, BaseSettings):
     @field_validator("preset", "log_format", mode="before")
     @classmethod
     def _refuse_unknown_name(cls, value: Any, info: ValidationInfo) -> Any:
-        known = _TYPES[str(info.field_name)]
-        if value not in list(known):
+        known = Preset if info.field_name == "preset" else LogFormat
+        if value is not None and value not in list(known):
             raise ValueError(f"cannot be '{value}'; {unknown_name(value, known)}")
         return value
 
@@ -166,6 +165,11 @@ class Settings(SettingsTable, BaseSettings):
     def needs_key(self) -> bool:
         """Whether the server must not run without an API key: others can reach it."""
         return not self.allow_open and not _is_loopback(self.host)
+
+    @property
+    def choose_model(self) -> bool:
+        """Whether they choose the default model; otherwise the data directory does."""
+        return self.preset is not None or self.model is not None or bool(self.set)
 
     @property
     def index_url(self) -> URL:

@@ -150,18 +150,22 @@ class SettingsTable:
         ),
     ] = None
     preset: Annotated[
-        Preset,
+        Preset | None,
         About(
-            f"Config of the default model: {', '.join(names_of(Preset))}.", MODEL, metavar="NAME"
+            f"Config of an untrained default model: {', '.join(names_of(Preset))}.",
+            MODEL,
+            note="Without it, --model and --set, the default model is the trained model "
+            "dictionary; in a data directory of an earlier version, that of the preset debug.",
+            metavar="NAME",
         ),
-    ] = Preset.DEBUG
+    ] = None
     model: Annotated[
         Path | None, About("Checkpoint of the default model, instead of a preset.", MODEL)
     ] = None
     set: Annotated[
         tuple[str, ...],
         About(
-            "Change a field of the preset, such as embedding_dim=384; repeatable.",
+            "Change a field of the preset (default: debug), such as embedding_dim=384; repeatable.",
             MODEL,
             note="In the variable, separate several by spaces.",
             metavar="FIELD=VALUE",

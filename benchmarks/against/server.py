@@ -64,7 +64,8 @@ def started_server(
     """
     port = free_port()
     command = version.command("serve", "--port", str(port), "--data-dir", str(data))
-    command += ["--device", device]
+    # Named, because versions have different default models.
+    command += ["--device", device, "--preset", "debug"]
     for change in assignments:
         command += ["--set", change]
     log = data.with_name(f"{data.name}.log")

@@ -40,7 +40,7 @@ from energy_flow.client.replay import Comparison, Difference, Replay, SampleComp
 from energy_flow.client.retry import NO_RETRY, PATIENT, Retry
 from energy_flow.client.runs import Run
 from energy_flow.client.simulation import Estimate, Simulation
-from energy_flow.client.trace import Trace, TraceRecords
+from energy_flow.client.trace import Trace, TraceRecords, TruncatedTraceWarning
 from energy_flow.trace.records import KINDS
 
 __all__ = [
@@ -86,6 +86,7 @@ __all__ = [
     "Trace",
     "TraceRecords",
     "Trial",
+    "TruncatedTraceWarning",
     "Unauthorized",
     "UnexpectedAnswer",
     "Unprocessable",

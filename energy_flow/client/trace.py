@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+class TruncatedTraceWarning(UserWarning):
+    """A trace is only the part of the records that came with the answer."""
+
+
+@dataclass(frozen=True, repr=False)
 class TraceRecords:
     """Records of a trace, sorted by (sample, seq).
 
@@ -35,6 +40,9 @@ class TraceRecords:
     def __getitem__(self, column: str) -> NDArray[Any]:
         return self.columns[column]
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self):,} records)"
+
     def to_pandas(self) -> pd.DataFrame:
         """Return the records as a data frame, ``kind`` as a categorical of names.
 
@@ -50,7 +58,7 @@ class TraceRecords:
         return frame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trace(TraceRecords):
     """The trace that came with the answer to a simulation.
 
@@ -67,6 +75,34 @@ class Trace(TraceRecords):
     dropped: Mapping[str, int] = field(default_factory=dict)
     inline_truncated: bool = False
     url: str | None = None
+
+    def __repr__(self) -> str:
+        if not self.inline_truncated:
+            return super().__repr__()
+        return f"Trace({self._describe_part()})"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the records as a data frame, ``kind`` as a categorical of names.
+
+        Warns:
+            TruncatedTraceWarning: the run kept more records than came with the answer.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        if self.inline_truncated:
+            warnings.warn(self._describe_part(), TruncatedTraceWarning, stacklevel=2)
+        return super().to_pandas()
+
+    def _describe_part(self) -> str:
+        """Return how many records are missing, and how to get them."""
+        kept = sum(self.recorded.values())
+        whole = (
+            "ask for more by trace={'inline': N}"
+            if self.url is None
+            else "client.trace(run_id) and client.download_trace(run_id, path) have all"
+        )
+        return f"{len(self):,} of {kept:,} records, cut at inline; {whole}"
 
 
 def columns_of(records: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str, NDArray[Any]]:

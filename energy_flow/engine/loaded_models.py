@@ -95,7 +95,7 @@ class LoadedModels:
         self._closed_because: EngineUnavailable | None = None
 
     def add(self, processor: FlowProcessor, *, is_permanent: bool = True) -> LoadedModel:
-        """Add a model; an equal one is replaced.
+        """Add a model; an equal one is replaced, and stays permanent if it was.
 
         Args:
             processor: model on the engine's device.
@@ -104,6 +104,8 @@ class LoadedModels:
         digest = processor.digest()
         key = model_key(digest, processor.config)
         with self._lock:
+            known = self._models.get(key)
+            is_permanent = is_permanent or (known is not None and known.is_permanent)
             self._models[key] = _Entry(processor, is_permanent, time.monotonic())
             self._alive[processor] = loaded_bytes(processor.config)
         return LoadedModel(digest, processor.config, processor.trained)

@@ -11,6 +11,7 @@ from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
 from service.models.model import Model
 from service.problems import Problem, invalid
+from service.requests.embeddings import FindFitting, describe_other_dimension
 from service.schemas.ablation import AblationFields
 from service.store.datasets import Dataset
 
@@ -38,7 +39,11 @@ class AblationPlan:
 
 
 def make_plan(
-    fields: AblationFields, model: Model, dataset: Dataset, max_samples: int
+    fields: AblationFields,
+    model: Model,
+    dataset: Dataset,
+    max_samples: int,
+    find_fitting: FindFitting,
 ) -> AblationPlan:
     """Check a request for an ablation.
 
@@ -47,11 +52,12 @@ def make_plan(
         model: Its model.
         dataset: Its dataset.
         max_samples: Most samples of a run.
+        find_fitting: Finds the models that take rows of a dimension.
 
     Raises:
         Problem: 413, too many rows; 422, with all faults.
     """
-    faults = list(_find_width_faults(model, dataset))
+    faults = list(_find_width_faults(model, dataset, find_fitting))
     held = dataset.content.rows
     first, stop = fields.rows or (0, held)
     if not 0 <= first <= stop - MIN_ROWS <= held - MIN_ROWS:
@@ -75,13 +81,14 @@ def make_plan(
     return AblationPlan(fields, model, dataset, (first, stop), config)
 
 
-def _find_width_faults(model: Model, dataset: Dataset) -> Iterator[Fault]:
+def _find_width_faults(
+    model: Model, dataset: Dataset, find_fitting: FindFitting
+) -> Iterator[Fault]:
     """Yield a fault for each width that does not suit the model."""
     content, config, loc = dataset.content, model.config, ("dataset",)
     if content.dim != config.embedding_dim:
-        message = (
-            f"has inputs of {content.dim} numbers, but the model {model.name!r} takes "
-            f"{config.embedding_dim}"
+        message = describe_other_dimension(
+            model.name, config.embedding_dim, content.dim, find_fitting
         )
         yield Fault(loc, message, dataset.name)
     if content.targets_dim is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ def make_examples(config: FlowConfig, preset: str) -> dict[str, dict[str, Any]]:
 
     Args:
         config: Config of the default model.
-        preset: Name of its preset.
+        preset: Name of the preset of new models.
     """
     runs = {
         "smallest": {"summary": "Required members only", "value": _make_smallest(config)},
@@ -27,12 +28,17 @@ def make_examples(config: FlowConfig, preset: str) -> dict[str, dict[str, Any]]:
     model = {
         "name": "quiet",
         "preset": preset,
-        "config": {"noise_std": 0.0, "spawn": {"mode": "off"}},
+        "config": {
+            "embedding_dim": config.embedding_dim,
+            "noise_std": 0.0,
+            "spawn": {"mode": "off"},
+        },
         "model_seed": 1,
     }
     sweep = {
         "name": "noise-and-threshold",
         "dataset": "sentences",
+        "options": _allow_noise(config),
         "sweep": {"grid": {"noise_std": [0.1, 0.2, 0.4]}},
         "seeds": [0, 1],
         "max_parallel": 2,
@@ -61,7 +67,7 @@ def _make_full(config: FlowConfig) -> dict[str, Any]:
         "model": "default",
         "seed": 7,
         "sample_keys": [0],
-        "options": {"noise_std": 0.05, "spawn": {"mode": "off"}},
+        "options": {**_allow_noise(config), "noise_std": 0.05, "spawn": {"mode": "off"}},
         "outputs": [Output.SURFACE.value, Output.HITS.value, Output.REACHED.value],
         "trace": {
             "capacity": 4096,
@@ -88,7 +94,7 @@ def _make_full_infer(config: FlowConfig) -> dict[str, Any]:
         "parameters": {
             "seed": 7,
             "trace_capacity": 4096,
-            "options": '{"noise_std": 0.05}',
+            "options": json.dumps({**_allow_noise(config), "noise_std": 0.05}),
             "timeout": 60_000_000,
         },
         "outputs": [
@@ -96,6 +102,11 @@ def _make_full_infer(config: FlowConfig) -> dict[str, Any]:
             {"name": "trace_kind", "parameters": {"binary_data": False}},
         ],
     }
+
+
+def _allow_noise(config: FlowConfig) -> dict[str, Any]:
+    """Return the options with which a run of the model may have noise and any seed."""
+    return {"deterministic": False} if config.deterministic else {}
 
 
 def _make_embedding(config: FlowConfig) -> list[float]:

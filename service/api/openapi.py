@@ -24,7 +24,7 @@ class DocumentedApp(FastAPI):
 
     Args:
         read_config: Returns the config of the default model.
-        preset: Name of its preset.
+        preset: Name of the preset of new models.
         options: Options of FastAPI.
     """
 

@@ -55,7 +55,9 @@ async def parse_and_validate(
     rows = None
     if parsed.dataset_name is not None:
         rows = await in_thread(Threads.READS, service.datasets.rows_of, parsed.dataset_name)
-    simulation = await validate_request(parsed, model.config, service.settings.max_samples, rows)
+    simulation = await validate_request(
+        parsed, model.config, service.settings.max_samples, service.models.find_fitting, rows
+    )
     return simulation, await service.models.ready(model.name) if loads else model
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from energy_flow import pretrained
 from energy_flow.choices import Output, Preset
 from service.cli.execute import remote_run
 from service.cli.execute.embeddings_file import RowRange, read_rows
@@ -56,7 +57,8 @@ def simulate(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="File of a checkpoint, or with --url the name of a model of the server.",
+            help="File of a checkpoint or name of a trained model of the package "
+            f"({', '.join(pretrained.names())}); with --url, name of a model of the server.",
         ),
     ] = None,
     assignments: Assignments = None,

@@ -22,6 +22,7 @@ from service.experiments.trial_plans import (
 )
 from service.models.model import Model
 from service.problems import Problem, invalid
+from service.requests.embeddings import FindFitting, describe_other_dimension
 from service.requests.validate import merge_options
 from service.schemas.experiment import ExperimentFields
 from service.store.datasets import Dataset
@@ -59,6 +60,7 @@ def make_plan(
     dataset: Dataset,
     check_fit: FitCheck,
     max_samples: int,
+    find_fitting: FindFitting,
 ) -> Plan:
     """Check an experiment with every point of its sweep; this can take seconds.
 
@@ -69,6 +71,7 @@ def make_plan(
         dataset: Its dataset.
         check_fit: Checks that a trial fits in memory.
         max_samples: Most samples of a trial.
+        find_fitting: Finds the models that take rows of a dimension.
 
     Raises:
         Problem: 413, too many samples; 422, with all faults.
@@ -82,9 +85,10 @@ def make_plan(
     )
     first, stop, row_faults = _choose_rows(fields.rows, dataset)
     faults += row_faults
-    if dataset.content.dim != model.config.embedding_dim:
-        message = f"its rows must have {model.config.embedding_dim} numbers, as the model expects"
-        faults.append(Fault(("dataset",), message, dataset.content.dim))
+    held, wanted = dataset.content.dim, model.config.embedding_dim
+    if held != wanted:
+        message = describe_other_dimension(model.name, wanted, held, find_fitting)
+        faults.append(Fault(("dataset",), message, held))
     options, option_faults = merge_options(fields.options, fields.trace.options())
     faults += option_faults
     faults += _find_repeated_seeds(fields.seeds)

@@ -33,6 +33,7 @@ from service.store.database import Database
 from service.store.folders import check_removable, make_again, remove_unreferenced
 from service.store.idempotency import IdempotencyKey, find_created
 from service.store.names import DEFAULT, check_new_name
+from service.store.recovery.errors import DataDirMismatchError
 from service.store.references import check_model_unused
 from service.store.tables import ModelRow
 from service.store.verification.verified_file import VerifiedFile
@@ -70,23 +71,31 @@ class ModelRegistry:
         self._removing = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
-    def open(self, default: FlowConfig, checkpoint: Path | None, *, warm_up: bool) -> None:
+    def open(
+        self, default: FlowConfig, checkpoint: Path | None, packaged: str | None, *, warm_up: bool
+    ) -> None:
         """Load the default model, and find the others without loading them.
 
         Args:
             default: Config of the default model, if it has no checkpoint.
             checkpoint: Checkpoint of the default model.
+            packaged: Name of the model of the package that is the default model as well, if it is
+                one; it counts before the others.
             warm_up: Whether to prepare the default model for its first run.
 
         Raises:
             CheckpointError: The checkpoint is refused.
             ConfigError: One sample of the model does not fit in memory.
             CapacityError: The model does not fit in memory.
+            DataDirMismatchError: The package has no model of the name.
         """
+        self._packaged = find_packaged()
+        origin = None if packaged is None else self._find_default_of_directory(packaged)
+        if origin is not None:
+            checkpoint = origin.checkpoint
         if checkpoint is None:
             self._engine.check_model(default)
         loaded = self._engine.load_model(checkpoint or default, prepare=warm_up)
-        self._packaged = find_packaged()
         self._models[DEFAULT] = Model(
             DEFAULT,
             loaded.config,
@@ -98,6 +107,8 @@ class ModelRegistry:
             is_served=True,
             # Listed last, behind the models of the package.
             position=-len(self._packaged) - 1,
+            description=None if origin is None else origin.description,
+            sample=None if origin is None else origin.sample,
         )
         self._models |= self._packaged
         with self._database.session() as session:
@@ -192,6 +203,18 @@ class ModelRegistry:
         """Return all models, newest first and the default model last."""
         models = [self._refresh(model) for model in list(self._models.values())]
         return sorted(models, key=lambda model: -model.position)
+
+    def find_fitting(self, dimension: int) -> list[str]:
+        """Return the names of the models that take rows of a number of numbers, sorted.
+
+        Args:
+            dimension: Numbers of a row.
+        """
+        return sorted(
+            model.name
+            for model in list(self._models.values())
+            if model.config.embedding_dim == dimension
+        )
 
     def create(
         self, fields: ModelFields, idempotency: IdempotencyKey | None = None
@@ -415,6 +438,14 @@ class ModelRegistry:
                 make_again(self._folder)
                 self._engine.save_model(model.digest, model.config, path)
         return check_file(model, path)
+
+    def _find_default_of_directory(self, name: str) -> Model:
+        if name not in self._packaged:
+            raise DataDirMismatchError(
+                f"the default model of the data directory is {name!r}, which this version of "
+                "Energy Flow does not have; choose one with --preset or --model"
+            )
+        return self._packaged[name]
 
     def _refresh(self, model: Model) -> Model:
         """Return a model with what the engine has of it now, which unloads models by itself."""

@@ -9,6 +9,7 @@ from service.models.model import Model
 from service.open_inference.inference_request import InferenceRequest
 from service.open_inference.tensors import OUTPUTS, TRACE_OUTPUTS
 from service.problems import Problem, invalid
+from service.requests.embeddings import FindFitting
 from service.requests.json_body import parse_json
 from service.requests.members import check_members
 from service.requests.parsed_request import ParsedRequest
@@ -19,7 +20,7 @@ from service.schemas.trace import MAX_INLINE
 
 
 async def validate_inference(
-    inference: InferenceRequest, model: Model, max_samples: int
+    inference: InferenceRequest, model: Model, max_samples: int, find_fitting: FindFitting
 ) -> SimulationRequest:
     """Return the request to simulate that an inference stands for.
 
@@ -27,6 +28,7 @@ async def validate_inference(
         inference: The parsed request.
         model: Its model.
         max_samples: Most samples that a run may have.
+        find_fitting: Finds the models that take rows of a dimension.
 
     Raises:
         Problem: 413 or 422, with every fault under the name that it has in the protocol.
@@ -53,7 +55,7 @@ async def validate_inference(
     all_faults = (*inference.faults, *faults, *field_faults)
     request = ParsedRequest(fields, inference.numbers, None, all_faults)
     try:
-        return await validate_request(request, model.config, max_samples)
+        return await validate_request(request, model.config, max_samples, find_fitting)
     except Problem as problem:
         if problem.status != 422:
             raise

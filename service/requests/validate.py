@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
 from service.problems import Problem, invalid
-from service.requests.embeddings import check_numbers, describe_other_dimension
+from service.requests.embeddings import (
+    FindFitting,
+    check_numbers,
+    describe_other_dimension,
+)
 from service.requests.parsed_request import ParsedRequest
 from service.requests.simulation_request import SimulationRequest
 from service.schemas.simulate import RunFields, SimulateFields
@@ -31,6 +35,7 @@ async def validate_request(
     request: ParsedRequest,
     config: FlowConfig,
     max_samples: int,
+    find_fitting: FindFitting,
     dataset: DatasetRows | None = None,
 ) -> SimulationRequest:
     """Return a request that can be executed; a large one is checked in a thread.
@@ -39,14 +44,16 @@ async def validate_request(
         request: The parsed request.
         config: Config of its model.
         max_samples: Most samples that a run may have.
+        find_fitting: Finds the models that take rows of a dimension.
         dataset: All rows of the dataset that the request names.
 
     Raises:
         Problem: 413, too many samples; 422, with all faults.
     """
+    arguments = (request, config, max_samples, find_fitting, dataset)
     if _is_quick(request):
-        return _validate(request, config, max_samples, dataset)
-    return await in_thread(Threads.BODIES, _validate, request, config, max_samples, dataset)
+        return _validate(*arguments)
+    return await in_thread(Threads.BODIES, _validate, *arguments)
 
 
 def _is_quick(request: ParsedRequest) -> bool:
@@ -85,18 +92,22 @@ def merge_options(
 
 
 def _validate(
-    request: ParsedRequest, config: FlowConfig, max_samples: int, dataset: DatasetRows | None
+    request: ParsedRequest,
+    config: FlowConfig,
+    max_samples: int,
+    find_fitting: FindFitting,
+    dataset: DatasetRows | None,
 ) -> SimulationRequest:
     fields = request.fields
     faults = list(request.faults)
     embeddings: NDArray[np.float32] | DatasetRows | None = None
     if request.numbers is not None:
         embeddings, number_faults = check_numbers(
-            request.numbers, config.embedding_dim, fields.model
+            request.numbers, config.embedding_dim, fields.model, find_fitting
         )
         faults += number_faults
     elif dataset is not None and isinstance(fields, RunFields):
-        embeddings, row_faults = _check_rows(dataset, fields, config.embedding_dim)
+        embeddings, row_faults = _check_rows(dataset, fields, config.embedding_dim, find_fitting)
         faults += row_faults
     samples = None if request.numbers is None else len(request.numbers)
     if isinstance(embeddings, DatasetRows):
@@ -137,7 +148,7 @@ def _check_sample_count(simulation: SimulationRequest, max_samples: int) -> None
 
 
 def _check_rows(
-    dataset: DatasetRows, fields: RunFields, dimension: int
+    dataset: DatasetRows, fields: RunFields, dimension: int, find_fitting: FindFitting
 ) -> tuple[DatasetRows | None, list[Fault]]:
     """Return some rows of a dataset, or the faults that prevent it."""
     faults: list[Fault] = []
@@ -147,7 +158,7 @@ def _check_rows(
         message = f"must be [from, to] within [0, {dataset.rows}], with from less than to"
         faults.append(Fault(("rows",), message, rows))
     if dataset.dim != dimension:
-        message = describe_other_dimension(fields.model, dimension, dataset.dim)
+        message = describe_other_dimension(fields.model, dimension, dataset.dim, find_fitting)
         faults.append(Fault(("dataset",), message, dataset.dim))
     return (None, faults) if faults else (dataset.part(first, stop), [])
 

@@ -101,14 +101,14 @@ def test_in_process() -> None:
 
 
 def test_through_a_server(tmp_path: Path) -> None:
-    with live_server(tmp_path, ["--set", "embedding_dim=384"]) as server:
+    with live_server(tmp_path, ()) as server:
         printed = printed_by("through_a_server.py", server.url)
-    assert "(8, 20, 20)" in printed
+    assert "(8, 10, 10)" in printed
     assert "refused as expected: 422" in printed
 
 
 def test_sweep(tmp_path: Path) -> None:
-    with live_server(tmp_path, ["--set", "embedding_dim=384"]) as server:
+    with live_server(tmp_path, ()) as server:
         printed = printed_by("sweep.py", server.url)
         command = subprocess.run(
             energy_flow(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from energy_flow.config.presets import debug
 from energy_flow.errors import ConfigError
 from service.lifespan import default_config
 from service.settings import Settings
@@ -31,7 +32,10 @@ def test_defaults() -> None:
     assert settings.index_url.database == str(Path(".energy-flow/index.sqlite3").absolute())
     assert settings.max_body_bytes == 64 * 2**20
     assert settings.max_upload_bytes == 4 * 2**30
-    assert settings.preset == "debug"
+    # The data directory chooses the default model then.
+    assert settings.preset is None
+    assert not settings.choose_model
+    assert default_config(settings) == debug()
 
 
 def test_the_environment_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +45,7 @@ def test_the_environment_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(port=9001)
     assert settings.port == 9001
     assert settings.keep_runs_bytes == 5
+    assert settings.choose_model
     config = default_config(settings)
     assert config.embedding_dim == 384
     assert config.spawn.threshold == 0.35

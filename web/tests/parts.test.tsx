@@ -10,6 +10,7 @@ import { HeatMap } from "../src/parts/heat_map";
 import { makeLayers } from "../src/parts/layers";
 import { ALL_RECORDS, RecordsTable } from "../src/parts/records_table";
 import { selectPlane } from "../src/parts/surface_panel";
+import { TracePanel } from "../src/parts/trace_panel";
 import { readRoute } from "../src/route";
 import { fakeServer, json } from "./fake_server";
 import { fault } from "./faults";
@@ -273,6 +274,27 @@ describe("the records", () => {
     const [{ url }] = server.requests;
     expect(url.searchParams.get("flow")).toBe("4,1,9");
     expect(url.searchParams.get("sample")).toBe("2");
+  });
+});
+
+describe("a trace", () => {
+  const counts = { spawn: 0, reflect: 3, terminate: 5 };
+  const none = { spawn: 0, reflect: 0, terminate: 0 };
+
+  function show(dropped: typeof counts): void {
+    fakeServer().on("GET /v1/runs/0123456789abcdef/trace", { items: [], next_cursor: null });
+    const trace = { totals: counts, recorded: counts, dropped };
+    render(<TracePanel run={{ ...RUN, trace: trace as Run["trace"] }} sample={0} />);
+  }
+
+  it("that is cut has a warning", () => {
+    show({ ...none, reflect: 1200, terminate: 34 });
+    expect(screen.getByText(/The trace is cut: it lacks 1,234 records/)).toBeTruthy();
+  });
+
+  it("that is whole has none", () => {
+    show(none);
+    expect(screen.queryByText(/The trace is cut/)).toBeNull();
   });
 });
 

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Config, Run } from "../src/api/types";
 import type { Output } from "../src/generated/choices";
 import { ModelPage } from "../src/pages/model_page";
+import { RunsPage } from "../src/pages/runs_page";
 import { TryPage } from "../src/pages/try_page";
 import { hasPictures, PicturesPanel } from "../src/parts/pictures_panel";
 import { readRoute } from "../src/route";
@@ -134,6 +135,35 @@ describe("the sample of a model", () => {
     expect(body.model).toBe("spectrometer");
     expect(body.embeddings).toHaveLength(8);
     expect(body.embeddings[7]).toEqual([14, 15]);
+  });
+
+  it("is run from the empty list of runs at one click", async () => {
+    const server = serve();
+    server.on("GET /v1/runs", page([]));
+    // The default model is the other one under another name.
+    server.on("GET /v1/models", page([packaged, { ...packaged, name: "default" }]));
+    server.on("GET /v1/models/default/sample", () => {
+      return new Response(npy("<f4", [10, 2], new Float32Array(20)));
+    });
+    server.on("POST /v1/runs", () => json({ run_id: "r8" }, 202));
+    render(<RunsPage route={readRoute("#/")} />);
+    fireEvent.click(await screen.findByRole("button", { name: "Run a sample" }));
+    await waitFor(() => expect(location.hash).toBe("#/runs/r8"));
+    const sent = server.requests.find(({ method }) => method === "POST");
+    expect((JSON.parse(String(sent?.body)) as { model: string }).model).toBe("default");
+    expect(screen.queryByRole("link", { name: "Try spectrometer" })).toBeNull();
+  });
+
+  it("of another model is run if the default model has none", async () => {
+    const server = serve();
+    server.on("GET /v1/runs", page([]));
+    server.on("GET /v1/models", page([packaged, MODEL]));
+    server.on("POST /v1/runs", () => json({ title: "Full", detail: "the queue is full" }, 429));
+    render(<RunsPage route={readRoute("#/")} />);
+    fireEvent.click(await screen.findByRole("button", { name: "Run a sample" }));
+    expect(await screen.findByText(/the queue is full/)).toBeTruthy();
+    const sent = server.requests.find(({ method }) => method === "POST");
+    expect((JSON.parse(String(sent?.body)) as { model: string }).model).toBe("spectrometer");
   });
 
   it("shows why a run is refused", async () => {

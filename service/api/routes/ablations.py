@@ -33,7 +33,9 @@ async def start_ablation(name: str, request: Request, service: ServiceDep) -> Re
     service.models.find(name)
     dataset = await in_thread(Threads.READS, service.datasets.find, fields.dataset)
     model = await service.models.ready(name)
-    plan = make_plan(fields, model, dataset, service.settings.max_samples)
+    plan = make_plan(
+        fields, model, dataset, service.settings.max_samples, service.models.find_fitting
+    )
     answer = render_ablation(service.ablations.start(plan))
     return JsonAnswer(answer, status_code=202, headers={"Location": answer["url"]})
 

@@ -153,4 +153,5 @@ async def _make_plan(service: Service, members: dict[str, Any]) -> Plan:
             config, samples, streams=True, model=model.digest, base=model.config
         ),
         service.settings.max_samples,
+        service.models.find_fitting,
     )

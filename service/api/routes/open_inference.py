@@ -69,7 +69,9 @@ async def infer(
             raise Problem(409, message)
         settings = service.settings
         inference = await _parse(body, header_length, model)
-        simulation = await validate_inference(inference, model, settings.max_samples)
+        simulation = await validate_inference(
+            inference, model, settings.max_samples, service.models.find_fitting
+        )
         del body
         check_answer_size(simulation)
         parsed = time.perf_counter()

@@ -9,6 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from energy_flow import pretrained
 from energy_flow.choices import Output, Preset
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.presets import preset as preset_config
@@ -36,7 +37,7 @@ def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device
     Args:
         job: what to simulate.
         preset: config of an untrained model; ``debug`` if there is no checkpoint either.
-        checkpoint: file of a model.
+        checkpoint: file of a model, or the name of one of the package.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
@@ -162,8 +163,13 @@ def _load(
         _check_dimension(job, config.embedding_dim, f"--set embedding_dim={_dimension(job)}")
         return engine.load_model(config), config
     path = Path(checkpoint)
+    if not path.exists() and checkpoint in pretrained.names():
+        path = pretrained.find(checkpoint).checkpoint
     if not path.is_file():
-        raise CommandFailed(f"there is no checkpoint {path}; check --model")
+        raise CommandFailed(
+            f"there is no checkpoint {path}; check --model, or name a trained model of the "
+            f"package: {', '.join(pretrained.names())}"
+        )
     try:
         model = engine.load_model(path)
     except CheckpointError as error:

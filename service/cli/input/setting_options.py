@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 from inspect import Parameter, Signature
-from types import UnionType
-from typing import Annotated, Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -37,7 +37,7 @@ def _option_type(setting: Setting) -> Any:
         return list[str] | None
     kind = setting.type
     if isinstance(kind, UnionType):
-        return kind
+        (kind,) = (one for one in get_args(kind) if one is not NoneType)
     # Settings refuses other names, so that those in variables are refused in the same words.
     return (str if issubclass(kind, Enum) else kind) | None
 

@@ -10,17 +10,21 @@ between any two of them leaves a pair that is recognised:
 
 A file with two ids belongs to an index that has one of them. Where there was none before, the file
 counts only once the row has its id.
+
+The file also names the default model of a server without settings of its own. It gets the name
+when the directory is new, before there is an index, and every change of the id keeps it.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from sqlalchemy import delete
+from sqlalchemy import delete, inspect
 from sqlalchemy.engine import URL
 
 from service.json_encoding import to_json
@@ -29,7 +33,8 @@ from service.store.atomic_files import fsync, write_bytes
 from service.store.database import MAX_WAIT_SECONDS, Database
 from service.store.disk_reserve import DiskReserve
 from service.store.folders import IDENTITY
-from service.store.index_file import is_missing, show_url
+from service.store.index_file import find_index_file, is_missing, show_url
+from service.store.names import FIRST_DEFAULT
 from service.store.recovery.content import IndexContent, find_complete, read_index
 from service.store.recovery.describe import describe_stored
 from service.store.recovery.errors import DataDirMismatchError
@@ -49,11 +54,14 @@ class Mark:
         id: Id of the data directory.
         is_changing: Whether the row may still have the id before.
         before: Id before; ``None`` if there was none.
+        default_model: Name of the model of Energy Flow that is the default one unless a setting
+            chooses another; ``None`` in a directory of a version that had no such model.
     """
 
     id: str
     is_changing: bool = False
     before: str | None = None
+    default_model: str | None = None
 
     @property
     def ids(self) -> tuple[str | None, ...]:
@@ -87,6 +95,9 @@ def open_index(
     """
     # Before an empty index is made in its place.
     check_not_lost(data_dir, url)
+    if _is_new(data_dir, url):
+        # Before there is an index, so that a start after a crash knows that it is new as well.
+        _write(data_dir, Mark(make_id(), is_changing=True, default_model=FIRST_DEFAULT))
     database = Database(url, reserve, request_seconds=request_seconds)
     database.places.add(data_dir)
     try:
@@ -152,7 +163,7 @@ def begin(data_dir: Path, new: str, before: str | None) -> None:
     Raises:
         OSError: The file could not be written.
     """
-    _write(data_dir, {"id": new, "before": before})
+    _write(data_dir, Mark(new, True, before, _find_default(data_dir)))
 
 
 def set_index_id(database: Database, new: str) -> None:
@@ -180,7 +191,7 @@ def settle(data_dir: Path, new: str) -> None:
     Raises:
         OSError: The file could not be written.
     """
-    _write(data_dir, {"id": new})
+    _write(data_dir, Mark(new, default_model=_find_default(data_dir)))
 
 
 def check_place(data_dir: Path) -> None:
@@ -219,7 +230,45 @@ def read_mark(data_dir: Path) -> Mark | None:
         content = None
     if not isinstance(content, dict) or not isinstance(content.get("id"), str):
         raise DataDirMismatchError(f"{path} is damaged: it has no id; {ADOPT}")
-    return Mark(content["id"], "before" in content, content.get("before"))
+    default_model = content.get("default_model")
+    if not isinstance(default_model, str | None):
+        raise DataDirMismatchError(f"{path} is damaged: its default_model is no name; {ADOPT}")
+    return Mark(content["id"], "before" in content, content.get("before"), default_model)
+
+
+def read_default_model(data_dir: Path) -> str | None:
+    """Return the name of the model of Energy Flow that is the default one of a data directory.
+
+    Args:
+        data_dir: The data directory, whose index is open.
+
+    Returns:
+        The name; ``None`` in a directory of a version that had no such model.
+
+    Raises:
+        DataDirMismatchError: The file is damaged.
+        OSError: It cannot be read.
+    """
+    mark = read_mark(data_dir)
+    return None if mark is None else mark.default_model
+
+
+def _is_new(data_dir: Path, url: URL) -> bool:
+    """Return whether neither a directory nor an index was used before."""
+    if read_mark(data_dir) is not None or any(find_complete(data_dir)):
+        return False
+    if find_index_file(url) is not None:
+        return is_missing(url)
+    with closing(Database(url, is_changing=False)) as database, database.connection() as connection:
+        return not inspect(connection).get_table_names()
+
+
+def _find_default(data_dir: Path) -> str | None:
+    """Return the default model of a directory whose file may be damaged."""
+    try:
+        return read_default_model(data_dir)
+    except DataDirMismatchError:
+        return None
 
 
 def _renew(data_dir: Path, database: Database, before: str | None) -> None:
@@ -277,6 +326,11 @@ def _describe_lost(data_dir: Path, index: str) -> str:
     )
 
 
-def _write(data_dir: Path, content: dict[str, str | None]) -> None:
+def _write(data_dir: Path, mark: Mark) -> None:
+    content: dict[str, str | None] = {"id": mark.id}
+    if mark.is_changing:
+        content["before"] = mark.before
+    if mark.default_model is not None:
+        content["default_model"] = mark.default_model
     write_bytes(data_dir / IDENTITY, to_json(content))
     fsync(data_dir)

@@ -26,6 +26,7 @@ from energy_flow.client import (
     NotFound,
     ServerUnreachable,
     Simulation,
+    TruncatedTraceWarning,
     Unauthorized,
     Unprocessable,
 )
@@ -86,6 +87,31 @@ def test_trace_columns_are_arrays_and_a_data_frame(
     assert list(frame.columns)[:4] == ["seq", "step", "kind", "sample"]
     counts = frame["kind"].value_counts()
     assert {str(kind): int(counts[kind]) for kind in counts.index} == trace.totals
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_a_trace_that_is_cut_at_inline_warns(
+    client: FlowClient, embeddings: NDArray[np.float32], store: bool
+) -> None:
+    trace = client.simulate(embeddings, seed=3, store=store, trace={"inline": 7}).trace
+    assert trace.inline_truncated
+    whole = sum(trace.recorded.values())
+    assert whole > 7
+    part = f"7 of {whole:,} records, cut at inline"
+    assert part in repr(trace)
+    advice = "client.download_trace" if store else "trace={'inline': N}"
+    with pytest.warns(TruncatedTraceWarning, match=part) as caught:
+        frame = trace.to_pandas()
+    assert len(frame) == 7
+    assert advice in str(caught[0].message)
+    assert caught[0].filename == __file__
+
+
+def test_a_whole_trace_does_not_warn(client: FlowClient, embeddings: NDArray[np.float32]) -> None:
+    trace = client.simulate(embeddings, seed=3).trace
+    # Warnings are errors in tests.
+    assert len(trace.to_pandas()) == len(trace)
+    assert repr(trace) == f"Trace({len(trace):,} records)"
 
 
 def test_an_answer_in_json_equals_one_in_tensors(

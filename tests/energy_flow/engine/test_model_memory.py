@@ -127,6 +127,15 @@ def test_a_model_that_can_never_be_loaded_is_refused_before_it_takes_memory(
         assert list(tmp_path.iterdir()) == []
 
 
+def test_a_permanent_model_stays_permanent_if_it_is_loaded_again() -> None:
+    with running(2 * HELD + ROOM) as engine:
+        permanent = engine.load_model(wide_config(1))
+        load(engine, 1)
+        load(engine, 2)
+        load(engine, 3)
+        assert is_loaded(engine, permanent)
+
+
 def test_a_permanent_model_is_counted_for_every_other_one() -> None:
     with running(HELD + load_bytes(wide_config(0)) - 1) as engine:
         engine.load_model(wide_config(1))

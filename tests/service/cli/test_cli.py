@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
-from energy_flow import FlowProcessor
+from energy_flow import FlowProcessor, pretrained
 from energy_flow.client import FlowClient
 from energy_flow.testing import tiny_config
 from energy_flow.trace.formats.parquet import write_parquet
@@ -168,6 +168,21 @@ def test_a_checkpoint_can_be_simulated_here(
     assert done.returncode == 0, done.stderr
     expected = client.simulate(embeddings).surface
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "surface.npy"), expected)
+
+
+def test_a_model_of_the_package_can_be_simulated_here(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = load_file(pretrained.find("spectrometer").sample)["inputs"][:2]
+    np.save("pictures.npy", rows)
+    done = call("simulate", "pictures.npy", "--model", "spectrometer", "--json")
+    assert done.returncode == 0, done.stderr
+    model = json.loads(done.stdout)["model"]
+    assert (model["name"], model["trained"]) == ("spectrometer", True)
+    # A file of the name wins.
+    Path("spectrometer").write_text("no checkpoint")
+    assert_refused(call("simulate", "pictures.npy", "--model", "spectrometer"), "spectrometer: ")
 
 
 def test_models_of_the_package_are_listed(call: Caller, server: LiveServer) -> None:

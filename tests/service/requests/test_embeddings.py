@@ -127,7 +127,7 @@ def test_float32_is_preserved_through_json() -> None:
     body = orjson.dumps({"embeddings": values}, option=orjson.OPT_SERIALIZE_NUMPY)
     numbers, _ = make_array(parse_object_with_arrays(body, (EMBEDDINGS,))["embeddings"])
     assert numbers is not None
-    checked, faults = check_numbers(numbers, 7, "default")
+    checked, faults = check_numbers(numbers, 7, "default", lambda _: ())
     assert not faults
     assert checked is not None
     assert np.array_equal(checked, values)
@@ -135,12 +135,14 @@ def test_float32_is_preserved_through_json() -> None:
 
 def test_another_dimension_is_refused_with_what_to_do() -> None:
     numbers = np.zeros((2, 5), np.float32)
-    for model, advice in (
-        ("default", "start the server with --set embedding_dim=5, or name another model"),
-        ("mine", "name another model"),
+    for fitting, advice in (
+        ((), "no model takes 5: create one by POST /v1/models"),
+        (("a", "b"), "models that take 5: a, b"),
     ):
-        checked, [fault] = check_numbers(numbers, 7, model)
+        found = {5: fitting}
+        checked, [fault] = check_numbers(numbers, 7, "mine", found.__getitem__)
         assert checked is None
         assert fault.loc == ("embeddings",)
-        assert fault.msg == f"the model {model!r} expects rows of 7 numbers; {advice}"
+        start = "embeddings have 5 numbers, the model 'mine' takes 7; "
+        assert fault.msg.startswith(start + advice)
         assert fault.got == 5

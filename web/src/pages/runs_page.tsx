@@ -1,5 +1,6 @@
-import { useState } from "preact/hooks";
-import { listModels } from "../api/models";
+import { useRef, useState } from "preact/hooks";
+import { newKey } from "../api/http";
+import { DEFAULT_MODEL, listModels } from "../api/models";
 import { cancelRun, deleteRun, listRuns } from "../api/runs";
 import { type Run, simulationMetrics } from "../api/types";
 import { ENDED_STATES, type RunKind } from "../generated/choices";
@@ -10,6 +11,7 @@ import { Paging } from "../parts/paging";
 import { RunProgress, StateBadge } from "../parts/state_badge";
 import { linkTo, type Route, setParameters } from "../route";
 import { formatCompact, formatMilliseconds, shortenId } from "../text/numbers";
+import { DEFAULT_ROWS, runSample } from "../try/run_sample";
 
 const PAGE = 20;
 /** Runs outside an experiment; an experiment can have thousands of trials. */
@@ -186,16 +188,45 @@ function flowsOf(run: Run): string {
 /** What to do where there is no run. */
 function FirstRun() {
   const models = useLoad((signal) => listModels(signal), []);
-  const ready = models.value?.items.filter(({ sample_url }) => sample_url !== null) ?? [];
+  const [sending, setSending] = useState(false);
+  const { failure, act } = useActions();
+  const key = useRef(newKey());
+  const ready = (models.value?.items ?? []).filter(({ sample_url }) => sample_url !== null);
+  // The default model may be one of the others under another name.
+  const first = ready.find(({ name }) => name === DEFAULT_MODEL) ?? ready[0];
+  const others = ready.filter(({ digest }) => digest !== first?.digest);
+  const start = async (model: string): Promise<void> => {
+    setSending(true);
+    await act(runSample(model, DEFAULT_ROWS, key.current));
+    setSending(false);
+  };
   return (
     <Notice tone="hint">
       <p>
         There is no run yet. A run starts a flow in every cell of a plane; a trained model moves the
-        flows, and so carries values to two exit planes. See what a model does with rows that are
-        ready:
+        flows, and so carries values to two exit planes.
       </p>
+      {first && (
+        <>
+          <p>
+            <button
+              type="button"
+              class="button-main"
+              disabled={sending}
+              onClick={() => void start(first.name)}
+            >
+              {sending ? "Sending…" : "Run a sample"}
+            </button>
+          </p>
+          <p>
+            It runs {DEFAULT_ROWS} rows that are ready, with the model {first.name}
+            {first.description !== null && `: ${first.description}`}.
+          </p>
+        </>
+      )}
+      {failure !== null && <Notice tone="problem">{failure}</Notice>}
       <ul>
-        {ready.map(({ name, description }) => (
+        {others.map(({ name, description }) => (
           <li key={name}>
             <a href={linkTo(["models", name])}>Try {name}</a>
             {description !== null && `: ${description}`}

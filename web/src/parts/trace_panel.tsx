@@ -2,8 +2,9 @@ import { useState } from "preact/hooks";
 import { runPath } from "../api/runs";
 import type { Run } from "../api/types";
 import { TRACE_FORMATS } from "../generated/choices";
-import { shortenId } from "../text/numbers";
+import { formatCount, shortenId } from "../text/numbers";
 import { Download } from "./download";
+import { Notice } from "./notice";
 import { ALL_RECORDS, RecordsTable } from "./records_table";
 
 /** The trace of a run as files, and the records of one sample as a table. */
@@ -12,8 +13,16 @@ export function TracePanel({ run, sample }: { run: Run; sample: number }) {
   const [filter, setFilter] = useState(ALL_RECORDS);
   const hasTrace =
     run.trace !== null && Object.values(run.trace.recorded).some((count) => count > 0);
+  const dropped =
+    run.trace === null ? 0 : Object.values(run.trace.dropped).reduce((all, one) => all + one, 0);
   return (
     <>
+      {dropped > 0 && (
+        <Notice tone="warning">
+          The trace is cut: it lacks {formatCount(dropped)} records of this run, for which there was
+          no room. A run with the option trace.keep lossless keeps all.
+        </Notice>
+      )}
       <div class="downloads">
         <span>Download</span>
         {Object.entries(TRACE_FORMATS).map(([format, { suffixes, description }]) => (

@@ -1,41 +1,23 @@
 import { useRef, useState } from "preact/hooks";
 import { newKey } from "../api/http";
-import { getSample, modelPath } from "../api/models";
-import { submitRun } from "../api/submit";
+import { modelPath } from "../api/models";
 import type { Model } from "../api/types";
 import { Download } from "../parts/download";
 import { useActions } from "../parts/hooks";
 import { Notice } from "../parts/notice";
-import { linkTo, navigate } from "../route";
-import { describeRows, takeRows } from "./embeddings";
-
-const DEFAULT_ROWS = 8;
+import { linkTo } from "../route";
+import { DEFAULT_ROWS, runSample } from "./run_sample";
 
 /** Run the first sample rows of a model, and open the run. */
 export function SampleForm({ model }: { model: Model }) {
   const [count, setCount] = useState(DEFAULT_ROWS);
   const [sending, setSending] = useState(false);
   const { failure, act } = useActions();
-  // A click after a lost answer makes no second run.
   const key = useRef(newKey());
-  const start = async (): Promise<void> => {
-    const sample = await getSample(model.name);
-    const run = await submitRun(
-      {
-        embeddings: describeRows(takeRows(sample, count), "from the sample"),
-        model: model.name,
-        seed: "",
-        outputs: ["surface", "planes", "hits", "reached", "embedding"],
-        options: {},
-      },
-      `${key.current}-${count}`,
-    );
-    navigate(linkTo(["runs", run.run_id]));
-  };
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     setSending(true);
-    await act(start());
+    await act(runSample(model.name, count, `${key.current}-${count}`));
     setSending(false);
   };
   return (
