@@ -54,6 +54,9 @@ class StoredFile(FileResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, as an ASGI application."""
+        if self.stat_result is None:
+            self.stat_result = await anyio.to_thread.run_sync(self._stat)
+            self.set_stat_headers(self.stat_result)
         refused: Message | None = None
 
         async def send_if_valid(message: Message) -> None:
@@ -84,3 +87,10 @@ class StoredFile(FileResponse):
 
     def _open(self) -> IO[bytes]:
         return self._file.open() if isinstance(self._file, VerifiedFile) else self._file.open("rb")
+
+    def _stat(self) -> os.stat_result:
+        if not isinstance(self._file, VerifiedFile):
+            return self._file.stat()
+        # It may have been removed since it was verified.
+        with self._file.explaining():
+            return self._file.path.stat()

@@ -7,6 +7,7 @@ to any number of rows without moving its numbers.
 from __future__ import annotations
 
 import os
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,9 @@ NPY_HEADER_BYTES = 128
 
 PART_BYTES = 2**20
 """Bytes of an array that are in memory at once where it is read in parts."""
+
+# NumPy reads a header that is no literal once more, as Python 2 wrote it.
+_HEADER_DAMAGES = (ValueError, EOFError, tokenize.TokenError)
 
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -95,7 +99,7 @@ class StoredArray:
                 self.shape, is_fortran, self.dtype = read_header(opened)
                 self._first = opened.tell()
                 held = opened.seek(0, os.SEEK_END) - self._first
-        except (KeyError, ValueError, EOFError) as error:
+        except (*_HEADER_DAMAGES, KeyError) as error:
             raise file.damage(f"it cannot be read as .npy: {error}") from error
         if is_fortran or self.dtype.hasobject or not self.shape:
             raise file.damage("it cannot be read as .npy: it is not an array of rows of numbers")
@@ -247,7 +251,7 @@ class GrowingArray:
             with self._path.open("rb") as file:
                 np.lib.format.read_magic(file)
                 shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        except ValueError:
+        except _HEADER_DAMAGES:
             return None
         return shape, dtype
 

@@ -9,10 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from energy_flow.runtime.safetensors_file import SafetensorsFile
 from energy_flow.runtime.safetensors_header import SafetensorsError
+from service.api.stored_file import StoredFile
+from service.problems import DamagedFile
+from service.store.npy_file import GrowingArray, StoredArray
+from service.store.verification.verified_file import VerifiedFile
 from tests.support.bodies import NPY, npy
 from tests.support.damage import damaged
 from tests.support.live_server import TINY_FLAGS, LiveServer, live_server
@@ -151,3 +157,21 @@ def test_a_range_of_a_stored_file_is_verified(tmp_path: Path) -> None:
         assert (part.status_code, part.content) == (206, data[1000:600_001])
         parts = client.get(url, headers={"range": "bytes=0-9,70000-70009"})
         assert data[70_000:70_010] in parts.content
+
+
+def test_a_header_that_is_no_literal_is_damage(tmp_path: Path) -> None:
+    array = GrowingArray(tmp_path / "surface.npy")
+    array.append(np.zeros((3, 2), np.float32), 3, durable=False)
+    part = tmp_path / "surface.npy.part"
+    part.write_bytes(part.read_bytes().replace(b"}", b" ", 1))
+    assert array.count_rows() is None
+    assert not array.can_grow()
+    with pytest.raises(DamagedFile, match="cannot be read as"):
+        StoredArray(VerifiedFile(part, None, "restore it", depth=1))
+
+
+def test_a_file_that_is_removed_before_it_is_sent_is_refused(tmp_path: Path) -> None:
+    file = VerifiedFile(tmp_path / "gone.npy", None, "restore it", depth=1)
+    client = TestClient(StoredFile(file, media_type="application/x-npy"))
+    with pytest.raises(DamagedFile, match="it does not exist"):
+        client.get("/")
