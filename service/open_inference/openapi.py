@@ -40,9 +40,23 @@ INFER_BODY: Final = {
     "requestBody": {
         "required": True,
         "content": {JSON: {"schema": refer_to(InferRequest)}, OCTET_STREAM: BINARY},
-    }
+    },
+    # Middleware reads them, for all paths.
+    "parameters": [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": description,
+            "schema": {"type": "string"},
+        }
+        for name, description in (
+            ("content-encoding", "of the body: gzip, deflate, zstd"),
+            ("accept-encoding", "gzip, deflate or zstd alone: how to compress the answer"),
+        )
+    ],
 }
-"""``openapi_extra`` of an inference: JSON, or JSON with bytes behind it."""
+"""``openapi_extra`` of an inference: JSON, or JSON with bytes behind it; both may be compressed."""
 
 INFER_ANSWER: Final[dict[int | str, dict[str, Any]]] = {
     200: {

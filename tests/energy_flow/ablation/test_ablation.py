@@ -217,7 +217,7 @@ def test_intervals_of_r2_are_the_value_where_all_targets_are_equal() -> None:
 
 def test_a_number_that_is_not_finite_names_the_row_of_the_file() -> None:
     data = pairs(12)
-    data.inputs[9] = 1e38
+    data.inputs[9] = np.finfo(np.float32).max
     with pytest.raises(NonFiniteError, match="sample 9,") as caught:
         ablate(make_varied(), data.take(np.arange(2, 12)), rows_at_once=4, resamples=RESAMPLES)
     assert caught.value.sample == 9

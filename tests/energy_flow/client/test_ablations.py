@@ -59,7 +59,7 @@ def test_an_ablation_is_cancelled_and_removed(client: FlowClient, pairs: str) ->
 
 
 def test_a_failure_is_reported(client: FlowClient) -> None:
-    huge = np.full((3, 8), 1e38, np.float32)
+    huge = np.full((3, 8), np.finfo(np.float32).max)
     client.datasets.put("huge-pairs", huge, targets=huge)
     started = client.ablations.start("default", "huge-pairs")
     ended = client.ablations.wait("default", started.ablation_id)

@@ -30,7 +30,7 @@ def client(server: LiveServer) -> Iterator[FlowClient]:
 @pytest.fixture(scope="session")
 def spoilt(shared_server: LiveServer) -> str:
     """Return the name of a dataset that makes the networks give numbers that are not finite."""
-    return put_dataset(shared_server, "spoilt", np.full((2, 8), 1e38, np.float32))
+    return put_dataset(shared_server, "spoilt", np.full((2, 8), np.finfo(np.float32).max))
 
 
 @pytest.fixture
