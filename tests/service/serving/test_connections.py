@@ -39,7 +39,7 @@ def count_refused(server: RunningServer, reason: str) -> float:
 
 def test_headers_that_are_not_complete_in_time_are_refused(impatient: RunningServer) -> None:
     connection = connect(impatient)
-    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n")
     answer = receive_answer(connection)
     assert answer.status == 408
     assert "headers" in answer.problem()["detail"]
@@ -78,7 +78,7 @@ def test_a_connection_without_a_request_is_closed(impatient: RunningServer) -> N
 def test_a_connection_between_two_requests_stays_open(impatient: RunningServer) -> None:
     connection = connect(impatient)
     for _ in range(2):
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         # Longer than headers may take.
         assert receive_all(connect(impatient)) == b""
@@ -88,7 +88,7 @@ def test_a_connection_between_two_requests_stays_open(impatient: RunningServer) 
 def test_a_body_that_arrives_too_slowly_is_refused(impatient: RunningServer) -> None:
     connection = connect(impatient)
     connection.sendall(
-        b"POST /v1/simulate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"POST /v1/simulate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b'Content-Length: 100000\r\n\r\n{"embeddings": '
     )
     answer = receive_answer(connection)
@@ -102,7 +102,7 @@ def test_a_body_on_a_slow_line_is_accepted(impatient: RunningServer) -> None:
     body = npy(rows(400))
     connection = connect(impatient)
     connection.sendall(
-        b"POST /v1/simulate?outputs=hits HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\n"
+        b"POST /v1/simulate?outputs=hits HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\n"
         b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     )
     # For several times the seconds after which the bytes are counted.
@@ -116,7 +116,7 @@ def test_a_client_that_waits_for_the_server_sends_its_body_then(impatient: Runni
     body = npy(rows(2))
     connection = connect(impatient)
     connection.sendall(
-        b"POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\n"
+        b"POST /v1/runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\n"
         b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     )
     assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
@@ -134,7 +134,9 @@ def test_a_reader_that_reads_nothing_is_disconnected(impatient: RunningServer) -
     assert url.port is not None
     connection.connect((url.host, url.port))
     before = count_refused(impatient, "unread_answer")
-    request = f"GET /v1/runs/{run_id}/outputs/surface?format=json HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = (
+        f"GET /v1/runs/{run_id}/outputs/surface?format=json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
     # More answers than fit into the buffers of the connection.
     connection.sendall(request.encode() * 90)
     until(lambda: count_refused(impatient, "unread_answer") > before)
@@ -157,10 +159,11 @@ def test_a_stream_of_events_goes_on(impatient: RunningServer) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Large: " + b"a" * 70_000 + b"\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(9000)),
-        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Endless: " + b"a" * 1_000_000,
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Large: " + b"a" * 70_000 + b"\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
+        + b"".join(b"X-%d: a\r\n" % n for n in range(9000)),
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Endless: " + b"a" * 1_000_000,
     ],
     ids=["one header", "many headers", "path", "without an end"],
 )
@@ -187,7 +190,7 @@ def test_a_connection_beyond_the_limit_is_refused(tmp_path: Path) -> None:
         for connection in held:
             connection.sendall(b"GET /livez HTTP/1.1\r\n")
         refused = connect(server)
-        refused.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        refused.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = receive_answer(refused)
         assert answer.status == 503
         assert "too many connections" in answer.problem()["detail"]
@@ -195,7 +198,7 @@ def test_a_connection_beyond_the_limit_is_refused(tmp_path: Path) -> None:
         held.pop().close()
         until(lambda: server.client.get("/livez").status_code == 200)
         for connection in held:
-            connection.sendall(b"Host: x\r\nConnection: close\r\n\r\n")
+            connection.sendall(b"Host: localhost\r\nConnection: close\r\n\r\n")
             assert receive_answer(connection).status == 200
         assert count_refused(server, "too_many") >= 1
 
@@ -203,12 +206,12 @@ def test_a_connection_beyond_the_limit_is_refused(tmp_path: Path) -> None:
 def test_an_idle_connection_gives_its_place_to_a_new_one(tmp_path: Path) -> None:
     with serving(tmp_path, max_connections=2) as server:
         first = connect(server)
-        first.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        first.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert first.recv(65536).startswith(b"HTTP/1.1 200 ")
         connections = []
         for _ in range(2):
             connections.append(connect(server))
-            connections[-1].sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            connections[-1].sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert connections[-1].recv(65536).startswith(b"HTTP/1.1 200 ")
         assert receive_all(first) == b""
         for connection in connections:
@@ -219,7 +222,7 @@ def test_connections_of_one_address_are_limited(tmp_path: Path) -> None:
     with serving(tmp_path, max_connections_per_client=2) as server:
         held = [connect(server, "127.0.0.9") for _ in range(2)]
         third = connect(server, "127.0.0.9")
-        third.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        third.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = receive_answer(third)
         assert answer.status == 503
         assert "your address" in answer.problem()["detail"]
@@ -232,7 +235,9 @@ def test_connections_of_one_address_are_limited(tmp_path: Path) -> None:
 def test_this_machine_may_have_more_than_half_of_all_connections(tmp_path: Path) -> None:
     with serving(tmp_path, max_connections=4) as server:
         for connection in [connect(server) for _ in range(3)]:
-            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            connection.sendall(
+                b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            )
             assert receive_answer(connection).status == 200
 
 
@@ -240,7 +245,7 @@ def test_a_refused_upload_is_answered_before_its_rest_arrives(tmp_path: Path) ->
     with serving(tmp_path, api_key="sesame") as server:
         connection = connect(server)
         connection.sendall(
-            b"PUT /v1/datasets/large HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\n"
+            b"PUT /v1/datasets/large HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\n"
             b"Content-Length: 4000000000\r\n\r\nabc"
         )
         # The rest never comes; the server closes the connection all the same.
@@ -254,7 +259,7 @@ def test_bodies_in_memory_are_limited_together(tmp_path: Path) -> None:
         client = server.client
         body = npy(rows(1500))
         head = (
-            b"POST /v1/simulate?outputs=hits HTTP/1.1\r\nHost: x\r\n"
+            b"POST /v1/simulate?outputs=hits HTTP/1.1\r\nHost: localhost\r\n"
             b"Content-Type: application/x-npy\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
         )
         first = connect(server)
@@ -278,9 +283,9 @@ def test_bodies_in_memory_are_limited_together(tmp_path: Path) -> None:
 def test_half_sent_requests_get_an_answer_when_the_server_stops(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         in_headers, in_body = connect(server), connect(server)
-        in_headers.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        in_headers.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n")
         in_body.sendall(
-            b"POST /v1/simulate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /v1/simulate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b'Content-Length: 100\r\n\r\n{"embeddings": '
         )
         until(lambda: "energy_flow_http_requests_in_progress 2.0" in metrics(server))
@@ -304,7 +309,7 @@ def test_a_client_that_leaves_during_pipelined_requests_causes_no_errors(
     until(lambda: client.get(f"/v1/runs/{run_id}").json()["state"] == "succeeded")
     path = f"/v1/runs/{run_id}/outputs/hits?format=json"
     connection = connect(server)
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 50)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 50)
     assert connection.recv(12) == b"HTTP/1.1 200"
     connection.close()
     until(lambda: "energy_flow_http_requests_in_progress 1.0" in metrics(server))
@@ -313,7 +318,7 @@ def test_a_client_that_leaves_during_pipelined_requests_causes_no_errors(
 
 def test_more_pipelined_requests_than_anyone_needs_are_refused(server: RunningServer) -> None:
     connection = connect(server)
-    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000)
+    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10_000)
     answers = receive_all(connection).count(b"HTTP/1.1 ")
     assert answers < 1000
     assert server.client.get("/livez").status_code == 200

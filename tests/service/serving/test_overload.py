@@ -82,7 +82,7 @@ def test_a_full_queue_refuses_before_the_body_is_sent(tmp_path: Path) -> None:
             first = queue(client, 4)
             for path in ("/v1/runs", "/v1/simulate", "/v2/models/default/infer"):
                 connection = connect(server)
-                head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+                head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
                 connection.sendall(head.encode())
                 answer = receive_answer(connection)
                 assert answer.status == 429
@@ -164,7 +164,7 @@ def test_uploads_that_do_not_go_on_keep_no_other_request_waiting(tmp_path: Path,
         for number in range(30):
             held.append(connect(server))
             head = (
-                f"PUT /v1/datasets/d{number} HTTP/1.1\r\nHost: x\r\n"
+                f"PUT /v1/datasets/d{number} HTTP/1.1\r\nHost: localhost\r\n"
                 "Content-Type: application/x-npy\r\nContent-Length: 1000000\r\n\r\n"
             )
             held[-1].sendall(head.encode() + b"\x93NUMPY")
