@@ -102,8 +102,9 @@ def test_a_body_on_a_slow_line_is_accepted(impatient: RunningServer) -> None:
     body = npy(rows(400))
     connection = connect(impatient)
     connection.sendall(
-        b"POST /v1/simulate?outputs=hits HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\n"
-        b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        b"POST /v1/simulate?outputs=hits HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/x-npy\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
     )
     # For several times the seconds after which the bytes are counted.
     for first in range(0, len(body), 600):
@@ -245,8 +246,8 @@ def test_a_refused_upload_is_answered_before_its_rest_arrives(tmp_path: Path) ->
     with serving(tmp_path, api_key="sesame") as server:
         connection = connect(server)
         connection.sendall(
-            b"PUT /v1/datasets/large HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-npy\r\n"
-            b"Content-Length: 4000000000\r\n\r\nabc"
+            b"PUT /v1/datasets/large HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/x-npy\r\nContent-Length: 4000000000\r\n\r\nabc"
         )
         # The rest never comes; the server closes the connection all the same.
         answer = receive_answer(connection)
