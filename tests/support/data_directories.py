@@ -64,6 +64,7 @@ def make_earlier(data_dir: Path) -> None:
     (data_dir / "identity.json").unlink()
     with closing(sqlite3.connect(data_dir / "index.sqlite3")) as index, index:
         index.execute("DROP TABLE identity")
+        index.execute("DROP TABLE api_keys")
         index.execute("ALTER TABLE dataset_contents DROP COLUMN pieces")
         index.execute("ALTER TABLE runs DROP COLUMN digests")
         index.execute("UPDATE alembic_version SET version_num = '0004'")
