@@ -165,7 +165,7 @@ def faulty(**changes: Any) -> dict[str, Any]:
         (faulty(data=[None] * 24), "must be a number, not null"),
         (faulty(data=[True] * 24), "must be a number, not a boolean"),
         (faulty(data=[1e39] * 24), "beyond float32"),
-        (faulty(shape=[24, 1]), "rows of 8 numbers"),
+        (faulty(shape=[24, 1]), "the model 'default' takes 8"),
         (faulty(shape=[0, 8], data=[]), "at least one row"),
         (make_request(outputs=[{"name": "nothing"}]), "must be one of surface"),
         (make_request(outputs=[{"name": "hits"}] * 2), "more than once"),
@@ -184,7 +184,7 @@ def test_faults_are_named(http: httpx.Client, sent: dict[str, Any], reason: str)
 def test_faults_are_reported_together(http: httpx.Client) -> None:
     sent = make_request(rows()[:, :7], parameters={"sead": 1, "options": "x", "trace_capacity": -1})
     reason = read_refusal(http.post(INFER, json=sent), 422)
-    for part in ("sead", "options", "trace_capacity", "rows of 8 numbers"):
+    for part in ("sead", "options", "trace_capacity", "the model 'default' takes 8"):
         assert part in reason
 
 
