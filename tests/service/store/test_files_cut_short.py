@@ -86,10 +86,12 @@ def read_slowly(server: LiveServer, path: str, change: Callable[[], object]) -> 
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(LIMIT_SECONDS)
         connection.connect((url.host, url.port or 80))
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         received = b""
         while len(received) < 4096:
-            received += connection.recv(4096)
+            part = connection.recv(4096)
+            assert part, received
+            received += part
         change()
         parts = [received]
         while part := connection.recv(2**20):
