@@ -260,7 +260,9 @@ async def never_read(url: str, source: str, path: str) -> None:
             await asyncio.sleep(1)
             continue
         try:
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {TENSORS}\r\n\r\n".encode())
+            writer.write(
+                f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {TENSORS}\r\n\r\n".encode()
+            )
             await writer.wait_closed()
         except OSError:
             await asyncio.sleep(1)
