@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from fastapi import Request
 
 from service.media_types import JSON
 from service.problems import Problem
+from service.requests.digits import parse_digits
 from service.requests.json_body import parse_object
 
 
@@ -41,16 +41,7 @@ def read_media_type(request: Request) -> str:
 
 def read_content_length(request: Request) -> int | None:
     """Return the length of the body, if the request states it."""
-    return parse_length(request.headers.get("content-length", ""))
-
-
-def parse_length(text: str) -> int | None:
-    """Return a length in bytes as a header states it; ``None`` if it is none.
-
-    Args:
-        text: The header's value.
-    """
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text.strip()) else None
+    return parse_digits(request.headers.get("content-length", "").strip())
 
 
 async def wait_for_disconnect(request: Request) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
@@ -11,6 +10,7 @@ from starlette.responses import StreamingResponse
 
 from service.events import Event, EventLog
 from service.media_types import EVENT_STREAM
+from service.requests.digits import parse_digits
 
 IDLE_SECONDS: Final = 15.0
 """Time without an event after which a comment is sent: proxies close idle connections."""
@@ -25,8 +25,7 @@ def stream_events(source: EventLog | Event, last_event_id: str | None) -> Stream
         source: The log, or the only event.
         last_event_id: Id of the last event that the client has, as its header has it.
     """
-    is_id = re.fullmatch(r"[0-9]{1,18}", last_event_id or "") is not None
-    after = int(last_event_id or 0) if is_id else 0
+    after = parse_digits(last_event_id or "") or 0
     pieces = _encode(source) if isinstance(source, Event) else _follow(source, after)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(pieces, media_type=EVENT_STREAM, headers=headers)

@@ -15,6 +15,7 @@ from energy_flow.trace.records import KINDS
 from service.api.content_negotiation import format_parameter
 from service.api.pagination import decode_cursor
 from service.problems import invalid
+from service.requests.digits import parse_digits
 
 MAX_RECORDS: Final = 1_000_000
 """Largest limit of records."""
@@ -85,11 +86,12 @@ def _parse_numbers(name: str, values: list[str] | None) -> frozenset[int] | None
     if values is None:
         return None
     entries = _split(values)
+    numbers = [parse_digits(entry) for entry in entries]
     faults = [
         Fault((name,), "must be an integer from 0", entry)
-        for entry in entries
-        if not (entry.isascii() and entry.isdecimal() and len(entry) < 19)
+        for entry, number in zip(entries, numbers, strict=True)
+        if number is None
     ]
     if faults:
         raise invalid(faults)
-    return frozenset(int(entry) for entry in entries)
+    return frozenset(number for number in numbers if number is not None)

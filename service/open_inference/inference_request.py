@@ -23,6 +23,7 @@ from service.open_inference.tensors import (
     decode_tensor,
 )
 from service.problems import Problem, cut_text, invalid
+from service.requests.digits import parse_digits
 from service.requests.embeddings import make_array
 from service.requests.json_body import parse_object_with_arrays
 from service.requests.large_arrays import LargeArray
@@ -95,12 +96,11 @@ def parse_inference(body: bytes, header_length: str | None, dimension: int) -> I
 
 
 def _parse_length(text: str, maximum: int) -> int:
-    digits = text.strip()
-    is_number = digits.isascii() and digits.isdecimal() and len(digits) < 19
-    if not is_number or int(digits) > maximum:
+    length = parse_digits(text.strip())
+    if length is None or length > maximum:
         message = f"must be from 0 to the {maximum:,} bytes of the body, not {cut_text(text)!r}"
         raise Problem(400, f"{HEADER_LENGTH} {message}")
-    return int(digits)
+    return length
 
 
 def _parse_raw(body: bytes, dimension: int) -> InferenceRequest:

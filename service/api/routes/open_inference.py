@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Request
 from starlette.responses import Response
 
-from service.api.bodies import parse_length, read_body, wait_for_disconnect
+from service.api.bodies import read_body, wait_for_disconnect
 from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep
 from service.api.simulate_request import check_answer_size, require_room
@@ -34,6 +34,7 @@ from service.open_inference.served_models import find_served_model, served_name
 from service.open_inference.statistics import InferenceStatistics
 from service.open_inference.validate import validate_inference
 from service.problems import Problem, unavailable
+from service.requests.digits import parse_digits
 from service.requests.large_arrays import PIECE_BYTES
 from service.threads import Threads, in_thread
 
@@ -179,7 +180,7 @@ async def served_model_config(
 async def _parse(body: bytes, header_length: str | None, model: Model) -> InferenceRequest:
     arguments = (body, header_length, model.config.embedding_dim)
     # Bytes are not parsed, so only JSON needs a thread.
-    stated = None if header_length is None else parse_length(header_length)
+    stated = None if header_length is None else parse_digits(header_length.strip())
     json_bytes = len(body) if stated is None else stated
     if json_bytes <= PIECE_BYTES:
         return parse_inference(*arguments)
