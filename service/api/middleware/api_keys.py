@@ -60,7 +60,7 @@ class RequireKey:
         return path in self.OPEN or self.is_open(path)
 
     def _refuse_unknown(self, given: bytes) -> Problem:
-        if given and not self.keys.is_complete:
+        if not self.keys.is_complete and (given or not self.keys.is_required):
             return unavailable("the server is starting; its API keys are not known yet")
         what = "the API key is wrong" if given else "the API key is missing"
         message = f"{what}; send Authorization: Bearer KEY"

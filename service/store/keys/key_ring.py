@@ -70,6 +70,11 @@ class KeyRing:
         return self._is_read and not self._is_required
 
     @property
+    def is_required(self) -> bool:
+        """Whether it is known that requests need a key."""
+        return self._is_required
+
+    @property
     def is_complete(self) -> bool:
         """Whether the keys of the index are known."""
         return self._is_read

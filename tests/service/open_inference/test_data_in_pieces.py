@@ -23,12 +23,16 @@ ROWS = ",".join(["[1.5,-2e-3,3,4,5,6]"] * 6)
 
 
 def parse(body: bytes, piece_bytes: int) -> Any:
-    """Return the document with lists of numbers, or the status of the refusal."""
+    """Return the document with lists of numbers, or the status of the refusal.
+
+    An array holds 64-bit floats, so integers above 2^53 are compared as such.
+    """
     try:
         document = parse_object_with_arrays(body, (DATA,), piece_bytes)
     except Problem as problem:
         return problem.status
-    return json.loads(json.dumps(document, default=lambda array: array.tolist()))
+    text = json.dumps(document, default=lambda array: array.tolist())
+    return json.loads(text, parse_int=float)
 
 
 def is_read_in_pieces(body: bytes) -> bool:
