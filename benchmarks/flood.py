@@ -4,7 +4,8 @@ The others are 500 clients with requests of mixed sizes, 50 of whom disconnect a
 200 that never read. Measures: flow-steps a second of the steady clients, beside nothing and beside
 the others; seconds of ``/livez`` and of a list; what is lost; memory and descriptors afterwards.
 Unit: flow-steps a second, their ratio, seconds. Baseline: the steady clients alone. All clients are
-in this process, on one core in both measurements; those of a kind have an address of their own, and
+in this process, on one core in both measurements, and the server has the others, because hundreds
+of clients would otherwise take a core from it. Those of a kind have an address of their own, and
 each steady client has one.
 """
 
@@ -82,10 +83,14 @@ def measure(options: Options) -> Findings:
     surfaces = run_in_temporary_thread(lambda: model.simulate(rows).outputs["surface"])
     seconds = SECONDS * options.rounds(1)
     assignments = [f"{name}={value}" for name, value in MODEL.items()]
+    cores = os.sched_getaffinity(0)
+    own = {max(cores)}
     with (
         tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder,
+        _on_cores(cores - own or own),
         server_of(Path(folder), options.device, *assignments) as server,
-        _on_one_core(),
+        _on_cores(own),
+        _many_descriptors(),
     ):
         figures = asyncio.run(_measure(server, Work(rows, surfaces), seconds))
     _show(figures)
@@ -241,19 +246,27 @@ async def _count_lost(url: str, run_ids: list[str]) -> int:
 
 
 @contextmanager
-def _on_one_core() -> Iterator[None]:
-    """Let this process use one core, and as many descriptors as it may."""
+def _on_cores(cores: set[int]) -> Iterator[None]:
+    """Let this process, and those that it starts, use some cores only."""
+    former = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, former)
+
+
+@contextmanager
+def _many_descriptors() -> Iterator[None]:
+    """Let this process use as many descriptors as it may, and collect less garbage."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(cores)})
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
         gc.unfreeze()
-        os.sched_setaffinity(0, cores)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
