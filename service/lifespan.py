@@ -30,6 +30,7 @@ from service.problems import Problem, problem_of
 from service.runs.active_runs import ActiveRuns
 from service.runs.recorder import RunRecorder
 from service.runs.replays import Replays
+from service.runs.request_shares import RequestShares
 from service.settings import Settings
 from service.settings_table import PREFIX
 from service.store.archive import RunArchive
@@ -108,6 +109,7 @@ class Service:
         replays: Replays of stored runs.
         ablations: Ablations of models.
         experiments: Experiments.
+        request_shares: Requests that wait for their simulations, by client.
         parsers: Processes that parse uploaded files; they exist from the first file on.
 
     Args:
@@ -129,6 +131,7 @@ class Service:
         self.settings = settings
         self.limits = limits
         self.instruments = Instruments()
+        self.request_shares = RequestShares(settings.max_active_requests)
         self.keys = KeyRing(settings.api_key, is_required=settings.needs_key)
         self.state = ServerState.STARTING
         self.failure: BaseException | None = None

@@ -198,6 +198,15 @@ class SettingsTable:
             minimum=1,
         ),
     ] = 10_000_000_000
+    max_active_requests: Annotated[
+        int,
+        About(
+            "Maximum number of requests that wait for simulations, while several clients send "
+            "some; each client has an equal share, and beyond it, they are refused (429).",
+            LIMITS,
+            minimum=1,
+        ),
+    ] = 128
     max_body_bytes: Annotated[
         int, About("Maximum bytes of a JSON or .npy body.", LIMITS, minimum=1024)
     ] = 64 * MEBIBYTE

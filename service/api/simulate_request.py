@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from fastapi import Request
@@ -75,6 +77,23 @@ def require_room(service: Service, request: Request) -> None:
     """
     if "idempotency-key" not in request.headers:
         service.engine.require_room(identify_client(request))
+
+
+@contextmanager
+def sharing(service: Service, request: Request) -> Iterator[None]:
+    """Count a request that waits for its simulation, until the end of the block.
+
+    Args:
+        service: The service.
+        request: The request.
+
+    Raises:
+        QueueFull: Its client has its share of such requests, or too much work is waiting.
+    """
+    client = identify_client(request)
+    with service.request_shares.enter(client):
+        service.engine.require_room(client)
+        yield
 
 
 def check_answer_size(simulation: SimulationRequest) -> None:

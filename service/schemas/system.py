@@ -88,6 +88,7 @@ class ServerLimits(AnswerBody):
     max_upload_bytes: int
     max_samples: int
     max_queued_flow_steps: int
+    max_active_requests: int
 
 
 class SystemView(AnswerBody):

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from service.api.bodies import read_body, wait_for_disconnect
 from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep
-from service.api.simulate_request import check_answer_size, require_room
+from service.api.simulate_request import check_answer_size, sharing
 from service.json_encoding import PIECE_NUMBERS, JsonAnswer
 from service.lifespan import Service
 from service.models.model import Model
@@ -59,8 +59,14 @@ async def infer(
 
     If the client disconnects, the run ends within a step.
     """
+    with sharing(service, request):
+        return await _infer(name, request, service, version, header_length)
+
+
+async def _infer(
+    name: str, request: Request, service: Service, version: str | None, header_length: str | None
+) -> Response:
     received = time.perf_counter()
-    require_room(service, request)
     body = await read_body(request)
     model = find_served_model(service.models, name, version)
     statistics = _find_statistics(request).of_model(model)

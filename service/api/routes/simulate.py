@@ -18,10 +18,11 @@ from service.api.simulate_request import (
     check_answer_size,
     check_memory,
     parse_and_validate,
-    require_room,
+    sharing,
 )
 from service.api.simulate_response import choose_form
 from service.json_encoding import JsonAnswer
+from service.lifespan import Service
 from service.media_types import OCTET_STREAM
 from service.requests.safetensors_body import ANSWER
 from service.runs.views import render_estimate
@@ -56,18 +57,22 @@ async def simulate(
 
     If the client disconnects, the run ends within a step.
     """
-    received = time.perf_counter()
-    if not dry_run:
-        require_room(service, request)
-    body = await read_body(request)
-    simulation, model = await parse_and_validate(
-        service, request, body, "dry_run", loads=not dry_run
-    )
-    del body
-    check_answer_size(simulation)
     if dry_run:
+        body = await read_body(request)
+        simulation, model = await parse_and_validate(service, request, body, "dry_run", loads=False)
+        check_answer_size(simulation)
         check_memory(service.engine, simulation, model)
         return JsonAnswer(render_estimate(service.engine, simulation, model))
+    with sharing(service, request):
+        return await _simulate(request, service)
+
+
+async def _simulate(request: Request, service: Service) -> Response:
+    received = time.perf_counter()
+    body = await read_body(request)
+    simulation, model = await parse_and_validate(service, request, body, "dry_run")
+    del body
+    check_answer_size(simulation)
     form = choose_form(request)
     run = await service.runs.simulate(
         simulation, model, identify_client(request), partial(wait_for_disconnect, request)

@@ -62,6 +62,7 @@ def _describe(service: Service) -> dict[str, Any]:
             "max_upload_bytes": settings.max_upload_bytes,
             "max_samples": settings.max_samples,
             "max_queued_flow_steps": settings.max_queued_flow_steps,
+            "max_active_requests": settings.max_active_requests,
         },
     }
 

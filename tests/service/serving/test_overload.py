@@ -114,6 +114,36 @@ def test_a_client_does_not_fill_the_queue_for_others(tmp_path: Path) -> None:
             assert wait_until_ended(server.client, run_id)["state"] == "succeeded"
 
 
+@pytest.mark.parametrize("path", ["/v1/simulate", "/v2/models/default/infer"])
+def test_requests_beyond_the_share_of_a_client_are_refused_before_their_body(
+    tmp_path: Path, path: str
+) -> None:
+    body = {"embeddings": rows(1).tolist()}
+    with (
+        serving(tmp_path, max_active_requests=2) as server,
+        client_from(server, "127.0.0.2") as many,
+        client_from(server, "127.0.0.3") as one,
+        ThreadPoolExecutor(9) as callers,
+    ):
+        engine = server.server.service.engine
+        with server.engine_held():
+            waiting = [callers.submit(many.post, "/v1/simulate", json=body) for _ in range(8)]
+            until(lambda: engine.status().queued_runs == 8)
+            waiting.append(callers.submit(one.post, "/v1/simulate", json=body))
+            until(lambda: engine.status().queued_runs == 9)
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+            connection = connect(server, "127.0.0.2")
+            connection.sendall(head.encode())
+            answer = receive_answer(connection)
+            assert answer.status == 429
+            assert int(answer.headers["retry-after"]) >= 1
+            assert b"share" in answer.body
+            # A check of a request does not wait for a simulation.
+            assert many.post("/v1/simulate?dry_run=true", json=body).status_code == 200
+        assert [call.result().status_code for call in waiting] == [200] * 9
+        assert many.post("/v1/simulate", json=body).status_code == 200
+
+
 def test_lists_are_answered_while_the_index_is_locked(tmp_path: Path) -> None:
     limits = ServiceLimits(max_index_wait_seconds=0.5)
     with serving(tmp_path, limits=limits) as server, ThreadPoolExecutor(40) as callers:

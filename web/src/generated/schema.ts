@@ -1486,6 +1486,7 @@ export type ServerLimits = {
   max_upload_bytes: number;
   max_samples: number;
   max_queued_flow_steps: number;
+  max_active_requests: number;
 };
 
 /**
