@@ -41,7 +41,7 @@ from benchmarks.resident import resident_bytes
 from benchmarks.server_process import RunningServer, server_of
 from benchmarks.tables import print_line, show
 from benchmarks.workload import all_embeddings, processor, shape
-from energy_flow.runtime.malloc import TRIM_AFTER_SECONDS
+from energy_flow.runtime.malloc import TRIM_AGAIN_SECONDS
 from energy_flow.runtime.threads import run_in_temporary_thread
 
 MODEL = {
@@ -216,7 +216,7 @@ async def _at_rest(server: RunningServer) -> dict[str, int]:
         await asyncio.sleep(0.2)
     else:
         raise RuntimeError(f"the server was not idle after {IDLE_WITHIN_SECONDS:.0f} s")
-    await asyncio.sleep(TRIM_AFTER_SECONDS + 1)
+    await asyncio.sleep(TRIM_AGAIN_SECONDS + 1)
     connection.close()
     return {
         "resident_bytes": resident_bytes(server.pid),

@@ -10,9 +10,13 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
+from collections.abc import Callable
 
 TRIM_AFTER_SECONDS = 5.0
 """Idle time after which freed memory is returned to the system; allocating it again costs time."""
+
+TRIM_AGAIN_SECONDS = 30.0
+"""Idle time after which it is done again: others than the engine use memory, too."""
 
 # From malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
@@ -47,20 +51,31 @@ def trim_heap() -> None:
 
 
 class HeapTrimmer:
-    """Returns freed memory to the system, once after each idle time."""
+    """Returns freed memory to the system, soon after work and then again and again.
 
-    def __init__(self) -> None:
-        self._last_work: float | None = None
+    Args:
+        trim: returns the memory.
+        clock: returns seconds.
+    """
+
+    def __init__(
+        self,
+        trim: Callable[[], None] = trim_heap,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._trim = trim
+        self._clock = clock
+        self._next_time = clock() + TRIM_AGAIN_SECONDS
 
     def record_work(self) -> None:
         """Start the idle time anew."""
-        self._last_work = time.monotonic()
+        self._next_time = self._clock() + TRIM_AFTER_SECONDS
 
     def trim_if_idle(self) -> None:
-        """Trim the heap if there has been no work for long enough since the last trimming."""
-        if self._last_work is not None and time.monotonic() - self._last_work >= TRIM_AFTER_SECONDS:
-            self._last_work = None
-            trim_heap()
+        """Trim the heap if there has been no work, or no trimming, for long enough."""
+        if self._clock() >= self._next_time:
+            self._next_time = self._clock() + TRIM_AGAIN_SECONDS
+            self._trim()
 
 
 def _c_library() -> ctypes.CDLL | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -15,8 +15,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api.piece_stream import ending_at_damage
 from service.problems import Problem
-from service.store.verification.piece_digests import READ_BYTES
+from service.store.verification.piece_digests import PIECE_BYTES
 from service.store.verification.verified_file import VerifiedFile
+
+CHUNK_BYTES: Final = 4 * PIECE_BYTES
+"""Bytes that are sent at once; a caller that does not read keeps some three times as many."""
 
 
 class StoredFile(FileResponse):
@@ -32,7 +35,7 @@ class StoredFile(FileResponse):
         stat_result: What the system reports of it, if that is known.
     """
 
-    chunk_size = READ_BYTES
+    chunk_size = CHUNK_BYTES
 
     def __init__(
         self,

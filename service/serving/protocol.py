@@ -287,6 +287,7 @@ class LimitedProtocol(HttpToolsProtocol):
         for cycle in self._open:
             cycle.disconnected = True
             cycle.message_event.set()
+            _cancel_read(cycle.scope["method"], cycle.scope["state"])
         self._open.clear()
         self.flow.resume_writing()
 
@@ -302,6 +303,16 @@ class LimitedProtocol(HttpToolsProtocol):
                 bytes(response.body),
             )
         )
+
+
+def _cancel_read(method: str, state: dict[str, Any]) -> None:
+    """Cancel a request that changes nothing; the others see for themselves that the caller left.
+
+    It may be one of many that wait for a thread, and would take the time of others.
+    """
+    if method in ("GET", "HEAD") and "task" in state:
+        state["caller_left"] = True
+        state["task"].cancel()
 
 
 def _describe_refusal(refusal: Refusal | None) -> Problem:

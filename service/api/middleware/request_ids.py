@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import re
 import time
-from typing import Final
+from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import is_index_locked, problem_of
+from service.problems import Problem, is_index_locked, problem_of, unavailable
 from service.store.keys.key_ring import ActiveKey
 
 access_log = logging.getLogger("service.access")
@@ -24,7 +25,8 @@ _VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class RequestIds:
     """Middleware that gives each request an id, logs it, and answers what no handler caught.
 
-    A valid id in the request is kept. The answer has the id too.
+    A valid id in the request is kept. The answer has the id too. The task of a request is ``task``
+    of its state, so that the connection can cancel it; ``caller_left`` tells that it has done so.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -37,7 +39,8 @@ class RequestIds:
             return
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _VALID_REQUEST_ID.fullmatch(given) else _make_id()
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state |= {"request_id": request_id, "task": asyncio.current_task()}
         started = time.perf_counter()
         status: int | None = None
 
@@ -53,12 +56,16 @@ class RequestIds:
         except Exception as error:
             problem = problem_of(error)
             if is_index_locked(error):
-                scope["state"]["refusal_reason"] = "index_busy"
+                state["refusal_reason"] = "index_busy"
             if problem.status == 500:
                 error_log.exception("%s %s", scope["method"], scope["path"], extra=_read_ids(scope))
             if status is not None:
                 raise
             await problem(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            # By the connection, or because the server waits for its requests no longer.
+            if status is None:
+                await _explain_cancellation(state)(scope, receive, send_with_id)
         finally:
             access_log.info(
                 "%s %s %s %.1f ms",
@@ -68,6 +75,12 @@ class RequestIds:
                 (time.perf_counter() - started) * 1e3,
                 extra=_read_ids(scope),
             )
+
+
+def _explain_cancellation(state: dict[str, Any]) -> Problem:
+    if state.get("caller_left"):
+        return Problem(499, "the client disconnected")
+    return unavailable("the server is stopping; send the request again")
 
 
 def _make_id() -> str:

@@ -144,6 +144,26 @@ def test_requests_beyond_the_share_of_a_client_are_refused_before_their_body(
         assert many.post("/v1/simulate", json=body).status_code == 200
 
 
+def test_readers_that_have_left_take_no_threads(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        client = server.client
+        stored = client.put("/v1/datasets/large", content=npy(rows(200_000)), headers=NPY)
+        assert stored.status_code == 201
+        head = (
+            "GET /v1/datasets/large HTTP/1.1\r\nHost: localhost\r\n"
+            "Accept: application/octet-stream\r\n\r\n"
+        )
+        readers = [connect(server) for _ in range(100)]
+        for reader in readers:
+            reader.sendall(head.encode())
+        for reader in readers:
+            reader.close()
+        until(lambda: "energy_flow_http_requests_in_progress 1.0" in client.get("/metrics").text)
+        assert 'status="499"' in client.get("/metrics").text
+        answer = client.get("/v1/datasets/large", headers={"Accept": "application/octet-stream"})
+        assert answer.status_code == 200
+
+
 def test_lists_are_answered_while_the_index_is_locked(tmp_path: Path) -> None:
     limits = ServiceLimits(max_index_wait_seconds=0.5)
     with serving(tmp_path, limits=limits) as server, ThreadPoolExecutor(40) as callers:
