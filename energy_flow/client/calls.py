@@ -9,9 +9,8 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-import orjson
-
 from energy_flow.client.exchange import FileBody, Request
+from energy_flow.client.json_values import check_numbers, dump_json
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
@@ -33,7 +32,11 @@ def get(path: str, accept: str = JSON, **query: Any) -> Request:
         path: of what is read.
         accept: media type of the answer.
         query: parameters; those that are ``None`` are left out.
+
+    Raises:
+        ValueError: a number is missing, masked, infinite or not a number.
     """
+    check_numbers(query, "")
     pairs = tuple((name, _query_value(value)) for name, value in query.items() if value is not None)
     return Request("GET", path, query=pairs, headers={"accept": accept}, repeatable=True)
 
@@ -56,13 +59,13 @@ def post(path: str, fields: Mapping[str, Any] | None = None) -> Request:
     Args:
         path: of what is changed.
         fields: members of the body; those that are ``None`` are left out.
+
+    Raises:
+        ValueError: a number is missing, masked, infinite or not a number.
     """
     if fields is None:
         return Request("POST", path)
-    body = orjson.dumps(
-        {name: value for name, value in fields.items() if value is not None},
-        option=orjson.OPT_SERIALIZE_NUMPY,
-    )
+    body = dump_json({name: value for name, value in fields.items() if value is not None})
     return Request("POST", path, headers={"content-type": JSON}, body=body)
 
 
@@ -132,5 +135,5 @@ def _query_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(_query_value(entry) for entry in value)
     if isinstance(value, Mapping):
-        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+        return dump_json(value).decode()
     return str(value)

@@ -166,6 +166,10 @@ def create(document: Mapping[str, Any], key: str | None) -> Request:
     Args:
         document: members of the request; those that are ``None`` are left out.
         key: the ``Idempotency-Key``; by default a new one.
+
+    Raises:
+        ValueError: a number is missing, masked, infinite or not a number, or a field of the sweep
+            is given twice.
     """
     sweep = document.get("sweep")
     if isinstance(sweep, Mapping):
@@ -182,8 +186,11 @@ def _dotted(fields: Any) -> Any:
         return fields
     names: dict[str, Any] = {}
     for name, value in fields.items():
+        inner = {name: value}
         if isinstance(value, Mapping) and value and not RANGE & set(value):
-            names |= {f"{name}.{inner}": choice for inner, choice in _dotted(value).items()}
-        else:
-            names[name] = value
+            inner = {f"{name}.{member}": choice for member, choice in _dotted(value).items()}
+        twice = sorted(names.keys() & inner.keys())
+        if twice:
+            raise ValueError(f"the sweep has {', '.join(twice)} twice; leave one out")
+        names |= inner
     return names

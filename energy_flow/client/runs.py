@@ -15,6 +15,7 @@ from energy_flow.client.answers import convert
 from energy_flow.client.datasets import DatasetRows
 from energy_flow.client.errors import ProblemError
 from energy_flow.client.exchange import Request, problem_of
+from energy_flow.client.json_values import integers
 from energy_flow.client.measurements import Metrics
 from energy_flow.client.models import ModelVersion
 from energy_flow.client.simulation import request_members, simulate
@@ -126,7 +127,7 @@ def submit(
         raise ValueError("rows select from a dataset; name the dataset, or leave rows out")
     path = calls.api_path("runs")
     if embeddings is None:
-        part = {"dataset": dataset, "rows": None if rows is None else [int(row) for row in rows]}
+        part = {"dataset": dataset, "rows": None if rows is None else integers(rows, "rows")}
         return calls.post_once(path, {**part, **request_members(**members)}, key)
     request = simulate(embeddings, **members)
     headers = {

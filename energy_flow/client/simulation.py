@@ -14,6 +14,7 @@ from energy_flow.client import calls, tensors
 from energy_flow.client.answers import convert, read_json
 from energy_flow.client.errors import UnexpectedAnswer
 from energy_flow.client.exchange import Reply, Request
+from energy_flow.client.json_values import check_numbers, integers
 from energy_flow.client.measurements import Memory, Metrics, Timing
 from energy_flow.client.models import ModelVersion
 from energy_flow.client.tensors import embeddings_array
@@ -99,11 +100,16 @@ def request_members(
     """Return the members of a request to simulate, without its embeddings.
 
     The arguments are those of :meth:`FlowClient.simulate`; what is not given is left out.
+
+    Raises:
+        ValueError: a number is missing, masked, infinite or not a number, or a key is no integer.
     """
+    # Before they are converted, which an empty cell of a table cannot be.
+    check_numbers({"options": options, "trace": trace, "sample_keys": sample_keys}, "")
     members = {
         "options": dict(options) if options else None,
         "seed": seed,
-        "sample_keys": None if sample_keys is None else [int(key) for key in sample_keys],
+        "sample_keys": None if sample_keys is None else integers(sample_keys, "sample_keys"),
         "outputs": None if outputs is None else list(outputs),
         "trace": dict(trace) if trace else None,
         "model": model,

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from energy_flow.client.errors import UnexpectedAnswer
+from energy_flow.client.json_values import dump_json
 
 MEDIA_TYPE = "application/octet-stream"
 
@@ -27,8 +28,11 @@ def request_body(embeddings: NDArray[Any], members: Mapping[str, Any]) -> bytes:
     Args:
         embeddings: [rows, dimension].
         members: the other members of the request.
+
+    Raises:
+        ValueError: a number among them is missing, masked, infinite or not a number.
     """
-    text = orjson.dumps(dict(members), option=orjson.OPT_SERIALIZE_NUMPY)
+    text = dump_json(dict(members))
     return save({"embeddings": embeddings, "request": np.frombuffer(text, dtype=np.uint8)})
 
 

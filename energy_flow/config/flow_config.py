@@ -33,9 +33,11 @@ from energy_flow.config.validation import (
     collect_faults,
     drop_faulty_fields,
     find_booleans,
+    find_repeats,
     list_warnings,
     merge,
     nest,
+    reporting,
 )
 from energy_flow.errors import ConfigError, Fault
 
@@ -256,8 +258,16 @@ class FlowConfig(_Fields):
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Return a config from plain data with nested or dotted keys, such as JSON or TOML."""
-        return cls(**nest(fields))
+        """Return a config from plain data with nested or dotted keys, such as JSON or TOML.
+
+        Args:
+            fields: values by name.
+
+        Raises:
+            ConfigError: with every fault.
+        """
+        with reporting(find_repeats(fields)):
+            return cls(**nest(fields))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data with nested groups."""
@@ -283,7 +293,8 @@ class FlowConfig(_Fields):
             base["noise_std"] = 0.0
         if changes.get("aggregation_mode", AggregationMode.SPLAT) != AggregationMode.SPLAT:
             base["background"] = None
-        return type(self)(**merge(base, changes))
+        with reporting(find_repeats(fields)):
+            return type(self)(**merge(base, changes))
 
     def with_options(self, options: Mapping[str, Any]) -> Self:
         """Return a copy with other values for fields that may be set for a run.
@@ -307,13 +318,8 @@ class FlowConfig(_Fields):
             if name in MODEL_FIELDS and changes[name] != self.to_dict()[name]
         ]
         changes = {name: value for name, value in changes.items() if name not in MODEL_FIELDS}
-        try:
-            config = self.replace(changes)
-        except ConfigError as error:
-            raise ConfigError(*fixed, *error.faults) from None
-        if fixed:
-            raise ConfigError(*fixed)
-        return config
+        with reporting([*fixed, *find_repeats(options)]):
+            return self.replace(changes)
 
     def warnings(self) -> tuple[str, ...]:
         """Return messages about settings that are allowed but have no effect."""
@@ -404,9 +410,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             values[name.strip()] = json.loads(text)
         except json.JSONDecodeError:
             values[name.strip()] = text.strip()
-    if faults:
-        raise ConfigError(*faults)
-    return nest(values)
+    with reporting([*faults, *find_repeats(values)]):
+        return nest(values)
 
 
 @lru_cache(maxsize=256)

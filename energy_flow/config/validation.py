@@ -8,6 +8,7 @@ together. A rule is skipped only if one of its fields is faulty.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import UnionType
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from energy_flow.config.messages import describe_error
-from energy_flow.errors import Fault
+from energy_flow.errors import ConfigError, Fault
 
 Values = Mapping[str, Any]
 
@@ -111,6 +112,49 @@ def nest(fields: Values) -> dict[str, Any]:
         inner = {tail: value} if dot else value
         _put(nested, head, nest(inner) if isinstance(inner, Mapping) else inner)
     return nested
+
+
+def find_repeats(fields: Values) -> list[Fault]:
+    """Return a fault for each field that has a value by a dotted name and another one in a group.
+
+    Args:
+        fields: values by name, nested or dotted.
+    """
+    seen: set[str] = set()
+    faults: dict[str, Fault] = {}
+    for name, value in _leaves(fields, ""):
+        if name in seen:
+            message = "is given twice, by a dotted name and in a group; leave one out"
+            faults[name] = Fault(tuple(name.split(".")), message, value)
+        seen.add(name)
+    return list(faults.values())
+
+
+def _leaves(fields: Values, prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in fields.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+@contextmanager
+def reporting(faults: list[Fault]) -> Iterator[None]:
+    """Report faults together with those that a block finds.
+
+    Args:
+        faults: what is wrong beside that.
+
+    Raises:
+        ConfigError: there are faults of either kind.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(*faults, *error.faults) from None
+    if faults:
+        raise ConfigError(*faults)
 
 
 def _put(nested: dict[str, Any], name: str, value: Any) -> None:

@@ -18,9 +18,11 @@ from energy_flow.config.validation import (
     collect_faults,
     drop_faulty_fields,
     find_booleans,
+    find_repeats,
     list_warnings,
     merge,
     nest,
+    reporting,
 )
 from energy_flow.errors import ConfigError
 from energy_flow.training.combinations import REFUSED, WARNED, find_model_warnings
@@ -184,7 +186,8 @@ class TrainConfig(_Fields):
         Raises:
             ConfigError: with every fault.
         """
-        return cls(**merge(nest(fields), nest(changes)))
+        with reporting([*find_repeats(fields), *find_repeats(changes)]):
+            return cls(**merge(nest(fields), nest(changes)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data with nested groups."""

@@ -227,6 +227,28 @@ def test_nested_and_dotted_names_mix() -> None:
     assert config.spawn == SpawnConfig(mode=SpawnMode.PERCENTILE, percentile=50, max_children=2)
 
 
+def test_both_spellings_of_a_field_are_refused_with_all_other_faults() -> None:
+    both = {"spawn": {"threshold": 0.1, "mode": "percentle"}, "spawn.threshold": 0.1}
+    config = small_config()
+    for make in (
+        lambda: FlowConfig.from_dict({**SMALL, **both}),
+        lambda: config.replace(both),
+        lambda: config.with_options(both),
+        lambda: parse_assignments(["spawn.threshold=0.1", 'spawn={"threshold": 0.1}']),
+    ):
+        with pytest.raises(ConfigError, match="given twice") as refused:
+            make()
+        places = [fault.loc for fault in refused.value.faults]
+        assert places.count(("spawn", "threshold")) == 1
+    with pytest.raises(ConfigError) as refused:
+        config.with_options({**both, "lattice_width": 9})
+    assert {fault.loc for fault in refused.value.faults} == {
+        ("spawn", "threshold"),
+        ("spawn", "mode"),
+        ("lattice_width",),
+    }
+
+
 def test_replace_keeps_the_rest() -> None:
     config = small_config(**{"spawn.threshold": 0.2, "spawn.max_children": 3})
     changed = config.replace({"spawn": {"max_children": 2}, "lattice_width": 5})

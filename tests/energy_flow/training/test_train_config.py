@@ -207,3 +207,11 @@ def test_a_config_is_frozen() -> None:
     config = TrainConfig.from_dict(TINY)
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 3  # type: ignore[misc]
+
+
+def test_both_spellings_of_a_field_are_refused() -> None:
+    with pytest.raises(ConfigError, match="given twice"):
+        TrainConfig.from_dict({}, {"batch.rows": 4, "batch": {"rows": 5}})
+    with pytest.raises(ConfigError, match="given twice"):
+        TrainConfig.from_dict({"model.config": {"spawn.threshold": 1, "spawn": {"threshold": 1}}})
+    assert TrainConfig.from_dict({"batch": {"rows": 4}}, {"batch.rows": 5}).batch.rows == 5
