@@ -214,4 +214,5 @@ def test_both_spellings_of_a_field_are_refused() -> None:
         TrainConfig.from_dict({}, {"batch.rows": 4, "batch": {"rows": 5}})
     with pytest.raises(ConfigError, match="given twice"):
         TrainConfig.from_dict({"model.config": {"spawn.threshold": 1, "spawn": {"threshold": 1}}})
-    assert TrainConfig.from_dict({"batch": {"rows": 4}}, {"batch.rows": 5}).batch.rows == 5
+    fields = {"batch": {"rows": 4}, "losses.mse.weight": 1, "length.steps": 1}
+    assert TrainConfig.from_dict(fields, {"batch.rows": 5}).batch.rows == 5
