@@ -96,14 +96,16 @@ def make_plan(
     given = nest(fields.train or {}) if is_training else options
     sweep_faults = [*find_faults(fields.sweep, swept), *_find_fields_set_twice(fields, given)]
     faults += sweep_faults
-    count = 0 if sweep_faults else count_points(fields.sweep) * len(fields.seeds)
+    # What else is wrong is found with the rest of the sweep.
+    sound = _drop_faulty_fields(fields, sweep_faults)
+    count = count_points(sound.sweep) * len(fields.seeds)
     if count > MAX_TRIALS:
         message = f"an experiment may have {MAX_TRIALS:,} trials: points of the sweep times seeds"
         faults.append(Fault(("sweep",), message, count))
     plans = TrialPlans()
-    if not sweep_faults and count <= MAX_TRIALS:
+    if count <= MAX_TRIALS:
         plan_trials = plan_trainings if is_training else plan_simulations
-        plans = plan_trials(fields, options, model, check_fit, (first, stop))
+        plans = plan_trials(sound, options, model, check_fit, (first, stop))
         faults += plans.faults.values()
     if faults:
         raise invalid(faults)
@@ -153,6 +155,24 @@ def _find_fields_set_twice(fields: ExperimentFields, options: Mapping[str, Any])
         for field in swept_fields(fields.sweep)
         if field in given
     ]
+
+
+def _drop_faulty_fields(fields: ExperimentFields, faults: list[Fault]) -> ExperimentFields:
+    """Return a request whose sweep has the other fields only, if there are some."""
+    if not faults or fields.sweep is None:
+        return fields
+    kind = sweep_kind(fields)
+    faulty = {
+        name for fault in faults if fault.loc[:2] == ("sweep", kind) for name in fault.loc[2:3]
+    }
+    others = {
+        name: values
+        for name, values in (getattr(fields.sweep, kind) or {}).items()
+        if name not in faulty
+    }
+    is_usable = bool(others) and all(len(fault.loc) > 2 for fault in faults)
+    sweep = fields.sweep.model_copy(update={kind: others}) if is_usable else None
+    return fields.model_copy(update={"sweep": sweep})
 
 
 def _dotted_names(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

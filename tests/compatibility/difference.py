@@ -41,7 +41,10 @@ class Comparison:
     ignored: re.Pattern[str]
 
     def differences(self, recorded: Any, now: Any, path: str = "") -> Iterator[str]:
-        """Every difference, in words. Members and packaged models that were not there are none."""
+        """Every difference, in words.
+
+        Members, packaged models and faults of a refusal that were not there are none.
+        """
         if isinstance(recorded, dict) and isinstance(now, dict):
             for name, value in recorded.items():
                 inner = f"{path}.{name}" if path else name
@@ -50,7 +53,7 @@ class Comparison:
                 else:
                     yield f"{inner} is missing, was {_short(value)}"
         elif isinstance(recorded, list) and isinstance(now, list):
-            now = _without_new_models(recorded, now)
+            now = _without_new_faults(recorded, _without_new_models(recorded, now))
             if len(recorded) != len(now) and not self.ignored.fullmatch(path):
                 yield f"{path} has {len(now)} entries, had {len(recorded)}: {_short(now)}"
             for place, (one, other) in enumerate(zip(recorded, now, strict=False)):
@@ -74,6 +77,14 @@ def find_tolerance() -> float:
 
     has_avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
     return CLOSE if has_avx512 else CLOSE_IN_BFLOAT16
+
+
+def _without_new_faults(recorded: list[Any], now: list[Any]) -> list[Any]:
+    """Leave out faults at other places, if the lists have faults."""
+    if not all(isinstance(one, dict) and "loc" in one for one in [*recorded, *now]):
+        return now
+    places = [fault["loc"] for fault in recorded]
+    return [fault for fault in now if fault["loc"] in places]
 
 
 def _without_new_models(recorded: list[Any], now: list[Any]) -> list[Any]:

@@ -137,7 +137,10 @@ def test_all_faults_are_reported_at_once_and_nothing_is_left(client: httpx.Clien
         ("seeds", 1),
         ("sweep", "grid", "lattice_width"),
         ("sweep", "grid", "noise_on_z"),
+        ("sweep", "grid", "noise_std", 1),
+        ("sweep", "grid", "noise_std", 2),
         ("sweep", "depth"),
+        ("options", "max_steps"),
         ("max_parallel",),
         ("priority",),
     }
