@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from energy_flow.runtime.malloc import HeapTrimmer
+
 PROGRAM = """
 import psutil, torch
 from energy_flow.runtime.malloc import trim_heap, configure_malloc
@@ -36,3 +38,20 @@ def test_freed_memory_stays_until_it_is_trimmed() -> None:
     assert filled >= 240 * 2**20
     assert kept >= 240 * 2**20
     assert left <= 32 * 2**20
+
+
+def test_memory_is_returned_soon_after_work_and_again_while_there_is_none() -> None:
+    now, trimmed = [0.0], list[float]()
+    heap = HeapTrimmer(lambda: trimmed.append(now[0]), lambda: now[0])
+
+    def wait_until(end: float) -> None:
+        while now[0] < end:
+            now[0] += 0.5
+            heap.trim_if_idle()
+
+    wait_until(10)
+    heap.record_work()
+    wait_until(14)
+    heap.record_work()
+    wait_until(100)
+    assert trimmed == [19, 49, 79]
