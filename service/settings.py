@@ -183,7 +183,8 @@ class Settings(SettingsTable, BaseSettings):
 
 def is_path_prefix(path: str) -> bool:
     """Return whether a text is a path such as ``/energy`` or ``/labs/energy``."""
-    return _PATH_PREFIX.fullmatch(path) is not None
+    is_path = _PATH_PREFIX.fullmatch(path) is not None
+    return is_path and not {".", ".."} & set(path.split("/"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from service.problems import Problem, unavailable
 from service.serving.connections import Refusal, ServerConnections
+from service.serving.upgrades import ParserWithoutUpgrades
 
 LINGER_SECONDS: Final = 2.0
 """How long a connection stays open after a refusal, so that the peer can read it.
@@ -65,6 +66,8 @@ class LimitedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._parser = ParserWithoutUpgrades(self.parser, self._encode_head)
+        self.parser = self._parser  # type: ignore[assignment]
         assert isinstance(server_state, ServerConnections)
         self._all = server_state.limited
         self._limits = self._all.limits
@@ -74,6 +77,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refusal: Refusal | None = None
         self._has_begun = False
         self._is_new_message = False
+        self._is_new_part = False
         # Requests whose answers are not complete, oldest first; `cycle` is the newest.
         self._open: deque[RequestResponseCycle] = deque()
         self._header_bytes = 0
@@ -118,9 +122,12 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._phase is _Phase.REFUSED:
             self._answer(_describe_refusal(self._refusal))
             return
-        self._is_new_message = False
+        self._is_new_message = self._is_new_part = False
         super().data_received(data)
-        if self._phase is _Phase.HEADERS and not self._is_new_message:
+        is_header = self._phase is _Phase.HEADERS and not self._is_new_message
+        # Of a body in chunks, what is before a chunk, or behind the last one.
+        is_between = self._phase is _Phase.BODY and not self._is_new_part
+        if is_header or is_between:
             # The parser reports no part of a header.
             self._header_bytes += len(data)
             if self._header_bytes > self._limits.header_bytes:
@@ -141,27 +148,41 @@ class LimitedProtocol(HttpToolsProtocol):
         self._count_header(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header."""
-        super().on_header(name, value)
+        """Count a header.
+
+        Those behind a body, trailers, are ignored (RFC 9110, 6.5.1).
+        """
+        if self._phase is not _Phase.BODY:
+            super().on_header(name, value)
         self._count_header(len(name) + len(value) + len(": \r\n"))
 
     def on_headers_complete(self) -> None:
         """Begin to count the body of a request."""
+        if self._parser.is_repeating:
+            return
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            raise ValueError("this is another version of HTTP")
         if len(self._open) > MAX_PIPELINED:
             # The parser reports an error, which is answered by `send_400_response`.
             raise ValueError("too many requests are sent before their answers")
         super().on_headers_complete()
         self._open.append(self.cycle)
         self._phase = _Phase.BODY
+        self._header_bytes = 0
+        self._is_new_part = True
         self._restart_body()
 
     def on_body(self, body: bytes) -> None:
         """Count a part of the body."""
+        self._is_new_part = True
+        self._header_bytes = 0
         self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note that the request is complete."""
+        if self._parser.is_repeating:
+            return
         super().on_message_complete()
         self._phase = _Phase.RECEIVED
 
@@ -223,6 +244,19 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._header_bytes > self._limits.header_bytes:
             # The parser reports an error, which is answered by `send_400_response`.
             raise ValueError("the headers are too large")
+
+    def _encode_head(self) -> bytes:
+        """Return the request line and the headers without the offer of another protocol."""
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version.encode())]
+        for name, value in self.headers:
+            kept = value
+            if name == b"connection":
+                tokens = (token.strip() for token in value.split(b","))
+                kept = b", ".join(token for token in tokens if token.lower() != b"upgrade")
+            if name != b"upgrade":
+                lines.append(b"%b: %b" % (name, kept))
+        return b"\r\n".join((*lines, b"", b""))
 
     def _end_headers(self) -> None:
         if not self._has_begun:

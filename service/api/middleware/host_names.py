@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
 
 ANY: Final = "*"
+# A name, or an address of version 6 in brackets, and a port (RFC 3986, 3.2.2).
+_HOST: Final = re.compile(r"(?:([A-Za-z0-9._~-]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
 _CACHED: Final = 1024
 """How many different values of headers are remembered."""
 
@@ -19,15 +21,15 @@ def split_host(value: str) -> tuple[str, int | None] | None:
     Args:
         value: The value of the header.
     """
-    try:
-        parts = urlsplit(f"//{value}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
+    found = _HOST.fullmatch(value)
+    if found is None:
         return None
-    if not host or parts.netloc != value or "@" in value:
-        return None
+    name, address, port = found.groups()
     # A dot at the end only says that the name is complete.
-    return host.removesuffix("."), port
+    host = (address or name.removesuffix(".")).lower()
+    if address is None and not all(host.split(".")):
+        return None
+    return host, int(port) if port else None
 
 
 class HostNames:

@@ -12,8 +12,10 @@ from service.settings import is_path_prefix
 class PathPrefix:
     """Middleware for a server below a path of a proxy.
 
-    The path may arrive with the prefix or without it. The application sees it without, and
-    has the prefix as ``root_path``. ``Location`` of answers gets the prefix.
+    The path may arrive with the prefix or without it. The application sees it without, and has the
+    prefix as ``path_prefix`` of the state of the request. It is not ``root_path`` of the scope: the
+    router would remove that once more, and serve another path than the one that was checked.
+    ``Location`` of answers gets the prefix.
 
     Args:
         app: The application.
@@ -49,7 +51,7 @@ class PathPrefix:
             return
         if path.startswith(f"{prefix}/"):
             scope["path"] = path.removeprefix(prefix)
-        scope["root_path"] = prefix
+        scope.setdefault("state", {})["path_prefix"] = prefix
         await self.app(scope, receive, send_with_prefix)
 
 

@@ -16,7 +16,7 @@ router = APIRouter(include_in_schema=False)
 async def read_document(request: Request) -> Response:
     """Return the document."""
     app: DocumentedApp = request.app
-    prefix = request.scope.get("root_path", "")
+    prefix = request.scope["state"].get("path_prefix", "")
     content, etag = await in_thread(Threads.READS, app.encode_document, prefix)
     headers = {"Cache-Control": "no-cache", "ETag": etag}
     if etag in request.headers.get("if-none-match", ""):

@@ -71,6 +71,11 @@ def test_loopback_names_and_addresses_are_answered(client: httpx.Client, host: s
         "localhost:8000.evil.test",
         "energy-flow",
         "[::1",
+        "[::1].evil.test",
+        "evil.test[::1]",
+        "[fe80::1%evil.test]",
+        ".localhost",
+        "evil..localhost",
         "",
     ],
 )

@@ -91,7 +91,36 @@ def test_a_server_without_a_proxy_is_found_at_its_root(tmp_path: Path) -> None:
         wait_until_ended(client, queued.json()["run_id"])
 
 
-@pytest.mark.parametrize("value", ["energy", "/a b", "//other", "/x\u00e9", "/<b>", "/" + "a/" * 9])
+def test_what_is_checked_is_what_is_served(tmp_path: Path) -> None:
+    rebound = {"Host": "evil.test", "Origin": "http://evil.test"}
+    with serving(tmp_path / "open", root_path="/energy") as server:
+        client = server.client
+        # A probe is exempt from the check of the name; what has its path twice is none.
+        for prefix, headers in (
+            ("/energy/energy", {}),
+            ("/v2/health/v2/health", {"X-Forwarded-Prefix": "/v2/health", **rebound}),
+        ):
+            answer = client.get(f"{prefix}/v1/runs", headers=headers)
+            assert answer.status_code in (404, 421)
+    with serving(tmp_path / "forwarded") as server:
+        client = server.client
+        answer = client.get(
+            "/v2/health/v2/health/v1/runs",
+            headers={"X-Forwarded-Prefix": "/v2/health", **rebound},
+        )
+        assert answer.status_code in (404, 421)
+        twice = client.post(
+            "/a/a/v2/logging", headers={"X-Forwarded-Prefix": "/a"}, json={"log_info": False}
+        )
+        assert twice.status_code == 404
+        once = client.get("/a/v1/runs", headers={"X-Forwarded-Prefix": "/a"})
+        assert once.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["energy", "/..", "/a/../b", "/.", "/a b", "//other", "/x\u00e9", "/<b>", "/" + "a/" * 9],
+)
 def test_a_forwarded_prefix_that_is_no_path_is_ignored(client: httpx.Client, value: str) -> None:
     headers = {b"X-Forwarded-Prefix": value.encode()}
     document = client.get("/openapi.json", headers=headers).json()
