@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from service.store.keys.stored_keys import StoredKeys
     from service.store.tables import ApiKeyRow
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Create, list and revoke API keys of a server, which may run meanwhile.",
-)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_flow.choices import Preset
-from energy_flow.client import Model
 from service.cli.execute.server_client import open_client
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import require_file
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Assignments, Url
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Assignments, Url, Yes
 from service.cli.input.terminal import (
     activity,
     columns_table,
+    confirm_deletion,
     print_json,
     print_text,
     properties_table,
     uploading,
 )
 
-app = typer.Typer(
-    no_args_is_help=True, help="Upload, create, list, load and delete the models of a server."
-)
+if TYPE_CHECKING:
+    from energy_flow.client import Model
+
+app = typer.Typer(no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
 
@@ -118,8 +119,9 @@ def unload(
 
 
 @app.command()
-def delete(name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+def delete(name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None, yes: Yes = False) -> None:
     """Delete a model."""
+    confirm_deletion(f"model {name} on {url}", is_confirmed=yes)
     with open_client(url, api_key) as client:
         client.delete_model(name)
     print_text(f"deleted {name}")

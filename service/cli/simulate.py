@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_flow import pretrained
 from energy_flow.choices import Output, Preset
-from service.cli.execute import remote_run
-from service.cli.execute.embeddings_file import RowRange, read_rows
-from service.cli.execute.job import DatasetJob, FileJob
-from service.cli.execute.outcome import summary
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import (
     EXIT_USAGE,
@@ -23,7 +19,12 @@ from service.cli.input.failures import (
     require_package,
 )
 from service.cli.input.options import ApiKey, AsJson, Assignments
+from service.cli.input.streams import printable
 from service.cli.input.terminal import print_json, print_text
+
+if TYPE_CHECKING:
+    from service.cli.execute.embeddings_file import RowRange
+    from service.cli.execute.job import DatasetJob, FileJob
 
 
 def simulate(
@@ -90,6 +91,11 @@ def simulate(
     The run is in this process, or with --url on a server. The sample key of a row is its index in
     the file, so that any part of a file gives the same results as the whole.
     """
+    # Here, so that the help does not wait for NumPy.
+    from service.cli.execute.embeddings_file import RowRange
+    from service.cli.execute.job import DatasetJob
+    from service.cli.execute.outcome import summary
+
     for name in output or ():
         check_choice("--output", name, Output)
     if preset is not None:
@@ -99,6 +105,8 @@ def simulate(
     job = _read_job(file, dataset, tensor, RowRange.parse(rows), assignments, seed, outputs)
     if url is not None:
         _refuse_local_options(url, {"--preset": preset, "--device": device})
+        from service.cli.execute import remote_run
+
         outcome = remote_run.simulate(job, url=url, model=model, api_key=api_key)
     elif isinstance(job, DatasetJob):
         raise CommandFailed("--dataset is on a server; add its address with --url", EXIT_USAGE)
@@ -111,7 +119,7 @@ def simulate(
         outcome = local_run.simulate(job, preset=preset, checkpoint=model, device=device or "auto")
     files = outcome.write(out) if out is not None else []
     if as_json:
-        print_json({**outcome.report, "files": [str(path) for path in files]})
+        print_json({**outcome.report, "files": [printable(path) for path in files]})
         return
     print_text(summary(outcome.report, outcome.outputs))
     if files:
@@ -127,6 +135,9 @@ def _read_job(
     seed: int | None,
     outputs: tuple[str, ...],
 ) -> FileJob | DatasetJob:
+    from service.cli.execute.embeddings_file import read_rows
+    from service.cli.execute.job import DatasetJob, FileJob
+
     if (file is None) == (dataset is None):
         raise CommandFailed("give either FILE, or --dataset NAME with --url", EXIT_USAGE)
     fields = parse_assignments(assignments or ())

@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from energy_flow.config.presets import debug
 from energy_flow.errors import ConfigError
-from service.lifespan import default_config
-from service.settings import Settings
+from service.settings import Settings, default_config
 
 
 @pytest.fixture(autouse=True)
