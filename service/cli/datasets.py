@@ -10,9 +10,9 @@ import typer
 
 from energy_flow.choices import DatasetFormat
 from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_datasets
-from service.cli.input.failures import require_file
 from service.cli.input.file_format import choose_format
 from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes
+from service.cli.input.regular_file import regular_file
 from service.cli.input.terminal import (
     columns_table,
     confirm_deletion,
@@ -75,10 +75,9 @@ def upload(client: FlowClient, name: str, file: Path, file_format: str | None = 
         CommandFailed: the file does not exist, or its format is not known.
         FlowClientError: the server refuses the dataset.
     """
-    require_file(file)
-    chosen = choose_format(DatasetFormat, file_format, file)
-    with uploading(file) as on_progress:
-        return client.datasets.put(name, file, format=chosen, on_progress=on_progress)
+    with regular_file(file) as source, uploading(file) as on_progress:
+        chosen = choose_format(DatasetFormat, file_format, file)
+        return client.datasets.put(name, source, format=chosen, on_progress=on_progress)
 
 
 @app.command("list")

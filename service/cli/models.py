@@ -10,8 +10,8 @@ import typer
 from energy_flow.choices import Preset
 from service.cli.execute.server_client import open_client
 from service.cli.input.assignments import parse_assignments
-from service.cli.input.failures import require_file
 from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Assignments, Url, Yes
+from service.cli.input.regular_file import regular_file
 from service.cli.input.terminal import (
     activity,
     columns_table,
@@ -39,9 +39,12 @@ def put(
     as_json: AsJson = False,
 ) -> None:
     """Upload a checkpoint; uploading the same content again changes nothing."""
-    require_file(file)
-    with open_client(url, api_key) as client, uploading(file) as on_progress:
-        model = client.put_model(name, file, on_progress=on_progress)
+    with (
+        regular_file(file) as source,
+        open_client(url, api_key) as client,
+        uploading(file) as on_progress,
+    ):
+        model = client.put_model(name, source, on_progress=on_progress)
     _print(model, as_json)
 
 

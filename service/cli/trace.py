@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +12,10 @@ from energy_flow.choices import TraceFormat, TraceKind
 from service.cli.execute.outcome import describe_events
 from service.cli.execute.server_client import open_client
 from service.cli.execute.trace_source import FileTrace, Filters, ServerTrace, TraceSource
-from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice, require_file
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
 from service.cli.input.file_format import choose_format
 from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url
+from service.cli.input.regular_file import regular_file
 from service.cli.input.terminal import (
     count_things,
     print_json,
@@ -81,11 +81,11 @@ def trace(
     chosen = choose_format(TraceFormat, format, out, "--out ")
     filters = Filters(kind, sample, flow, step_from, step_to, limit)
     path = Path(run)
-    is_file = path.suffix == ".parquet" or path.is_file()
-    if is_file:
-        require_file(path)
-    with nullcontext() if is_file else open_client(url, api_key) as client:
-        source: TraceSource = FileTrace(path) if client is None else ServerTrace(client, run)
+    is_file = path.suffix == ".parquet" or path.is_file() or path.is_fifo()
+    with regular_file(path) if is_file else open_client(url, api_key) as opened:
+        source: TraceSource = (
+            FileTrace(opened, path) if isinstance(opened, Path) else ServerTrace(opened, run)
+        )
         if out is not None and chosen is not None:
             source.convert(filters, chosen, out)
             print_note(f"written to {out} as {chosen}")

@@ -75,9 +75,8 @@ def summary(progress: Mapping[str, Any], out: Path) -> str:
         out: the folder of the training.
     """
     end = progress["last"]
-    lines = [
-        f"{count_things(end['step'], 'step')}, {end['skipped']} skipped; ended by {end['why']}"
-    ]
+    steps = count_things(end["step"], "step")
+    lines = [f"{steps}, {end['skipped']} skipped; ended by {end['why']}"]
     if end["held_out"] is not None:
         best = end["held_out"]
         lines.append(f"held out, best at step {best['step']:,}: {_describe_figures(best)}")

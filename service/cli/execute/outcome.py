@@ -165,7 +165,8 @@ def describe_path(metrics: Mapping[str, Any]) -> str:
     steps, length = metrics["mean_path_steps"], metrics["mean_path_length"]
     if steps is None or length is None:
         return "none"
-    return f"{steps:.2f} steps and {length:.3f} long on average; {count_things(metrics['steps'], 'step')} in all"
+    in_all = count_things(metrics["steps"], "step")
+    return f"{steps:.2f} steps and {length:.3f} long on average; {in_all} in all"
 
 
 def describe_memory(memory: Mapping[str, Any]) -> str:

@@ -116,9 +116,15 @@ class ServerTrace:
 
 @dataclass(frozen=True, slots=True)
 class FileTrace:
-    """A Parquet file, as ``energy-flow simulate --out`` and the server write it."""
+    """A Parquet file, as ``energy-flow simulate --out`` and the server write it.
+
+    Attributes:
+        path: the file.
+        name: what the user calls it.
+    """
 
     path: Path
+    name: Path
 
     def counters(self) -> Mapping[str, Mapping[str, int]] | None:
         """Return ``None``: a file holds records without counts."""
@@ -169,4 +175,4 @@ class FileTrace:
                 # An error of the file system names its file; one of Parquet's reader does not.
                 if isinstance(error, OSError) and error.filename is not None:
                     raise
-                raise CommandFailed(f"{self.path} is not a trace in Parquet: {error}") from None
+                raise CommandFailed(f"{self.name} is not a trace in Parquet: {error}") from None
