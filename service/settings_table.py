@@ -8,6 +8,7 @@ works where the server's packages are not installed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_type_hints
 
@@ -336,6 +337,13 @@ class Setting:
     def is_size(self) -> bool:
         """Whether it is a number of bytes, which may be written with a unit."""
         return self.name.endswith("_bytes")
+
+    @property
+    def choices(self) -> tuple[str, ...] | None:
+        """The names that are allowed, if it is one of a closed list."""
+        kinds = get_args(self.type) or (self.type,)
+        lists = (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, StrEnum))
+        return next((names_of(kind) for kind in lists), None)
 
     @property
     def metavar(self) -> str | None:

@@ -16,7 +16,7 @@ from energy_flow.ablation.result import (
 from energy_flow.choices import ValidationMetric
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice, needing_extra
-from service.cli.input.options import ApiKey, AsJson, Assignments
+from service.cli.input.options import ApiKey, AsJson, Assignments, complete
 from service.cli.input.terminal import print_json, print_text
 
 
@@ -48,6 +48,7 @@ def ablate(
             metavar="NAME",
             help=f"Figure to show: {', '.join(ValidationMetric)}; repeatable. "
             f"Default: {' and '.join(SHOWN)}.",
+            autocompletion=complete(ValidationMetric),
         ),
     ] = None,
     resamples: Annotated[

@@ -11,7 +11,7 @@ import typer
 from energy_flow.choices import DatasetFormat
 from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_datasets
 from service.cli.input.file_format import choose_format
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes, complete
 from service.cli.input.regular_file import regular_file
 from service.cli.input.terminal import (
     columns_table,
@@ -47,6 +47,7 @@ def put(
             "--format",
             metavar="NAME",
             help=f"Format of the file: {', '.join(DatasetFormat)}; by default that of its suffix.",
+            autocompletion=complete(DatasetFormat),
         ),
     ] = None,
     url: Url = DEFAULT_URL,

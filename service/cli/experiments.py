@@ -28,7 +28,16 @@ from service.cli.experiment.view import (
     trial_table,
 )
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, ExperimentName, Limit, Url, Yes
+from service.cli.input.options import (
+    DEFAULT_URL,
+    ApiKey,
+    AsJson,
+    ExperimentName,
+    Limit,
+    Url,
+    Yes,
+    complete,
+)
 from service.cli.input.terminal import confirm_deletion, print_json, print_note, print_text
 from service.cli.input.toml_file import read_toml
 
@@ -92,13 +101,17 @@ def list_experiments(
     state: Annotated[
         str | None,
         typer.Option(
-            metavar="STATE", help=f"Only experiments in this state: {', '.join(RunState)}."
+            metavar="STATE",
+            help=f"Only experiments in this state: {', '.join(RunState)}.",
+            autocompletion=complete(RunState),
         ),
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="KIND", help=f"Only experiments of this kind: {', '.join(ExperimentKind)}."
+            metavar="KIND",
+            help=f"Only experiments of this kind: {', '.join(ExperimentKind)}.",
+            autocompletion=complete(ExperimentKind),
         ),
     ] = None,
     limit: Limit = 20,

@@ -10,7 +10,7 @@ import typer
 from energy_flow.choices import Preset
 from service.cli.execute.server_client import open_client
 from service.cli.input.assignments import parse_assignments
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Assignments, Url, Yes
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Assignments, Url, Yes, complete
 from service.cli.input.regular_file import regular_file
 from service.cli.input.terminal import (
     activity,
@@ -53,7 +53,11 @@ def create(
     name: Name,
     preset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help=f"Config to start from: {', '.join(Preset)}."),
+        typer.Option(
+            metavar="NAME",
+            help=f"Config to start from: {', '.join(Preset)}.",
+            autocompletion=complete(Preset),
+        ),
     ] = None,
     assignments: Assignments = None,
     model_seed: Annotated[

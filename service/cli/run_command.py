@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import typer
 from typer.exceptions import TyperException
 
 from energy_flow.errors import EnergyFlowError
@@ -12,7 +11,7 @@ from energy_flow.runtime.waiting import bound_spinning
 from service.cli.app import app
 from service.cli.input.failures import EXIT_FAILED, EXIT_INTERRUPTED, CommandFailed
 from service.cli.input.options import API_KEY_ENV
-from service.cli.input.streams import discard_output, flush_output, prepare_streams
+from service.cli.input.streams import discard_output, flush_output, prepare_streams, printable
 from service.cli.input.terminal import print_note
 
 
@@ -54,11 +53,11 @@ def _describe_failure(error: Exception) -> tuple[str, int] | None:
             return str(error), error.exit_code
         case TyperException():
             return _describe_usage_error(error), error.exit_code
-        case typer.Abort():
-            # Ctrl-C or the end of the input at a question.
-            return "interrupted; nothing was changed", EXIT_INTERRUPTED
         case OSError():
             return _describe_os_error(error), EXIT_FAILED
+        case UnicodeEncodeError():
+            what = printable(error.object)
+            return f"{what!r} has bytes that are not UTF-8; choose another name", EXIT_FAILED
         case UnicodeDecodeError():
             return f"a file that must be UTF-8 text is not: {error}", EXIT_FAILED
         case MemoryError():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from energy_flow.choices import RunState
+from energy_flow.choices import RunKind, RunState
 from service.cli.execute.outcome import (
     describe_events,
     describe_exits,
@@ -17,9 +17,9 @@ from service.cli.execute.outcome import (
     describe_version,
 )
 from service.cli.execute.remote_run import failure_reason
-from service.cli.execute.server_client import PAGE_SIZE, open_client
-from service.cli.input.failures import CommandFailed
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes
+from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_experiments
+from service.cli.input.failures import CommandFailed, check_choice
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes, complete
 from service.cli.input.terminal import (
     activity,
     columns_table,
@@ -39,11 +39,42 @@ RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="Id of the run.")]
 
 @app.command("list")
 def list_runs(
-    url: Url = DEFAULT_URL, api_key: ApiKey = None, limit: Limit = 20, as_json: AsJson = False
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATE",
+            help=f"Only runs in this state: {', '.join(RunState)}.",
+            autocompletion=complete(RunState),
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help=f"Only runs of this kind: {', '.join(RunKind)}.",
+            autocompletion=complete(RunKind),
+        ),
+    ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(metavar="EXPERIMENT", help="Only runs of this experiment, by name or id."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
-    with open_client(url, api_key) as client:
-        runs = list(islice(client.runs(page_size=min(limit, PAGE_SIZE)), limit))
+    if state is not None:
+        check_choice("--state", state, RunState)
+    if kind is not None:
+        check_choice("--kind", kind, RunKind)
+    names = () if experiment is None else (experiment,)
+    with open_for_experiments(url, api_key, *names) as client:
+        every = client.runs(
+            state=state, kind=kind, experiment=experiment, page_size=min(limit, PAGE_SIZE)
+        )
+        runs = list(islice(every, limit))
         experiments = {} if as_json else _name_experiments(client, runs)
     if as_json:
         print_json([run.data for run in runs])

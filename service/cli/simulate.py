@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,7 @@ from service.cli.input.failures import (
     needing_extra,
     require_package,
 )
-from service.cli.input.options import ApiKey, AsJson, Assignments
+from service.cli.input.options import URL_ENV, ApiKey, AsJson, Assignments, complete
 from service.cli.input.streams import printable
 from service.cli.input.terminal import print_json, print_text
 
@@ -39,7 +40,12 @@ def simulate(
         typer.Option(metavar="URL", help="Address of a server; without it, run in this process."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A dataset of the server, instead of FILE.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A dataset of the server, instead of FILE; its address is --url or else "
+            f"{URL_ENV}.",
+        ),
     ] = None,
     rows: Annotated[
         str | None, typer.Option(metavar="A:B", help="Rows from A to B - 1, counted from 0.")
@@ -52,6 +58,7 @@ def simulate(
         typer.Option(
             metavar="NAME",
             help=f"Config of an untrained model: {', '.join(Preset)}. Not with --url.",
+            autocompletion=complete(Preset),
         ),
     ] = None,
     model: Annotated[
@@ -70,6 +77,7 @@ def simulate(
             metavar="NAME",
             help="What to compute; repeatable. "
             + " ".join(f"{known}: {known.description}." for known in Output),
+            autocompletion=complete(Output),
         ),
     ] = None,
     device: Annotated[
@@ -100,8 +108,13 @@ def simulate(
         check_choice("--output", name, Output)
     if preset is not None:
         check_choice("--preset", preset, Preset)
+    if out is not None and printable(out) != str(out):
+        # Before the run: Parquet's writer takes no other names.
+        raise CommandFailed(f"--out {printable(out)}: the name must be UTF-8", EXIT_USAGE)
     surface = Output.SURFACE.value
     outputs = tuple(dict.fromkeys([*(output or [surface]), *([surface] if out else [])]))
+    if url is None and dataset is not None:
+        url = os.environ.get(URL_ENV)
     job = _read_job(file, dataset, tensor, RowRange.parse(rows), assignments, seed, outputs)
     if url is not None:
         _refuse_local_options(url, {"--preset": preset, "--device": device})
@@ -109,7 +122,9 @@ def simulate(
 
         outcome = remote_run.simulate(job, url=url, model=model, api_key=api_key)
     elif isinstance(job, DatasetJob):
-        raise CommandFailed("--dataset is on a server; add its address with --url", EXIT_USAGE)
+        raise CommandFailed(
+            f"--dataset is on a server; add its address with --url, or set {URL_ENV}", EXIT_USAGE
+        )
     else:
         if out is not None:
             # Before the run, whose results would be lost.

@@ -14,7 +14,7 @@ from service.cli.execute.server_client import open_client
 from service.cli.execute.trace_source import FileTrace, Filters, ServerTrace, TraceSource
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
 from service.cli.input.file_format import choose_format
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url, complete
 from service.cli.input.regular_file import regular_file
 from service.cli.input.terminal import (
     count_things,
@@ -36,7 +36,9 @@ def trace(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KIND", help=f"Only records of this kind: {', '.join(TraceKind)}; repeatable."
+            metavar="KIND",
+            help=f"Only records of this kind: {', '.join(TraceKind)}; repeatable.",
+            autocompletion=complete(TraceKind),
         ),
     ] = None,
     sample: Annotated[
@@ -60,6 +62,7 @@ def trace(
         typer.Option(
             metavar="NAME",
             help=f"Format of the file: {', '.join(TraceFormat)}; by default that of its suffix.",
+            autocompletion=complete(TraceFormat),
         ),
     ] = None,
     picture: Annotated[

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from energy_flow.choices import closest_name
-from service.cli.input.failures import CommandFailed
+from service.cli.input.failures import EXIT_USAGE, CommandFailed
 
 if TYPE_CHECKING:
     from energy_flow.client import FlowClient, Retry
@@ -22,8 +22,12 @@ def open_client(url: str, api_key: str | None, retry: Retry | None = None) -> Fl
     """Return a client of the server at an address.
 
     Raises:
-        CommandFailed: the address is not that of a web server.
+        CommandFailed: the address is not that of a web server, or the key cannot be one.
     """
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        raise CommandFailed(
+            "--api-key: a key has printable ASCII characters alone; check it", EXIT_USAGE
+        )
     # Here, so that the help does not wait for it.
     from energy_flow.client import FlowClient
 

@@ -155,8 +155,9 @@ class FileTrace:
         )
 
     def _batches(self, filters: Filters) -> Any:
-        from energy_flow.trace.reader import TraceFilter, read_batches
+        from energy_flow.trace.reader import TraceFilter, check_columns, read_batches
 
+        check_columns(self.path)
         keep = TraceFilter(
             kinds=None if filters.kind is None else frozenset(filters.kind),
             samples=None if filters.sample is None else frozenset(filters.sample),

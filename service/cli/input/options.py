@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
@@ -12,6 +13,17 @@ API_KEY_ENV = "ENERGY_FLOW_API_KEY"
 URL_ENV = "ENERGY_FLOW_URL"
 # Where a server listens unless it is told otherwise.
 DEFAULT_URL = f"http://{SettingsTable.host}:{SettingsTable.port}"
+
+
+def complete(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return what completes the value of an option in a shell.
+
+    Args:
+        names: the values that exist.
+    """
+    known = [str(name) for name in names]
+    return lambda incomplete: [name for name in known if name.startswith(incomplete)]
+
 
 Url = Annotated[
     str,
@@ -52,4 +64,5 @@ __all__ = [
     "Limit",
     "Url",
     "Yes",
+    "complete",
 ]

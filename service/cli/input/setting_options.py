@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from service.cli.input.options import complete
 from service.settings_table import SETTINGS, Setting
 
 
@@ -43,4 +44,5 @@ def _option(setting: Setting) -> Any:
         metavar=setting.metavar,
         rich_help_panel=setting.about.group,
         show_default=False,
+        autocompletion=None if setting.choices is None else complete(setting.choices),
     )

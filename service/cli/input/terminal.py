@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -56,7 +55,9 @@ def confirm_deletion(what: str, *, is_confirmed: bool) -> None:
     # Scripts have no terminal as their input.
     if is_confirmed or not sys.stdin.isatty():
         return
-    if not typer.confirm(f"Delete {what}?", err=True):
+    sys.stderr.write(f"Delete {what}? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise CommandFailed("nothing was deleted")
 
 
