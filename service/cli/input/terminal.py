@@ -57,7 +57,13 @@ def confirm_deletion(what: str, *, is_confirmed: bool) -> None:
         return
     sys.stderr.write(f"Delete {what}? [y/N] ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    try:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        # What follows has a line of its own.
+        sys.stderr.write("\n")
+        raise
+    if answer.strip().lower() not in ("y", "yes"):
         raise CommandFailed("nothing was deleted")
 
 

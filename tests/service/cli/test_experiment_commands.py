@@ -124,6 +124,23 @@ def test_for_scripts_there_is_one_line_of_json(
     assert trial == client.experiments.trial("other", 3).data
 
 
+def test_runs_are_listed_with_their_experiments(
+    call: Caller, finished: str, at: tuple[str, ...]
+) -> None:
+    listed = call("runs", "list", "--experiment", finished, "--limit", "100", *at)
+    assert listed.returncode == 0, listed.stderr
+    head, *lines = listed.stdout.splitlines()
+    assert head.split()[-1] == "experiment"
+    assert {line.rpartition(f"{finished}, ")[2].strip() for line in lines} == {
+        f"trial {number}" for number in range(12)
+    }
+    chosen = ("runs", "list", "--state", "succeeded", "--kind", "trial", "--json", *at)
+    runs = json.loads(call(*chosen, "--experiment", finished, "--limit", "100").stdout)
+    assert {run["experiment"]["trial"] for run in runs} == set(range(12))
+    refused = call("runs", "list", "--experiment", f"{finished}x", *at)
+    assert_refused(refused, f"did you mean '{finished}'?")
+
+
 def test_pause_resume_cancel_delete(
     call: Caller, client: FlowClient, at: tuple[str, ...], tmp_path: Path
 ) -> None:
