@@ -114,7 +114,7 @@ def simulate(
     surface = Output.SURFACE.value
     outputs = tuple(dict.fromkeys([*(output or [surface]), *([surface] if out else [])]))
     if url is None and dataset is not None:
-        url = os.environ.get(URL_ENV)
+        url = os.environ.get(URL_ENV) or None
     job = _read_job(file, dataset, tensor, RowRange.parse(rows), assignments, seed, outputs)
     if url is not None:
         _refuse_local_options(url, {"--preset": preset, "--device": device})
