@@ -88,6 +88,9 @@ def create(
             raise CommandFailed(
                 f"{file} has a value that JSON cannot hold: {error}", EXIT_USAGE
             ) from None
+        except ValueError as error:
+            # A number that is not finite.
+            raise CommandFailed(f"{file}: {error}", EXIT_USAGE) from None
     if watch:
         _watch(experiment.experiment_id, url, api_key, as_json)
         return

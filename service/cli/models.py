@@ -10,7 +10,16 @@ import typer
 from energy_flow.choices import Preset
 from service.cli.execute.server_client import open_client
 from service.cli.input.assignments import parse_assignments
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Assignments, Url, Yes, complete
+from service.cli.input.options import (
+    DEFAULT_URL,
+    MAX_SEED,
+    ApiKey,
+    AsJson,
+    Assignments,
+    Url,
+    Yes,
+    complete,
+)
 from service.cli.input.regular_file import regular_file
 from service.cli.input.terminal import (
     activity,
@@ -61,7 +70,7 @@ def create(
     ] = None,
     assignments: Assignments = None,
     model_seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of the weights.")
+        int | None, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of the weights.")
     ] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,

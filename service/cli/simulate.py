@@ -19,7 +19,7 @@ from service.cli.input.failures import (
     needing_extra,
     require_package,
 )
-from service.cli.input.options import URL_ENV, ApiKey, AsJson, Assignments, complete
+from service.cli.input.options import MAX_SEED, URL_ENV, ApiKey, AsJson, Assignments, complete
 from service.cli.input.streams import printable
 from service.cli.input.terminal import print_json, print_text
 
@@ -70,7 +70,9 @@ def simulate(
         ),
     ] = None,
     assignments: Assignments = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the noise.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the noise.")
+    ] = None,
     output: Annotated[
         list[str] | None,
         typer.Option(

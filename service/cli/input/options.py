@@ -11,6 +11,8 @@ from service.settings_table import SettingsTable
 
 API_KEY_ENV = "ENERGY_FLOW_API_KEY"
 URL_ENV = "ENERGY_FLOW_URL"
+# As for runs and models; JSON has no larger integers.
+MAX_SEED = 2**63 - 1
 # Where a server listens unless it is told otherwise.
 DEFAULT_URL = f"http://{SettingsTable.host}:{SettingsTable.port}"
 
@@ -56,6 +58,7 @@ ExperimentName = Annotated[
 __all__ = [
     "API_KEY_ENV",
     "DEFAULT_URL",
+    "MAX_SEED",
     "URL_ENV",
     "ApiKey",
     "AsJson",

@@ -268,6 +268,10 @@ def test_bad_requests_are_refused_in_one_line(
     assert_refused(call(*create, file("name =\n"), *at), "bad.toml", "not TOML", "line 1")
     assert_refused(call(*create, file("seeds = [1_000_000_000_000_000_000_000]"), *at), "64-bit")
     assert_refused(call(*create, file('dataset = "words"'), *at), "422", "name")
+    assert_refused(
+        call(*create, file('name = "x"\ndataset = "words"\nsweep.grid.noise_std = [nan]'), *at),
+        "bad.toml: sweep.grid.noise_std[0] is nan",
+    )
     assert_refused(call(*create, file(f'name = "{finished}"\n{SWEEP}'), *at), "409", finished)
     assert_refused(
         call(*create, file('name = "x"\ndataset = "words"\nseeds = []\nnonsense = 1'), *at),

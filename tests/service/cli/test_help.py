@@ -80,6 +80,8 @@ def test_the_version_is_one_line(call: Caller) -> None:
         (("runs", "show"), "Missing argument 'RUN_ID'; energy-flow runs show --help lists"),
         (("simulate", "--sed", "3"), "--seed"),
         (("simulate", "--seed", "x"), "--seed"),
+        (("simulate", "--seed", str(2**63)), "--seed"),
+        (("model", "create", "m", "--seed", str(2**63)), "--seed"),
         (("runs", "list", "--limit", "0"), "--limit"),
         (("runs", "list", "--state", "runing"), "did you mean 'running'?"),
         (("serve", "--port", "first"), "--port: must be an integer (got 'first')"),
