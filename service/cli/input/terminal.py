@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,13 @@ def print_json(data: Any) -> None:
     line = orjson.dumps(
         data, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE, default=str
     )
-    # JSON is UTF-8, whatever the terminal shows.
-    sys.stdout.flush()
-    sys.stdout.buffer.write(line)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # JSON is UTF-8, whatever the terminal shows.
+        sys.stdout.flush()
+        sys.stdout.buffer.write(line)
+    else:
+        # Python code has put a stream of text in its place.
+        sys.stdout.write(line.decode())
 
 
 def print_note(text: str) -> None:
