@@ -294,11 +294,14 @@ def print_metrics(result: Simulation) -> None:
     totals, dropped = result.trace.totals, sum(result.trace.dropped.values())
     events = ", ".join(f"{count:,} {kind}" for kind, count in totals.items())
     print(f"Events:      {events}; {dropped:,} dropped")
+    heading = "Exits:"
     for plane, count in metrics.planes.items():
         reasons = ", ".join(
             f"{number:,} {reason}" for reason, number in metrics.exits[plane].items() if number
         )
-        print(f"Exits:       {plane:6} {count:,} ({count / metrics.completed:.1%}): {reasons}")
+        share = f"{count / metrics.completed:.1%}"
+        print(f"{heading:12} {plane:6} {count:,} ({share}): {reasons}")
+        heading = ""
     print(
         f"Memory:      {mebibytes(memory.state_bytes)} of flow state,"
         f" {mebibytes(memory.trace_bytes)} of trace,"

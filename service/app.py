@@ -53,12 +53,12 @@ from service.api.routes import (
     traces,
     trials,
 )
-from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits, default_config
+from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits
 from service.monitoring.gauges import StateCollector
 from service.monitoring.requests import CountRequests
 from service.open_inference.statistics import InferenceStatistics
 from service.requests.json_body import MAX_WHOLE_BYTES
-from service.settings import Settings
+from service.settings import Settings, default_config
 from service.threads import limit_download_threads
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,9 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from energy_flow.choices import EngineState, Preset, ServerState
-from energy_flow.config.flow_config import FlowConfig, parse_assignments
-from energy_flow.config.presets import preset
+from energy_flow.choices import EngineState, ServerState
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine import Engine
-from energy_flow.errors import ConfigError, Fault
 from energy_flow.runtime.device import resolve_device
 from energy_flow.runtime.limits import memory_limit
 from service.ablations.ablations import Ablations
@@ -31,7 +29,7 @@ from service.runs.active_runs import ActiveRuns
 from service.runs.recorder import RunRecorder
 from service.runs.replays import Replays
 from service.runs.request_shares import RequestShares
-from service.settings import Settings
+from service.settings import Settings, default_config
 from service.settings_table import PREFIX
 from service.store.archive import RunArchive
 from service.store.catalog import RunCatalog
@@ -280,9 +278,9 @@ class Service:
                 self._resuming = asyncio.create_task(self.runs.resume(queued))
                 log.info("ready")
         except (DataDirMismatchError, NewerIndexError) as error:
+            # Whoever runs the server reports it.
             self.failure = error
             self.state = ServerState.FAILED
-            log.error("the server could not start: %s", error)
         except Exception as error:
             problem = problem_of(error)
             self.state = ServerState.FAILED
@@ -294,7 +292,6 @@ class Service:
                 log.exception("the server could not start")
             else:
                 self.failure = problem
-                log.error("the server could not start: %s", problem)
 
     def _make_experiments(self, loop: asyncio.AbstractEventLoop) -> ExperimentService:
         assert self._database is not None
@@ -391,19 +388,4 @@ class Service:
             self._locks.close()
         if self.state is not ServerState.FAILED:
             self.state = ServerState.STOPPED
-        log.info("stopped")
-
-
-def default_config(settings: Settings) -> FlowConfig:
-    """Return the config of the default model, if that is neither a checkpoint nor packaged.
-
-    Args:
-        settings: The server's settings.
-
-    Raises:
-        ConfigError: With every fault.
-    """
-    if settings.model is not None and settings.set:
-        message = "changes a preset, but the default model is a checkpoint; leave one of them out"
-        raise ConfigError(Fault(("set",), message, list(settings.set)))
-    return preset(settings.preset or Preset.DEBUG).replace(parse_assignments(settings.set))
+            log.info("stopped")

@@ -10,15 +10,26 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import (
+    ByteSize,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from energy_flow.choices import LogFormat, Preset, unknown_name
-from service.settings_table import PREFIX, SETTINGS, SettingsTable
+from energy_flow.config.flow_config import FlowConfig, parse_assignments
+from energy_flow.config.presets import preset
+from energy_flow.errors import ConfigError, Fault
+from service.settings_table import CLIENT_VARIABLES, PREFIX, SETTINGS, SettingsTable
 
 _PATH_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
 # IP addresses need not be named. Browsers send names in their ASCII form.
@@ -26,6 +37,9 @@ _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 # As browsers write it: they compare whole origins.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
+_SIZE = TypeAdapter(ByteSize)
+
+_SIZES = tuple(setting.name for setting in SETTINGS if setting.is_size)
 _ABOUT = {setting.name: setting.about for setting in SETTINGS}
 
 
@@ -78,7 +92,7 @@ class Settings(SettingsTable, BaseSettings):
         unknown = sorted(
             name
             for name in os.environ
-            if name.upper().startswith(PREFIX) and name.upper() not in known
+            if name.upper().startswith(PREFIX) and name.upper() not in (*known, *CLIENT_VARIABLES)
         )
         if unknown:
             raise ValueError(
@@ -94,6 +108,20 @@ class Settings(SettingsTable, BaseSettings):
     def _split_words(cls, value: Any) -> Any:
         return tuple(value.split()) if isinstance(value, str) else value
 
+    @field_validator(*_SIZES, mode="before")
+    @classmethod
+    def _read_size(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        with suppress(ValueError):
+            return int(value)
+        try:
+            return int(_SIZE.validate_python(value))
+        except ValidationError:
+            raise ValueError(
+                f"must be a number of bytes, such as 10737418240 or 10GiB (got {value!r})"
+            ) from None
+
     @field_validator("preset", "log_format", mode="before")
     @classmethod
     def _refuse_unknown_name(cls, value: Any, info: ValidationInfo) -> Any:
@@ -107,12 +135,14 @@ class Settings(SettingsTable, BaseSettings):
     def _refuse_unknown_database(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                make_url(value).get_dialect()
+                make_url(value).get_dialect().import_dbapi()
             except ArgumentError:
                 # Without the value, which may hold a password.
                 raise ValueError(
                     "must be a SQLAlchemy URL, such as sqlite:////path/index.sqlite3"
                 ) from None
+            except ModuleNotFoundError as error:
+                raise ValueError(f"needs the package {error.name}; install it") from None
         return value
 
     @field_validator("root_path")
@@ -194,3 +224,18 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def default_config(settings: Settings) -> FlowConfig:
+    """Return the config of the default model, if that is neither a checkpoint nor packaged.
+
+    Args:
+        settings: The server's settings.
+
+    Raises:
+        ConfigError: With every fault.
+    """
+    if settings.model is not None and settings.set:
+        message = "changes a preset, but the default model is a checkpoint; leave one of them out"
+        raise ConfigError(Fault(("set",), message, list(settings.set)))
+    return preset(settings.preset or Preset.DEBUG).replace(parse_assignments(settings.set))

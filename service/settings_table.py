@@ -8,6 +8,7 @@ works where the server's packages are not installed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_type_hints
 
@@ -15,6 +16,9 @@ from energy_flow.choices import LogFormat, Preset, names_of
 
 PREFIX: Final = "ENERGY_FLOW_"
 """Start of the names of the environment variables."""
+
+CLIENT_VARIABLES: Final = (f"{PREFIX}URL",)
+"""Variables that only clients read; a server with the same environment ignores them."""
 
 MEBIBYTE: Final = 2**20
 GIBIBYTE: Final = 2**30
@@ -137,7 +141,6 @@ class SettingsTable:
             "Maximum bytes of all datasets; beyond it, new ones are refused (507).",
             STORAGE,
             minimum=0,
-            metavar="INTEGER",
         ),
     ] = None
     max_models_bytes: Annotated[
@@ -146,7 +149,6 @@ class SettingsTable:
             "Maximum bytes of all models; beyond it, new ones are refused (507).",
             STORAGE,
             minimum=0,
-            metavar="INTEGER",
         ),
     ] = None
     preset: Annotated[
@@ -257,7 +259,6 @@ class SettingsTable:
             LIMITS,
             note="By default half of all; unlimited from the machine itself.",
             minimum=1,
-            metavar="INTEGER",
         ),
     ] = None
     header_seconds: Annotated[
@@ -290,6 +291,9 @@ class SettingsTable:
             minimum=0,
         ),
     ] = 30.0
+
+
+_METAVARS: Final = {int: "INTEGER", float: "FLOAT", Path: "PATH"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +334,28 @@ class Setting:
         return isinstance(self.default, tuple)
 
     @property
+    def is_size(self) -> bool:
+        """Whether it is a number of bytes, which may be written with a unit."""
+        return self.name.endswith("_bytes")
+
+    @property
+    def choices(self) -> tuple[str, ...] | None:
+        """The names that are allowed, if it is one of a closed list."""
+        kinds = get_args(self.type) or (self.type,)
+        lists = (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, StrEnum))
+        return next((names_of(kind) for kind in lists), None)
+
+    @property
+    def metavar(self) -> str | None:
+        """What stands for the value in the help; ``None`` for a switch, which has none."""
+        if self.about.metavar is not None or self.type is bool:
+            return self.about.metavar
+        if self.is_size:
+            return "SIZE"
+        kinds = get_args(self.type) or (self.type,)
+        return next((word for kind, word in _METAVARS.items() if kind in kinds), "TEXT")
+
+    @property
     def default_text(self) -> str:
         """The default for people."""
         value = self.default
@@ -337,7 +363,7 @@ class Setting:
             return "unset"
         if isinstance(value, bool):
             return "yes" if value else "no"
-        if self.name.endswith("_bytes"):
+        if self.is_size:
             unit, name = (GIBIBYTE, "GiB") if value % GIBIBYTE == 0 else (MEBIBYTE, "MiB")
             return f"{value // unit} {name}"
         if isinstance(value, int):

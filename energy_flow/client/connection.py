@@ -120,16 +120,21 @@ def request_arguments(
 def read_file(body: FileBody) -> Iterator[bytes]:
     """Read a file that is sent, and report the progress.
 
+    What is appended to the file meanwhile is not sent: the server has been told its size.
+
     Yields:
         At most :data:`PIECE_BYTES` bytes.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or has become shorter.
     """
+    sent = 0
     with body.path.open("rb") as file:
-        while piece := file.read(PIECE_BYTES):
+        while sent < body.size:
+            piece = _check_piece(body, file.read(min(PIECE_BYTES, body.size - sent)))
             yield piece
-            _report(body, file.tell())
+            sent += len(piece)
+            _report(body, sent)
 
 
 async def read_file_async(body: FileBody) -> AsyncIterator[bytes]:
@@ -139,15 +144,27 @@ async def read_file_async(body: FileBody) -> AsyncIterator[bytes]:
         At most :data:`PIECE_BYTES` bytes.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or has become shorter.
     """
+    sent = 0
     file = await asyncio.to_thread(body.path.open, "rb")
     try:
-        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+        while sent < body.size:
+            wanted = min(PIECE_BYTES, body.size - sent)
+            piece = _check_piece(body, await asyncio.to_thread(file.read, wanted))
             yield piece
-            _report(body, file.tell())
+            sent += len(piece)
+            _report(body, sent)
     finally:
         await asyncio.to_thread(file.close)
+
+
+def _check_piece(body: FileBody, piece: bytes) -> bytes:
+    if not piece:
+        raise OSError(
+            f"{body.path} became shorter while it was sent; send it again once nothing writes to it"
+        )
+    return piece
 
 
 def _report(body: FileBody, sent: int) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from energy_flow.trace.batches import kind_codes, numbers, rows_of
-from energy_flow.trace.records import KINDS
+from energy_flow.trace.records import COLUMNS, KINDS
 
 
 class Openable(Protocol):
@@ -119,6 +119,31 @@ def read_batches(
                         left -= len(kept)
                     if len(kept):
                         yield kept
+
+
+def check_columns(path: TraceFile) -> None:
+    """Refuse a file without the columns of a trace.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: it is no Parquet, or a column is missing or has no values of the kind.
+    """
+    with _open(path) as file:
+        schema = file.schema_arrow
+        for name in COLUMNS:
+            if name not in schema.names:
+                raise ValueError(f"it has no column {name}")
+            held = schema.field(name).type
+            is_right = pa.types.is_dictionary if name == "kind" else _is_number
+            if not is_right(held):
+                expected = "a dictionary of names" if name == "kind" else "numbers"
+                raise ValueError(f"its column {name} holds {held}, not {expected}")
+
+
+def _is_number(held: pa.DataType) -> bool:
+    return pa.types.is_integer(held) or pa.types.is_floating(held)
 
 
 def count_records(path: TraceFile) -> int:

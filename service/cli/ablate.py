@@ -14,12 +14,9 @@ from energy_flow.ablation.result import (
     SHOWN,
 )
 from energy_flow.choices import ValidationMetric
-from service.cli.execute import remote_ablation
-from service.cli.execute.ablation_job import AblationJob
-from service.cli.execute.embeddings_file import RowRange
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice, needing_extra
-from service.cli.input.options import ApiKey, AsJson, Assignments
+from service.cli.input.options import ApiKey, AsJson, Assignments, complete
 from service.cli.input.terminal import print_json, print_text
 
 
@@ -51,6 +48,7 @@ def ablate(
             metavar="NAME",
             help=f"Figure to show: {', '.join(ValidationMetric)}; repeatable. "
             f"Default: {' and '.join(SHOWN)}.",
+            autocompletion=complete(ValidationMetric),
         ),
     ] = None,
     resamples: Annotated[
@@ -78,6 +76,10 @@ def ablate(
 
     The model is measured in this process, or with --url on a server. Ctrl-C stops it.
     """
+    # Here, so that the help does not wait for NumPy.
+    from service.cli.execute.ablation_job import AblationJob
+    from service.cli.execute.embeddings_file import RowRange
+
     for name in metric or ():
         check_choice("--metric", name, ValidationMetric)
     metrics = [ValidationMetric(name) for name in dict.fromkeys(metric or SHOWN)]
@@ -94,6 +96,8 @@ def ablate(
             EXIT_USAGE,
         )
     else:
+        from service.cli.execute import remote_ablation
+
         outcome = remote_ablation.ablate(job, url=url, api_key=api_key)
     if as_json:
         print_json(outcome.to_dict())

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_flow.choices import DatasetFormat
-from energy_flow.client import Dataset, FlowClient
 from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_datasets
-from service.cli.input.failures import require_file
 from service.cli.input.file_format import choose_format
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes, complete
+from service.cli.input.regular_file import regular_file
 from service.cli.input.terminal import (
     columns_table,
+    confirm_deletion,
     format_bytes,
     print_json,
     print_text,
@@ -23,9 +23,10 @@ from service.cli.input.terminal import (
     uploading,
 )
 
-app = typer.Typer(
-    no_args_is_help=True, help="Upload, list, show and delete the datasets of a server."
-)
+if TYPE_CHECKING:
+    from energy_flow.client import Dataset, FlowClient
+
+app = typer.Typer(no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the dataset.")]
 
@@ -46,6 +47,7 @@ def put(
             "--format",
             metavar="NAME",
             help=f"Format of the file: {', '.join(DatasetFormat)}; by default that of its suffix.",
+            autocompletion=complete(DatasetFormat),
         ),
     ] = None,
     url: Url = DEFAULT_URL,
@@ -74,10 +76,9 @@ def upload(client: FlowClient, name: str, file: Path, file_format: str | None = 
         CommandFailed: the file does not exist, or its format is not known.
         FlowClientError: the server refuses the dataset.
     """
-    require_file(file)
-    chosen = choose_format(DatasetFormat, file_format, file)
-    with uploading(file) as on_progress:
-        return client.datasets.put(name, file, format=chosen, on_progress=on_progress)
+    with regular_file(file) as source, uploading(file) as on_progress:
+        chosen = choose_format(DatasetFormat, file_format, file)
+        return client.datasets.put(name, source, format=chosen, on_progress=on_progress)
 
 
 @app.command("list")
@@ -118,8 +119,9 @@ def show(
 
 
 @app.command()
-def delete(name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+def delete(name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None, yes: Yes = False) -> None:
     """Delete a dataset; the runs of its rows can still be replayed."""
+    confirm_deletion(f"dataset {name} on {url}", is_confirmed=yes)
     with open_for_datasets(url, api_key, name) as client:
         client.datasets.delete(name)
     print_text(f"deleted {name}")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
 
 from energy_flow.choices import ExperimentKind, RunState
-from energy_flow.client import Experiment, FlowClient, NotFound, Trial
 from service.cli import datasets
 from service.cli.execute.server_client import (
     PAGE_SIZE,
@@ -28,15 +27,24 @@ from service.cli.experiment.view import (
     experiment_table,
     trial_table,
 )
-from service.cli.experiment.watch import follow
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, ExperimentName, Limit, Url
-from service.cli.input.terminal import print_json, print_note, print_text
+from service.cli.input.options import (
+    DEFAULT_URL,
+    ApiKey,
+    AsJson,
+    ExperimentName,
+    Limit,
+    Url,
+    Yes,
+    complete,
+)
+from service.cli.input.terminal import confirm_deletion, print_json, print_note, print_text
 from service.cli.input.toml_file import read_toml
 
-app = typer.Typer(
-    no_args_is_help=True, help="Create, watch, control and compare the experiments of a server."
-)
+if TYPE_CHECKING:
+    from energy_flow.client import Experiment, FlowClient, Trial
+
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
@@ -80,6 +88,9 @@ def create(
             raise CommandFailed(
                 f"{file} has a value that JSON cannot hold: {error}", EXIT_USAGE
             ) from None
+        except ValueError as error:
+            # A number that is not finite.
+            raise CommandFailed(f"{file}: {error}", EXIT_USAGE) from None
     if watch:
         _watch(experiment.experiment_id, url, api_key, as_json)
         return
@@ -93,13 +104,17 @@ def list_experiments(
     state: Annotated[
         str | None,
         typer.Option(
-            metavar="STATE", help=f"Only experiments in this state: {', '.join(RunState)}."
+            metavar="STATE",
+            help=f"Only experiments in this state: {', '.join(RunState)}.",
+            autocompletion=complete(RunState),
         ),
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="KIND", help=f"Only experiments of this kind: {', '.join(ExperimentKind)}."
+            metavar="KIND",
+            help=f"Only experiments of this kind: {', '.join(ExperimentKind)}.",
+            autocompletion=complete(ExperimentKind),
         ),
     ] = None,
     limit: Limit = 20,
@@ -197,8 +212,11 @@ def cancel(
 
 
 @app.command()
-def delete(experiment: ExperimentName, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+def delete(
+    experiment: ExperimentName, url: Url = DEFAULT_URL, api_key: ApiKey = None, yes: Yes = False
+) -> None:
     """Delete an experiment that has ended, with the runs of its trials."""
+    confirm_deletion(f"experiment {experiment} and its runs on {url}", is_confirmed=yes)
     with open_for_experiments(url, api_key, experiment) as client:
         client.experiments.delete(experiment)
     print_text(f"deleted {experiment}")
@@ -213,6 +231,8 @@ def _upload(client: FlowClient, name: Any, file: Path) -> None:
         raise CommandFailed(
             '--upload needs a name for the dataset; add dataset = "NAME" to the file', EXIT_USAGE
         )
+    from energy_flow.client import NotFound
+
     try:
         client.datasets.get(name)
     except NotFound:
@@ -222,6 +242,8 @@ def _upload(client: FlowClient, name: Any, file: Path) -> None:
 
 
 def _watch(name: str, url: str, api_key: str | None, as_json: bool) -> None:
+    from service.cli.experiment.watch import follow
+
     experiment = follow(name, url, api_key)
     _print(experiment, as_json)
     if experiment.state != RunState.SUCCEEDED:

@@ -12,7 +12,7 @@ from energy_flow.choices import KeyRole, closest_name, names_of
 from service.cli.data.open_directory import DatabaseUrl, DataDir, read_directory_settings
 from service.cli.execute.private_files import private_files
 from service.cli.input.failures import CommandFailed, check_choice, needing_extra
-from service.cli.input.options import AsJson
+from service.cli.input.options import AsJson, complete
 from service.cli.input.read_settings import read_settings
 from service.cli.input.terminal import columns_table, print_json, print_note, print_text
 
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from service.store.keys.stored_keys import StoredKeys
     from service.store.tables import ApiKeyRow
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Create, list and revoke API keys of a server, which may run meanwhile.",
-)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
@@ -33,7 +30,11 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name, as lists and the log show.")],
     role: Annotated[
         str,
-        typer.Option(metavar="ROLE", help=f"What it allows: {', '.join(names_of(KeyRole))}."),
+        typer.Option(
+            metavar="ROLE",
+            help=f"What it allows: {', '.join(names_of(KeyRole))}.",
+            autocompletion=complete(names_of(KeyRole)),
+        ),
     ] = KeyRole.RUN.value,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_flow.choices import Preset
-from energy_flow.client import Model
 from service.cli.execute.server_client import open_client
 from service.cli.input.assignments import parse_assignments
-from service.cli.input.failures import require_file
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Assignments, Url
+from service.cli.input.options import (
+    DEFAULT_URL,
+    MAX_SEED,
+    ApiKey,
+    AsJson,
+    Assignments,
+    Url,
+    Yes,
+    complete,
+)
+from service.cli.input.regular_file import regular_file
 from service.cli.input.terminal import (
     activity,
     columns_table,
+    confirm_deletion,
     print_json,
     print_text,
     properties_table,
     uploading,
 )
 
-app = typer.Typer(
-    no_args_is_help=True, help="Upload, create, list, load and delete the models of a server."
-)
+if TYPE_CHECKING:
+    from energy_flow.client import Model
+
+app = typer.Typer(no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.")]
 
@@ -38,9 +48,12 @@ def put(
     as_json: AsJson = False,
 ) -> None:
     """Upload a checkpoint; uploading the same content again changes nothing."""
-    require_file(file)
-    with open_client(url, api_key) as client, uploading(file) as on_progress:
-        model = client.put_model(name, file, on_progress=on_progress)
+    with (
+        regular_file(file) as source,
+        open_client(url, api_key) as client,
+        uploading(file) as on_progress,
+    ):
+        model = client.put_model(name, source, on_progress=on_progress)
     _print(model, as_json)
 
 
@@ -49,11 +62,15 @@ def create(
     name: Name,
     preset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help=f"Config to start from: {', '.join(Preset)}."),
+        typer.Option(
+            metavar="NAME",
+            help=f"Config to start from: {', '.join(Preset)}.",
+            autocompletion=complete(Preset),
+        ),
     ] = None,
     assignments: Assignments = None,
     model_seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of the weights.")
+        int | None, typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of the weights.")
     ] = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
@@ -118,8 +135,9 @@ def unload(
 
 
 @app.command()
-def delete(name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+def delete(name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None, yes: Yes = False) -> None:
     """Delete a model."""
+    confirm_deletion(f"model {name} on {url}", is_confirmed=yes)
     with open_client(url, api_key) as client:
         client.delete_model(name)
     print_text(f"deleted {name}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from energy_flow.choices import RunState
-from energy_flow.client import Run
+from energy_flow.choices import RunKind, RunState
 from service.cli.execute.outcome import (
     describe_events,
     describe_exits,
@@ -17,43 +17,95 @@ from service.cli.execute.outcome import (
     describe_version,
 )
 from service.cli.execute.remote_run import failure_reason
-from service.cli.execute.server_client import PAGE_SIZE, open_client
-from service.cli.input.failures import CommandFailed
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url
+from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_experiments
+from service.cli.input.failures import CommandFailed, check_choice
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes, complete
 from service.cli.input.terminal import (
     activity,
     columns_table,
+    confirm_deletion,
     print_json,
     print_text,
     properties_table,
 )
 
-app = typer.Typer(
-    no_args_is_help=True, help="List, show, wait for, cancel and delete the runs of a server."
-)
+if TYPE_CHECKING:
+    from energy_flow.client import FlowClient, Run
+
+app = typer.Typer(no_args_is_help=True)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="Id of the run.")]
 
 
 @app.command("list")
 def list_runs(
-    url: Url = DEFAULT_URL, api_key: ApiKey = None, limit: Limit = 20, as_json: AsJson = False
+    state: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STATE",
+            help=f"Only runs in this state: {', '.join(RunState)}.",
+            autocompletion=complete(RunState),
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help=f"Only runs of this kind: {', '.join(RunKind)}.",
+            autocompletion=complete(RunKind),
+        ),
+    ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(metavar="EXPERIMENT", help="Only runs of this experiment, by name or id."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
-    with open_client(url, api_key) as client:
-        runs = list(islice(client.runs(page_size=min(limit, PAGE_SIZE)), limit))
+    if state is not None:
+        check_choice("--state", state, RunState)
+    if kind is not None:
+        check_choice("--kind", kind, RunKind)
+    names = () if experiment is None else (experiment,)
+    with open_for_experiments(url, api_key, *names) as client:
+        every = client.runs(
+            state=state, kind=kind, experiment=experiment, page_size=min(limit, PAGE_SIZE)
+        )
+        runs = list(islice(every, limit))
+        experiments = {} if as_json else _name_experiments(client, runs)
     if as_json:
         print_json([run.data for run in runs])
         return
     if not runs:
         print_text("no runs")
         return
-    columns = ("run", "state", "model", "samples", "created")
+    columns = ("run", "state", "model", "samples", "created", "experiment")
     table = columns_table(columns, left=[name for name in columns if name != "samples"])
     for run in runs:
-        samples = f"{run.progress.samples:,}"
-        table.add_row(run.run_id, run.state, run.model.name, samples, run.created_at)
+        samples, trial = f"{run.progress.samples:,}", run.data.get("experiment")
+        experiment = ""
+        if trial is not None:
+            experiment = f"{experiments[trial['experiment_id']]}, trial {trial['trial']}"
+        table.add_row(run.run_id, run.state, run.model.name, samples, run.created_at, experiment)
     print_text(table)
+
+
+def _name_experiments(client: FlowClient, runs: Iterable[Run]) -> dict[str, str]:
+    """Return the names of the experiments of runs by their ids."""
+    from energy_flow.client import NotFound
+
+    names = {}
+    trials = (run.data.get("experiment") for run in runs)
+    for experiment_id in dict.fromkeys(trial["experiment_id"] for trial in trials if trial):
+        try:
+            names[experiment_id] = client.experiments.get(experiment_id).name
+        except NotFound:
+            # It has been deleted meanwhile.
+            names[experiment_id] = experiment_id
+    return names
 
 
 @app.command()
@@ -98,8 +150,9 @@ def cancel(
 
 
 @app.command()
-def delete(run_id: RunId, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+def delete(run_id: RunId, url: Url = DEFAULT_URL, api_key: ApiKey = None, yes: Yes = False) -> None:
     """Delete a run and its results."""
+    confirm_deletion(f"run {run_id} and its results on {url}", is_confirmed=yes)
     with open_client(url, api_key) as client:
         client.delete_run(run_id)
     print_text(f"deleted {run_id}")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from service.cli.input.failures import CommandFailed, needing_extra
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, needing_extra
 from service.cli.input.read_settings import read_settings
 from service.cli.input.setting_options import settings_signature
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
 def serve(**flags: Any) -> None:
@@ -17,14 +20,29 @@ def serve(**flags: Any) -> None:
     Each setting is also an environment variable: --data-dir is ENERGY_FLOW_DATA_DIR, and so on.
     The option wins over the variable.
     """
+    # All that can be refused without torch is refused before its import, which takes seconds.
     with needing_extra("server", "serve"):
-        from service.cli.execute import server_process
-    settings = read_settings(flags)
+        settings = read_settings(flags)
+    _check_model(settings)
     with _listen(settings.host, settings.port) as bound:
+        with needing_extra("server", "serve"):
+            from service.cli.execute import server_process
         server_process.run(settings, bound)
 
 
 serve.__signature__ = settings_signature()  # type: ignore[attr-defined]
+
+
+def _check_model(settings: Settings) -> None:
+    from energy_flow.errors import ConfigError
+    from service.settings import default_config
+
+    try:
+        default_config(settings)
+    except ConfigError as error:
+        raise CommandFailed(str(error), EXIT_USAGE) from None
+    if settings.model is not None and not settings.model.exists():
+        raise CommandFailed(f"there is no checkpoint {settings.model}; check --model", EXIT_USAGE)
 
 
 def _listen(host: str, port: int) -> socket.socket:

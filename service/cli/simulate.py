@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_flow import pretrained
 from energy_flow.choices import Output, Preset
-from service.cli.execute import remote_run
-from service.cli.execute.embeddings_file import RowRange, read_rows
-from service.cli.execute.job import DatasetJob, FileJob
-from service.cli.execute.outcome import summary
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import (
     EXIT_USAGE,
@@ -22,8 +19,13 @@ from service.cli.input.failures import (
     needing_extra,
     require_package,
 )
-from service.cli.input.options import ApiKey, AsJson, Assignments
+from service.cli.input.options import MAX_SEED, URL_ENV, ApiKey, AsJson, Assignments, complete
+from service.cli.input.streams import printable
 from service.cli.input.terminal import print_json, print_text
+
+if TYPE_CHECKING:
+    from service.cli.execute.embeddings_file import RowRange
+    from service.cli.execute.job import DatasetJob, FileJob
 
 
 def simulate(
@@ -38,7 +40,12 @@ def simulate(
         typer.Option(metavar="URL", help="Address of a server; without it, run in this process."),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A dataset of the server, instead of FILE.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A dataset of the server, instead of FILE; its address is --url or else "
+            f"{URL_ENV}.",
+        ),
     ] = None,
     rows: Annotated[
         str | None, typer.Option(metavar="A:B", help="Rows from A to B - 1, counted from 0.")
@@ -51,6 +58,7 @@ def simulate(
         typer.Option(
             metavar="NAME",
             help=f"Config of an untrained model: {', '.join(Preset)}. Not with --url.",
+            autocompletion=complete(Preset),
         ),
     ] = None,
     model: Annotated[
@@ -62,13 +70,16 @@ def simulate(
         ),
     ] = None,
     assignments: Assignments = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the noise.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the noise.")
+    ] = None,
     output: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
             help="What to compute; repeatable. "
             + " ".join(f"{known}: {known.description}." for known in Output),
+            autocompletion=complete(Output),
         ),
     ] = None,
     device: Annotated[
@@ -90,18 +101,32 @@ def simulate(
     The run is in this process, or with --url on a server. The sample key of a row is its index in
     the file, so that any part of a file gives the same results as the whole.
     """
+    # Here, so that the help does not wait for NumPy.
+    from service.cli.execute.embeddings_file import RowRange
+    from service.cli.execute.job import DatasetJob
+    from service.cli.execute.outcome import summary
+
     for name in output or ():
         check_choice("--output", name, Output)
     if preset is not None:
         check_choice("--preset", preset, Preset)
+    if out is not None and printable(out) != str(out):
+        # Before the run: Parquet's writer takes no other names.
+        raise CommandFailed(f"--out {printable(out)}: the name must be UTF-8", EXIT_USAGE)
     surface = Output.SURFACE.value
     outputs = tuple(dict.fromkeys([*(output or [surface]), *([surface] if out else [])]))
+    if url is None and dataset is not None:
+        url = os.environ.get(URL_ENV) or None
     job = _read_job(file, dataset, tensor, RowRange.parse(rows), assignments, seed, outputs)
     if url is not None:
         _refuse_local_options(url, {"--preset": preset, "--device": device})
+        from service.cli.execute import remote_run
+
         outcome = remote_run.simulate(job, url=url, model=model, api_key=api_key)
     elif isinstance(job, DatasetJob):
-        raise CommandFailed("--dataset is on a server; add its address with --url", EXIT_USAGE)
+        raise CommandFailed(
+            f"--dataset is on a server; add its address with --url, or set {URL_ENV}", EXIT_USAGE
+        )
     else:
         if out is not None:
             # Before the run, whose results would be lost.
@@ -111,7 +136,7 @@ def simulate(
         outcome = local_run.simulate(job, preset=preset, checkpoint=model, device=device or "auto")
     files = outcome.write(out) if out is not None else []
     if as_json:
-        print_json({**outcome.report, "files": [str(path) for path in files]})
+        print_json({**outcome.report, "files": [printable(path) for path in files]})
         return
     print_text(summary(outcome.report, outcome.outputs))
     if files:
@@ -127,6 +152,9 @@ def _read_job(
     seed: int | None,
     outputs: tuple[str, ...],
 ) -> FileJob | DatasetJob:
+    from service.cli.execute.embeddings_file import read_rows
+    from service.cli.execute.job import DatasetJob, FileJob
+
     if (file is None) == (dataset is None):
         raise CommandFailed("give either FILE, or --dataset NAME with --url", EXIT_USAGE)
     fields = parse_assignments(assignments or ())

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from energy_flow.choices import TraceFormat, TraceKind
-from energy_flow.trace.records import KINDS, PLANES, REASONS, TERMINATE
 from service.cli.execute.outcome import describe_events
 from service.cli.execute.server_client import open_client
 from service.cli.execute.trace_source import FileTrace, Filters, ServerTrace, TraceSource
-from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice, require_file
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
 from service.cli.input.file_format import choose_format
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url
-from service.cli.input.terminal import print_json, print_note, print_text, properties_table
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Url, complete
+from service.cli.input.regular_file import regular_file
+from service.cli.input.terminal import (
+    count_things,
+    print_json,
+    print_note,
+    print_text,
+    properties_table,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def trace(
@@ -30,7 +36,9 @@ def trace(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KIND", help=f"Only records of this kind: {', '.join(TraceKind)}; repeatable."
+            metavar="KIND",
+            help=f"Only records of this kind: {', '.join(TraceKind)}; repeatable.",
+            autocompletion=complete(TraceKind),
         ),
     ] = None,
     sample: Annotated[
@@ -54,6 +62,7 @@ def trace(
         typer.Option(
             metavar="NAME",
             help=f"Format of the file: {', '.join(TraceFormat)}; by default that of its suffix.",
+            autocompletion=complete(TraceFormat),
         ),
     ] = None,
     picture: Annotated[
@@ -75,11 +84,11 @@ def trace(
     chosen = choose_format(TraceFormat, format, out, "--out ")
     filters = Filters(kind, sample, flow, step_from, step_to, limit)
     path = Path(run)
-    is_file = path.suffix == ".parquet" or path.is_file()
-    if is_file:
-        require_file(path)
-    with nullcontext() if is_file else open_client(url, api_key) as client:
-        source: TraceSource = FileTrace(path) if client is None else ServerTrace(client, run)
+    is_file = path.suffix == ".parquet" or path.is_file() or path.is_fifo()
+    with regular_file(path) if is_file else open_client(url, api_key) as opened:
+        source: TraceSource = (
+            FileTrace(opened, path) if isinstance(opened, Path) else ServerTrace(opened, run)
+        )
         if out is not None and chosen is not None:
             source.convert(filters, chosen, out)
             print_note(f"written to {out} as {chosen}")
@@ -104,6 +113,10 @@ def _summary(
     columns: Mapping[str, NDArray[Any]], counters: Mapping[str, Mapping[str, int]] | None
 ) -> dict[str, Any]:
     """Return numbers of records, flows and samples as plain JSON data."""
+    import numpy as np
+
+    from energy_flow.trace.records import KINDS, PLANES, REASONS, TERMINATE
+
     kinds, code, plane = (columns[name] for name in ("kind", "code", "plane"))
     ends = kinds == TERMINATE
     steps = columns["step"]
@@ -128,7 +141,8 @@ def _print(summary: Mapping[str, Any], run: str) -> None:
     rows = [("trace", run)]
     if summary["run"] is not None:
         rows.append(("run", describe_events(summary["run"])))
-    of = f"{summary['flows']:,} flows of {summary['samples']:,} samples"
+    flows, samples = (count_things(summary[f"{name}s"], name) for name in ("flow", "sample"))
+    of = f"{flows} of {samples}"
     rows.append(("records", f"{summary['records']:,} of {of}"))
     if summary["records"]:
         rows.append(("steps", f"{summary['first_step']} to {summary['last_step']}"))

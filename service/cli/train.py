@@ -10,6 +10,7 @@ import typer
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import EXIT_INTERRUPTED, needing_extra
 from service.cli.input.options import AsJson, Assignments
+from service.cli.input.streams import printable
 from service.cli.input.terminal import print_json, print_note, print_text
 from service.cli.input.toml_file import read_toml
 from service.settings_table import SettingsTable
@@ -48,7 +49,7 @@ def train(
         fields, changes, out, resume=resume, device=device, memory_share=memory_limit
     )
     if as_json:
-        print_json({**trainer.progress, "folder": str(out)})
+        print_json({**trainer.progress, "folder": printable(out)})
     elif trainer.ended:
         print_text(local_training.summary(trainer.progress, out))
     if not trainer.ended:

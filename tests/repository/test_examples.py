@@ -39,7 +39,14 @@ def test_every_example_is_run_here() -> None:
 
 def test_demo(demo: tuple[Path, str]) -> None:
     folder, printed = demo
-    for words in ("Surfaces:", "Events:", "Exits:       zdepth", "Memory:", "a second"):
+    for words in (
+        "Surfaces:",
+        "Events:",
+        "Exits:       z0 ",
+        "\n             zdepth ",
+        "Memory:",
+        "a second",
+    ):
         assert printed.count(words) >= 3, words
     for words in ("z0, true", "zdepth, predicted", "right: equilibrium", "256 × 20 × 20"):
         assert words in printed

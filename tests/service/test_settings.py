@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from energy_flow.config.presets import debug
 from energy_flow.errors import ConfigError
-from service.lifespan import default_config
-from service.settings import Settings
+from service.settings import Settings, default_config
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +48,41 @@ def test_the_environment_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     config = default_config(settings)
     assert config.embedding_dim == 384
     assert config.spawn.threshold == 0.35
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("10GiB", 10 * 2**30),
+        ("10 GiB", 10 * 2**30),
+        ("1.5gib", 3 * 2**29),
+        ("10GB", 10**10),
+        ("64 KiB", 2**16),
+        ("10737418240", 10737418240),
+        ("10_000", 10_000),
+    ],
+)
+def test_sizes_have_units(monkeypatch: pytest.MonkeyPatch, text: str, size: int) -> None:
+    monkeypatch.setenv("ENERGY_FLOW_KEEP_RUNS_BYTES", text)
+    assert Settings().keep_runs_bytes == size
+    assert Settings(max_inflight_bytes=text).max_inflight_bytes == size
+
+
+@pytest.mark.parametrize("text", ["10x", "GiB", "-1GiB", "", "1e3"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="such as 10737418240 or 10GiB"):
+        Settings(keep_runs_bytes=text)
+
+
+def test_the_address_for_clients_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Settings()
+    monkeypatch.setenv("ENERGY_FLOW_URL", "http://flows.example.org")
+    assert Settings() == before
+
+
+def test_a_database_whose_driver_is_missing_is_refused() -> None:
+    with pytest.raises(ValidationError, match="needs the package pymssql; install it"):
+        Settings(database_url="mssql+pymssql://host/name")
 
 
 def test_unknown_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +38,71 @@ class Done:
     stderr: str
 
 
+class Terminal:
+    """A command whose stdin and stderr are a terminal, as a person runs it.
+
+    Attributes:
+        process: the command.
+        shown: what the terminal has shown so far.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], screen: int) -> None:
+        self.process = process
+        self.shown = ""
+        self._screen = screen
+
+    def wait_for(self, words: str) -> None:
+        """Wait until the terminal shows words."""
+        while words not in self.shown:
+            assert self._read(), self.shown
+
+    def write(self, text: str) -> None:
+        """Type a text."""
+        os.write(self._screen, text.encode())
+
+    def finish(self) -> Done:
+        """Wait for the end; ``stderr`` of the result is all that the terminal has shown."""
+        while self._read():
+            pass
+        output, _ = self.process.communicate(timeout=LIMIT_SECONDS)
+        return Done(self.process.returncode, output, self.shown)
+
+    def _read(self) -> bool:
+        try:
+            piece = os.read(self._screen, 4096)
+        except OSError:
+            # So Linux reports that no process has the terminal open.
+            return False
+        self.shown += piece.decode()
+        return bool(piece)
+
+
+@contextmanager
+def open_terminal(*arguments: str | Path) -> Iterator[Terminal]:
+    """Run ``energy-flow`` in a terminal; its stdout is a pipe.
+
+    Yields:
+        The terminal.
+    """
+    screen, theirs = pty.openpty()
+    try:
+        with subprocess.Popen(
+            energy_flow(*(str(argument) for argument in arguments)),
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            text=True,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
+        ) as process:
+            os.close(theirs)
+            try:
+                yield Terminal(process, screen)
+            finally:
+                process.kill()
+    finally:
+        os.close(screen)
+
+
 class Caller:
     """Runs ``energy-flow`` in this process, which is quicker than to start another."""
 
@@ -51,6 +119,17 @@ class Caller:
         printed = self._capsys.readouterr()
         assert isinstance(code, int)
         return Done(code, printed.out, printed.err)
+
+
+def assert_interrupted(done: Done) -> None:
+    """Assert that Ctrl-C in a terminal ended a command with one line, and without a result."""
+    assert done.returncode == 130
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    # Codes that remove the progress come before it.
+    assert last.endswith("interrupted")
+    assert done.stderr.count("interrupted") == 1
 
 
 def assert_refused(done: Done | subprocess.CompletedProcess[str], *words: str) -> None:

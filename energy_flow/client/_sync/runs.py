@@ -117,13 +117,24 @@ class RunMethods:
         )
         return self._connection.follow(subscription)
 
-    def runs(self, *, page_size: int | None = None) -> Iterator[Run]:
+    def runs(
+        self,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        experiment: str | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[Run]:
         """List the runs that the server keeps, newest first.
 
         Args:
+            state: those in this state alone.
+            kind: those of this kind alone.
+            experiment: those of this experiment alone, by its name or id.
             page_size: runs per request; by default the server's choice.
         """
-        return self._connection.items(calls.api_path("runs"), Run, page_size)
+        chosen = {"state": state, "kind": kind, "experiment": experiment}
+        return self._connection.items(calls.api_path("runs"), Run, page_size, **chosen)
 
     def run(self, run_id: str) -> Run:
         """Return a run.

@@ -9,10 +9,7 @@ from service.cli.data.adopt import adopt
 from service.cli.data.rebuild_index import rebuild_index
 from service.cli.data.verify import verify
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Check the data directory of a server, and repair that of a stopped one.",
-)
+app = typer.Typer(no_args_is_help=True)
 app.command()(verify)
 app.command("rebuild-index")(rebuild_index)
 app.command()(adopt)

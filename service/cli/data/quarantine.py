@@ -9,9 +9,10 @@ import typer
 
 from service.cli.data.open_directory import DatabaseUrl, DataDir, DryRun, open_directory
 from service.cli.input.failures import CommandFailed
-from service.cli.input.options import AsJson
+from service.cli.input.options import AsJson, Yes
 from service.cli.input.terminal import (
     columns_table,
+    confirm_deletion,
     count_things,
     format_bytes,
     print_json,
@@ -90,6 +91,7 @@ def empty(
         typer.Argument(metavar="[ID]...", help="Ids, as the list shows them (default: all)."),
     ] = None,
     dry_run: DryRun = False,
+    yes: Yes = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -109,6 +111,8 @@ def empty(
             print_text(f"would delete {entries}, {size}")
             print_note("dry run: nothing was changed")
             return
+        if found:
+            confirm_deletion(f"{entries}, {size}, for good", is_confirmed=yes)
         quarantine.remove(found)
     print_text(f"deleted {entries}, {size}")
 

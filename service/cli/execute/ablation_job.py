@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from energy_flow.ablation.result import AS_IT_IS, AblationResult
-from energy_flow.choices import Ablation
-from service.cli.execute.embeddings_file import RowRange
+
+if TYPE_CHECKING:
+    from energy_flow.choices import Ablation
+    from service.cli.execute.embeddings_file import RowRange
 
 
 @dataclass(frozen=True, slots=True)

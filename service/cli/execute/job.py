@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-from service.cli.execute.embeddings_file import RowRange
+    from service.cli.execute.embeddings_file import RowRange
 
 
 @dataclass(frozen=True, slots=True)

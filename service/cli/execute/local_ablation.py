@@ -16,6 +16,7 @@ from energy_flow.training.data import Pairs
 from service.cli.execute.ablation_job import AblationJob, AblationOutcome, describe_progress
 from service.cli.execute.embeddings_file import RowRange
 from service.cli.input.failures import CommandFailed, require_file
+from service.cli.input.streams import printable
 from service.cli.input.terminal import activity
 
 
@@ -45,13 +46,13 @@ def ablate(job: AblationJob, *, device: str) -> AblationOutcome:
     except EnergyFlowError as error:
         raise CommandFailed(str(error)) from error
     reference = {
-        "name": job.model,
+        "name": printable(job.model),
         "trained": processor.trained,
         "coord_version": processor.config.coord_version,
         "digest": processor.digest(),
     }
     rows = (int(pairs.rows[0]), int(pairs.rows[-1]) + 1)
-    return AblationOutcome(reference, job.data, rows, result, config.warnings())
+    return AblationOutcome(reference, printable(job.data), rows, result, config.warnings())
 
 
 def _load(path: Path, device: str) -> FlowProcessor:

@@ -25,6 +25,7 @@ from energy_flow.trace.formats.parquet import write_parquet
 from service.cli.execute.job import FileJob
 from service.cli.execute.outcome import Outcome
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from service.cli.input.streams import printable
 from service.cli.input.terminal import activity
 from service.settings_table import SettingsTable
 
@@ -58,7 +59,7 @@ def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device
         "run_id": None,
         "url": None,
         "model": {
-            "name": checkpoint or preset or Preset.DEBUG.value,
+            "name": printable(checkpoint or preset or Preset.DEBUG.value),
             "trained": model.trained,
             "coord_version": config.coord_version,
             "digest": model.digest,

@@ -19,7 +19,7 @@ from energy_flow.simulation.model_footprint import parameter_count
 from energy_flow.training import TrainConfig, Trainer
 from energy_flow.training.start import from_files
 from service.cli.input.failures import CommandFailed
-from service.cli.input.terminal import activity, print_note
+from service.cli.input.terminal import activity, count_things, print_note
 
 MEBIBYTE = 2**20
 MAX_PLAIN = 1e6
@@ -75,7 +75,8 @@ def summary(progress: Mapping[str, Any], out: Path) -> str:
         out: the folder of the training.
     """
     end = progress["last"]
-    lines = [f"{end['step']:,} steps, {end['skipped']} skipped; ended by {end['why']}"]
+    steps = count_things(end["step"], "step")
+    lines = [f"{steps}, {end['skipped']} skipped; ended by {end['why']}"]
     if end["held_out"] is not None:
         best = end["held_out"]
         lines.append(f"held out, best at step {best['step']:,}: {_describe_figures(best)}")

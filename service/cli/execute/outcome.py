@@ -7,15 +7,16 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
-from rich.table import Table
 
 from service.cli.input.failures import CommandFailed
-from service.cli.input.terminal import format_bytes, properties_table
+from service.cli.input.terminal import count_things, format_bytes, properties_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class Outcome:
         return [folder / name for name in names]
 
     def _write_into(self, folder: Path) -> list[str]:
+        import numpy as np
+
         names = []
         for name, array in self.outputs.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
@@ -119,8 +122,8 @@ def describe_output(array: NDArray[Any]) -> str:
     shape = " × ".join(str(length) for length in array.shape)
     if array.size == 0:
         return f"{shape}, {array.dtype}"
-    if array.dtype == np.bool_:
-        return f"{shape}, {array.dtype}, {np.count_nonzero(array):,} of {array.size:,} true"
+    if array.dtype.kind == "b":
+        return f"{shape}, {array.dtype}, {int(array.sum()):,} of {array.size:,} true"
     low, high = float(array.min()), float(array.max())
     return f"{shape}, {array.dtype}, from {low:.4g} to {high:.4g}"
 
@@ -162,7 +165,8 @@ def describe_path(metrics: Mapping[str, Any]) -> str:
     steps, length = metrics["mean_path_steps"], metrics["mean_path_length"]
     if steps is None or length is None:
         return "none"
-    return f"{steps:.2f} steps and {length:.3f} long on average; {metrics['steps']} steps in all"
+    in_all = count_things(metrics["steps"], "step")
+    return f"{steps:.2f} steps and {length:.3f} long on average; {in_all} in all"
 
 
 def describe_memory(memory: Mapping[str, Any]) -> str:

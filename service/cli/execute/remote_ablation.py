@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from energy_flow.choices import Ablation as Part
-from energy_flow.client import Ablation, FlowClient, NotFound
+from energy_flow.client import Ablation, FlowClient, FlowClientError, NotFound
 from service.cli.execute.ablation_job import AblationJob, AblationOutcome, describe_progress
 from service.cli.execute.embeddings_file import RowRange
 from service.cli.execute.server_client import open_for_datasets
-from service.cli.input.failures import CommandFailed
+from service.cli.input.failures import EXIT_INTERRUPTED, CommandFailed
 from service.cli.input.terminal import activity
 
 
@@ -68,6 +68,12 @@ def _cancel_on_interrupt(client: FlowClient, ablation: Ablation) -> Iterator[Non
     try:
         yield
     except KeyboardInterrupt:
-        with suppress(NotFound):  # It was removed by someone else.
-            client.ablations.delete(ablation.model.name, ablation.ablation_id)
+        try:
+            with suppress(NotFound):  # It was removed by someone else.
+                client.ablations.delete(ablation.model.name, ablation.ablation_id)
+        except FlowClientError as error:
+            raise CommandFailed(
+                f"interrupted; ablation {ablation.ablation_id} could not be cancelled: {error}",
+                EXIT_INTERRUPTED,
+            ) from None
         raise

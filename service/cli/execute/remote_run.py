@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from energy_flow.choices import RunState
-from energy_flow.client import Conflict, FlowClient, Run
 from service.cli.execute.job import DatasetJob, FileJob
 from service.cli.execute.outcome import Outcome
 from service.cli.execute.server_client import open_client, open_for_datasets
-from service.cli.input.failures import CommandFailed
+from service.cli.input.failures import EXIT_INTERRUPTED, CommandFailed
 from service.cli.input.terminal import activity
+
+if TYPE_CHECKING:
+    from energy_flow.client import FlowClient, Run
 
 # What a run reports as it is.
 REPORTED = ("run_id", "model", "seed", "metrics", "trace", "timing", "warnings")
@@ -96,9 +98,16 @@ def failure_reason(run: Run) -> str:
 @contextmanager
 def _cancel_on_interrupt(client: FlowClient, run_id: str) -> Iterator[None]:
     """Cancel the run when the command is interrupted."""
+    from energy_flow.client import Conflict, FlowClientError
+
     try:
         yield
     except KeyboardInterrupt:
-        with suppress(Conflict):  # The run has just ended.
-            client.cancel(run_id)
+        try:
+            with suppress(Conflict):  # The run has just ended.
+                client.cancel(run_id)
+        except FlowClientError as error:
+            raise CommandFailed(
+                f"interrupted; run {run_id} could not be cancelled: {error}", EXIT_INTERRUPTED
+            ) from None
         raise

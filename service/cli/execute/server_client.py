@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from energy_flow.choices import closest_name
-from energy_flow.client import FlowClient, FlowClientError, NotFound, Retry
-from service.cli.input.failures import CommandFailed
+from service.cli.input.failures import EXIT_USAGE, CommandFailed
+
+if TYPE_CHECKING:
+    from energy_flow.client import FlowClient, Retry
 
 # Names to read from a server that are compared with one that does not exist.
 MAX_NAMES = 1000
@@ -19,8 +22,15 @@ def open_client(url: str, api_key: str | None, retry: Retry | None = None) -> Fl
     """Return a client of the server at an address.
 
     Raises:
-        CommandFailed: the address is not that of a web server.
+        CommandFailed: the address is not that of a web server, or the key cannot be one.
     """
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        raise CommandFailed(
+            "--api-key: a key has printable ASCII characters alone; check it", EXIT_USAGE
+        )
+    # Here, so that the help does not wait for it.
+    from energy_flow.client import FlowClient
+
     try:
         return FlowClient(url, api_key=api_key, retry=retry)
     except ValueError as error:
@@ -77,6 +87,8 @@ def _suggest_close_names(names: Iterable[object], existing: Iterable[str]) -> It
     Raises:
         CommandFailed: one of the names does not exist, and another is similar.
     """
+    from energy_flow.client import FlowClientError, NotFound
+
     try:
         yield
     except NotFound as error:

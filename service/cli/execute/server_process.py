@@ -18,7 +18,7 @@ from energy_flow.runtime.process import configure_process
 from energy_flow.simulation.checkpoint import describe
 from service.cli.execute.private_files import private_files
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
-from service.lifespan import OpenAddressError, default_config
+from service.lifespan import OpenAddressError
 from service.monitoring.log_lines import JsonLines, TextLines
 from service.monitoring.log_writer import LogWriter
 from service.problems import find_unusable_path, is_disk_full
@@ -86,15 +86,12 @@ def _run(settings: Settings, bound: socket.socket) -> None:
     # Here a fault is reported in one line; later it would be an exception in the log.
     _create_data_dir(settings.data_dir)
     try:
-        default_config(settings)
         resolve_device(settings.device)
     except ConfigError as error:
         raise CommandFailed(str(error), EXIT_USAGE) from None
     try:
         if settings.model is not None:
             describe(settings.model)
-    except FileNotFoundError as error:
-        raise CommandFailed(f"{error}; check --model", EXIT_USAGE) from None
     except (CheckpointError, OSError) as error:
         raise CommandFailed(f"{settings.model}: {error}", EXIT_USAGE) from None
     configure_process()
@@ -150,10 +147,12 @@ def _set_up_log(handler: logging.Handler, log_format: LogFormat) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("energy_flow", "service"):
         logging.getLogger(name).setLevel(logging.INFO)
-    # Its records are written with the others.
+    # uvicorn has set up its own. Its lines about the start and the end of its process say less than
+    # those of the service.
     uvicorn = logging.getLogger("uvicorn")
     uvicorn.handlers.clear()
     uvicorn.propagate = True
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
 def client_url(bound: socket.socket) -> str:

@@ -6,17 +6,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol
 
 from energy_flow.choices import Output, TraceFormat
-from energy_flow.client import FlowClient
-from energy_flow.client.connection import write_atomically
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, needing_extra
 from service.cli.input.terminal import print_note
 
-Columns = Mapping[str, NDArray[Any]]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from energy_flow.client import FlowClient
+
+    Columns = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,15 @@ class ServerTrace:
 
 @dataclass(frozen=True, slots=True)
 class FileTrace:
-    """A Parquet file, as ``energy-flow simulate --out`` and the server write it."""
+    """A Parquet file, as ``energy-flow simulate --out`` and the server write it.
+
+    Attributes:
+        path: the file.
+        name: what the user calls it.
+    """
 
     path: Path
+    name: Path
 
     def counters(self) -> Mapping[str, Mapping[str, int]] | None:
         """Return ``None``: a file holds records without counts."""
@@ -133,6 +140,7 @@ class FileTrace:
     def convert(self, filters: Filters, format: TraceFormat, to: Path) -> None:
         """Write the records piece by piece."""
         with self._reading():
+            from energy_flow.client.connection import write_atomically
             from energy_flow.trace.formats import encode_trace
 
             with write_atomically(to) as file:
@@ -147,8 +155,9 @@ class FileTrace:
         )
 
     def _batches(self, filters: Filters) -> Any:
-        from energy_flow.trace.reader import TraceFilter, read_batches
+        from energy_flow.trace.reader import TraceFilter, check_columns, read_batches
 
+        check_columns(self.path)
         keep = TraceFilter(
             kinds=None if filters.kind is None else frozenset(filters.kind),
             samples=None if filters.sample is None else frozenset(filters.sample),
@@ -163,5 +172,8 @@ class FileTrace:
         with needing_extra("sim", "reading a trace file"):
             try:
                 yield
-            except (ValueError, KeyError) as error:
-                raise CommandFailed(f"{self.path} is not a trace in Parquet: {error}") from None
+            except (ValueError, KeyError, TypeError, NotImplementedError, OSError) as error:
+                # An error of the file system names its file; one of Parquet's reader does not.
+                if isinstance(error, OSError) and error.filename is not None:
+                    raise
+                raise CommandFailed(f"{self.name} is not a trace in Parquet: {error}") from None

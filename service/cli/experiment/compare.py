@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from energy_flow.choices import ResultRows
-from energy_flow.client import Experiment
 from service.cli.execute.server_client import open_for_experiments
 from service.cli.experiment.points import (
     Objective,
@@ -29,6 +28,9 @@ from service.cli.experiment.view import describe_trials, format_parameter, forma
 from service.cli.input.failures import CommandFailed
 from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, ExperimentName, Url
 from service.cli.input.terminal import columns_table, print_json, print_note, print_text
+
+if TYPE_CHECKING:
+    from energy_flow.client import Experiment
 
 
 def compare(

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
-from energy_flow.client import Experiment, ExperimentResults
 from service.cli.experiment.results import (
     MEAN,
     STD,
@@ -19,6 +16,11 @@ from service.cli.experiment.results import (
 from service.cli.experiment.view import format_parameter, format_value
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
 from service.cli.input.terminal import columns_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from energy_flow.client import Experiment, ExperimentResults
 
 HIGHER_IS_BETTER = frozenset(
     {

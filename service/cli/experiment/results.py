@@ -6,21 +6,22 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
 from rich.table import Table
 
 from energy_flow.choices import ResultFormat, ResultRows, unknown_name
-from energy_flow.client import ExperimentResults, FlowClient
-from energy_flow.client.connection import write_atomically
 from service.cli.execute.server_client import open_for_experiments
 from service.cli.experiment.view import format_parameter, format_value
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
 from service.cli.input.file_format import choose_format
 from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, ExperimentName, Url
 from service.cli.input.terminal import columns_table, print_json, print_note, print_text
+
+if TYPE_CHECKING:
+    from energy_flow.client import ExperimentResults, FlowClient
 
 USUAL_METRICS = (
     "created",
@@ -155,6 +156,8 @@ def _document(results: ExperimentResults) -> dict[str, Any]:
 
 
 def _write(client: FlowClient, experiment: str, of: str, format: ResultFormat, out: Path) -> None:
+    from energy_flow.client.connection import write_atomically
+
     try:
         if format is ResultFormat.JSON:
             document = _document(client.experiments.results(experiment, of=of))

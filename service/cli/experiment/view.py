@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from energy_flow.choices import ENDED_STATES, RunState
-from energy_flow.client import Experiment, Trial
-from energy_flow.client.experiments import ExperimentProgress, TrialCounts
 from service.cli.execute.outcome import describe_model, describe_version
 from service.cli.input.options import DEFAULT_URL
 from service.cli.input.terminal import columns_table, properties_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from energy_flow.client import Experiment, Trial
+    from energy_flow.client.experiments import ExperimentProgress, TrialCounts
 
 STATES = (*ENDED_STATES, RunState.RUNNING, RunState.PAUSED, RunState.QUEUED)
 

@@ -54,6 +54,8 @@ def require_file(path: Path) -> None:
     """
     if path.is_dir():
         raise CommandFailed(f"{path} is a folder, not a file; check its path")
+    if path.is_fifo():
+        raise CommandFailed(f"{path} is a pipe; write what it gives to a file, and name the file")
     if not path.is_file():
         raise CommandFailed(f"file {path} does not exist; check its path")
 

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
 
-from energy_flow.client.connection import DEFAULT_URL
+from service.settings_table import SettingsTable
 
 API_KEY_ENV = "ENERGY_FLOW_API_KEY"
+URL_ENV = "ENERGY_FLOW_URL"
+# As for runs and models; JSON has no larger integers.
+MAX_SEED = 2**63 - 1
+# Where a server listens unless it is told otherwise.
+DEFAULT_URL = f"http://{SettingsTable.host}:{SettingsTable.port}"
 
-Url = Annotated[str, typer.Option("--url", metavar="URL", help="Address of the server.")]
+
+def complete(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return what completes the value of an option in a shell.
+
+    Args:
+        names: the values that exist.
+    """
+    known = [str(name) for name in names]
+    return lambda incomplete: [name for name in known if name.startswith(incomplete)]
+
+
+Url = Annotated[
+    str,
+    typer.Option("--url", metavar="URL", envvar=URL_ENV, help="Address of the server."),
+]
 ApiKey = Annotated[
     str | None,
     typer.Option("--api-key", metavar="KEY", envvar=API_KEY_ENV, help="API key of the server."),
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one line of JSON to stdout and nothing else there.")
+]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", "-y", help="Delete without the question that is asked on a terminal."),
 ]
 Limit = Annotated[int, typer.Option(min=1, help="Maximum number of entries to list.")]
 Assignments = Annotated[
@@ -34,10 +58,14 @@ ExperimentName = Annotated[
 __all__ = [
     "API_KEY_ENV",
     "DEFAULT_URL",
+    "MAX_SEED",
+    "URL_ENV",
     "ApiKey",
     "AsJson",
     "Assignments",
     "ExperimentName",
     "Limit",
     "Url",
+    "Yes",
+    "complete",
 ]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from inspect import Parameter, Signature
-from types import NoneType, UnionType
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
+from service.cli.input.options import complete
 from service.settings_table import SETTINGS, Setting
 
 
@@ -33,19 +32,17 @@ def settings_signature() -> Signature:
 
 def _option_type(setting: Setting) -> Any:
     """Return the type as typer reads it from one or more words."""
-    if setting.is_list:
-        return list[str] | None
-    kind = setting.type
-    if isinstance(kind, UnionType):
-        (kind,) = (one for one in get_args(kind) if one is not NoneType)
-    # Settings refuses other names, so that those in variables are refused in the same words.
-    return (str if issubclass(kind, Enum) else kind) | None
+    if setting.type is bool:
+        return bool | None
+    # Settings reads the words, so that those of options and of variables are refused alike.
+    return (list[str] if setting.is_list else str) | None
 
 
 def _option(setting: Setting) -> Any:
     return typer.Option(
         help=setting.help,
-        metavar=setting.about.metavar,
+        metavar=setting.metavar,
         rich_help_panel=setting.about.group,
         show_default=False,
+        autocompletion=None if setting.choices is None else complete(setting.choices),
     )

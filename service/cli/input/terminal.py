@@ -1,17 +1,22 @@
-"""Where a command writes: results to stdout, progress and errors to stderr."""
+"""Where a command writes and asks: results on stdout, progress, errors and questions on stderr."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from service.cli.input.failures import CommandFailed
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 # Columns for tables where stdout is not a terminal.
 WIDTH = 200
@@ -28,12 +33,43 @@ def print_json(data: Any) -> None:
     line = orjson.dumps(
         data, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE, default=str
     )
-    sys.stdout.write(line.decode())
+    if isinstance(sys.stdout, TextIOWrapper):
+        # JSON is UTF-8, whatever the terminal shows.
+        sys.stdout.flush()
+        sys.stdout.buffer.write(line)
+    else:
+        # Python code has put a stream of text in its place.
+        sys.stdout.write(line.decode())
 
 
 def print_note(text: str) -> None:
     """Print to stderr what is not the result."""
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
+
+
+def confirm_deletion(what: str, *, is_confirmed: bool) -> None:
+    """Ask whether something is to be deleted, if there is a person who can answer.
+
+    Args:
+        what: would be deleted.
+        is_confirmed: whether ``--yes`` is given.
+
+    Raises:
+        CommandFailed: the answer is no.
+    """
+    # Scripts have no terminal as their input.
+    if is_confirmed or not sys.stdin.isatty():
+        return
+    sys.stderr.write(f"Delete {what}? [y/N] ")
+    sys.stderr.flush()
+    try:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        # What follows has a line of its own.
+        sys.stderr.write("\n")
+        raise
+    if answer.strip().lower() not in ("y", "yes"):
+        raise CommandFailed("nothing was deleted")
 
 
 def properties_table(rows: Iterable[tuple[str, str]]) -> Table:
@@ -76,16 +112,15 @@ def count_things(number: int, singular: str, plural: str | None = None) -> str:
         singular: the noun for one.
         plural: the noun for any other number; by default the singular with an s.
     """
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 class Activity:
-    """The progress of a long command: a bar on a terminal, about ten lines elsewhere."""
+    """The progress of a long command: a bar on a terminal, nothing elsewhere."""
 
     def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
         self._progress = progress
         self._task = task
-        self._printed_at = 0
 
     def advance(self, done: int, total: int | None, text: str) -> None:
         """Show how much is done.
@@ -97,10 +132,6 @@ class Activity:
         """
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total, description=text)
-            return
-        if total is None or done >= self._printed_at + max(1, total // 10) or done == total:
-            self._printed_at = done
-            print_note(text)
 
     def note(self, text: str) -> None:
         """Print a line that remains."""
@@ -112,18 +143,20 @@ class Activity:
 
 @contextmanager
 def activity(text: str) -> Iterator[Activity]:
-    """Show progress on stderr until the block ends.
+    """Show progress on stderr until the block ends, if it is a terminal.
 
     Args:
         text: the first line.
     """
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        print_note(text)
+    if not sys.stderr.isatty():
         yield Activity(None, None)
         return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
     columns = (
-        SpinnerColumn(),
+        # The other spinners are not ASCII.
+        SpinnerColumn("line"),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TimeElapsedColumn(),

@@ -6,7 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from service.cli.input.failures import EXIT_USAGE, CommandFailed, require_file
+from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from service.cli.input.regular_file import regular_file
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -15,8 +16,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         CommandFailed: the file does not exist, or is not TOML.
     """
-    require_file(path)
+    with regular_file(path) as file:
+        content = file.read_bytes()
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CommandFailed(f"{path} is not TOML: {error}", EXIT_USAGE) from None

@@ -245,6 +245,8 @@ def test_every_page_of_runs_is_read(client: FlowClient, embeddings: NDArray[np.f
     listed = [run.run_id for run in client.runs(page_size=2)]
     assert listed[:3] == made[::-1]
     assert len(listed) == len(set(listed))
+    assert set(made) <= {run.run_id for run in client.runs(state="succeeded", kind="simulate")}
+    assert not set(made) & {run.run_id for run in client.runs(state="cancelled")}
 
 
 def test_models(client: FlowClient, tmp_path: Path) -> None:

@@ -124,6 +124,23 @@ def test_for_scripts_there_is_one_line_of_json(
     assert trial == client.experiments.trial("other", 3).data
 
 
+def test_runs_are_listed_with_their_experiments(
+    call: Caller, finished: str, at: tuple[str, ...]
+) -> None:
+    listed = call("runs", "list", "--experiment", finished, "--limit", "100", *at)
+    assert listed.returncode == 0, listed.stderr
+    head, *lines = listed.stdout.splitlines()
+    assert head.split()[-1] == "experiment"
+    assert {line.rpartition(f"{finished}, ")[2].strip() for line in lines} == {
+        f"trial {number}" for number in range(12)
+    }
+    chosen = ("runs", "list", "--state", "succeeded", "--kind", "trial", "--json", *at)
+    runs = json.loads(call(*chosen, "--experiment", finished, "--limit", "100").stdout)
+    assert {run["experiment"]["trial"] for run in runs} == set(range(12))
+    refused = call("runs", "list", "--experiment", f"{finished}x", *at)
+    assert_refused(refused, f"did you mean '{finished}'?")
+
+
 def test_pause_resume_cancel_delete(
     call: Caller, client: FlowClient, at: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -251,6 +268,10 @@ def test_bad_requests_are_refused_in_one_line(
     assert_refused(call(*create, file("name =\n"), *at), "bad.toml", "not TOML", "line 1")
     assert_refused(call(*create, file("seeds = [1_000_000_000_000_000_000_000]"), *at), "64-bit")
     assert_refused(call(*create, file('dataset = "words"'), *at), "422", "name")
+    assert_refused(
+        call(*create, file('name = "x"\ndataset = "words"\nsweep.grid.noise_std = [nan]'), *at),
+        "bad.toml: sweep.grid.noise_std[0] is nan",
+    )
     assert_refused(call(*create, file(f'name = "{finished}"\n{SWEEP}'), *at), "409", finished)
     assert_refused(
         call(*create, file('name = "x"\ndataset = "words"\nseeds = []\nnonsense = 1'), *at),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +12,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from energy_flow import checkpoint
-from tests.support.command_line import Caller, assert_refused, run
-from tests.support.live_server import energy_flow, interrupts_enabled
-from tests.support.waits import LIMIT_SECONDS
+from tests.support.command_line import Caller, assert_refused, open_terminal, run
+from tests.support.live_server import interrupts_enabled
 
 pytestmark = pytest.mark.slow
 
@@ -136,18 +133,15 @@ def test_a_loss_on_planes_alone_gives_a_warning(call: Caller, config: Path, tmp_
 def test_an_interrupted_training_is_resumed_later(config: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     many = ("--set", "length.steps=4000", "--set", "validation.every=4000")
-    command = energy_flow("train", str(config), "--out", str(out), *many)
     with (
         interrupts_enabled(),
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as process,
+        open_terminal("train", config, "--out", out, *many) as terminal,
     ):
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("step "):
-                process.send_signal(signal.SIGINT)
-                break
-        rest = process.stderr.read()
-        assert process.wait(LIMIT_SECONDS) == 130
+        terminal.wait_for("step 1 of 4,000")
+        terminal.process.send_signal(signal.SIGINT)
+        done = terminal.finish()
+    assert done.returncode == 130
+    rest = done.stderr
     assert "continue with --resume" in rest
     assert "Traceback" not in rest
     stopped = int(rest.partition("stopped after step ")[2].partition(";")[0])
