@@ -12,6 +12,7 @@ from energy_flow.choices import EngineState, Preset, ServerState
 from energy_flow.config.flow_config import FlowConfig, parse_assignments
 from energy_flow.config.presets import preset
 from energy_flow.engine import Engine
+from energy_flow.engine.model_memory import ModelMemory
 from energy_flow.errors import ConfigError, Fault
 from energy_flow.runtime.device import resolve_device
 from energy_flow.runtime.limits import memory_limit
@@ -101,6 +102,7 @@ class Service:
         keys: API keys that requests may carry.
         failure: Why the server could not start.
         engine: The engine; like the following attributes, it exists once the server is ready.
+        host_memory: Memory of the host, in which requests are.
         archive: Stored runs.
         ends: Ends of runs that could not be stored at once.
         models: Models.
@@ -118,6 +120,7 @@ class Service:
     """
 
     engine: Engine
+    host_memory: ModelMemory
     archive: RunArchive
     ends: RunEnds
     models: ModelRegistry
@@ -352,6 +355,12 @@ class Service:
             max_pool_flows=self.limits.max_pool_flows,
             on_step=self.instruments.stepped,
         )
+        self.host_memory = self.engine.memory
+        if self.engine.device.type != "cpu":
+            # The limit of the engine is that of the accelerator.
+            self.host_memory = ModelMemory.without_models(
+                memory_limit("cpu", settings.memory_limit)
+            )
         self.engine.start()
         self._engine_started = True
         self.models = ModelRegistry(

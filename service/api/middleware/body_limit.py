@@ -1,20 +1,36 @@
-"""``BodyLimit``: limits the length of bodies, and of all bodies together."""
+"""``BodyLimit``: limits the length of bodies, and of all bodies together.
+
+It also holds memory for a body before it is read, and for everything that is made of it, until the
+request is answered.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import Problem, unavailable
+from energy_flow.errors import CapacityError, MemoryInUse
+from service.api.request_memory import HeldMemory, RequestMemory
+from service.problems import Problem, problem_of, unavailable
 
 MAX_STREAMED_BYTES: Final = 2 * 2**20
 """How much of a file is in memory that is streamed to the disk, at most."""
 
 RETRY_SECONDS: Final = 2
 """When to try again where bodies in memory are too large together."""
+
+READ_FACTOR: Final = 2
+"""Memory of a body by its bytes: the pieces in which it arrives, and the body that is made of them.
+
+What is made of most bodies afterwards takes no more, because the pieces are gone then.
+"""
+
+ARRIVAL_SECONDS: Final = 5.0
+"""How long memory is held for bytes that have not arrived; after it, only for those that have."""
 
 
 class BodyLimit:
@@ -24,14 +40,20 @@ class BodyLimit:
         app: The application.
         limit: Returns the most bytes that the body of a request may have.
         in_flight: Bytes of all bodies in memory.
+        memory: Memory of all requests.
     """
 
     def __init__(
-        self, app: ASGIApp, limit: Callable[[Scope], int], in_flight: BytesInFlight
+        self,
+        app: ASGIApp,
+        limit: Callable[[Scope], int],
+        in_flight: BytesInFlight,
+        memory: RequestMemory,
     ) -> None:
         self.app = app
         self.limit = limit
         self.in_flight = in_flight
+        self.memory = memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -47,32 +69,54 @@ class BodyLimit:
             await _too_large(limit, f"{length:,} bytes")(scope, receive, send)
             return
         if not self.in_flight.has_room(min(length, most_held)):
-            await _refuse_in_flight(scope, receive, send)
+            await _too_many_in_flight(scope)(scope, receive, send)
             return
+        memory = HeldMemory(self.memory)
+        scope.setdefault("state", {})["memory"] = memory
         count = held = 0
+        is_arriving = True
+
+        async def hold(body_bytes: int) -> None:
+            try:
+                await memory.hold(READ_FACTOR * body_bytes)
+            except (CapacityError, MemoryInUse) as error:
+                raise _BodyRefusedError(problem_of(error)) from None
+
+        def hold_what_is_there() -> None:
+            if is_arriving:
+                memory.reduce(READ_FACTOR * held)
 
         async def receive_within_limit() -> Message:
-            nonlocal count, held
+            nonlocal count, held, is_arriving
             message = await receive()
-            if message["type"] == "http.request":
+            if message["type"] == "http.request" and is_arriving:
                 count += len(message.get("body", b""))
                 if count > limit:
-                    raise _BodyTooLargeError
+                    raise _BodyRefusedError(_too_large(limit, "more"))
                 more = min(count, most_held) - held
                 if not self.in_flight.has_room(more, held):
-                    raise _TooManyInFlightError
+                    raise _BodyRefusedError(_too_many_in_flight(scope))
                 self.in_flight.count += more
                 held += more
+                if READ_FACTOR * held > memory.bytes:
+                    await hold(held)
+                is_arriving = message.get("more_body", False)
             return message
 
+        problem: Problem | None = None
+        patience = asyncio.get_running_loop().call_later(ARRIVAL_SECONDS, hold_what_is_there)
         try:
+            await hold(min(length, most_held))
             await self.app(scope, receive_within_limit, send)
-        except _BodyTooLargeError:
-            await _too_large(limit, "more")(scope, receive, send)
-        except _TooManyInFlightError:
-            await _refuse_in_flight(scope, receive, send)
+        except _BodyRefusedError as refusal:
+            problem = refusal.problem
         finally:
+            patience.cancel()
             self.in_flight.count -= held
+            memory.release()
+        # The exception held what had been read. The answer may wait for the rest of the body.
+        if problem is not None:
+            await problem(scope, receive, send)
 
 
 class BytesInFlight:
@@ -102,12 +146,16 @@ class BytesInFlight:
         return self.count + more <= self.limit or self.count == held
 
 
-class _BodyTooLargeError(Exception):
-    """Raised through the application, which has no handler for it, to the middleware."""
+class _BodyRefusedError(Exception):
+    """Raised through the application, which has no handler for it, to the middleware.
 
+    Args:
+        problem: The answer.
+    """
 
-class _TooManyInFlightError(Exception):
-    """Likewise."""
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
 
 
 def _too_large(limit: int, length: str) -> Problem:
@@ -118,7 +166,7 @@ def _too_large(limit: int, length: str) -> Problem:
     )
 
 
-async def _refuse_in_flight(scope: Scope, receive: Receive, send: Send) -> None:
+def _too_many_in_flight(scope: Scope) -> Problem:
     scope.setdefault("state", {})["refusal_reason"] = "bytes_in_flight"
     message = "the requests in progress have too many bytes together; try again"
-    await unavailable(message, RETRY_SECONDS)(scope, receive, send)
+    return unavailable(message, RETRY_SECONDS)

@@ -17,6 +17,7 @@ from service.api.request_bodies import describe_embeddings_body, describe_file
 from service.api.simulate_request import (
     check_answer_size,
     check_memory,
+    hold_run,
     parse_and_validate,
     sharing,
 )
@@ -74,6 +75,7 @@ async def _simulate(request: Request, service: Service) -> Response:
     del body
     check_answer_size(simulation)
     form = choose_form(request)
+    await hold_run(request, simulation, form.copies)
     run = await service.runs.simulate(
         simulation, model, identify_client(request), partial(wait_for_disconnect, request)
     )
