@@ -137,11 +137,14 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     # The last one added is the outermost.
     in_flight = BytesInFlight(settings.max_inflight_bytes)
     service.instruments.watch_bodies(lambda: in_flight.count, in_flight.limit)
+    memory = RequestMemory(lambda: service.host_memory)
+    service.instruments.watch_requests(lambda: memory.bytes)
     app.add_middleware(
         BodyLimit,
         limit=partial(_body_limit, settings),
         in_flight=in_flight,
-        memory=RequestMemory(lambda: service.host_memory),
+        memory=memory,
+        arrival_seconds=limits.arrival_seconds,
     )
     # The limits hold for what is decoded.
     app.add_middleware(ContentCoding)

@@ -72,6 +72,8 @@ class ServiceLimits:
         max_header_bytes: Most bytes of the request line and the headers of a request.
         body_seconds: Seconds after which it is checked how many bytes of a body have arrived.
         unread_seconds: Most seconds in which a reader takes nothing of an answer.
+        arrival_seconds: Seconds after which memory is held only for those bytes of a body that have
+            arrived.
         max_index_wait_seconds: Most seconds that a request waits for a locked index.
     """
 
@@ -81,6 +83,7 @@ class ServiceLimits:
     max_header_bytes: int = 65_536
     body_seconds: float = 20.0
     unread_seconds: float = 60.0
+    arrival_seconds: float = 5.0
     max_index_wait_seconds: float = 4.0
 
 

@@ -27,6 +27,9 @@ MAX_WAIT_SECONDS: Final = 6.0
 LOOK_SECONDS: Final = 0.05
 """Time between two looks for memory."""
 
+MEMORY_IN_USE: Final = "memory_in_use"
+"""Reason of a refusal in the metrics."""
+
 STEP_BYTES: Final = 8 * 2**20
 """Memory of all requests is reserved in multiples of this, so that small ones cost little."""
 
@@ -71,6 +74,10 @@ class RequestMemory:
         is_kept = total and needed <= self._reserved <= needed + STEP_BYTES
         if not is_kept and needed != self._reserved:
             missing = self.shared.hold_requests(needed)
+            if missing and needed != total:
+                # There may be room without the spare memory.
+                needed = total
+                missing = self.shared.hold_requests(needed)
             if missing:
                 return missing
             self._reserved = needed

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from energy_flow.errors import CapacityError, MemoryInUse
-from service.api.request_memory import HeldMemory, RequestMemory
+from service.api.request_memory import MEMORY_IN_USE, HeldMemory, RequestMemory
 from service.problems import Problem, problem_of, unavailable
 
 MAX_STREAMED_BYTES: Final = 2 * 2**20
@@ -29,9 +29,6 @@ READ_FACTOR: Final = 2
 What is made of most bodies afterwards takes no more, because the pieces are gone then.
 """
 
-ARRIVAL_SECONDS: Final = 5.0
-"""How long memory is held for bytes that have not arrived; after it, only for those that have."""
-
 
 class BodyLimit:
     """Middleware that refuses a body that is too large, by its stated length or while it is read.
@@ -41,6 +38,8 @@ class BodyLimit:
         limit: Returns the most bytes that the body of a request may have.
         in_flight: Bytes of all bodies in memory.
         memory: Memory of all requests.
+        arrival_seconds: How long memory is held for bytes that have not arrived; afterwards, only
+            for those that have.
     """
 
     def __init__(
@@ -49,11 +48,13 @@ class BodyLimit:
         limit: Callable[[Scope], int],
         in_flight: BytesInFlight,
         memory: RequestMemory,
+        arrival_seconds: float,
     ) -> None:
         self.app = app
         self.limit = limit
         self.in_flight = in_flight
         self.memory = memory
+        self.arrival_seconds = arrival_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -80,6 +81,8 @@ class BodyLimit:
             try:
                 await memory.hold(READ_FACTOR * body_bytes)
             except (CapacityError, MemoryInUse) as error:
+                if isinstance(error, MemoryInUse):
+                    scope["state"]["refusal_reason"] = MEMORY_IN_USE
                 raise _BodyRefusedError(problem_of(error)) from None
 
         def hold_what_is_there() -> None:
@@ -104,7 +107,7 @@ class BodyLimit:
             return message
 
         problem: Problem | None = None
-        patience = asyncio.get_running_loop().call_later(ARRIVAL_SECONDS, hold_what_is_there)
+        patience = asyncio.get_running_loop().call_later(self.arrival_seconds, hold_what_is_there)
         try:
             await hold(min(length, most_held))
             await self.app(scope, receive_within_limit, send)
