@@ -31,7 +31,7 @@ class ModelUpload:
         self._start = b""
         self._held = 0
         self._header: SafetensorsHeader | None = None
-        self._file = models.unfinished_file()
+        self._file = models.stored.unfinished_file()
 
     def feed(self, piece: bytes) -> None:
         """Write the next bytes.
