@@ -30,11 +30,14 @@ LOOK_SECONDS: Final = 0.05
 MEMORY_IN_USE: Final = "memory_in_use"
 """Reason of a refusal in the metrics."""
 
-STEP_BYTES: Final = 8 * 2**20
+STEP_BYTES: Final = 2**20
 """Memory of all requests is reserved in multiples of this, so that small ones cost little."""
 
-LARGE_BYTES: Final = 16 * 2**20
-"""For a request that takes more at once, memory is returned to the system before and after."""
+TRIMMED_BYTES: Final = 16 * 2**20
+"""Memory that requests take and let go before free memory is returned to the system again."""
+
+TRIM_SECONDS: Final = 0.5
+"""Time after which it is returned again, unless one request takes so much."""
 
 _ADVICE: Final = "send fewer rows at once, or let POST /v1/runs read them from a dataset"
 
@@ -53,6 +56,8 @@ class RequestMemory:
         self.bytes = 0
         self._find_memory = find_memory
         self._reserved = 0
+        self._untrimmed = 0
+        self._trimmed_at = 0.0
         # Requests that wait for more than they hold, in the order of their arrival.
         self._waiting: dict[int, HeldMemory] = {}
         self._arrivals = itertools.count()
@@ -83,6 +88,20 @@ class RequestMemory:
             self._reserved = needed
         self.bytes = total
         return 0
+
+    def starts_trim(self, change: int) -> bool:
+        """Return whether the caller is to return free memory to the system now.
+
+        Args:
+            change: Bytes that a request takes, or lets go if negative.
+        """
+        self._untrimmed += abs(change)
+        now = asyncio.get_running_loop().time()
+        is_due = now - self._trimmed_at >= TRIM_SECONDS or abs(change) >= TRIMMED_BYTES
+        if self._untrimmed < TRIMMED_BYTES or not is_due:
+            return False
+        self._untrimmed, self._trimmed_at = 0, now
+        return True
 
     def next_arrival(self) -> int:
         """Return the number of a request in the order of arrival."""
@@ -141,13 +160,13 @@ class HeldMemory:
             MemoryInUse: Other work has the memory.
         """
         change = needed - self.bytes
-        if change <= -LARGE_BYTES:
+        if change < 0 and self._all.starts_trim(change):
             await asyncio.to_thread(self._all.shared.trim)
         if self._all.add(change):
             with self._all.waiting(self._arrival, self):
                 await self._wait(needed)
         self.bytes = needed
-        if change >= LARGE_BYTES:
+        if change > 0 and self._all.starts_trim(change):
             await asyncio.to_thread(self._all.shared.trim)
 
     async def _wait(self, needed: int) -> None:
@@ -176,7 +195,9 @@ class HeldMemory:
     def release(self) -> None:
         """Hold nothing any more; nothing of the request is in memory."""
         held, self.bytes = self.bytes, 0
-        if held < LARGE_BYTES:
+        if not held:
+            return
+        if not self._all.starts_trim(-held):
             self._all.add(-held)
             return
         # The memory is free once the process has returned it.

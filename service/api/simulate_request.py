@@ -101,6 +101,9 @@ async def hold_run(request: Request, simulation: SimulationRequest, copies: int)
     """
     samples = simulation.samples
     needed = 0 if simulation.array is None else simulation.array.nbytes
+    if simulation.fields.store:
+        # Until the disk has them, stored rows are in the page cache as well.
+        needed *= 2
     if simulation.sample_keys is not None:
         needed += KEY_BYTES * samples
     if copies:
