@@ -107,14 +107,18 @@ class BodyLimit:
             return message
 
         problem: Problem | None = None
-        patience = asyncio.get_running_loop().call_later(self.arrival_seconds, hold_what_is_there)
+        patience: asyncio.TimerHandle | None = None
         try:
-            await hold(min(length, most_held))
+            if length:
+                await hold(min(length, most_held))
+                loop = asyncio.get_running_loop()
+                patience = loop.call_later(self.arrival_seconds, hold_what_is_there)
             await self.app(scope, receive_within_limit, send)
         except _BodyRefusedError as refusal:
             problem = refusal.problem
         finally:
-            patience.cancel()
+            if patience is not None:
+                patience.cancel()
             self.in_flight.count -= held
             memory.release()
         # The exception held what had been read. The answer may wait for the rest of the body.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from energy_flow import FlowConfig, FlowProcessor, checkpoint
 from energy_flow.engine import Engine, LoadedModel, RunRequest
 from energy_flow.engine.loaded_models import model_key
+from energy_flow.engine.model_memory import ModelMemory
 from energy_flow.errors import CapacityError, ConfigError, MemoryInUse
 from energy_flow.simulation.footprint import footprint
 from energy_flow.simulation.model_footprint import create_bytes, load_bytes, loaded_bytes
@@ -299,6 +300,14 @@ def test_requests_share_the_limit() -> None:
         submit(engine, permanent, name="beside").result()
         assert memory.hold_requests(0) == 0
         assert is_loaded(engine, load(engine, 3))
+
+
+def test_requests_beside_an_accelerator_have_a_limit_of_their_own() -> None:
+    memory = ModelMemory.without_models(1000)
+    assert memory.hold_requests(600) == 0
+    assert memory.hold_requests(1001) == 1
+    assert memory.available_bytes() == 1000
+    assert memory.hold_requests(1000) == 0
 
 
 def test_requests_leave_room_for_a_sample_of_each_run() -> None:
