@@ -58,7 +58,7 @@ class Form:
         """
         if HEADER_LENGTH not in self.fixed_headers:
             return dict(self.fixed_headers)
-        return {**self.fixed_headers, HEADER_LENGTH: str(body.index(b"\n"))}
+        return {**self.fixed_headers, HEADER_LENGTH: str(body.index(b"\n") + 1)}
 
 
 def _numbers(count: int) -> NDArray[np.float64]:

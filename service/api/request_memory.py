@@ -197,12 +197,10 @@ class HeldMemory:
         held, self.bytes = self.bytes, 0
         if not held:
             return
-        if not self._all.starts_trim(-held):
-            self._all.add(-held)
-            return
-        # The memory is free once the process has returned it.
-        trimming = asyncio.get_running_loop().run_in_executor(None, self._all.shared.trim)
-        trimming.add_done_callback(lambda _: self._all.add(-held))
+        self._all.add(-held)
+        if self._all.starts_trim(-held):
+            # Nobody waits for it: whoever takes much does the same before.
+            asyncio.get_running_loop().run_in_executor(None, self._all.shared.trim)
 
 
 def memory_of(request: Request) -> HeldMemory:

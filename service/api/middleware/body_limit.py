@@ -20,6 +20,9 @@ from service.problems import Problem, problem_of, unavailable
 MAX_STREAMED_BYTES: Final = 2 * 2**20
 """How much of a file is in memory that is streamed to the disk, at most."""
 
+PIECE_BYTES: Final = 256 * 1024
+"""Bytes of an answer that are sent at once."""
+
 RETRY_SECONDS: Final = 2
 """When to try again where bodies in memory are too large together."""
 
@@ -113,7 +116,7 @@ class BodyLimit:
                 await hold(min(length, most_held))
                 loop = asyncio.get_running_loop()
                 patience = loop.call_later(self.arrival_seconds, hold_what_is_there)
-            await self.app(scope, receive_within_limit, send)
+            await self.app(scope, receive_within_limit, _InPieces(send))
         except _BodyRefusedError as refusal:
             problem = refusal.problem
         finally:
@@ -151,6 +154,28 @@ class BytesInFlight:
             held: Bytes of the request that are counted already.
         """
         return self.count + more <= self.limit or self.count == held
+
+
+class _InPieces:
+    """Sends an answer in pieces, each of which waits until the client has read most others.
+
+    So a large answer is not in the buffer of the connection after its memory was released.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def __call__(self, message: Message) -> None:
+        body = message.get("body", b"")
+        if message["type"] != "http.response.body" or len(body) <= PIECE_BYTES:
+            await self._send(message)
+            return
+        rest, has_more = memoryview(body), message.get("more_body", False)
+        while len(rest) > PIECE_BYTES:
+            piece = {**message, "body": bytes(rest[:PIECE_BYTES]), "more_body": True}
+            await self._send(piece)
+            rest = rest[PIECE_BYTES:]
+        await self._send({**message, "body": bytes(rest), "more_body": has_more})
 
 
 class _BodyRefusedError(Exception):
