@@ -169,13 +169,24 @@ class HeldMemory:
         if change > 0 and self._all.starts_trim(change):
             await asyncio.to_thread(self._all.shared.trim)
 
+    def check(self, needed: int) -> None:
+        """Refuse what can never fit.
+
+        Args:
+            needed: Bytes that the request would have in memory.
+
+        Raises:
+            CapacityError: They can never fit.
+        """
+        available = self._all.shared.available_bytes()
+        if available is not None and needed > available:
+            raise CapacityError(needed, available, "the request", _ADVICE)
+
     async def _wait(self, needed: int) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         while missing := self._all.add(needed - self.bytes):
-            available = self._all.shared.available_bytes()
-            if available is not None and needed > available:
-                raise CapacityError(needed, available, "the request", _ADVICE)
+            self.check(needed)
             waited = loop.time() - began
             is_over = waited >= WAIT_SECONDS and self._all.is_next_refused(self._arrival)
             if is_over or waited >= MAX_WAIT_SECONDS:

@@ -92,12 +92,22 @@ async def hold_run(request: Request, simulation: SimulationRequest, copies: int)
     Args:
         request: The request, whose body is not in memory any more.
         simulation: What it asks for.
-        copies: Bytes that a byte of the outputs takes until the answer is sent; 0 if they are
-            stored, and not sent.
+        copies: As :func:`predict_run`.
 
     Raises:
-        CapacityError: They do not fit in memory.
+        CapacityError: They can never fit in memory.
         MemoryInUse: Other work has the memory.
+    """
+    await memory_of(request).hold(predict_run(simulation, copies))
+
+
+def predict_run(simulation: SimulationRequest, copies: int) -> int:
+    """Return the bytes of the rows of a request and of its results.
+
+    Args:
+        simulation: What it asks for.
+        copies: Bytes that a byte of the outputs takes until the answer is sent; 0 if they are
+            stored, and not sent.
     """
     samples = simulation.samples
     needed = 0 if simulation.array is None else simulation.array.nbytes
@@ -109,7 +119,7 @@ async def hold_run(request: Request, simulation: SimulationRequest, copies: int)
     if copies:
         outputs = sample_bytes(simulation.fields.outputs, simulation.config)
         needed += samples * (copies * outputs + COUNTERS_BYTES)
-    await memory_of(request).hold(needed)
+    return needed
 
 
 def require_room(service: Service, request: Request) -> None:

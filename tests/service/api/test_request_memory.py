@@ -16,7 +16,7 @@ from tests.support.bodies import NPY, npy
 from tests.support.inference_requests import INFER
 from tests.support.raw_connections import connect
 from tests.support.servers import DIMENSION, RunningServer, rows, serving
-from tests.support.waits import until
+from tests.support.waits import LIMIT_SECONDS, until
 
 MEBIBYTE = 2**20
 SHARE = 96 * MEBIBYTE / psutil.virtual_memory().total
@@ -78,27 +78,34 @@ def test_numbers_of_json_count_with_their_arrays(tmp_path: Path) -> None:
 
 
 def test_what_would_fit_without_others_waits_and_is_refused(tmp_path: Path) -> None:
-    limits = ServiceLimits(arrival_seconds=3)
+    limits = ServiceLimits(arrival_seconds=LIMIT_SECONDS)
     with serving(tmp_path, memory_limit=SHARE, limits=limits) as server:
-        limit = limit_of(server)
-        size = limit // 3
-        slow = connect(server)
-        slow.sendall(HEAD % size + b"x" * 1000)
-        until(lambda: held_bytes(server) == 2 * size)
-        refused = server.client.post("/v1/simulate", content=wide_npy(size), headers=NPY)
-        assert refused.status_code == 429
-        problem = refused.json()
-        assert problem["title"] == "Memory in use"
-        assert problem["needed_bytes"] > problem["available_bytes"]
-        assert refused.headers["retry-after"]
-        wanted = 'energy_flow_http_refusals_total{reason="memory_in_use"} 1.0'
-        until(lambda: wanted in server.client.get("/metrics").text)
-        # What does not arrive is no reason to refuse others for long.
-        until(lambda: held_bytes(server) == 2 * 1000)
+        size = limit_of(server) // 3
+        with connect(server) as slow:
+            slow.sendall(HEAD % size + b"x" * 1000)
+            until(lambda: held_bytes(server) == 2 * size)
+            refused = server.client.post("/v1/simulate", content=wide_npy(size), headers=NPY)
+            assert refused.status_code == 429
+            problem = refused.json()
+            assert problem["title"] == "Memory in use"
+            assert problem["needed_bytes"] > problem["available_bytes"]
+            assert refused.headers["retry-after"]
+            wanted = 'energy_flow_http_refusals_total{reason="memory_in_use"} 1.0'
+            until(lambda: wanted in server.client.get("/metrics").text)
+        until(lambda: held_bytes(server) == 0)
         accepted = server.client.post("/v1/simulate", content=wide_npy(size), headers=NPY)
         assert accepted.status_code == 422
-        slow.close()
-        until(lambda: held_bytes(server) == 0)
+
+
+def test_what_does_not_arrive_is_no_reason_to_refuse_others(tmp_path: Path) -> None:
+    limits = ServiceLimits(arrival_seconds=0.1)
+    with serving(tmp_path, memory_limit=SHARE, limits=limits) as server:
+        size = limit_of(server) // 3
+        with connect(server) as slow:
+            slow.sendall(HEAD % size + b"x" * 1000)
+            until(lambda: held_bytes(server) == 2 * 1000)
+            accepted = server.client.post("/v1/simulate", content=wide_npy(size), headers=NPY)
+            assert accepted.status_code == 422
 
 
 def test_runs_leave_requests_what_they_do_not_use(tmp_path: Path) -> None:
@@ -117,8 +124,8 @@ def test_results_count_until_the_answer(tmp_path: Path, accept: str) -> None:
         limit = limit_of(server)
         samples = limit // 4096
 
-        def simulate(count: int) -> httpx.Response:
-            query: dict[str, Any] = {"options": '{"max_steps":1}', "store": False}
+        def simulate(count: int, **parameters: Any) -> httpx.Response:
+            query = {"options": '{"max_steps":1}', "store": False, **parameters}
             return server.client.post(
                 "/v1/simulate",
                 params=query,
@@ -129,4 +136,5 @@ def test_results_count_until_the_answer(tmp_path: Path, accept: str) -> None:
         refused = simulate(samples)
         assert refused.status_code == 413, refused.text
         assert refused.json()["needed_bytes"] > limit
+        assert simulate(samples, dry_run=True).json() == refused.json()
         assert simulate(8).status_code == 200
