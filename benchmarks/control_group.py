@@ -10,6 +10,8 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 PERIOD_US = 100_000
 
+_PEAKS = ("memory.max_usage_in_bytes", "memory.peak")
+
 
 @contextmanager
 def cpu_quota(cores: float) -> Iterator[Path | None]:
@@ -50,6 +52,31 @@ def enter(group: Path) -> None:
         group: its folder.
     """
     (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
+
+
+def read_peak(group: Path) -> int | None:
+    """Return the largest memory of a group, with files in the page cache; none if not counted.
+
+    Args:
+        group: its folder.
+    """
+    for name in _PEAKS:
+        file = group / name
+        if file.is_file():
+            return int(file.read_text(encoding="ascii"))
+    return None
+
+
+def reset_peak(group: Path) -> None:
+    """Count the largest memory of a group anew, where the kernel allows it.
+
+    Args:
+        group: its folder.
+    """
+    for name in _PEAKS:
+        with suppress(OSError):
+            if (group / name).is_file():
+                (group / name).write_text("0", encoding="ascii")
 
 
 @contextmanager

@@ -38,6 +38,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
     _benchmark("kills", "a server under work that is killed: nothing is lost", short=False),
     _benchmark("flood", "steady clients of a server beside hundreds of others", short=False),
+    _benchmark("bodies", "large bodies sent at once to a server in a small group", short=False),
     _benchmark("soak", "a thousand runs, most of them disturbed: none lost, none wrong"),
 )
 

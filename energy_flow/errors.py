@@ -11,7 +11,7 @@
     │   └── DataError                 a file of training pairs
     ├── CapacityError                 a batch or a model that can never fit in memory
     ├── QueueFull                     too much work is waiting; retry later
-    │   └── MemoryInUse               models and runs leave no room in memory; retry later
+    │   └── MemoryInUse               other work leaves no room in memory; retry later
     ├── ModelNotLoaded                the networks of a model are not in the engine
     ├── EngineUnavailable             the engine is starting, draining, stopped or failed
     ├── EngineFailed                  the engine could not continue the run; not a fault of the run
@@ -145,7 +145,7 @@ class QueueFull(EnergyFlowError):
 
 
 class MemoryInUse(QueueFull):
-    """Models and runs leave no room in memory now; there is enough without them.
+    """Other work leaves no room in memory now; there is enough without it.
 
     Args:
         needed_bytes: predicted bytes.
@@ -158,8 +158,7 @@ class MemoryInUse(QueueFull):
         self.available_bytes = available_bytes
         super().__init__(
             1.0,
-            f"{what} needs {needed_bytes:,} bytes, but runs and their models leave "
-            f"{available_bytes:,}",
+            f"{what} needs {needed_bytes:,} bytes, but other work leaves {available_bytes:,}",
         )
 
 

@@ -32,6 +32,7 @@ from service.api.middleware.request_ids import RequestIds
 from service.api.middleware.unread_body import UnreadBody
 from service.api.openapi import DocumentedApp
 from service.api.query_parameters import refuse_unknown_parameters
+from service.api.request_memory import RequestMemory
 from service.api.routes import (
     ablations,
     datasets,
@@ -136,7 +137,15 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     # The last one added is the outermost.
     in_flight = BytesInFlight(settings.max_inflight_bytes)
     service.instruments.watch_bodies(lambda: in_flight.count, in_flight.limit)
-    app.add_middleware(BodyLimit, limit=partial(_body_limit, settings), in_flight=in_flight)
+    memory = RequestMemory(lambda: service.host_memory)
+    service.instruments.watch_requests(lambda: memory.bytes)
+    app.add_middleware(
+        BodyLimit,
+        limit=partial(_body_limit, settings),
+        in_flight=in_flight,
+        memory=memory,
+        arrival_seconds=limits.arrival_seconds,
+    )
     # The limits hold for what is decoded.
     app.add_middleware(ContentCoding)
     app.add_middleware(HeadRequests)

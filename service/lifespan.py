@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from energy_flow.choices import EngineState, ServerState
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine import Engine
+from energy_flow.engine.model_memory import ModelMemory
 from energy_flow.runtime.device import resolve_device
 from energy_flow.runtime.limits import memory_limit
 from service.ablations.ablations import Ablations
@@ -69,6 +70,8 @@ class ServiceLimits:
         max_header_bytes: Most bytes of the request line and the headers of a request.
         body_seconds: Seconds after which it is checked how many bytes of a body have arrived.
         unread_seconds: Most seconds in which a reader takes nothing of an answer.
+        arrival_seconds: Seconds after which memory is held only for those bytes of a body that have
+            arrived.
         max_index_wait_seconds: Most seconds that a request waits for a locked index.
     """
 
@@ -78,6 +81,7 @@ class ServiceLimits:
     max_header_bytes: int = 65_536
     body_seconds: float = 20.0
     unread_seconds: float = 60.0
+    arrival_seconds: float = 5.0
     max_index_wait_seconds: float = 4.0
 
 
@@ -99,6 +103,7 @@ class Service:
         keys: API keys that requests may carry.
         failure: Why the server could not start.
         engine: The engine; like the following attributes, it exists once the server is ready.
+        host_memory: Memory of the host, in which requests are.
         archive: Stored runs.
         ends: Ends of runs that could not be stored at once.
         models: Models.
@@ -116,6 +121,7 @@ class Service:
     """
 
     engine: Engine
+    host_memory: ModelMemory
     archive: RunArchive
     ends: RunEnds
     models: ModelRegistry
@@ -349,6 +355,12 @@ class Service:
             max_pool_flows=self.limits.max_pool_flows,
             on_step=self.instruments.stepped,
         )
+        self.host_memory = self.engine.memory
+        if self.engine.device.type != "cpu":
+            # The limit of the engine is that of the accelerator.
+            self.host_memory = ModelMemory.without_models(
+                memory_limit("cpu", settings.memory_limit)
+            )
         self.engine.start()
         self._engine_started = True
         self.models = ModelRegistry(

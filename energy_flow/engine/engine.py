@@ -343,6 +343,11 @@ class Engine:
         return self._models.has(key)
 
     @property
+    def memory(self) -> ModelMemory:
+        """The memory of models, runs and requests."""
+        return self._memory
+
+    @property
     def models_bytes(self) -> int:
         """Predicted memory of the models, and of work that loads or trains others."""
         return self._memory.used_bytes

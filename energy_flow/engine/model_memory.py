@@ -1,9 +1,10 @@
-"""``ModelMemory``: one limit for the memory of models and of runs.
+"""``ModelMemory``: one limit for the memory of models, of runs and of requests.
 
-Three kinds of things share it: models that are loaded, what pools and jobs have admitted, and
-reservations for work that has still to take its memory, such as the loading of a model. Where
-something does not fit, the models are forgotten that no run uses and that were not used for the
-longest time. They are loaded again when a run needs them.
+Four kinds of things share it: models that are loaded, what pools and jobs have admitted,
+reservations for work that has still to take its memory, such as the loading of a model, and what
+the program around the engine holds of requests. Where something does not fit, the models are
+forgotten that no run uses and that were not used for the longest time. They are loaded again when a
+run needs them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
+
+import psutil
 
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine.loaded_models import LoadedModels, ModelKey
@@ -74,6 +78,7 @@ class ModelMemory:
         limit_bytes: as given.
         lock: as given.
         pool_bytes: predicted memory of what is in the pools, without the models; set by the pools.
+        request_bytes: memory of requests outside of the engine; set by :meth:`hold_requests`.
     """
 
     def __init__(
@@ -86,10 +91,21 @@ class ModelMemory:
         self.limit_bytes = limit_bytes
         self.lock = lock
         self.pool_bytes = 0
+        self.request_bytes = 0
         self._models = models
         self._find_work = find_work
         self._reservations: list[Reservation] = []
         self._has_untrimmed = False
+
+    @classmethod
+    def without_models(cls, limit_bytes: int) -> Self:
+        """Return the memory of a host whose models and runs are on an accelerator.
+
+        Args:
+            limit_bytes: largest memory of requests.
+        """
+        work = Work(frozenset(), 0, 0)
+        return cls(limit_bytes, LoadedModels(), threading.Condition(), lambda: work)
 
     @property
     def used_bytes(self) -> int:
@@ -100,14 +116,15 @@ class ModelMemory:
         """Return what models and work leave for the pools, and whether some of it will end.
 
         Returns:
-            The bytes, none without a limit; and whether jobs or reservations use any memory.
+            The bytes, none without a limit; and whether jobs, reservations or requests use any
+            memory.
         """
         if self.limit_bytes is None:
             return None, False
         with self.lock:
             job_bytes = self._find_work().job_bytes
-            free = max(0, self.limit_bytes - self.used_bytes - job_bytes)
-            return free, bool(self._reservations or job_bytes)
+            free = max(0, self.limit_bytes - self.used_bytes - self.request_bytes - job_bytes)
+            return free, bool(self._reservations or self.request_bytes or job_bytes)
 
     def available_bytes(self, model: ModelKey | None = None) -> int | None:
         """Return the most that can ever be free for a model and its runs; none without a limit.
@@ -184,7 +201,7 @@ class ModelMemory:
         if self.limit_bytes is None:
             return
         with self.lock:
-            while self.used_bytes + pool_bytes > self.limit_bytes:
+            while self.used_bytes + self.request_bytes + pool_bytes > self.limit_bytes:
                 if not self._models.remove_oldest(self._find_work().models):
                     break
                 self._has_untrimmed = True
@@ -229,6 +246,37 @@ class ModelMemory:
             reservation = Reservation(needed_bytes, needed_bytes)
             self._reservations.append(reservation)
             return reservation
+
+    def hold_requests(self, total_bytes: int) -> int:
+        """Let requests have some memory in place of what they had, if there is room.
+
+        Args:
+            total_bytes: memory of all requests that are read, carried out and answered.
+
+        Returns:
+            The bytes that are missing; 0 if the requests have the memory now.
+        """
+        with self.lock:
+            more = total_bytes - self.request_bytes
+            if more > 0:
+                missing = self._make_room(most_bytes=more, kept_bytes=more)
+                if missing:
+                    return missing
+            self.request_bytes = total_bytes
+            if more < 0:
+                self.lock.notify_all()
+            return 0
+
+    def trim(self) -> None:
+        """Return free memory to the system if this process has more than half of the limit.
+
+        What ended is still with the process, and in pieces that new work may not be able to use.
+        """
+        if (
+            self.limit_bytes is not None
+            and psutil.Process().memory_info().rss > self.limit_bytes // 2
+        ):
+            trim_heap()
 
     def release(self, reservation: Reservation) -> None:
         """End a reservation.
@@ -278,11 +326,12 @@ class ModelMemory:
             return 0
         while True:
             work = self._find_work()
-            now = self.used_bytes + self.pool_bytes + work.job_bytes + most_bytes
+            now = self.used_bytes + self.request_bytes + self.pool_bytes
+            now += work.job_bytes + most_bytes
             # Runs that wait enter one sample at a time, if need be, but that must be possible.
             used = work.models | busy
             kept = self._models.lasting_bytes(used)
-            kept += sum(one.kept_bytes for one in self._reservations)
+            kept += self.request_bytes + sum(one.kept_bytes for one in self._reservations)
             later = kept + kept_bytes + max(work.waiting_bytes, sample_bytes)
             missing = later - self.limit_bytes
             # Else it waits for what has memory now.

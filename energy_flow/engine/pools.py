@@ -19,7 +19,7 @@ from energy_flow.engine.capacity import Admission, Capacity, chunk_samples
 from energy_flow.engine.clients import Clients
 from energy_flow.engine.failures import as_energy_flow_error, require_device
 from energy_flow.engine.loaded_models import ModelKey, model_key
-from energy_flow.engine.model_memory import ModelMemory
+from energy_flow.engine.model_memory import TRIMMED_BYTES, ModelMemory
 from energy_flow.engine.schedule import Chunk, Run
 from energy_flow.engine.throughput import Throughput
 from energy_flow.errors import DeviceMemoryError, EnergyFlowError
@@ -165,8 +165,11 @@ class Pools:
         for chunk, flows in active_flows.items():
             flows_of_clients[chunk.run.request.client] += flows
         ordered = self._clients.order(runs, flows_of_clients)
+        before = capacity.total
         selected = list(self._choose(ordered, may_enter, capacity))
         self._memory.pool_bytes = capacity.total
+        if capacity.total - before >= TRIMMED_BYTES:
+            self._memory.trim()
         return selected
 
     def _choose(

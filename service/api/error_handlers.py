@@ -11,7 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from energy_flow.config.messages import describe_error
-from energy_flow.errors import EnergyFlowError, Fault
+from energy_flow.errors import EnergyFlowError, Fault, MemoryInUse
+from service.api.request_memory import MEMORY_IN_USE
 from service.problems import Problem, invalid, problem_of
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,9 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
+    if isinstance(error, MemoryInUse):
+        # Its status is also that of a full queue.
+        request.state.refusal_reason = MEMORY_IN_USE
     run_id = problem.extra.get("run_id")
     if run_id is not None:
         request.state.run_id = run_id

@@ -13,14 +13,33 @@ from energy_flow.simulation.tally.outputs import sample_bytes
 from service.api.bodies import read_media_type
 from service.api.client_identity import identify_client
 from service.api.dependencies import read_query
+from service.api.request_memory import memory_of
 from service.lifespan import Service
+from service.media_types import JSON
 from service.models.model import Model
 from service.problems import Problem, invalid
 from service.requests.decode import parse_request
+from service.requests.parsing_memory import predict_check, predict_json
 from service.requests.simulation_request import SimulationRequest
 from service.requests.validate import validate_request
 from service.schemas.simulate import SimulateFields
 from service.threads import Threads, in_thread
+
+JSON_COPIES: Final = 10
+"""Bytes that a byte of outputs takes in an answer of JSON.
+
+The outputs of all chunks, and those outputs joined; then numbers of four bytes as texts of up to
+14 characters, and these texts joined to a document.
+"""
+
+TENSOR_COPIES: Final = 4
+"""Bytes that a byte of outputs takes in an answer of tensors: chunks, joined, encoded, joined."""
+
+COUNTERS_BYTES: Final = 4096
+"""Bytes of the counters of a sample, as Python objects and as JSON."""
+
+KEY_BYTES: Final = 48
+"""Bytes of a sample key: int64, and a Python object in a list."""
 
 MAX_ANSWER_BYTES: Final = 256 * 2**20
 """Largest outputs of one answer. A stored run can be read in parts."""
@@ -45,12 +64,16 @@ async def parse_and_validate(
         loads: Whether the model is loaded.
 
     Raises:
-        CapacityError: The model does not fit in memory.
-        MemoryInUse: Runs and their models have the memory.
+        CapacityError: The model, or what is made of the body, does not fit in memory.
+        MemoryInUse: Other work has the memory.
         Problem: 400, 404, 413, 415 or 422, with every fault.
     """
-    query = read_query(request, *route_parameters)
-    parsed = await parse_request(body, read_media_type(request), query, kind)
+    query, media_type = read_query(request, *route_parameters), read_media_type(request)
+    memory = memory_of(request)
+    if media_type == JSON:
+        await memory.hold(await predict_json(body))
+    parsed = await parse_request(body, media_type, query, kind)
+    await memory.hold(predict_check(body, parsed.numbers))
     if parsed.model_name is None:
         raise invalid(parsed.faults)
     model = service.models.find(parsed.model_name)
@@ -61,6 +84,42 @@ async def parse_and_validate(
         parsed, model.config, service.settings.max_samples, service.models.find_fitting, rows
     )
     return simulation, await service.models.ready(model.name) if loads else model
+
+
+async def hold_run(request: Request, simulation: SimulationRequest, copies: int) -> None:
+    """Hold memory for the rows of a request and its results, in place of that for its body.
+
+    Args:
+        request: The request, whose body is not in memory any more.
+        simulation: What it asks for.
+        copies: As :func:`predict_run`.
+
+    Raises:
+        CapacityError: They can never fit in memory.
+        MemoryInUse: Other work has the memory.
+    """
+    await memory_of(request).hold(predict_run(simulation, copies))
+
+
+def predict_run(simulation: SimulationRequest, copies: int) -> int:
+    """Return the bytes of the rows of a request and of its results.
+
+    Args:
+        simulation: What it asks for.
+        copies: Bytes that a byte of the outputs takes until the answer is sent; 0 if they are
+            stored, and not sent.
+    """
+    samples = simulation.samples
+    needed = 0 if simulation.array is None else simulation.array.nbytes
+    if simulation.fields.store:
+        # Until the disk has them, stored rows are in the page cache as well.
+        needed *= 2
+    if simulation.sample_keys is not None:
+        needed += KEY_BYTES * samples
+    if copies:
+        outputs = sample_bytes(simulation.fields.outputs, simulation.config)
+        needed += samples * (copies * outputs + COUNTERS_BYTES)
+    return needed
 
 
 def require_room(service: Service, request: Request) -> None:

@@ -10,6 +10,7 @@ from fastapi import Request
 
 from energy_flow.trace.records import KINDS
 from service.api.content_negotiation import choose_format
+from service.api.simulate_request import JSON_COPIES, TENSOR_COPIES
 from service.json_encoding import PIECE_NUMBERS, large_to_json, names_fragment
 from service.media_types import JSON, OCTET_STREAM
 from service.models.model import Model
@@ -32,11 +33,13 @@ class AnswerForm:
         encode: Returns its bytes from the finished run, its request and model, and the milliseconds
             that it took.
         is_quick: Returns whether results may be encoded on the event loop.
+        copies: Bytes that a byte of the outputs takes until the answer is sent.
     """
 
     media_type: str
     encode: Callable[[ActiveRun, SimulationRequest, Model, float], bytes]
     is_quick: Callable[[BufferedResults], bool]
+    copies: int
 
 
 def choose_form(request: Request) -> AnswerForm:
@@ -102,6 +105,7 @@ FORMS: Final[Mapping[str, AnswerForm]] = {
         JSON,
         _encode_json,
         lambda results: results.array_numbers + results.sample_numbers <= PIECE_NUMBERS,
+        JSON_COPIES,
     ),
     "safetensors": AnswerForm(
         OCTET_STREAM,
@@ -109,6 +113,7 @@ FORMS: Final[Mapping[str, AnswerForm]] = {
         lambda results: (
             results.array_numbers <= MAX_COPIED_NUMBERS and results.sample_numbers <= PIECE_NUMBERS
         ),
+        TENSOR_COPIES,
     ),
 }
 """All forms by name; the first is the default."""

@@ -12,6 +12,7 @@ from fastapi import Request
 
 from energy_flow.choices import ServerState
 from service.api.bodies import wait_for_disconnect
+from service.api.request_memory import memory_of
 from service.lifespan import Service
 from service.problems import Problem, unavailable
 from service.threads import Threads, in_thread
@@ -23,11 +24,23 @@ PIECE_BYTES: Final = 2**20
 """Bytes that a sink receives at once."""
 
 
+LINE_FACTOR: Final = 16
+"""Memory of a line of JSON by its bytes, as measured.
+
+Its text has copies, and its numbers are float64, which are copied as rows, and float32.
+"""
+
+
 class Sink(Protocol[Result_co]):
     """A receiver of a file. Its methods block, except ``cancel``.
 
     They are called one at a time, by any thread; ``cancel`` at any time.
     """
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a line that is not complete, which is parsed at once when it is."""
+        ...
 
     def feed(self, piece: bytes) -> None:
         """Accept the next bytes."""
@@ -56,16 +69,24 @@ async def receive_upload(
         open_sink: Returns the sink; may block.
 
     Raises:
+        CapacityError: What is parsed at once can never fit in memory.
+        MemoryInUse: Other work has the memory.
         Problem: As the sink; also 499, the client disconnected; 503, the server stops; 507, the
             disk is full.
     """
     sink = await in_thread(Threads.UPLOADS, open_sink)
     lock = threading.Lock()
+    memory = memory_of(request)
     try:
         async for piece in _read_pieces(request):
             if service.state is not ServerState.READY:
                 raise unavailable(f"the server is {service.state}")
+            # For the time of the call only: most uploads wait for a thread or for the network.
+            usual = memory.bytes
+            await memory.hold(usual + LINE_FACTOR * sink.pending_bytes)
             await _call_exclusively(lock, partial(sink.feed, piece))
+            await memory.hold(usual)
+        await memory.hold(memory.bytes + LINE_FACTOR * sink.pending_bytes)
         return await _finish(request, sink, lock)
     finally:
         # If this task was cancelled, the call in progress still runs.

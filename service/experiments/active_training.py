@@ -83,6 +83,18 @@ class ActiveTraining(ActiveTrial):
         self._set_samples(int(self.samples * share))
         self.events.append(EventName.PROGRESS, self.progress())
 
+    def record_other_name(self, wanted: str, name: str) -> None:
+        """Record that the model has another name than it was to have, because that is used.
+
+        Args:
+            wanted: The name that it was to have.
+            name: Its name.
+        """
+        self.row.request = {**self.row.request, "makes_model": name}
+        self.summary.warnings.append(
+            f"the model is named {name!r}, because another model has the name {wanted!r}"
+        )
+
     def timing(self) -> dict[str, Any]:
         """Return the times so far as JSON data; flow-steps are not counted."""
         return {**super().timing(), "flow_steps_per_second": None}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 from energy_flow.choices import ENDED_STATES, ExperimentKind, RunKind, RunState, names_of
@@ -74,9 +75,9 @@ class ExperimentService:
 
         Raises:
             Problem: 404, the dataset or the model was removed during the request; 409, the name,
-                or that of a model that it makes, is used or differs only in case; 422, a name is
-                reserved, or the key was used for another request; 507, the models that it would
-                make exceed the limit of all models.
+                or that of a model that it makes, is used, will be used by another training, or
+                differs only in case; 422, a name is reserved, or the key was used for another
+                request; 507, the models that it would make exceed the limit of all models.
             OSError: The experiment could not be stored; nothing is left of it.
             sqlalchemy.exc.SQLAlchemyError: Likewise.
         """
@@ -85,7 +86,7 @@ class ExperimentService:
             return created, True
         if plan.fields.kind == ExperimentKind.TRAIN:
             count = len(plan.trials)
-            await in_thread(Threads.READS, self._models.check_room, plan.model.config, count)
+            await in_thread(Threads.READS, self._models.stored.check_room, plan.model.config, count)
         row = _make_row(plan, idempotency)
         if not await in_thread(Threads.CHANGES, self._add, plan, row):
             created = await in_thread(Threads.READS, self.store.find_created, idempotency)
@@ -215,14 +216,14 @@ class ExperimentService:
     def _add(self, plan: Plan, row: ExperimentRow) -> bool:
         trials = _make_trials(plan, row)
         row.arithmetic = max(trial["arithmetic"] for trial in trials)
-        for trial in plan.trials:
-            if trial.makes_model is not None:
-                self._models.check_new_name(trial.makes_model)
+        made = [trial.makes_model for trial in plan.trials if trial.makes_model is not None]
         with (
             self._models.prevent_removal(row.model),
             self._datasets.prevent_removal(row.dataset_digest),
         ):
-            return self.store.add(row, trials)
+            return self.store.add(
+                row, trials, partial(self._models.names.check_promised, names=made)
+            )
 
     def _remove(self, row: ExperimentRow) -> bool:
         def make_room() -> None:

@@ -29,19 +29,25 @@ class ExperimentStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def add(self, row: ExperimentRow, trials: Sequence[Mapping[str, Any]]) -> bool:
+    def add(
+        self,
+        row: ExperimentRow,
+        trials: Sequence[Mapping[str, Any]],
+        check: Callable[[Session], None] = lambda _: None,
+    ) -> bool:
         """Add an experiment with its trials durably.
 
         Args:
             row: The experiment.
             trials: Columns of the runs of its trials.
+            check: Refuses what the trials will make, in the transaction that adds them.
 
         Returns:
             False if an earlier request has its idempotency key, or another experiment its name.
 
         Raises:
             Problem: 409, an experiment has a name that differs only in case; 422, the name is
-                reserved.
+                reserved; else as ``check``.
         """
         try:
             with self.database.session(durable=True) as session:
@@ -49,6 +55,7 @@ class ExperimentStore:
                 # Written first, so that no other transaction adds a name meanwhile.
                 session.flush()
                 check_new_name(row.name, find_like(session, ExperimentRow.name, row.name))
+                check(session)
                 session.execute(insert(RunRow), trials)
         except IntegrityError:
             if self.find(row.name) is None and not has_created(self.database, row):

@@ -111,19 +111,21 @@ class Trainings:
             self._engine.stop_training(training.run_id)
         if await outcome.future:
             return training.stop_reason
-        await asyncio.to_thread(self._store_model, job)
+        name = await asyncio.to_thread(self._store_model, job)
+        if name != job.makes_model:
+            training.record_other_name(job.makes_model, name)
+            ids = {"run_id": training.run_id}
+            log.warning("the model of run %s is named %s", training.run_id, name, extra=ids)
         return None
 
-    def _store_model(self, job: TrainingJob) -> None:
-        """Give the best model its name, so that it is served."""
+    def _store_model(self, job: TrainingJob) -> str:
+        """Give the best model a name, so that it is served, and return the name."""
         best = job.folder / MODEL
-        file = self._models.unfinished_file()
+        file = self._models.stored.unfinished_file()
         try:
             with best.open("rb") as opened:
                 shutil.copyfileobj(opened, file.file)
-            # Name and limit were checked when the experiment was created, and the training took
-            # long. An experiment of an earlier version can have the name of a model of the package.
-            self._models.put(job.makes_model, file, is_checked=True)
+            return self._models.put_trained(job.makes_model, file).name
         except (CheckpointError, FileNotFoundError) as error:
             raise DamagedTrainingError(best, str(error), RESTORE) from error
         finally:

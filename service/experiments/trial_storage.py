@@ -170,6 +170,8 @@ def _end_columns(
         "error": error,
         "timing": trial.timing(),
         "last_event_id": trial.final_event_id,
+        # A training can have made a model of another name than it was to make.
+        "request": trial.row.request,
     }
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
-
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.orm import Session
 
 from energy_flow.choices import unknown_name
 from energy_flow.config.flow_config import FlowConfig
@@ -21,21 +18,19 @@ from energy_flow.engine import Engine, LoadedModel
 from energy_flow.engine.loaded_models import model_key
 from energy_flow.errors import CheckpointError, Fault
 from energy_flow.simulation.checkpoint import check_weights, describe, identify
-from energy_flow.simulation.flow_processor import FlowProcessor
-from energy_flow.simulation.inputs import FLOAT32_BYTES
 from service.models.checkpoint_checks import check_file, check_unchanged, make_unreadable_problem
 from service.models.model import Model, check_name, make_config
+from service.models.new_names import NewModelNames, number_name
 from service.models.packaged import find_packaged
-from service.problems import Problem, storage_limit
+from service.models.stored_models import StoredModels
+from service.problems import Problem
 from service.schemas.model import ModelFields
-from service.store.atomic_files import UnfinishedFile, fsync
+from service.store.atomic_files import UnfinishedFile
 from service.store.database import Database
-from service.store.folders import check_removable, make_again, remove_unreferenced
-from service.store.idempotency import IdempotencyKey, find_created
-from service.store.names import DEFAULT, check_new_name
+from service.store.folders import make_again
+from service.store.idempotency import IdempotencyKey
+from service.store.names import DEFAULT
 from service.store.recovery.errors import DataDirMismatchError
-from service.store.references import check_model_unused
-from service.store.tables import ModelRow
 from service.store.verification.verified_file import VerifiedFile
 from service.threads import Threads, in_thread
 
@@ -52,24 +47,23 @@ class ModelRegistry:
         max_bytes: Most bytes of all checkpoints, if there is a limit.
 
     Attributes:
-        max_bytes: Most bytes of all checkpoints, if there is a limit.
+        stored: The checkpoints in the data directory.
+        names: The names that new models can have.
     """
 
     def __init__(
         self, database: Database, folder: Path, engine: Engine, max_bytes: int | None = None
     ) -> None:
-        self.max_bytes = max_bytes
-        self._database = database
-        self._folder = folder
+        self.stored = StoredModels(database, folder, max_bytes)
         self._engine = engine
         self._models: dict[str, Model] = {}
+        self.names = NewModelNames(database, self._models)
         # As they are before they are loaded. A stored model hides the one of its name.
         self._packaged: dict[str, Model] = {}
         # Held while models are created and loaded, which can take seconds.
         self._making = threading.Lock()
         # Held while a row that refers to a model is added, and while a model is removed.
         self._removing = threading.Lock()
-        folder.mkdir(parents=True, exist_ok=True)
 
     def open(
         self, default: FlowConfig, checkpoint: Path | None, packaged: str | None, *, warm_up: bool
@@ -111,16 +105,14 @@ class ModelRegistry:
             sample=None if origin is None else origin.sample,
         )
         self._models |= self._packaged
-        with self._database.session() as session:
-            rows = list(session.scalars(select(ModelRow).order_by(ModelRow.position)))
-        for row in rows:
-            if row.name in self._packaged:
+        for model in self.stored.read_all():
+            if model.name in self._packaged:
                 log.info(
                     "the stored model %r hides the one that is part of Energy Flow; "
                     "delete it to use that one",
-                    row.name,
+                    model.name,
                 )
-            self._models[row.name] = self._model(row)
+            self._models[model.name] = model
 
     def find(self, name: str) -> Model:
         """Return the model of that name, loaded or not.
@@ -232,45 +224,35 @@ class ModelRegistry:
             CapacityError: The model could not be loaded.
             ConfigError: The preset or the config is refused.
             MemoryInUse: Runs and their models have the memory.
-            Problem: 409, the name is used, or one that differs only in case; 422, the name is
-                reserved, or the key was used for another request; 507, all checkpoints would have
-                too many bytes.
+            Problem: 409, the name is used, or will be by a training, or differs only in case from
+                such a name; 422, the name is reserved, or the key was used for another request;
+                507, all checkpoints would have too many bytes.
         """
         check_name(fields.name)
         with self._making:
-            row = find_created(self._database, ModelRow, idempotency)
-            if row is not None:
-                return self.find(row.name), True
+            created = self.stored.find_created(idempotency)
+            if created is not None:
+                return self.find(created), True
             if fields.name in self._models:
                 exists = _describe_owner(self._models[fields.name])
                 raise Problem(409, f"model {fields.name!r} {exists}; choose another name")
-            self.check_new_name(fields.name)
-            path = self._path(fields.name)
+            self.names.check(fields.name)
+            path = self.stored.path(fields.name)
             write = partial(self._engine.create_checkpoint, make_config(fields), path)
-            return self._add(fields.name, write, idempotency), False
+            model = self.stored.add(
+                fields.name,
+                write,
+                idempotency=idempotency,
+                check=partial(self.names.check_added, name=fields.name),
+            )
+            return self._register(model), False
 
-    def check_new_name(self, name: str) -> None:
-        """Refuse a name that no model has and no new one can have.
-
-        Args:
-            name: Name of the model.
-
-        Raises:
-            Problem: 409, a model has a name that differs only in case; 422, the name is reserved.
-        """
-        if name not in self._models:
-            check_new_name(name, list(self._models))
-
-    def put(
-        self, name: str, checkpoint: UnfinishedFile, *, is_checked: bool = False
-    ) -> tuple[Model, bool]:
+    def put(self, name: str, checkpoint: UnfinishedFile) -> tuple[Model, bool]:
         """Check an uploaded checkpoint and store it durably under a name, without loading it.
 
         Args:
             name: Name of the model.
             checkpoint: The complete file.
-            is_checked: Whether the name and the limit of all checkpoints were checked when the
-                work began that made the model.
 
         Returns:
             The model, and whether its name is new.
@@ -279,25 +261,18 @@ class ModelRegistry:
             CapacityError: The model could not be loaded.
             CheckpointError: The file is no checkpoint, is damaged, or has another version.
             ConfigError: One sample of the model does not fit in memory.
-            Problem: 409, another model has the name, or one that differs only in case; 422, the
-                name is reserved; 507, all checkpoints would have too many bytes.
+            Problem: 409, another model has the name, or will have it after a training, or has one
+                that differs only in case; 422, the name is reserved; 507, all checkpoints would
+                have too many bytes.
         """
         check_name(name)
-        if not is_checked:
-            self.check_new_name(name)
-        checkpoint.fsync()
-        self._engine.check_model(describe(checkpoint.path)["config"])
-        check_weights(checkpoint.path)
-        found = identify(checkpoint.path)
-        sent = LoadedModel(found["digest"], found["config"], found["trained"])
+        if name not in self._models:
+            self.names.check(name)
+        sent = self._check(checkpoint)
         with self._making:
             known = self._models.get(name)
-            if known is not None and not (is_checked and known.is_packaged):
-                if (sent.digest, sent.config, sent.trained) != (
-                    known.digest,
-                    known.config,
-                    known.trained,
-                ):
+            if known is not None:
+                if not _is_same(sent, known):
                     instead = "" if known.is_packaged else ", or delete it first"
                     raise Problem(
                         409,
@@ -306,45 +281,51 @@ class ModelRegistry:
                         extra={"digest": known.digest, "sent_digest": sent.digest},
                     )
                 if not known.is_read_only:
-                    self._restore_file(known, checkpoint)
+                    self.stored.restore_file(known, checkpoint)
                 return self._refresh(known), False
-            if not is_checked:
-                self.check_new_name(name)
+            model = self.stored.add(
+                name,
+                self._placing(name, checkpoint, sent),
+                check=partial(self.names.check_added, name=name),
+            )
+            return self._register(model), True
 
-            def place() -> LoadedModel:
-                checkpoint.place(self._path(name))
-                return sent
+    def put_trained(self, name: str, checkpoint: UnfinishedFile) -> Model:
+        """Store the model that a training has made, under its name if that is still free.
 
-            return self._add(name, place, is_limited=not is_checked), True
-
-    def stored_bytes(self) -> int:
-        """Return the bytes of all checkpoints in the data directory."""
-        query = select(func.coalesce(func.sum(ModelRow.bytes), 0))
-        with self._database.session() as session:
-            return int(session.scalar(query) or 0)
-
-    def check_room(self, config: FlowConfig, count: int) -> None:
-        """Refuse models that are to be made later, if there is no room for them now.
+        The name and the limit of all checkpoints were checked when the training was created. Only
+        in a data directory of an earlier version can another model have the name, or one that
+        differs in case; then a number follows the name.
 
         Args:
-            config: Config of the models.
-            count: Number of models.
+            name: Name that the model is to have.
+            checkpoint: The complete file.
+
+        Returns:
+            The model. It was stored before if the server ended before it could record that.
 
         Raises:
-            Problem: 507, all checkpoints would have too many bytes.
+            CapacityError: The model could not be loaded.
+            CheckpointError: The file is no checkpoint, or is damaged.
+            ConfigError: One sample of the model does not fit in memory.
+            OSError: The file could not be stored.
         """
-        weights = sum(math.prod(shape) for shape in FlowProcessor.shapes(config).values())
-        self._check_limit(count * weights * FLOAT32_BYTES)
-
-    def unfinished_file(self) -> UnfinishedFile:
-        """Return a file for a checkpoint that is being uploaded.
-
-        Raises:
-            Problem: 503, the data directory is gone.
-            OSError: The file cannot be created.
-        """
-        make_again(self._folder)
-        return UnfinishedFile(self._folder)
+        made = self._check(checkpoint)
+        with self._making:
+            for number in count(1):
+                chosen = number_name(name, number)
+                known = self._models.get(chosen)
+                if known is not None and _is_same(made, known):
+                    return self._refresh(known)
+                # A training of an earlier version can have the name of a model of the package.
+                if number == 1 and (known is None or known.is_packaged):
+                    is_free = self.names.is_distinct(chosen)
+                else:
+                    is_free = self.names.is_free(chosen)
+                if is_free:
+                    break
+            place = self._placing(chosen, checkpoint, made)
+            return self._register(self.stored.add(chosen, place, is_limited=False))
 
     def delete(self, name: str) -> None:
         """Remove a model and its checkpoint; a model of the package is visible again.
@@ -365,25 +346,11 @@ class ModelRegistry:
                 raise Problem(
                     409, "the default model cannot be deleted; the server's settings choose it"
                 )
-            path = self._path(name)
-            check_removable(path)
-
-            def remove(session: Session) -> None:
-                check_model_unused(session, name)
-                session.execute(delete(ModelRow).where(ModelRow.name == name))
-
-            def make_room() -> None:
-                with self._database.session() as session:
-                    check_model_unused(session, name)
-                path.unlink(missing_ok=True)
-
-            with self._database.removing() as removal:
-                removal.run(remove, make_room)
+            with self.stored.removed(name):
                 del self._models[name]
                 if name in self._packaged:
                     self._models[name] = self._packaged[name]
                 self._release(model)
-                remove_unreferenced(path)
 
     @contextmanager
     def prevent_removal(self, name: str) -> Iterator[None]:
@@ -430,12 +397,12 @@ class ModelRegistry:
         """
         if model.checkpoint is not None:
             return check_file(model, model.checkpoint)
-        path = self._folder / f".{model.name}-{model.digest}.safetensors"
+        path = self.stored.folder / f".{model.name}-{model.digest}.safetensors"
         with self._making:
             try:
                 return check_file(model, path)
             except Problem:
-                make_again(self._folder)
+                make_again(self.stored.folder)
                 self._engine.save_model(model.digest, model.config, path)
         return check_file(model, path)
 
@@ -478,82 +445,38 @@ class ModelRegistry:
         if all(one.networks != key for one in self._models.values() if one.is_served):
             self._engine.unload_model(model.digest, model.config)
 
-    def _model(self, row: ModelRow, *, is_served: bool = False) -> Model:
-        return Model(
-            row.name,
-            FlowConfig.from_dict(row.config),
-            row.trained,
-            row.digest,
-            row.created_at,
-            self._path(row.name),
-            is_loaded=False,
-            position=row.position,
-            is_served=is_served,
-        )
+    def _check(self, checkpoint: UnfinishedFile) -> LoadedModel:
+        """Check the complete file of a checkpoint, and return what is in it."""
+        checkpoint.fsync()
+        self._engine.check_model(describe(checkpoint.path)["config"])
+        check_weights(checkpoint.path)
+        found = identify(checkpoint.path)
+        return LoadedModel(found["digest"], found["config"], found["trained"])
 
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.safetensors"
+    def _placing(
+        self, name: str, checkpoint: UnfinishedFile, content: LoadedModel
+    ) -> Callable[[], LoadedModel]:
+        """Return what gives a checked file its place."""
 
-    def _add(
-        self,
-        name: str,
-        write: Callable[[], LoadedModel],
-        idempotency: IdempotencyKey | None = None,
-        *,
-        is_limited: bool = True,
-    ) -> Model:
-        """Store a model under an unused name: first its file, then its row."""
-        path = self._path(name)
-        created_at = time.time()
-        try:
-            make_again(self._folder)
-            written = write()
-            fsync(self._folder)
-            row = ModelRow(
-                name=name,
-                created_at=created_at,
-                trained=written.trained,
-                digest=written.digest,
-                config=written.config.to_dict(),
-                bytes=path.stat().st_size,
-            )
-            if idempotency is not None:
-                idempotency.write_to(row)
-            if is_limited:
-                self._check_limit(row.bytes)
-            with self._database.session(durable=True) as session:
-                session.add(row)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        model = self._refresh(self._model(row, is_served=True))
-        self._models[name] = model
+        def place() -> LoadedModel:
+            checkpoint.place(self.stored.path(name))
+            return content
+
+        return place
+
+    def _register(self, stored: Model) -> Model:
+        model = self._refresh(stored)
+        self._models[model.name] = model
         return model
 
-    def _restore_file(self, model: Model, checkpoint: UnfinishedFile) -> None:
-        """Store the sent checkpoint of a known model if its file is lost or damaged.
 
-        A sound file stays: equal weights can come in a larger one.
-        """
-        path = self._path(model.name)
-        try:
-            check_file(model, path)
-        except Problem:
-            size = checkpoint.path.stat().st_size
-            of_model = ModelRow.name == model.name
-            with self._database.session() as session:
-                counted = session.scalars(select(ModelRow.bytes).where(of_model)).one()
-            if size > counted:
-                self._check_limit(size - counted)
-            checkpoint.place(path)
-            fsync(self._folder)
-            with self._database.session(durable=True) as session:
-                session.execute(update(ModelRow).where(of_model).values(bytes=size))
-
-    def _check_limit(self, needed: int) -> None:
-        stored = self.stored_bytes()
-        if self.max_bytes is not None and stored + needed > self.max_bytes:
-            raise storage_limit("models", needed, stored, self.max_bytes, "--max-models-bytes")
+def _is_same(content: LoadedModel, model: Model) -> bool:
+    """Return whether a checkpoint has what a model has."""
+    return (content.digest, content.config, content.trained) == (
+        model.digest,
+        model.config,
+        model.trained,
+    )
 
 
 def _describe_owner(model: Model) -> str:

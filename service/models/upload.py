@@ -31,7 +31,12 @@ class ModelUpload:
         self._start = b""
         self._held = 0
         self._header: SafetensorsHeader | None = None
-        self._file = models.unfinished_file()
+        self._file = models.stored.unfinished_file()
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a line that is not complete: a checkpoint has no lines."""
+        return 0
 
     def feed(self, piece: bytes) -> None:
         """Write the next bytes.

@@ -151,8 +151,13 @@ class StateCollector(Collector):
         datasets, dataset_bytes = service.datasets.totals()
         yield _gauge("datasets", "Datasets by name.", datasets)
         yield _gauge("datasets_bytes", "Size of the files of all datasets.", dataset_bytes)
-        yield _gauge("models_bytes", "Size of all checkpoints.", service.models.stored_bytes())
-        limits = {"datasets": service.datasets.max_all_bytes, "models": service.models.max_bytes}
+        yield _gauge(
+            "models_bytes", "Size of all checkpoints.", service.models.stored.stored_bytes()
+        )
+        limits = {
+            "datasets": service.datasets.max_all_bytes,
+            "models": service.models.stored.max_bytes,
+        }
         for name, limit in limits.items():
             if limit is not None:
                 text = f"Most bytes of all {name}; beyond it, new ones are refused."

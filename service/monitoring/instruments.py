@@ -150,6 +150,15 @@ class Instruments(Collector):
         self._gauge("body_bytes_in_flight", f"{text}.").set_function(count)
         self._gauge("body_bytes_in_flight_limit", f"{text} that may be.").set(limit)
 
+    def watch_requests(self, count: Callable[[], int]) -> None:
+        """Report the memory of requests.
+
+        Args:
+            count: Returns its bytes; any thread may call it.
+        """
+        text = "Predicted bytes of bodies, of what is made of them, and of answers."
+        self._gauge("requests_memory_bytes", text).set_function(count)
+
     def stepped(self, seconds: float) -> None:
         """Count a step of a pool.
 

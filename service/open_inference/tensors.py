@@ -95,7 +95,8 @@ def decode_tensor(data: memoryview, datatype: str, shape: list[int]) -> NDArray[
     """
     if datatype == "BF16":
         # BF16 is the upper half of FP32.
-        bits = np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16
+        bits = np.frombuffer(data, dtype="<u2").astype(np.uint32)
+        bits <<= 16
         return bits.view(np.float32).reshape(shape)
     return np.frombuffer(data, dtype=_BYTE_ORDERED[datatype]).reshape(shape)
 

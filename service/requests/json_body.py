@@ -69,7 +69,7 @@ async def parse_object(body: bytes) -> dict[str, Any]:
         Problem: 400, the body is not JSON, or not an object; 413, it is too large or has too many
             values; 422, it is too deep, or has a member twice.
     """
-    _check_size(body, MAX_WHOLE_BYTES)
+    _check_size(len(body), MAX_WHOLE_BYTES)
     if len(body) <= PIECE_BYTES:
         return _require_object(parse_json(body))
     return _require_object(await in_thread(Threads.BODIES, parse_json, body))
@@ -131,8 +131,8 @@ def parse_in_pieces(
     is_large = len(body) > whole_bytes
     try:
         cut = cut_arrays(body, arrays, piece_bytes)
-        _check_size(cut.rest, whole_bytes)
-        document = parse(cut.rest)
+        _check_size(cut.rest_bytes, whole_bytes)
+        document = parse(cut.join_rest())
         is_complete = cut.put_back(document)
     except UnusualArrayError as unusual:
         if is_large or count_up_to(body, b"[{", MAX_CONTAINERS) > MAX_CONTAINERS:
@@ -168,8 +168,8 @@ def parse_value(text: bytes) -> Any:
         raise malformed(error) from None
 
 
-def _check_size(text: bytes, most: int) -> None:
-    if len(text) > most:
+def _check_size(size: int, most: int) -> None:
+    if size > most:
         message = f"the body may have {most:,} bytes beside its embeddings and keys and has more"
         raise Problem(413, message, extra={"limit_bytes": most})
 

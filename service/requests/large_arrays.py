@@ -96,12 +96,21 @@ class CutBody:
     """A body without its large arrays.
 
     Attributes:
-        rest: JSON in which a string, a marker, is in the place of each array.
+        parts: Parts of the JSON in which a string, a marker, is in the place of each array.
         arrays: What was cut out by marker: where such an array may be, and its numbers.
     """
 
-    rest: bytes
+    parts: list[memoryview]
     arrays: dict[str, tuple[LargeArray, NDArray[np.float64]]]
+
+    @property
+    def rest_bytes(self) -> int:
+        """Bytes of the JSON."""
+        return sum(len(part) for part in self.parts)
+
+    def join_rest(self) -> bytes:
+        """Return the JSON."""
+        return b"".join(self.parts)
 
     def put_back(self, document: Any) -> bool:
         """Put the arrays into the parsed rest, and return whether all were where they may be.
@@ -122,6 +131,31 @@ class CutBody:
         return count == len(self.arrays)
 
 
+class _Numbers:
+    """Room for all numbers of a body, which are parsed one piece after the other.
+
+    Joining the pieces at the end would take the memory twice. Between two numbers of a body there
+    is a comma, and memory that is not written takes none.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._room = np.empty(count_up_to(body, b",", len(body)) + 1)
+        self._count = 0
+
+    def start(self) -> int:
+        """Return where the next numbers will be."""
+        return self._count
+
+    def add(self, piece: NDArray[np.float64]) -> None:
+        """Add the numbers of a piece."""
+        self._room[self._count : self._count + piece.size] = piece.reshape(-1)
+        self._count += piece.size
+
+    def since(self, start: int) -> NDArray[np.float64]:
+        """Return the numbers since a call of :meth:`start`."""
+        return self._room[start : self._count]
+
+
 def cut_arrays(body: bytes, arrays: Sequence[LargeArray], piece_bytes: int) -> CutBody:
     """Cut large arrays of numbers out of a body.
 
@@ -133,22 +167,25 @@ def cut_arrays(body: bytes, arrays: Sequence[LargeArray], piece_bytes: int) -> C
     Raises:
         UnusualArrayError: One of them is no array of numbers.
     """
-    rest: list[bytes] = []
+    # Without copies: most of a body can be beside its arrays, and is refused then.
+    text = memoryview(body)
+    parts: list[memoryview] = []
     found: dict[str, tuple[LargeArray, NDArray[np.float64]]] = {}
     position = 0
     search = _Search(body, arrays)
+    room = _Numbers(body)
     while (match := search.next_after(position)) is not None:
         array, start, first = match
-        numbers, end = _read_array(body, first, array, piece_bytes)
+        numbers, end = _read_array(body, first, array, piece_bytes, room)
         if end - start > piece_bytes:
             marker = f"{numbers.size} numbers {secrets.token_hex(16)}"
-            rest += [body[position:start], orjson.dumps(marker)]
+            parts += [text[position:start], memoryview(orjson.dumps(marker))]
             found[marker] = array, numbers
         else:
-            rest.append(body[position:end])
+            parts.append(text[position:end])
         position = end
-    rest.append(body[position:])
-    return CutBody(b"".join(rest), found)
+    parts.append(text[position:])
+    return CutBody(parts, found)
 
 
 class _Search:
@@ -186,41 +223,44 @@ def _find(body: bytes, text: bytes, start: int) -> int:
 
 
 def _read_array(
-    body: bytes, first: int, array: LargeArray, piece_bytes: int
+    body: bytes, first: int, array: LargeArray, piece_bytes: int, room: _Numbers
 ) -> tuple[NDArray[np.float64], int]:
     """Return the numbers of a list that is not empty, and its end."""
     if body[first : first + 1] == b"[":
         if array.has_rows:
-            return _read_rows(body, first, array, piece_bytes)
+            return _read_rows(body, first, array, piece_bytes, room)
     elif array.may_be_flat:
-        return _read_flat(body, first, array, piece_bytes)
+        return _read_flat(body, first, array, piece_bytes, room)
     raise UnusualArrayError(array, first, 0 if array.has_rows else None, None)
 
 
 def _read_rows(
-    body: bytes, position: int, array: LargeArray, piece_bytes: int
+    body: bytes, position: int, array: LargeArray, piece_bytes: int, room: _Numbers
 ) -> tuple[NDArray[np.float64], int]:
     """Return rows of equal length and the end of their list."""
-    parts: list[NDArray[np.float64]] = []
+    start = room.start()
     count = 0
     width: int | None = None
     while True:
         part: NDArray[np.float64] | None
         if body.find(b"]", position) - position > _most_bytes(piece_bytes):
-            numbers, end = _read_flat(body, position + 1, array, piece_bytes, count)
+            numbers, end = _read_flat(body, position + 1, array, piece_bytes, room, count)
             part = numbers[np.newaxis]
+            is_added = True
         else:
             part, end = _parse_some_rows(body, position, array, piece_bytes)
+            is_added = False
         # Rows without numbers are unusual, too.
         if part is None or part.shape[1] != (width or part.shape[1] or 1):
             raise UnusualArrayError(array, position, count, None, width)
-        parts.append(part)
+        if not is_added:
+            room.add(part)
         count += len(part)
         width = part.shape[1]
         end = skip_space(body, end)
         following = body[end : end + 1]
         if following == b"]":
-            return np.concatenate(parts), end + 1
+            return room.since(start).reshape(count, width), end + 1
         if following != b",":
             raise malformed(f"unexpected character at byte {end:,}")
         position = skip_space(body, end + 1)
@@ -254,11 +294,12 @@ def _read_flat(
     position: int,
     array: LargeArray,
     piece_bytes: int,
+    room: _Numbers,
     row: int | None = None,
 ) -> tuple[NDArray[np.float64], int]:
     """Return the numbers of a list without lists and its end."""
     end = body.find(b"]", position)
-    parts: list[NDArray[np.float64]] = []
+    start = room.start()
     count = 0
     most = _most_bytes(piece_bytes)
     while position < end:
@@ -268,13 +309,13 @@ def _read_flat(
         part = None if stop < 0 else _parse_piece(body[position:stop], 1, array)
         if part is None:
             raise UnusualArrayError(array, position, row, count)
-        parts.append(part)
+        room.add(part)
         count += len(part)
         position = stop + 1
     # A list that ends with a comma stops one byte earlier.
-    if not parts or position != end + 1:
+    if not count or position != end + 1:
         raise UnusualArrayError(array, position, row, count)
-    return np.concatenate(parts), end + 1
+    return room.since(start), end + 1
 
 
 def _parse_piece(piece: bytes, dimensions: int, array: LargeArray) -> NDArray[np.float64] | None:

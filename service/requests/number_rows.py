@@ -13,6 +13,9 @@ from energy_flow.errors import Fault
 _MAX_FLOAT16 = float(np.finfo(np.float16).max)
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
+# Numbers that are checked at once. Those of a large body would take its memory again.
+_BLOCK_NUMBERS = 2**17
+
 
 def find_row_faults(
     rows: Any, name: str = "embeddings", first_row: int = 0, width: int | None = None
@@ -83,13 +86,23 @@ def find_unfit_number(
     # NaN compares false, so it is found as well. A float16 is compared with its own maximum,
     # because that of float32 would become infinity.
     maximum = _MAX_FLOAT32 if numbers.itemsize > 2 else _MAX_FLOAT16
-    is_fit = np.abs(numbers) <= maximum
-    if is_fit.all():
-        return None
-    row, column = (int(index) for index in np.argwhere(~is_fit)[0])
-    value = float(numbers[row, column])
-    message = "must be a finite number" if not np.isfinite(value) else "is beyond float32"
-    return Fault((name, first_row + row, column), message, value)
+    for top, left, block in _blocks(numbers):
+        is_fit = np.abs(block) <= maximum
+        if not is_fit.all():
+            row, column = (int(index) for index in np.argwhere(~is_fit)[0])
+            value = float(block[row, column])
+            message = "must be a finite number" if not np.isfinite(value) else "is beyond float32"
+            return Fault((name, first_row + top + row, left + column), message, value)
+    return None
+
+
+def _blocks(numbers: NDArray[Any]) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """Yield parts of [rows, columns] in the order of the numbers, each with its first indices."""
+    rows, columns = numbers.shape
+    height, width = max(1, _BLOCK_NUMBERS // max(1, columns)), min(columns, _BLOCK_NUMBERS)
+    for top in range(0, rows, height):
+        for left in range(0, columns, max(1, width)):
+            yield top, left, numbers[top : top + height, left : left + width]
 
 
 def _find_first_non_number(rows: list[Any], name: str, first_row: int) -> Iterator[Fault]:

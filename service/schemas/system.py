@@ -48,7 +48,7 @@ class ServerGroup(AnswerBody):
 class ServerMemory(AnswerBody):
     """Memory that models and runs may use, and that of the host and of the control group."""
 
-    limit_bytes: int | None = Field(description="of models, runs and trainings together")
+    limit_bytes: int | None = Field(description="of models, runs, trainings and requests")
     models_bytes: int = Field(description="of loaded models, and reserved for work on others")
     host: ServerHost
     group: ServerGroup | None

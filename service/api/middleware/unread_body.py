@@ -8,8 +8,8 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_DISCARDED_BYTES: Final = 16 * 2**20
-"""How much of the rest of a body is read and discarded.
+MAX_DISCARDED_BYTES: Final = 64 * 2**20
+"""How much of the rest of a body is read and discarded: usually all of one that may be sent.
 
 A connection that is closed with unread data is reset, and the client may never see the answer.
 """

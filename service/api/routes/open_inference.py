@@ -11,7 +11,14 @@ from starlette.responses import Response
 from service.api.bodies import read_body, wait_for_disconnect
 from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep
-from service.api.simulate_request import check_answer_size, sharing
+from service.api.request_memory import memory_of
+from service.api.simulate_request import (
+    JSON_COPIES,
+    TENSOR_COPIES,
+    check_answer_size,
+    hold_run,
+    sharing,
+)
 from service.json_encoding import PIECE_NUMBERS, JsonAnswer
 from service.lifespan import Service
 from service.models.model import Model
@@ -36,6 +43,7 @@ from service.open_inference.validate import validate_inference
 from service.problems import Problem, unavailable
 from service.requests.digits import parse_digits
 from service.requests.large_arrays import PIECE_BYTES
+from service.requests.parsing_memory import BFLOAT16_FACTOR, predict_check, predict_json
 from service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/v2", tags=["open inference"], responses=REFUSALS)
@@ -75,12 +83,14 @@ async def _infer(
             message = f"the model {name!r} is not loaded; POST /v2/repository/models/{name}/load"
             raise Problem(409, message)
         settings = service.settings
-        inference = await _parse(body, header_length, model)
+        inference = await _parse(request, body, header_length, model)
         simulation = await validate_inference(
             inference, model, settings.max_samples, service.models.find_fitting
         )
         del body
         check_answer_size(simulation)
+        is_binary = all(output.is_binary for output in inference.outputs)
+        await hold_run(request, simulation, TENSOR_COPIES if is_binary else JSON_COPIES)
         parsed = time.perf_counter()
         run = await service.runs.simulate(
             simulation, model, identify_client(request), lambda: wait_for_disconnect(request)
@@ -183,14 +193,22 @@ async def served_model_config(
     return JsonAnswer(metadata.describe_config(find_served_model(service.models, name, version)))
 
 
-async def _parse(body: bytes, header_length: str | None, model: Model) -> InferenceRequest:
+async def _parse(
+    request: Request, body: bytes, header_length: str | None, model: Model
+) -> InferenceRequest:
     arguments = (body, header_length, model.config.embedding_dim)
     # Bytes are not parsed, so only JSON needs a thread.
     stated = None if header_length is None else parse_digits(header_length.strip())
-    json_bytes = len(body) if stated is None else stated
+    json_bytes = len(body) if stated is None else min(stated, len(body))
+    needed = await predict_json(body, None if stated is None else json_bytes)
+    needed += BFLOAT16_FACTOR * (len(body) - json_bytes)
+    await memory_of(request).hold(needed)
     if json_bytes <= PIECE_BYTES:
-        return parse_inference(*arguments)
-    return await in_thread(Threads.BODIES, parse_inference, *arguments)
+        inference = parse_inference(*arguments)
+    else:
+        inference = await in_thread(Threads.BODIES, parse_inference, *arguments)
+    await memory_of(request).hold(predict_check(body, inference.numbers))
+    return inference
 
 
 def _find_statistics(request: Request) -> InferenceStatistics:

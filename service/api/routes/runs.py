@@ -18,7 +18,7 @@ from service.api.dependencies import ServiceDep, read_idempotency_key
 from service.api.find_run import find_ended_run, find_run
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_embeddings_body
-from service.api.simulate_request import parse_and_validate, require_room
+from service.api.simulate_request import hold_run, parse_and_validate, require_room
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
 from service.problems import Problem, conflict, invalid, not_found
@@ -54,6 +54,7 @@ async def queue_run(request: Request, service: ServiceDep) -> Response:
     if not simulation.fields.store:
         message = "must be true, because a queued run is read from the store; or POST /v1/simulate"
         raise invalid([Fault(("store",), message, False)])
+    await hold_run(request, simulation, copies=0)
     row, is_repetition = await service.runs.queue(simulation, model, identify_client(request), key)
     request.state.run_id = row.run_id
     headers = {"Location": run_url(row.run_id)}

@@ -14,10 +14,13 @@ from service.api.bodies import read_body, wait_for_disconnect
 from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep
 from service.api.request_bodies import describe_embeddings_body, describe_file
+from service.api.request_memory import memory_of
 from service.api.simulate_request import (
     check_answer_size,
     check_memory,
+    hold_run,
     parse_and_validate,
+    predict_run,
     sharing,
 )
 from service.api.simulate_response import choose_form
@@ -61,6 +64,7 @@ async def simulate(
         body = await read_body(request)
         simulation, model = await parse_and_validate(service, request, body, "dry_run", loads=False)
         check_answer_size(simulation)
+        memory_of(request).check(predict_run(simulation, choose_form(request).copies))
         check_memory(service.engine, simulation, model)
         return JsonAnswer(render_estimate(service.engine, simulation, model))
     with sharing(service, request):
@@ -74,6 +78,7 @@ async def _simulate(request: Request, service: Service) -> Response:
     del body
     check_answer_size(simulation)
     form = choose_form(request)
+    await hold_run(request, simulation, form.copies)
     run = await service.runs.simulate(
         simulation, model, identify_client(request), partial(wait_for_disconnect, request)
     )

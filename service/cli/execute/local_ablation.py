@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from energy_flow.ablation import AblationRun
+from energy_flow.ablation.result import AblationResult
+from energy_flow.config.flow_config import FlowConfig
+from energy_flow.engine import AblationRequest, Engine, LoadedModel
 from energy_flow.errors import CheckpointError, DataError, EnergyFlowError
-from energy_flow.runtime.device import resolve_device
 from energy_flow.runtime.process import configure_process
-from energy_flow.simulation.checkpoint import load
-from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.data import Pairs
 from service.cli.execute.ablation_job import AblationJob, AblationOutcome, describe_progress
 from service.cli.execute.embeddings_file import RowRange
+from service.cli.execute.local_engine import running_engine
 from service.cli.input.failures import CommandFailed, require_file
 from service.cli.input.streams import printable
 from service.cli.input.terminal import activity
@@ -35,29 +36,28 @@ def ablate(job: AblationJob, *, device: str) -> AblationOutcome:
     require_file(data)
     configure_process()
     try:
-        processor = _load(model, device)
-        pairs = _read(data, job.rows)
-        config = processor.config.with_options(job.fields)
-        run = AblationRun(processor, pairs, config=config, resamples=job.resamples)
-        _advance(run, len(pairs), f"{len(pairs):,} rows of {data} on {processor.device}")
-        result = run.result()
+        with running_engine(device) as engine:
+            loaded = _load(engine, model)
+            pairs = _read(data, job.rows)
+            config = loaded.config.with_options(job.fields)
+            result = _measure(engine, loaded, config, pairs, job)
     except DataError as error:
         raise CommandFailed(f"{data}: {error}") from None
     except EnergyFlowError as error:
         raise CommandFailed(str(error)) from error
     reference = {
         "name": printable(job.model),
-        "trained": processor.trained,
-        "coord_version": processor.config.coord_version,
-        "digest": processor.digest(),
+        "trained": loaded.trained,
+        "coord_version": loaded.config.coord_version,
+        "digest": loaded.digest,
     }
     rows = (int(pairs.rows[0]), int(pairs.rows[-1]) + 1)
     return AblationOutcome(reference, printable(job.data), rows, result, config.warnings())
 
 
-def _load(path: Path, device: str) -> FlowProcessor:
+def _load(engine: Engine, path: Path) -> LoadedModel:
     try:
-        return load(path, resolve_device(device))
+        return engine.load_model(path)
     except CheckpointError as error:
         raise CommandFailed(f"{path}: {error}") from None
 
@@ -72,11 +72,16 @@ def _read(path: Path, rows: RowRange) -> Pairs:
     return pairs.take(np.arange(part.start, part.stop))
 
 
-def _advance(run: AblationRun, rows: int, title: str) -> None:
+def _measure(
+    engine: Engine, model: LoadedModel, config: FlowConfig, pairs: Pairs, job: AblationJob
+) -> AblationResult:
     """Simulate to the end and show the progress."""
-    with activity(title) as shown:
-        is_unfinished = True
-        while is_unfinished:
-            is_unfinished = run.advance()
+    rows = len(pairs)
+    with activity(f"{rows:,} rows of {job.data} on {engine.device}") as shown:
+
+        def show(run: AblationRun) -> None:
             text = describe_progress(run.current, run.done, run.total, rows)
             shown.advance(run.done, run.total, text)
+
+        request = AblationRequest(model.digest, config, pairs, job.resamples, show)
+        return engine.ablate(request).result().result()

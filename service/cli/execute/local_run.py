@@ -15,19 +15,17 @@ from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.presets import preset as preset_config
 from energy_flow.engine import Engine, LoadedModel, RunListener, RunRequest
 from energy_flow.errors import CheckpointError, EnergyFlowError
-from energy_flow.runtime.device import resolve_device
-from energy_flow.runtime.limits import memory_limit
 from energy_flow.runtime.process import configure_process
 from energy_flow.simulation.inputs import check_embeddings, check_keys, check_outputs, check_seed
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.ledger import StepMetrics
 from energy_flow.trace.formats.parquet import write_parquet
 from service.cli.execute.job import FileJob
+from service.cli.execute.local_engine import running_engine
 from service.cli.execute.outcome import Outcome
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
 from service.cli.input.streams import printable
 from service.cli.input.terminal import activity
-from service.settings_table import SettingsTable
 
 RUN_ID = "local"
 
@@ -50,7 +48,7 @@ def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device
             EXIT_USAGE,
         )
     configure_process()
-    with _failures_in_one_line(), _running_engine(device) as engine:
+    with _failures_in_one_line(), running_engine(device) as engine:
         model, config = _load(engine, job, preset, checkpoint)
         results = _simulate(engine, _request(job, model, config))
     result = SimulationResult.concatenate(results.parts)
@@ -138,20 +136,6 @@ class _Results(RunListener):
             "total_ms": (self._ended_at - self._submitted_at) * 1e3,
             "flow_steps_per_second": flow_steps / compute if compute > 0 else None,
         }
-
-
-@contextmanager
-def _running_engine(device: str) -> Iterator[Engine]:
-    """Run an engine until the block ends; after Ctrl-C it stops at the end of its step."""
-    place = resolve_device(device)
-    engine = Engine(
-        device=place, memory_limit_bytes=memory_limit(place, SettingsTable.memory_limit)
-    )
-    engine.start()
-    try:
-        yield engine
-    finally:
-        engine.stop()
 
 
 def _load(

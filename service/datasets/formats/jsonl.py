@@ -41,6 +41,11 @@ class JsonLinesReader:
         self._line = 0
         self._names: dict[Part, str] | None = None
 
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of the line that is not complete."""
+        return len(self._rest)
+
     def feed(self, piece: bytes) -> None:
         """Read the next bytes, as :meth:`DatasetReader.feed`."""
         *lines, self._rest = (self._rest + piece).split(b"\n")

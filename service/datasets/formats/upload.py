@@ -51,6 +51,11 @@ class DatasetUpload:
         self._conversion = parsers.conversion()
         self._reader = self._make_reader(file_format, size)
 
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a line that is not complete."""
+        return self._reader.pending_bytes if isinstance(self._reader, JsonLinesReader) else 0
+
     def feed(self, piece: bytes) -> None:
         """Check and write the next bytes.
 

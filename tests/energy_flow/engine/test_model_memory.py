@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from energy_flow import FlowConfig, FlowProcessor, checkpoint
 from energy_flow.engine import Engine, LoadedModel, RunRequest
 from energy_flow.engine.loaded_models import model_key
+from energy_flow.engine.model_memory import ModelMemory
 from energy_flow.errors import CapacityError, ConfigError, MemoryInUse
 from energy_flow.simulation.footprint import footprint
 from energy_flow.simulation.model_footprint import create_bytes, load_bytes, loaded_bytes
@@ -277,3 +278,46 @@ def test_what_a_model_takes_is_within_the_prediction(tmp_path: Path, kind: str) 
     created, loaded = json.loads(ended.stdout.splitlines()[-1])
     assert created <= create_bytes(config) + SLACK
     assert loaded <= load_bytes(config) + SLACK
+
+
+def test_requests_share_the_limit() -> None:
+    with running(2 * HELD + ROOM) as engine:
+        memory = engine.memory
+        permanent = engine.load_model(wide_config(1))
+        idle = load(engine, 2)
+        submit(engine, idle).result()
+        # Idle models make room, once the last run of theirs has left.
+        until(lambda: memory.hold_requests(HELD) == 0)
+        assert is_loaded(engine, permanent)
+        assert not is_loaded(engine, idle)
+        assert engine.models_bytes == HELD
+        # More than is left is refused, and changes nothing.
+        assert memory.hold_requests(2 * HELD + ROOM) > 0
+        assert memory.request_bytes == HELD
+        with pytest.raises(MemoryInUse):
+            load(engine, 3)
+        # A run needs less, and runs beside them.
+        submit(engine, permanent, name="beside").result()
+        assert memory.hold_requests(0) == 0
+        assert is_loaded(engine, load(engine, 3))
+
+
+def test_requests_beside_an_accelerator_have_a_limit_of_their_own() -> None:
+    memory = ModelMemory.without_models(1000)
+    assert memory.hold_requests(600) == 0
+    assert memory.hold_requests(1001) == 1
+    assert memory.available_bytes() == 1000
+    assert memory.hold_requests(1000) == 0
+
+
+def test_requests_leave_room_for_a_sample_of_each_run() -> None:
+    with running(HELD + ROOM) as engine:
+        model = engine.load_model(wide_config(1))
+        sample = footprint(wide_config(1), 1)
+        endless = submit(engine, model, ENDLESS)
+        assert endless.begun.wait(LIMIT_SECONDS)
+        free = ROOM - sample.samples - sample.workspace
+        assert engine.memory.hold_requests(ROOM) > 0
+        assert engine.memory.hold_requests(free // 2) == 0
+        engine.cancel("run")
+        assert endless.over.wait(LIMIT_SECONDS)

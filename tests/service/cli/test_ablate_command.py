@@ -153,6 +153,9 @@ def test_faults_are_reported_in_one_line(call: Caller, folder: Path) -> None:
     assert_refused(call("ablate", model, data, "--metric", "r3"), "--metric", "r2")
     assert_refused(call("ablate", model, data, "--set", "noise_std=-1"), "noise_std")
     assert_refused(call("ablate", model, data, "--device", "cuda:99"), "cuda")
+    # A sample of so many flows needs terabytes.
+    large = call("ablate", model, data, "--set", "max_active_flows=1000000000")
+    assert_refused(large, "bytes", "max_active_flows")
 
 
 def test_faults_of_a_server_are_reported_in_one_line(

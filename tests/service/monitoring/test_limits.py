@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from benchmarks.control_group import cpu_quota, memory_group
 from energy_flow.testing import TINY_FIELDS
+from tests.support.bodies import NPY, npy
 from tests.support.live_server import TINY_FLAGS, live_server
 from tests.support.servers import serving
 from tests.support.waits import LIMIT_SECONDS
 
 LIMIT = 1640 * 2**20
 SMALL_LIMIT = 1300 * 2**20
+SMALLEST_LIMIT = 2**30
 QUOTA = 0.9
+JSON = {"content-type": "application/json"}
 
 
 def test_limits_are_shown_with_what_sets_them(tmp_path: Path) -> None:
@@ -106,3 +111,33 @@ def test_models_do_not_end_a_server_in_a_small_group(tmp_path: Path) -> None:
             assert 0 < memory_view["models_bytes"] <= limit
             assert memory_view["group"]["used_bytes"] < SMALL_LIMIT
             assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.slow
+def test_bodies_do_not_end_a_server_in_a_small_group(tmp_path: Path) -> None:
+    width = 8192
+    flags = (*TINY_FLAGS, "--set", f"embedding_dim={width}")
+    row = ",".join(str(number % 2) for number in range(width))
+    # Numbers of one digit are those that grow most.
+    digits = '{"embeddings":[' + ",".join([f"[{row}]"] * 1800) + "]}"
+    floats = npy(np.full((1800, width), 0.1, np.float32))
+    with memory_group(SMALLEST_LIMIT) as memory:
+        if memory is None:
+            pytest.skip("this machine allows no control group; it takes root")
+        with (
+            live_server(tmp_path, flags, groups=(memory,)) as server,
+            httpx.Client(base_url=server.url, timeout=LIMIT_SECONDS) as client,
+            ThreadPoolExecutor(8) as senders,
+        ):
+
+            def send(number: int) -> int:
+                if number % 2:
+                    path, body, headers = "/v1/simulate", digits.encode(), JSON
+                else:
+                    path, body, headers = "/v1/simulate?store=false", floats, NPY
+                return client.post(path, content=body, headers=headers).status_code
+
+            assert set(senders.map(send, range(8))) <= {200, 413, 429}
+            assert server.process.poll() is None
+            small = {"embeddings": [[0.1] * width]}
+            assert client.post("/v1/simulate", json=small).status_code == 200

@@ -1494,7 +1494,7 @@ export type ServerLimits = {
  */
 export type ServerMemory = {
   /**
-   * of models, runs and trainings together
+   * of models, runs, trainings and requests
    */
   limit_bytes: number | null;
   /**
