@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from service.problems import UnusablePath
 from service.store.atomic_files import fsync
@@ -64,8 +65,37 @@ def remove_unreferenced(path: Path) -> None:
     """
     try:
         path.unlink(missing_ok=True)
+        # Also if it was removed before, to make room: a power cut would bring it back.
+        fsync(path.parent)
     except OSError as error:
         log.warning("%s, which nothing refers to, stays until the next start: %s", path, error)
+
+
+def remove_tree(path: Path) -> str | None:
+    """Remove a file, or a folder with its content, as far as the system lets this process do so.
+
+    Args:
+        path: File or folder; nothing happens if there is none.
+
+    Returns:
+        Why something of it stays, if it does.
+    """
+    kept: list[str] = []
+
+    def keep(_function: Any, place: str, info: Any) -> None:
+        error = info[1]
+        if not isinstance(error, FileNotFoundError):
+            kept.append(f"{place}: {error.strerror}")
+
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, onerror=keep)
+    else:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+    # What follows the first one is that the folders with it are not empty.
+    return kept[0] if kept else None
 
 
 def explain_refusal(path: Path) -> OSError:

@@ -80,6 +80,13 @@ class Quarantine:
             else:
                 log.warning("moved %s, which is not in the index, to %s", entry.path, folder)
                 moved += 1
+        try:
+            # Nothing is left of what could not be moved, at this start or an earlier one.
+            self.tidy()
+            if folder is not None:
+                _remove_if_empty(self._folder)
+        except OSError as error:
+            log.warning("a folder of the quarantine could not be removed: %s", error)
         return moved
 
     def find_all(self) -> list[QuarantinedEntry]:

@@ -17,7 +17,9 @@ from service.store.recovery.identity import begin, make_id, set_index_id, settle
 from tests.support.bodies import NPY, npy
 from tests.support.command_line import Caller, assert_refused
 from tests.support.data_directories import content, fill, make_earlier, refusal, store_some
+from tests.support.disks import mounted
 from tests.support.live_server import live_server
+from tests.support.privileges import call_without_privileges
 from tests.support.servers import rows, serving
 
 COMMANDS = ("energy-flow data rebuild-index", "energy-flow data adopt")
@@ -264,6 +266,40 @@ def test_complete_files_that_the_index_does_not_know_go_to_quarantine(tmp_path: 
         name: data for name, data in before.items() if name == dataset or name.startswith(run)
     }
     assert not any(path.exists() for path in temporary)
+
+
+def test_what_cannot_be_removed_or_moved_stays_and_a_start_states_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(tmp_path):
+        pass
+    leftover = tmp_path / "runs" / f".{'a' * 32}.part"
+    (leftover / "trace").mkdir(parents=True)
+    (leftover / "trace" / "kept").touch()
+    # As earlier versions have left them.
+    (tmp_path / "quarantine" / "20260101T000000Z" / "runs").mkdir(parents=True)
+    # A run that the index does not know, on a disk of its own, which cannot be renamed.
+    unknown = tmp_path / "runs" / ("b" * 32)
+    with mounted(unknown, "64k"):
+        (leftover / "trace").chmod(0o500)
+
+        def start_twice() -> None:
+            for _ in range(2):
+                caplog.clear()
+                with serving(tmp_path):
+                    pass
+                for path, words in ((leftover, "remove it by hand"), (unknown, "stays there")):
+                    (line,) = [one for one in caplog.messages if str(path) in one]
+                    assert words in line
+                assert (leftover / "trace" / "kept").exists()
+                assert not (tmp_path / "quarantine").exists()
+
+        call_without_privileges(start_twice)
+        (leftover / "trace").chmod(0o700)
+    with serving(tmp_path):
+        assert not leftover.exists()
+    (moved,) = (tmp_path / "quarantine").glob("*/runs/*")
+    assert moved.name == unknown.name
 
 
 @pytest.mark.parametrize("name", ["what?", "50%", "%41", "a#b", "a b;c"])
