@@ -298,6 +298,24 @@ def disk_full() -> Problem:
     return Problem(507, "the server's disk is full; nothing of the request is stored")
 
 
+def removal_on_full_disk(*, are_removed: bool) -> Problem:
+    """Return 507 for a deletion for which a full disk has no room.
+
+    Args:
+        are_removed: Whether the files of what was to be deleted are gone.
+    """
+    left = (
+        "its files are removed, but it is still listed, without them"
+        if are_removed
+        else "nothing is removed"
+    )
+    return Problem(
+        507,
+        f"the server's disk is full, so the deletion is not complete: {left}; free some room on "
+        "the disk, and delete it again",
+    )
+
+
 def is_disk_full(error: BaseException | None) -> bool:
     """Return whether an error, or one that caused it, is that of a full disk."""
     return any(

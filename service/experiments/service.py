@@ -226,9 +226,10 @@ class ExperimentService:
             )
 
     def _remove(self, row: ExperimentRow) -> bool:
-        def make_room() -> None:
+        def make_room() -> bool:
             trials = self.store.trials(row.experiment_id)
             self._archive.remove_folders(trial.run_id for trial in trials)
+            return True
 
         for trial in self.store.trials(row.experiment_id):
             self._archive.folder(trial.run_id).check_removable()

@@ -194,7 +194,7 @@ class ExperimentStore:
             session.execute(statement)
 
     def remove(
-        self, removal: Removal, experiment_id: str, make_room: Callable[[], object]
+        self, removal: Removal, experiment_id: str, make_room: Callable[[], bool]
     ) -> list[str] | None:
         """Remove an ended experiment with its trials.
 

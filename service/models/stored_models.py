@@ -197,10 +197,11 @@ class StoredModels:
             check_model_unused(session, name)
             session.execute(delete(ModelRow).where(ModelRow.name == name))
 
-        def make_room() -> None:
+        def make_room() -> bool:
             with self._database.session() as session:
                 check_model_unused(session, name)
             path.unlink(missing_ok=True)
+            return True
 
         with self._database.removing() as removal:
             removal.run(remove, make_room)

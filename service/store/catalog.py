@@ -161,12 +161,12 @@ class RunCatalog:
             found = removed.one_or_none()
             return None if found is None else (found.bytes, found.dataset_digest)
 
-        def make_room_if_removable() -> None:
+        def make_room_if_removable() -> bool:
             row = self.get(run_id)
-            if row is None or row.experiment_id is not None:
-                return
-            if not states or row.state in states:
-                make_room()
+            if row is None or row.experiment_id is not None or (states and row.state not in states):
+                return False
+            make_room()
+            return True
 
         return removal.run(remove, make_room_if_removable)
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.json_encoding import to_json
-from service.problems import Problem, damaged_index, is_disk_full
+from service.problems import Problem, damaged_index, is_disk_full, removal_on_full_disk
 from service.store.disk_reserve import DiskReserve
 from service.store.index_file import explain_failures, find_index_file, show_url
 from service.store.lock_wait import LockWait
@@ -179,22 +179,25 @@ class Removal:
         self._reserve = reserve
 
     def run(
-        self, remove: Callable[[Session], Result], make_room: Callable[[], object] | None = None
+        self, remove: Callable[[Session], Result], make_room: Callable[[], bool] | None = None
     ) -> Result:
         """Carry out a transaction, and wait until it is on the disk.
 
         Args:
             remove: Function that removes or changes rows in a session.
             make_room: Function that removes the files of the rows, if the reserved room does not
-                suffice. If the transaction fails nevertheless, the rows remain without files.
+                suffice, and returns whether it has removed any. If the transaction fails
+                nevertheless, the rows remain without files.
 
         Returns:
             What the function returned.
 
         Raises:
+            Problem: 507, the disk is full, after files were to make room.
             sqlalchemy.exc.SQLAlchemyError: The transaction failed.
         """
         reserve = None if self._reserve is None else self._reserve.release
+        are_removed = False
         for make_more_room in (self._database.reuse_log, reserve, make_room):
             if make_more_room is None:
                 continue
@@ -203,8 +206,13 @@ class Removal:
             except Exception as error:
                 if not is_disk_full(error):
                     raise
-            make_more_room()
-        return self._run(remove)
+            are_removed = bool(make_more_room())
+        try:
+            return self._run(remove)
+        except Exception as error:
+            if make_room is None or not is_disk_full(error):
+                raise
+            raise removal_on_full_disk(are_removed=are_removed) from error
 
     def _run(self, remove: Callable[[Session], Result]) -> Result:
         with self._database.session(durable=True) as session:

@@ -261,12 +261,13 @@ class DatasetRegistry:
                 check_dataset_unused(session, name)
                 session.execute(delete(DatasetRow).where(DatasetRow.name == name))
 
-            def make_room() -> None:
+            def make_room() -> bool:
                 with self._database.session() as session:
                     check_dataset_unused(session, name)
                     is_shared = session.scalar(has_other_references(name, digest))
                 if not is_shared:
                     self.path(digest).unlink(missing_ok=True)
+                return not is_shared
 
             with self._database.removing() as removal:
                 removal.run(remove, make_room)
@@ -326,11 +327,12 @@ class DatasetRegistry:
         statement = delete(DatasetContentRow).where(*is_unused)
         path = self.path(digest)
 
-        def make_room() -> None:
+        def make_room() -> bool:
             with self._database.session() as session:
                 unused = session.scalar(select(DatasetContentRow.digest).where(*is_unused))
             if unused is not None:
                 path.unlink(missing_ok=True)
+            return unused is not None
 
         removed = removal.run(
             lambda session: session.scalar(statement.returning(DatasetContentRow.digest)), make_room

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +85,36 @@ def test_a_server_starts_on_a_full_disk_and_things_are_deleted(disk: Path) -> No
     fill(disk / "rest")
     with serving(data_dir) as server:
         delete_everything(server.client, data_dir, paths)
+
+
+def test_a_deletion_without_room_states_what_is_left(disk: Path) -> None:
+    data_dir = disk / "data"
+    with serving(data_dir) as server:
+        client = server.client
+        run, model, experiment, _, dataset = store_everything(client)
+        put_dataset(client, "same", 400)
+        (data_dir / "reserve").unlink()
+        fill(disk / "rest")
+        for url in (run, model, experiment, dataset):
+            with contextlib.ExitStack() as held:
+                # An open file keeps its room.
+                for path in data_dir.rglob("*"):
+                    if path.is_file() and not path.name.startswith("index"):
+                        held.enter_context(path.open("rb"))
+                refused = client.delete(url)
+                assert refused.status_code == 507, (url, refused.text)
+                # The dataset has another name.
+                what = "nothing is removed" if url == dataset else "its files are removed"
+                assert what in refused.json()["detail"]
+                assert "delete it again" in refused.json()["detail"]
+                assert client.get(url).status_code == 200
+            fill(disk / "more")
+        (disk / "rest").unlink()
+        (disk / "more").unlink()
+        for url in (run, model, experiment, dataset):
+            assert client.delete(url).status_code == 204, url
+            assert client.get(url).status_code == 404
+        assert client.get("/v1/datasets/same", headers=BYTES).status_code == 200
 
 
 def test_without_reserved_room_files_go_first(disk: Path) -> None:
