@@ -64,6 +64,11 @@ def _print(found: FoundRows, directory: DataDirectory) -> None:
     print_text(table)
     for path, reason in found.skipped:
         print_note(f"not restored: {path}: {reason}; the next start puts it into quarantine")
+    for one in found.renamed:
+        print_note(
+            f"renamed: {one.kind.removesuffix('s')} {one.before!r} is {one.after!r} now, because "
+            f"nothing new can have its name: {one.reason}"
+        )
     if found.experiment_ids:
         experiments = count_things(len(found.experiment_ids), "experiment")
         print_note(

@@ -15,12 +15,21 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from energy_flow.choices import ENDED_STATES
 from service.problems import find_unusable_path
-from service.store.atomic_files import UNFINISHED, fsync
+from service.store.atomic_files import UNFINISHED, fsync, write_bytes
 from service.store.database import Database, check_version
 from service.store.descriptions.dataset_names import FOLDER as NAMES_FOLDER
 from service.store.descriptions.dataset_names import DatasetName, DatasetNames
+from service.store.descriptions.run import DESCRIPTION, describe_run
 from service.store.index_file import explain_failures, find_index_file, is_missing, show_url
-from service.store.recovery.content import Entry, IndexContent, Kind, find_complete, read_index
+from service.store.names import find_fault, make_name
+from service.store.recovery.content import (
+    SAFETENSORS,
+    Entry,
+    IndexContent,
+    Kind,
+    find_complete,
+    read_index,
+)
 from service.store.recovery.errors import DataDirMismatchError, RecoveryError
 from service.store.recovery.identity import (
     begin,
@@ -47,6 +56,23 @@ Progress = Callable[[int, int, str], None]
 """Called with the number of files read, the number of all, and the name of the next."""
 
 
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """A name that is replaced.
+
+    Attributes:
+        kind: What has it.
+        before: The name.
+        after: The new name.
+        reason: Why nothing new can have the name.
+    """
+
+    kind: Kind
+    before: str
+    after: str
+    reason: str
+
+
 @dataclass(slots=True)
 class FoundRows:
     """The rows that the files describe.
@@ -58,6 +84,7 @@ class FoundRows:
         runs: Runs, the oldest first.
         experiment_ids: Experiments whose trials are among the runs.
         skipped: Files of which no row can be made, with the reason.
+        renamed: What gets another name, because nothing new can have the one of its file.
     """
 
     contents: list[DatasetContentRow] = field(default_factory=list)
@@ -66,6 +93,7 @@ class FoundRows:
     runs: list[RunRow] = field(default_factory=list)
     experiment_ids: set[str] = field(default_factory=set)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+    renamed: list[Renaming] = field(default_factory=list)
 
     @property
     def ended_bytes(self) -> int:
@@ -98,6 +126,7 @@ def find_rows(data_dir: Path, on_progress: Progress) -> FoundRows:
     found.datasets = _name_datasets(data_dir, found)
     found.models.sort(key=lambda row: row.created_at)
     found.runs.sort(key=lambda row: row.created_at)
+    _choose_names(found)
     return found
 
 
@@ -117,6 +146,7 @@ def rebuild_index(data_dir: Path, url: URL, found: FoundRows) -> Path | None:
         OSError: A file could not be written.
         sqlalchemy.exc.SQLAlchemyError: The index could not be written.
     """
+    _rename_files(data_dir, found)
     new = make_id()
     if url.get_backend_name() != "sqlite":
         with closing(Database(url)) as database:
@@ -254,6 +284,54 @@ def _name_datasets(data_dir: Path, found: FoundRows) -> list[DatasetRow]:
     return [
         DatasetRow(name=one.name, digest=one.digest, created_at=one.created_at) for one in names
     ]
+
+
+def _choose_names(found: FoundRows) -> None:
+    """Give what has a name that the server would refuse another one, also in the rows of runs."""
+    lost = [path.stem for path, _ in found.skipped if path.parent.name == Kind.MODELS]
+    for kind, rows, taken in (
+        (Kind.DATASETS, found.datasets, []),
+        (Kind.MODELS, found.models, lost),
+    ):
+        # The oldest keeps its name.
+        refused: list[tuple[DatasetRow | ModelRow, str]] = []
+        for row in rows:
+            reason = find_fault(row.name, taken)
+            if reason is None:
+                taken.append(row.name)
+            else:
+                refused.append((row, reason))
+        for row, reason in refused:
+            after = make_name(row.name, taken)
+            taken.append(after)
+            found.renamed.append(Renaming(kind, row.name, after, reason))
+            row.name = after
+    for run in found.runs:
+        run.model = _find_name(found, Kind.MODELS, run.model)
+        if run.dataset is not None:
+            run.dataset = _find_name(found, Kind.DATASETS, run.dataset)
+
+
+def _find_name(found: FoundRows, kind: Kind, name: str) -> str:
+    renamed = (one.after for one in found.renamed if (one.kind, one.before) == (kind, name))
+    return next(renamed, name)
+
+
+def _rename_files(data_dir: Path, found: FoundRows) -> None:
+    """Rename the files of renamed models; the next start writes the names of datasets.
+
+    The runs are described first, so that a repetition after a crash has the same names.
+    """
+    models = {one.before: one.after for one in found.renamed if one.kind is Kind.MODELS}
+    after = {one.after for one in found.renamed}
+    for run in found.runs:
+        if run.model in after or run.dataset in after:
+            write_bytes(data_dir / Kind.RUNS / run.run_id / DESCRIPTION, describe_run(run))
+    folder = data_dir / Kind.MODELS
+    for name, new in models.items():
+        (folder / f"{name}{SAFETENSORS}").rename(folder / f"{new}{SAFETENSORS}")
+    if models:
+        fsync(folder)
 
 
 def _fill(database: Database, found: FoundRows, new: str) -> None:

@@ -18,7 +18,7 @@ from service.store.database import Database
 from service.store.dataset_files import HEADER_BYTES
 from service.store.descriptions.dataset_names import DatasetName
 from service.store.descriptions.run import read_run
-from service.store.names import DEFAULT, SERVED_DEFAULT, check_new_name, find_like
+from service.store.names import DEFAULT, SERVED_DEFAULT, find_fault, find_like
 from service.store.recovery.content import Kind
 from service.store.recovery.errors import RecoveryError
 from service.store.recovery.quarantine import Quarantine, QuarantinedEntry
@@ -147,7 +147,12 @@ def restore_entry(
         with database.session(durable=True) as session:
             for row in rows:
                 if isinstance(row, DatasetRow | ModelRow):
-                    check_new_name(row.name, find_like(session, type(row).name, row.name))
+                    fault = find_fault(row.name, find_like(session, type(row).name, row.name))
+                    if fault is not None:
+                        raise RecoveryError(
+                            f"{what} cannot have the name {row.name!r}: {fault}; "
+                            f"{_ADVICE[one.entry.kind]}"
+                        )
                 session.add(row)
                 session.flush()
             # A crash before the commit leaves a file that the next start puts back.
@@ -155,8 +160,6 @@ def restore_entry(
                 session.commit()
     except IntegrityError:
         raise RecoveryError(f"{what} is in the index already; {_ADVICE[one.entry.kind]}") from None
-    except Problem as problem:
-        raise RecoveryError(f"{what}: {problem.detail}; {_ADVICE[one.entry.kind]}") from None
     return what
 
 

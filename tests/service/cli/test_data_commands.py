@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -98,6 +99,54 @@ def test_a_directory_of_an_earlier_version_is_rebuilt_as_far_as_its_files_allow(
         assert server.client.get("/v1/runs").json()["items"] == []
     moved = {path.name for path in tmp_path.glob("quarantine/*/runs/*")}
     assert moved == {made["simulate"], made["run"]}
+
+
+def test_names_that_the_server_refuses_are_replaced(tmp_path: Path, call: Caller) -> None:
+    made = fill(tmp_path)
+    (tmp_path / "index.sqlite3").unlink()
+    models, names = tmp_path / "models", tmp_path / "dataset_names"
+    for name in ("Small", "con", "aux.v1", "ends."):
+        shutil.copy(models / "small.safetensors", models / f"{name}.safetensors")
+        os.utime(models / f"{name}.safetensors", (1.0, 1.0))
+    for number, name in enumerate(("sp ace", "ü", "Words", "words-2", "nul")):
+        content = {"digest": made["dataset"], "created_at": 2e9 + number}
+        (names / f"{name}.json").write_bytes(orjson.dumps(content))
+    dry = call("data", "rebuild-index", "--data-dir", tmp_path, "--dry-run")
+    assert (models / "con.safetensors").exists()
+    done = call("data", "rebuild-index", "--data-dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    renamed = [line for line in done.stderr.splitlines() if "renamed: " in line]
+    assert renamed == [line for line in dry.stderr.splitlines() if "renamed: " in line]
+    assert {line.split("renamed: ")[1].split(" now")[0] for line in renamed} == {
+        "dataset 'sp ace' is 'sp-ace'",
+        "dataset 'ü' is 'unnamed'",
+        "dataset 'Words' is 'Words-3'",
+        "dataset 'nul' is 'nul-2'",
+        "model 'small' is 'small-2'",
+        "model 'con' is 'con-2'",
+        "model 'aux.v1' is 'aux-v1'",
+        "model 'ends.' is 'ends'",
+    }
+    with serving(tmp_path) as server:
+        client = server.client
+        found = {one["name"] for one in client.get("/v1/models").json()["items"]}
+        assert {"Small", "small-2", "con-2", "aux-v1", "ends"} <= found
+        found = {one["name"] for one in client.get("/v1/datasets").json()["items"]}
+        assert found == {"words", "words-2", "Words-3", "sp-ace", "unnamed", "nul-2"}
+        # Runs have the new name of their model.
+        run = client.get(f"/v1/runs/{made['simulate']}").json()
+        assert run["model"]["name"] == "small-2"
+        replay = client.post(f"/v1/runs/{made['simulate']}/replay", json={"sample": 0})
+        assert replay.json()["agrees"] is True
+    assert {path.stem for path in names.iterdir()} == found
+    (tmp_path / "index.sqlite3").unlink()
+    again = call("data", "rebuild-index", "--data-dir", tmp_path)
+    assert "renamed" not in again.stderr
+    with serving(tmp_path) as server:
+        assert (
+            server.client.get(f"/v1/runs/{made['simulate']}").json()["model"]["name"] == "small-2"
+        )
+    assert not (tmp_path / "quarantine").exists()
 
 
 def test_unfinished_work_is_rebuilt_as_after_a_crash(tmp_path: Path, call: Caller) -> None:
