@@ -16,6 +16,7 @@ from energy_flow.trace.records import (
     KINDS,
     PLANES,
     REASONS,
+    TERMINATE,
     WALL_BITS,
     Columns,
 )
@@ -79,7 +80,11 @@ def _numpy(array: Any) -> NDArray[Any]:
 
 
 def kind_codes(batch: pa.RecordBatch) -> NDArray[np.uint8]:
-    """Return the ``kind`` column as codes of ``choices.TraceKind``, uint8 [records]."""
+    """Return the ``kind`` column as codes of ``choices.TraceKind``, uint8 [records].
+
+    Raises:
+        ValueError: it has another name than those of kinds.
+    """
     column: Any = batch.column("kind")
     # A file's dictionary may hold the names in another order than ours.
     order = np.array([KINDS.index(name) for name in column.dictionary.to_pylist()], dtype=np.uint8)
@@ -149,3 +154,38 @@ def _kind_names() -> Any:
     offsets: NDArray[Any] = np.cumsum([0, *map(len, KINDS)], dtype=np.int32)
     text = "".join(KINDS).encode()
     return pa.StringArray.from_buffers(len(KINDS), pa.py_buffer(offsets.data), pa.py_buffer(text))
+
+
+def check_records(
+    batch: pa.RecordBatch, samples: int, after: tuple[int, int] = (-1, -1)
+) -> tuple[int, int]:
+    """Refuse what are no trace records of a run.
+
+    Args:
+        batch: records, as many as there may be.
+        samples: of the run.
+        after: (sample, seq) of the record before them.
+
+    Returns:
+        (sample, seq) of the last one.
+
+    Raises:
+        ValueError: columns, kinds, codes or the order are not those of records.
+    """
+    for field in SCHEMA:
+        column: Any = batch.column(field.name)
+        found = column.type.value_type if field.name == "kind" else column.type
+        if found != (pa.string() if field.name == "kind" else field.type) or column.null_count:
+            raise ValueError(f"its column {field.name} is not that of trace records")
+    if not len(batch):
+        return after
+    codes, planes = numbers(batch, "code"), numbers(batch, "plane")
+    ended = kind_codes(batch) == TERMINATE
+    if (codes[ended] >= len(REASONS)).any() or not np.isin(planes, range(-1, len(PLANES))).all():
+        raise ValueError("it has a code that stands for nothing")
+    sample = np.concatenate(([after[0]], numbers(batch, "sample")))
+    seq = np.concatenate(([after[1]], numbers(batch, "seq")))
+    follows = (sample[1:] > sample[:-1]) | ((sample[1:] == sample[:-1]) & (seq[1:] > seq[:-1]))
+    if not follows.all() or sample[-1] >= samples:
+        raise ValueError("its records are not those of the run in their order")
+    return int(sample[-1]), int(seq[-1])

@@ -129,15 +129,15 @@ class _Part:
 def _select(
     run: StoredRun, samples: tuple[int, int | None], keep: TraceFilter, limit: int | None
 ) -> _Part:
-    paths = run.trace_files(*samples)
+    paths = run.trace.files(*samples)
     try:
-        end = run.last_record(paths) or keep.after
+        end = run.trace.last_record(paths) or keep.after
     except FileNotFoundError:  # The run has just ended, and its parts are one file now.
-        paths = run.trace_files(*samples)
-        end = run.last_record(paths) or keep.after
+        paths = run.trace.files(*samples)
+        end = run.trace.last_record(paths) or keep.after
     if limit is None:
         # Once the answer has begun, it could not be refused any more.
-        run.check_trace(paths)
+        run.trace.check(paths)
         return _Part(run, paths, lambda: _read(run, paths, keep, end), end, True)
     # Counted first and read again, so that a million records are not held in memory.
     last, count = keep.after, 0
@@ -159,10 +159,10 @@ def _read(
     """Yield the records up to ``end``, also if the parts become one file meanwhile."""
     last, count = keep.after, 0
     try:
-        for batch in run.read_trace(paths, keep, limit):
+        for batch in run.trace.read(paths, keep, limit):
             yield batch
             last, count = last_of(batch), count + len(batch)
     except FileNotFoundError:
         rest = replace(keep, after=last, until=end)
         left = None if limit is None else limit - count
-        yield from run.read_trace(run.trace_files(), rest, left)
+        yield from run.trace.read(run.trace.files(), rest, left)

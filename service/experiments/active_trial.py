@@ -24,6 +24,7 @@ class ActiveTrial(ActiveRun):
             stored completely.
         stored_samples: Samples of the chunks that are on the disk.
         flow_steps: Flow-steps of these samples.
+        unreadable: Why its stored chunks cannot be used, although it must end; none are counted.
         incomplete_chunk: First sample and results of a chunk whose samples have not all ended; the
             trial does not continue from it.
 
@@ -46,12 +47,13 @@ class ActiveTrial(ActiveRun):
         super().__init__(row.run_id, row.samples, loop, recorder, Persistence.STORE)
         self.row = row
         self.failure = row.error if row.state == RunState.RUNNING else None
+        self.unreadable: Exception | None = None
         self.incomplete_chunk: tuple[int, SimulationResult] | None = None
         self._on_start = on_start
         self._ms_before = 0.0
         for chunk in chunks:
             self.summary.add(chunk)
-            self._ms_before = chunk["compute_ms"]
+            self._ms_before = chunk.get("compute_ms", self._ms_before)
         self.samples_done = self.stored_samples = self.summary.samples_done
         self.flow_steps = self.summary.flow_steps
 

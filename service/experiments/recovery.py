@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from energy_flow.choices import RunKind, RunState
 from service.experiments.arithmetic import find_arithmetic_problem, find_trials_arithmetic
 from service.experiments.store import ExperimentStore
+from service.problems import Problem
 from service.states import transition
 from service.store.archive import RunArchive
 from service.store.run_summary import RunSummary
 from service.store.tables import ExperimentRow, RunRow
+
+log = logging.getLogger(__name__)
 
 
 def recover_trials(
@@ -61,8 +65,13 @@ def _recover_trial(archive: RunArchive, experiment: ExperimentRow, row: RunRow) 
         row.state = transition(row.state, RunState.PAUSED)
     if row.kind == RunKind.TRIAL:
         summary = RunSummary()
-        for chunk in archive.folder(row.run_id).read_intact_chunks():
-            summary.add(chunk)
-        row.samples_done, row.metrics = summary.samples_done, summary.metrics
+        try:
+            for chunk in archive.unfinished(row).read_intact_chunks():
+                summary.add(chunk)
+        except (OSError, Problem) as error:
+            # The server starts; the trial meets the problem again when it continues.
+            log.warning("the chunks of run %s cannot be read: %s", row.run_id, error)
+        else:
+            row.samples_done, row.metrics = summary.samples_done, summary.metrics
     columns = {"state": row.state, "samples_done": row.samples_done, "metrics": row.metrics}
     archive.catalog.change_on_full_disk(row.run_id, **columns)

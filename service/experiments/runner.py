@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from energy_flow.choices import EventName, RunState
+from energy_flow.choices import UNFINISHED_STATES, EventName, RunState
 from service.events import CAPACITY, EventLog
 from service.experiments.active_experiment import (
     EVENT_IDS_PER_START,
@@ -235,15 +235,23 @@ class ExperimentRunner:
                 trial = await self._trials.run(experiment, row)
                 if trial is not None:
                     await self._handle_end(experiment, trial)
+                    if trial.state in UNFINISHED_STATES:
+                        await self._wait_for_retry(experiment)
         except Exception as error:
             problem = problem_of(error)
             if problem.status == 500:
                 log.exception("trial %d of experiment %s failed", number, experiment.row.name)
             await self._pause_for(experiment, problem)
+            await self._wait_for_retry(experiment)
         finally:
             experiment.requeue(number)
             experiment.set_busy(bool(experiment.active_trials))
             self._changed.set()
+
+    async def _wait_for_retry(self, experiment: ActiveExperiment) -> None:
+        """Wait before a trial is taken up again that must end, which no pause prevents."""
+        if experiment.is_ending and not self._trials.is_stopping:
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _mark_running(self, experiment: ActiveExperiment) -> None:
         """Change a queued experiment to running when its first trial starts."""

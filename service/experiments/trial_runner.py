@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from energy_flow.choices import EventName, RunKind, RunState
 from energy_flow.config.flow_config import FlowConfig
@@ -22,7 +24,7 @@ from service.experiments.trainings import TrainingJob, Trainings
 from service.experiments.views import render_trial
 from service.models.model import Model
 from service.models.registry import ModelRegistry
-from service.problems import DamagedFile, Problem, UnusablePath
+from service.problems import Problem, UnusablePath
 from service.runs.active_runs import ActiveRuns
 from service.runs.recorder import RunRecorder
 from service.runs.run_job import RunJob
@@ -33,8 +35,6 @@ from service.store.tables import RunRow
 
 # Most seconds between two attempts to submit a trial to a full queue.
 MAX_RETRY_SECONDS = 1.0
-
-_ADVICE = "restore it from a backup, or cancel the experiment, which keeps all other files"
 
 
 class TrialRunner:
@@ -89,7 +89,14 @@ class TrialRunner:
             EngineUnavailable: The engine has stopped.
         """
         job = await self._make_job(experiment, row) if experiment.is_running else None
-        trial = await asyncio.to_thread(self._prepare, experiment, row)
+        try:
+            trial = await asyncio.to_thread(self._prepare, experiment, row)
+        except Exception as error:
+            if not experiment.is_ending or self.is_stopping:
+                raise
+            # It ends nevertheless, and its files are completed once they can be used.
+            trial = self._make_trial(experiment, row, ())
+            trial.unreadable = error
         if self.is_stopping:
             return None
         experiment.never_started.discard(trial.number)
@@ -181,23 +188,29 @@ class TrialRunner:
         """Return the trial with its stored chunks, and remove everything else from its folder.
 
         Raises:
-            DamagedFile: A file is lost without which it cannot continue.
+            DamagedFile: A file is damaged or lost without which it cannot continue.
         """
         folder = self._archive.folder(row.run_id)
         if not folder.path.exists():
             folder.create(None, description=describe_run(row))
+        if row.kind == RunKind.TRAINING:
+            return self._make_trial(experiment, row, ())
+        unfinished = self._archive.unfinished(row)
+        chunks = unfinished.rewind()
+        damage = next(unfinished.find_damages(chunks), None)
+        if experiment.is_running and damage is not None:
+            raise damage
+        return self._make_trial(experiment, row, chunks)
 
+    def _make_trial(
+        self, experiment: ActiveExperiment, row: RunRow, chunks: Iterable[Mapping[str, Any]]
+    ) -> ActiveTrial:
         def on_start(trial: ActiveTrial) -> None:
             if experiment.set_trial_state(trial.number, RunState.RUNNING):
                 experiment.events.append(EventName.TRIAL, render_trial(trial.row, experiment))
 
         if row.kind == RunKind.TRAINING:
             return ActiveTraining(row, self._loop, self._recorder, on_start)
-        chunks = folder.rewind()
-        lost = folder.find_lost(chunks, row.request["outputs"]) if experiment.is_running else []
-        if lost:
-            file = f"{folder.path.parent.name}/{row.run_id}/{lost[0]}"
-            raise DamagedFile(file, "it does not exist, or cannot be read", _ADVICE)
         return ActiveTrial(row, chunks, self._loop, self._recorder, on_start)
 
     async def _submit(

@@ -97,8 +97,8 @@ class TrialStorage:
     def end_unstored(self, run: ActiveRun, problem: Problem) -> Ending:
         """Pause a trial that could not be stored; as :meth:`Storage.end_unstored`."""
         # The incomplete chunk is removed first: on a full disk, the row needs its room.
-        with contextlib.suppress(OSError):
-            self._archive.folder(run.run_id).rewind()
+        with contextlib.suppress(OSError, Problem):
+            self._archive.unfinished(_trial(run).row).rewind()
         return self._pause(_trial(run), problem), problem
 
     def _append(self, trial: ActiveTrial, first_sample: int, result: SimulationResult) -> None:
@@ -137,6 +137,11 @@ class TrialStorage:
 
     def _end_early(self, trial: ActiveTrial, state: RunState, error: Mapping[str, Any]) -> None:
         """End a trial before its last chunk, with the chunks that it has."""
+        columns = _end_columns(trial, state, error)
+        if trial.unreadable is not None:
+            self._ends.end_later(trial.row, trial.unreadable, **columns)
+            trial.row.state = state
+            return
         if state is RunState.FAILED:
             self._archive.catalog.change(trial.run_id, durable=True, error=error)
         if trial.storage_error is None:
@@ -149,7 +154,6 @@ class TrialStorage:
                     log.exception("run %s could not be stored", trial.run_id)
                 trial.storage_error = second
         if trial.storage_error is not None:
-            columns = _end_columns(trial, state, error)
             self._ends.end(trial.run_id, trial.summary, is_trial=True, **columns)
             trial.row.state = state
 

@@ -146,7 +146,7 @@ def _traces(files: StoredRun, count: int) -> Iterator[Columns]:
     """Yield the records of each sample, in order."""
     following, held = 0, columns_of(())
     empty = held
-    for batch in files.read_trace(files.trace_files()):
+    for batch in files.trace.read(files.trace.files()):
         read = columns_of((batch,))
         held = {name: np.concatenate((held[name], read[name])) for name in held}
         # The last sample of the batch may continue in the next one.

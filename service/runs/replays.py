@@ -112,11 +112,11 @@ class Replays:
         keep = TraceFilter(samples=frozenset({sample}))
         with self._archive.noticing_removal(row.run_id):
             files = self._archive.open(row)
-            counts = files.read_samples(sample, 1)
+            trace, counts = files.trace, files.read_samples(sample, 1)
             return StoredSample(
                 inputs=self._archive.inputs(row).read(sample, sample + 1)[0],
                 key=self._archive.sample_keys(row)[sample],
-                columns=columns_of(files.read_trace(files.trace_files(sample, sample + 1), keep)),
+                columns=columns_of(trace.read(trace.files(sample, sample + 1), keep)),
                 counts=counts[0] if counts else None,
             )
 

@@ -25,9 +25,11 @@ from service.store.catalog import RunCatalog
 from service.store.datasets import DatasetRegistry
 from service.store.descriptions.run import describe_run
 from service.store.run_folder import RunFolder, WholeRun, remove_folders
+from service.store.run_layouts import find_output_layouts
 from service.store.run_summary import RunSummary
 from service.store.stored_run import StoredRun
 from service.store.tables import RunRow
+from service.store.unfinished_run import UnfinishedRun
 from service.store.verification.piece_digests import (
     PieceDigests,
     decode_digests,
@@ -65,6 +67,17 @@ class RunArchive:
     def folder(self, run_id: str) -> RunFolder:
         """Return the folder of a run, which need not exist."""
         return RunFolder(self.path / run_id)
+
+    def unfinished(self, row: RunRow) -> UnfinishedRun:
+        """Return the chunks of a run that has not ended.
+
+        Args:
+            row: Row of the run.
+
+        Raises:
+            Problem: 503, the index is damaged.
+        """
+        return UnfinishedRun(self.folder(row.run_id), find_output_layouts(row))
 
     def open(self, row: RunRow) -> StoredRun:
         """Return the files of a run, for reading.
@@ -303,7 +316,8 @@ class RunArchive:
         durable: bool,
     ) -> dict[str, PieceDigests | None]:
         """Complete the folder of a run, and return the digests of all files that it must have."""
-        damaged = folder.seal(summary, description, durable=durable)
+        layouts = {} if row is None else find_output_layouts(row)
+        damaged = UnfinishedRun(folder, layouts).seal(summary, description, durable=durable)
         digests: dict[str, PieceDigests | None] = {**folder.digest_files()}
         if row is not None and row.kind != RunKind.TRAINING and summary.samples_done:
             outputs = [f"{name}.npy" for name in row.request["outputs"]]

@@ -11,6 +11,11 @@ from typing import IO, Any
 import orjson
 
 from service.json_encoding import to_json
+from service.store.stored_forms import check_chunk
+
+
+class DamagedLine(ValueError):
+    """A line of a log of chunks is damaged; the message has its number."""
 
 
 class ChunkLog:
@@ -45,7 +50,11 @@ class ChunkLog:
         return is_new
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines in order, without an incomplete last one."""
+        """Yield the lines in order, without an incomplete last one.
+
+        Raises:
+            DamagedLine: A line is damaged.
+        """
         for line, _ in self._read_with_ends():
             yield line
 
@@ -72,19 +81,24 @@ def parse_lines(file: IO[bytes]) -> Iterator[tuple[dict[str, Any], int]]:
         file: The log, open for reading.
 
     Raises:
-        orjson.JSONDecodeError: A line before the last one is damaged.
+        DamagedLine: A line is damaged, and a crash has not left it as the last one.
     """
-    end = 0
-    for line in file:
+    end = samples = 0
+    for number, line in enumerate(file, 1):
         # A crash can cut the last line short.
         if not line.endswith(b"\n"):
             return
         end += len(line)
         try:
             record = orjson.loads(line)
-        except orjson.JSONDecodeError:
+        except orjson.JSONDecodeError as error:
             # A power cut can leave zeros in the last line.
-            if file.read(1):
-                raise
-            return
+            if not file.read(1):
+                return
+            raise DamagedLine(f"line {number} is no JSON: {error}") from error
+        try:
+            check_chunk(record, samples)
+        except ValueError as error:
+            raise DamagedLine(f"line {number} is no record of a chunk: {error}") from error
+        samples += len(record["samples"])
         yield record, end

@@ -6,9 +6,11 @@ to any number of rows without moving its numbers.
 
 from __future__ import annotations
 
+import math
 import os
 import tokenize
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,8 +25,12 @@ NPY_HEADER_BYTES = 128
 PART_BYTES = 2**20
 """Bytes of an array that are in memory at once where it is read in parts."""
 
-# NumPy reads a header that is no literal once more, as Python 2 wrote it.
-_HEADER_DAMAGES = (ValueError, EOFError, tokenize.TokenError)
+# NumPy reads a header that is no literal once more, as Python 2 wrote it. The last three are of
+# descriptions of a dtype that are none.
+_HEADER_DAMAGES = (
+    *(ValueError, EOFError, tokenize.TokenError),
+    *(IndexError, OverflowError, TypeError),
+)
 
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -72,6 +78,40 @@ def write_array(path: Path, array: NDArray[Any], *, durable: bool = True) -> Non
     write_file(path, lambda file: file.writelines(npy_buffers(array)), durable=durable)
 
 
+@dataclass(frozen=True, slots=True)
+class RowLayout:
+    """What the rows of an array are.
+
+    Attributes:
+        shape: Lengths of the axes of a row.
+        dtype: Type of its numbers.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def find_difference(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], *, is_fortran: bool = False
+    ) -> str | None:
+        """Return how an array differs from one with such rows, if it does.
+
+        Args:
+            shape: Shape of the array.
+            dtype: Type of its numbers.
+            is_fortran: Whether the first axis is the contiguous one.
+        """
+        if shape and shape[1:] == self.shape and dtype == self.dtype and not is_fortran:
+            return None
+        order = " in Fortran order" if is_fortran else ""
+        wanted = ", ".join(map(str, ("rows", *self.shape)))
+        return f"it has {dtype} {list(shape)}{order} instead of {self.dtype} [{wanted}]"
+
+
 class StoredArray:
     """A finished ``.npy`` file, of which rows are verified when they are read.
 
@@ -103,13 +143,29 @@ class StoredArray:
             raise file.damage(f"it cannot be read as .npy: {error}") from error
         if is_fortran or self.dtype.hasobject or not self.shape:
             raise file.damage("it cannot be read as .npy: it is not an array of rows of numbers")
-        self._row_bytes = _row_bytes(self.shape, self.dtype)
+        self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         promised = len(self) * self._row_bytes
         if held < promised:
             raise file.damage(f"it has {held:,} bytes of numbers instead of {promised:,}")
 
     def __len__(self) -> int:
         return int(self.shape[0])
+
+    def check_layout(self, layout: RowLayout, rows: int) -> None:
+        """Refuse another array than the one that must be there.
+
+        Args:
+            layout: What its rows must be.
+            rows: Number of rows that it must have.
+
+        Raises:
+            DamagedFile: It is another one.
+        """
+        difference = layout.find_difference(self.shape, self.dtype)
+        if difference is None and len(self) != rows:
+            difference = f"it has {len(self):,} rows instead of {rows:,}"
+        if difference is not None:
+            raise self.file.damage(difference)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return some rows, whose bytes are verified.
@@ -155,19 +211,18 @@ class StoredArray:
 class GrowingArray:
     """An array on the disk that grows by rows as ``NAME.npy.part`` until it gets its name.
 
+    What its rows are is known from elsewhere, and a file whose header states anything else is
+    damaged: read by another header, the same bytes are other numbers.
+
     Args:
         path: Path of the finished file, which ends in ``.npy``.
+        layout: What its rows are.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, layout: RowLayout) -> None:
         self._finished = path
         self._path = path.with_name(path.name + UNFINISHED)
-
-    @classmethod
-    def find_all(cls, folder: Path) -> list[GrowingArray]:
-        """Return the growing arrays of a folder, sorted by name."""
-        paths = sorted(folder.glob(f"*.npy{UNFINISHED}"))
-        return [cls(path.with_name(path.name.removesuffix(UNFINISHED))) for path in paths]
+        self._layout = layout
 
     def append(self, rows: NDArray[Any], total: int, *, durable: bool) -> None:
         """Append rows.
@@ -182,7 +237,7 @@ class GrowingArray:
         """
         with self._path.open("ab") as file:
             if file.tell() == 0:
-                file.write(npy_header(rows.dtype, (total, *rows.shape[1:])))
+                file.write(npy_header(self._layout.dtype, (total, *self._layout.shape)))
             file.write(np.ascontiguousarray(rows).data)
             if durable:
                 _fsync(file)
@@ -192,19 +247,26 @@ class GrowingArray:
         """Name of the finished file."""
         return self._finished.name
 
-    def can_grow(self) -> bool:
-        """Return whether more rows can follow those that it has, or it is finished."""
-        if self._finished.exists():
-            return True
-        return self._path.exists() and self._read_header() is not None
+    @property
+    def is_growing(self) -> bool:
+        """Whether it can have more rows."""
+        return self._path.is_file()
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is there, growing or finished."""
+        return self.is_growing or self._finished.is_file()
+
+    def find_damage(self) -> str | None:
+        """Return what is wrong with the array, if anything is."""
+        return self._read()[0] if self.exists else "it does not exist"
 
     def count_rows(self) -> int | None:
         """Return the number of complete rows in the file; ``None`` if its header is damaged."""
-        size = self._path.stat().st_size
-        if size <= NPY_HEADER_BYTES:
+        if self._present.stat().st_size <= NPY_HEADER_BYTES:
             return 0
-        header = self._read_header()
-        return None if header is None else (size - NPY_HEADER_BYTES) // _row_bytes(*header)
+        damage, rows = self._read()
+        return rows if damage is None else None
 
     def truncate(self, rows: int) -> None:
         """Drop all rows behind the first ``rows``; the array can grow again.
@@ -214,52 +276,62 @@ class GrowingArray:
         """
         if rows == 0:
             self._path.unlink()
-            return
-        header = self._read_header()
-        if header is not None:
-            os.truncate(self._path, NPY_HEADER_BYTES + rows * _row_bytes(*header))
+        elif self._read()[0] is None:
+            os.truncate(self._path, NPY_HEADER_BYTES + rows * self._layout.row_bytes)
 
-    def finish(self, rows: int, *, durable: bool) -> bool:
-        """Cut the array to its first rows and give it its name.
+    def finish(self, rows: int, *, durable: bool) -> str | None:
+        """Cut the array to its first rows and give it its name, unless it has it already.
 
         Args:
             rows: Rows to keep; with 0 the file is removed.
             durable: Whether to wait until the content is on the disk.
 
         Returns:
-            False if its header is damaged, so that it has its name but all its bytes.
+            What is wrong with it, if it is damaged. The file has its name then, and all its bytes.
 
         Raises:
             OSError: The file could not be written.
         """
+        if not self.is_growing:
+            damage, found = self._read()
+            return damage if found == rows else f"it has {found:,} rows instead of {rows:,}"
         if rows == 0:
             self._path.unlink()
-            return True
-        header = self._read_header()
-        if header is not None:
-            shape, dtype = header
+            return None
+        damage = self._read()[0]
+        if damage is None:
             with self._path.open("r+b") as file:
-                file.truncate(NPY_HEADER_BYTES + rows * _row_bytes(shape, dtype))
-                file.write(npy_header(dtype, (rows, *shape[1:])))
+                file.truncate(NPY_HEADER_BYTES + rows * self._layout.row_bytes)
+                file.write(npy_header(self._layout.dtype, (rows, *self._layout.shape)))
                 if durable:
                     _fsync(file)
         self._path.rename(self._finished)
-        return header is not None
+        return damage
 
-    def _read_header(self) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    @property
+    def _present(self) -> Path:
+        return self._path if self.is_growing else self._finished
+
+    def _read(self) -> tuple[str | None, int]:
+        """Return what is wrong with the header, if anything is, and the number of complete rows."""
         try:
-            with self._path.open("rb") as file:
-                np.lib.format.read_magic(file)
-                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        except _HEADER_DAMAGES:
-            return None
-        return shape, dtype
+            with self._present.open("rb") as file:
+                version = np.lib.format.read_magic(file)
+                shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+                end = file.tell()
+                size = os.fstat(file.fileno()).st_size
+        except _HEADER_DAMAGES as error:
+            return f"its header cannot be read as .npy: {error}", 0
+        if version != (1, 0) or end != NPY_HEADER_BYTES:
+            return "its header has another form than the server writes", 0
+        difference = self._layout.find_difference(shape, dtype, is_fortran=is_fortran)
+        if difference is not None:
+            return difference, 0
+        rows = (size - NPY_HEADER_BYTES) // self._layout.row_bytes
+        # The header of one that grows has the rows that it is expected to have.
+        return None, rows if self.is_growing else min(rows, shape[0])
 
 
 def _fsync(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _row_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    return int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize

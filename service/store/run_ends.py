@@ -89,12 +89,24 @@ class RunEnds:
             columns: Values of its row, ``state`` among them.
         """
         # What is left of an incomplete chunk takes room.
-        with contextlib.suppress(OSError):
-            self._archive.folder(run_id).rewind()
         try:
+            row = self._archive.catalog.get(run_id)
+            if row is not None:
+                with contextlib.suppress(OSError):
+                    self._archive.unfinished(row).rewind()
             self._archive.end(run_id, summary, is_trial=is_trial, **columns)
         except Exception as error:
             self._postpone(run_id, _IncompleteRun(columns, _read_figures(summary), error))
+
+    def end_later(self, row: RunRow, cause: Exception, **columns: Any) -> None:
+        """Store how a run ended whose chunks cannot be used now, and complete its files later.
+
+        Args:
+            row: Row of the run.
+            cause: Why its chunks cannot be used.
+            columns: Values of its row, ``state`` among them.
+        """
+        self._postpone(row.run_id, _IncompleteRun(columns, _read_figures(row), cause))
 
     def recover(self, make_problem: Callable[[], Problem]) -> list[RunRow]:
         """End the runs that a crash interrupted, and complete others; called at a start.
@@ -161,15 +173,15 @@ class RunEnds:
         figures = _read_figures(row)
         try:
             if row.kind != RunKind.TRAINING:
-                figures = _read_figures(self._sum_up(row.run_id))
+                figures = _read_figures(self._sum_up(row))
             self._complete(row, columns, figures)
         except Exception as error:
             self._postpone(row.run_id, _IncompleteRun(columns, figures, error))
 
-    def _sum_up(self, run_id: str) -> RunSummary:
-        """Return what the chunks that are on the disk come to."""
+    def _sum_up(self, row: RunRow) -> RunSummary:
+        """Return what the chunks of a run that are on the disk come to."""
         summary = RunSummary()
-        for chunk in self._archive.folder(run_id).read_intact_chunks():
+        for chunk in self._archive.unfinished(row).read_intact_chunks():
             summary.add(chunk)
         return summary
 
@@ -195,9 +207,7 @@ class RunEnds:
         # A training has no chunks.
         known = figures if row.kind == RunKind.TRAINING else {}
         is_trial = row.experiment_id is not None
-        self._archive.end(
-            row.run_id, self._sum_up(row.run_id), is_trial=is_trial, **known, **columns
-        )
+        self._archive.end(row.run_id, self._sum_up(row), is_trial=is_trial, **known, **columns)
 
     def _postpone(self, run_id: str, run: _IncompleteRun) -> None:
         """Store how a run ended, and complete its files later."""

@@ -14,27 +14,25 @@ import io
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from energy_flow.trace.formats.parquet import write_parquet
 from energy_flow.trace.records import HasColumns
 from service.json_encoding import to_json
 from service.problems import UnusablePath
-from service.store.atomic_files import UNFINISHED, fsync, remove_path, write_bytes
+from service.store.atomic_files import UNFINISHED, fsync, write_bytes
 from service.store.chunk_log import ChunkLog
 from service.store.descriptions.run import DESCRIPTION
-from service.store.folders import check_removable, make_again
-from service.store.npy_file import GrowingArray, npy_buffers, write_array
-from service.store.run_summary import RunSummary
-from service.store.trace_parts import PARTS, TRACE, TraceParts, name_part
+from service.store.folders import check_removable, make_again, remove_tree
+from service.store.npy_file import GrowingArray, RowLayout, npy_buffers, write_array
+from service.store.trace_parts import TRACE, TraceParts
 from service.store.verification.piece_digests import PieceDigests, PieceHasher, digest_pieces
 
 log = logging.getLogger(__name__)
@@ -159,15 +157,17 @@ class RunFolder:
             trace: Records of the chunk; ``None`` where nothing is recorded.
             line: JSON data about the chunk.
             durable: Whether to write the line only once everything else is on the disk, and to
-                wait for the line. Without it, :meth:`seal` waits for all files together.
+                wait for the line. Without it, :meth:`UnfinishedRun.seal` waits for all files.
 
         Raises:
             UnusablePath: The folder was removed.
             OSError: The chunk could not be written.
         """
-        with self._noticing_loss():
+        with self.noticing_loss():
             for name, array in outputs.items():
-                GrowingArray(self.output_path(name)).append(array, samples, durable=durable)
+                layout = RowLayout(array.shape[1:], array.dtype)
+                growing = GrowingArray(self.output_path(name), layout)
+                growing.append(array, samples, durable=durable)
             if trace is not None:
                 self._trace.append(first_sample, trace, durable=durable)
             if durable:
@@ -184,7 +184,7 @@ class RunFolder:
         *,
         durable: bool = True,
     ) -> dict[str, PieceDigests]:
-        """Write a folder that does not exist yet, in the state in which :meth:`seal` leaves one.
+        """Write a folder that does not exist yet, as :meth:`UnfinishedRun.seal` leaves one.
 
         Args:
             run: All results.
@@ -212,42 +212,12 @@ class RunFolder:
         return digests
 
     def read_chunks(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of the complete chunks, in order."""
-        return self._chunks.read()
-
-    def seal(
-        self, summary: RunSummary, description: bytes | None = None, *, durable: bool = True
-    ) -> list[str]:
-        """Complete the folder with the samples of some chunks, which are the first ones.
-
-        Args:
-            summary: Summary of the chunks.
-            description: Description of the run, if it has a row.
-            durable: Whether to wait until all files are on the disk.
-
-        Returns:
-            Names of files that are damaged or lost. The others are complete.
+        """Yield the lines of the complete chunks, in order.
 
         Raises:
-            UnusablePath: The folder was removed.
-            OSError: The folder could not be written.
+            DamagedLine: A line is damaged.
         """
-        with self._noticing_loss():
-            damaged = [
-                array.name
-                for array in GrowingArray.find_all(self.path)
-                if not array.finish(summary.samples_done, durable=durable)
-            ]
-            damaged += self._trace.join(summary.records, durable=durable)
-            for name, document in summary.documents.items():
-                write_bytes(self.path / f"{name}.json", to_json(document), durable=False)
-            if description is not None:
-                write_bytes(self.path / DESCRIPTION, description, durable=False)
-            for leftover in list(self.path.rglob(f"*{UNFINISHED}")):
-                remove_path(leftover)
-            if durable:
-                self.fsync()
-        return damaged
+        return self._chunks.read()
 
     def digest_files(self) -> dict[str, PieceDigests]:
         """Return the digests of the files of a sealed folder by name.
@@ -284,61 +254,6 @@ class RunFolder:
         fsync(self.path)
         fsync(self.path.parent)
 
-    def read_intact_chunks(self) -> list[dict[str, Any]]:
-        """Return the lines of the chunks whose outputs are complete.
-
-        After a crash this can be less than :meth:`read_chunks` yields. It ends before a line that
-        is damaged, so that a run can go on from there.
-        """
-        intact: list[dict[str, Any]] = []
-        rows_written = [array.count_rows() for array in GrowingArray.find_all(self.path)]
-        rows = 0
-        try:
-            for line in self.read_chunks():
-                rows += len(line["samples"])
-                if any(written is not None and written < rows for written in rows_written):
-                    break
-                intact.append(line)
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            log.warning(
-                "run %s: line %d of its chunks is damaged; the samples from it on are dropped",
-                self.path.name,
-                len(intact) + 1,
-                extra={"run_id": self.path.name},
-            )
-        return intact
-
-    def rewind(self) -> list[dict[str, Any]]:
-        """Drop everything behind the last intact chunk, so that the run can continue.
-
-        Returns:
-            The lines of the intact chunks.
-        """
-        intact = self.read_intact_chunks()
-        rows = sum(len(line["samples"]) for line in intact)
-        for array in GrowingArray.find_all(self.path):
-            array.truncate(rows)
-        self._trace.truncate(rows)
-        self._chunks.truncate(len(intact))
-        return intact
-
-    def find_lost(self, chunks: Sequence[Mapping[str, Any]], outputs: Iterable[str]) -> list[str]:
-        """Return the names of files without which a run cannot continue from its chunks.
-
-        Args:
-            chunks: Lines of the intact chunks.
-            outputs: Names of the outputs that it must have.
-        """
-        if not chunks:
-            return []
-        arrays = [GrowingArray(self.output_path(name)) for name in outputs]
-        lost = [f"{array.name}{UNFINISHED}" for array in arrays if not array.can_grow()]
-        if not (self.path / TRACE).exists():
-            recorded = [line for line in chunks if any(line["trace"]["recorded"].values())]
-            parts = [name_part(line["first_sample"]) for line in recorded]
-            lost += [name for name in parts if not (self.path / name).exists()]
-        return lost
-
     def size(self) -> int:
         """Return the bytes of all files but the description, which follows from the row.
 
@@ -362,7 +277,7 @@ class RunFolder:
 
     def list_trace_parts(self) -> list[str]:
         """Return the names of the trace files of chunks."""
-        return [f"{PARTS}/{path.name}" for path in sorted((self.path / PARTS).glob("*.parquet"))]
+        return self._trace.list_names()
 
     def trace_parts(self, sample_from: int = 0) -> list[Path]:
         """Return the trace files in the order of samples.
@@ -387,7 +302,12 @@ class RunFolder:
             raise
 
     @contextmanager
-    def _noticing_loss(self) -> Iterator[None]:
+    def noticing_loss(self) -> Iterator[None]:
+        """Write files of the folder within a block, and notice that it was removed.
+
+        Raises:
+            UnusablePath: The folder was removed.
+        """
         try:
             yield
         except FileNotFoundError as error:
@@ -432,22 +352,9 @@ def remove_folders(folders: Iterable[RunFolder]) -> None:
     # After a power cut, a start removes what has such a name, and takes nothing else for a run.
     fsync(hidden[0].parent)
     for path in hidden:
-        _remove_hidden(path)
-
-
-def _remove_hidden(folder: Path) -> None:
-    """Remove what the system lets this process remove; the next start tries the rest again."""
-    kept: list[str] = []
-
-    def keep(_function: Any, path: str, info: Any) -> None:
-        error = info[1]
-        if not isinstance(error, FileNotFoundError):
-            kept.append(f"{path}: {error.strerror}")
-
-    shutil.rmtree(folder, onerror=keep)
-    if kept:
-        # What follows the first one is that the folders with it are not empty.
-        log.warning("files of a removed run stay until the next start: %s", kept[0])
+        kept = remove_tree(path)
+        if kept is not None:
+            log.warning("files of a removed run stay until the next start: %s", kept)
 
 
 def _raise_unless_missing(error: OSError) -> None:

@@ -8,27 +8,28 @@ files, only damage is found that makes them unreadable.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from energy_flow.choices import RunKind
 from energy_flow.trace.formats import StepCounter
-from energy_flow.trace.reader import TraceFile, TraceFilter, last_record, read_batches
 from energy_flow.training.store import TrainingFolder
 from service.problems import DamagedFile, UnusablePath
-from service.store.chunk_log import parse_lines
-from service.store.npy_file import StoredArray
+from service.store.chunk_log import DamagedLine, parse_lines
+from service.store.npy_file import RowLayout, StoredArray
 from service.store.run_folder import CHUNKS, INPUTS, SAMPLE_KEYS, TRAINING_EVENTS, RunFolder
+from service.store.run_layouts import SAMPLE_KEY, find_input_layout, find_output_layouts
+from service.store.stored_forms import check_document
+from service.store.stored_trace import StoredTrace
 from service.store.tables import RunRow
-from service.store.trace_parts import TRACE, is_part, name_part, select_parts
+from service.store.trace_parts import TRACE, name_part
+from service.store.unfinished_run import UnfinishedRun
 from service.store.verification.piece_digests import FileDigests
 from service.store.verification.verified_file import VerifiedFile
 
@@ -46,10 +47,12 @@ class StoredInputs:
     Attributes:
         file: File of the embeddings.
         rows: Number of embeddings.
+        layout: What an embedding must be.
     """
 
     file: VerifiedFile
     rows: int
+    layout: RowLayout
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return some embeddings, float32 [stop - start, dim].
@@ -61,7 +64,10 @@ class StoredInputs:
         Raises:
             DamagedFile: The file is damaged there, or lost.
         """
-        return StoredArray(self.file).read(start, stop)
+        array = StoredArray(self.file)
+        if not self.file.has_digests:
+            array.check_layout(self.layout, self.rows)
+        return array.read(start, stop)
 
 
 class StoredRun:
@@ -74,16 +80,18 @@ class StoredRun:
 
     Attributes:
         has_digests: Whether changes of its files are found.
+        trace: Its trace.
     """
 
     def __init__(self, folder: RunFolder, row: RunRow, digests: FileDigests | None) -> None:
         self.has_digests = digests is not None
         self._folder = folder
         self._digests = digests or {}
-        self._rows = row.samples
+        self._row = row
         self._files: frozenset[str] | None = None
         if row.is_complete:
             self._files = _expected_files(row, folder) if digests is None else frozenset(digests)
+        self.trace = StoredTrace(folder, row.samples, self._files, self._file, self._count_records)
 
     def list_files(self) -> list[VerifiedFile]:
         """Return all files of a run that has ended; of another one, those that do not grow."""
@@ -99,11 +107,32 @@ class StoredRun:
                     self._parse(file)
             except (DamagedFile, UnusablePath) as problem:
                 yield problem
-        for read in (self._parse_chunks, self._parse_events) if self._files is None else ():
+        if self._files is None:
+            yield from self._find_unfinished_damages()
+
+    def _find_unfinished_damages(self) -> Iterator[DamagedFile | UnusablePath]:
+        """Yield what is wrong with the files of a run that has not ended."""
+        chunks: list[dict[str, Any]] = []
+        try:
+            chunks.extend(self.read_chunks())
+        except (DamagedFile, UnusablePath) as problem:
+            yield problem
+        unfinished = UnfinishedRun(self._folder, find_output_layouts(self._row))
+        yield from unfinished.find_damages(chunks)
+        for file in self.trace.files():
             try:
-                read()
+                for _ in self.trace.read([file]):
+                    pass
+            except FileNotFoundError:
+                # A run that ends has one file instead.
+                continue
             except (DamagedFile, UnusablePath) as problem:
                 yield problem
+        try:
+            if self._file(TRAINING_EVENTS).path.exists():
+                self.read_curves(1)
+        except (DamagedFile, UnusablePath) as problem:
+            yield problem
 
     def has_output(self, name: str) -> bool:
         """Return whether a run that has ended has an output."""
@@ -118,7 +147,11 @@ class StoredRun:
         Raises:
             DamagedFile: The file cannot be read.
         """
-        return StoredArray(self._file(f"{name}.npy"))
+        array = StoredArray(self._file(f"{name}.npy"))
+        if not array.file.has_digests:
+            # Read by a header that has changed, the same bytes are other numbers.
+            array.check_layout(find_output_layouts(self._row)[name], self._row.samples_done)
+        return array
 
     def has_document(self, name: str) -> bool:
         """Return whether a run that has ended has a JSON document."""
@@ -136,11 +169,13 @@ class StoredRun:
         file = self._file(f"{name}.json")
         with file.open() as opened:
             data = opened.read()
-        try:
-            if not file.has_digests:
-                orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            raise file.damage(f"it is no JSON: {error}") from error
+        if not file.has_digests:
+            try:
+                check_document(name, orjson.loads(data))
+            except orjson.JSONDecodeError as error:
+                raise file.damage(f"it is no JSON: {error}") from error
+            except ValueError as error:
+                raise file.damage(f"it is no {name} of a run: {error}") from error
         return data
 
     def read_chunks(self) -> Iterator[dict[str, Any]]:
@@ -154,14 +189,17 @@ class StoredRun:
         file = self._file(CHUNKS, ADVICE_FOR_CHUNKS if self._files is None else ADVICE)
         if self._files is None and not file.path.exists():
             return
-        number = 1
+        samples = 0
         try:
             with file.open() as opened:
                 for line, _ in parse_lines(opened):
                     yield line
-                    number += 1
-        except orjson.JSONDecodeError as error:
-            raise file.damage(f"line {number} is no JSON: {error}") from error
+                    samples += len(line["samples"])
+        except DamagedLine as error:
+            raise file.damage(str(error)) from error
+        if self._files is not None and samples < self._row.samples_done:
+            done = self._row.samples_done
+            raise file.damage(f"it has {samples:,} samples instead of {done:,}")
 
     def read_samples(self, first: int, count: int) -> list[dict[str, Any]]:
         """Return the counters of finished samples.
@@ -197,7 +235,7 @@ class StoredRun:
         try:
             with file.explaining():
                 return TrainingFolder(self._folder.training).curves(points)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
             raise file.damage(f"it has a line that is no event: {error}") from error
 
     def has_inputs(self) -> bool:
@@ -206,7 +244,7 @@ class StoredRun:
 
     def inputs(self) -> StoredInputs:
         """Return the embeddings that came with the request."""
-        return StoredInputs(self._file(INPUTS), self._rows)
+        return StoredInputs(self._file(INPUTS), self._row.samples, find_input_layout(self._row))
 
     def sample_keys(self) -> NDArray[np.int64] | None:
         """Return the sample keys that came with the request, if any.
@@ -217,80 +255,7 @@ class StoredRun:
         file = self._file(SAMPLE_KEYS)
         if not file.has_digests and not file.path.exists():
             return None
-        return StoredArray(file).read(0, self._rows)
-
-    def trace_files(
-        self, sample_from: int = 0, sample_to: int | None = None
-    ) -> Sequence[Path | VerifiedFile]:
-        """Return the trace files in the order of samples.
-
-        Args:
-            sample_from: Leave out files that end before this sample.
-            sample_to: Leave out files of an ended run that begin with this sample or behind it.
-        """
-        if self._files is None:
-            return self._folder.trace_parts(sample_from)
-        if TRACE in self._files:
-            return [self._file(TRACE)]
-        parts = select_parts(filter(is_part, self._files), sample_from, sample_to)
-        return [self._file(name) for name in parts]
-
-    def check_trace(self, files: Sequence[TraceFile]) -> None:
-        """Verify trace files as a whole.
-
-        Args:
-            files: Some of the trace files; those of an active run are not verified.
-
-        Raises:
-            DamagedFile: A file is damaged.
-        """
-        for file in files:
-            if isinstance(file, VerifiedFile):
-                file.check()
-                if self.has_digests and not file.has_digests:
-                    self._parse(file)
-
-    def read_trace(
-        self,
-        files: Sequence[TraceFile],
-        keep: TraceFilter | None = None,
-        limit: int | None = None,
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield records of trace files, as :func:`read_batches` does.
-
-        Args:
-            files: Some of the trace files.
-            keep: Which records; all of them by default.
-            limit: How many records at most.
-
-        Raises:
-            DamagedFile: A file is damaged.
-            FileNotFoundError: The parts of an active run are one file now.
-        """
-        left = limit
-        for file in files:
-            if left == 0:
-                return
-            for batch in self._read_file(file, keep, left):
-                left = None if left is None else left - len(batch)
-                yield batch
-
-    def last_record(self, files: Sequence[TraceFile]) -> tuple[int, int] | None:
-        """Return (sample, seq) of the last record of trace files, or nothing.
-
-        Args:
-            files: Some of the trace files.
-
-        Raises:
-            DamagedFile: A file is damaged.
-            FileNotFoundError: The parts of an active run are one file now.
-        """
-        for file in reversed(files):
-            with self._decoding(file):
-                found = last_record([file])
-            if found is not None:
-                return found
-        return None
+        return self._check_keys(StoredArray(file)).read(0, self._row.samples)
 
     def step_counters(self) -> tuple[StepCounter, ...]:
         """Return the active flows and the memory after each step of a run that has ended.
@@ -323,31 +288,6 @@ class StoredRun:
         )
         return tuple(counter for counter in counters if counter.values)
 
-    def _read_file(
-        self, file: TraceFile, keep: TraceFilter | None, limit: int | None
-    ) -> Iterator[pa.RecordBatch]:
-        batches = read_batches([file], keep, limit)
-        while True:
-            with self._decoding(file):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
-
-    @contextmanager
-    def _decoding(self, file: TraceFile) -> Iterator[None]:
-        """Read records of a file within a block, and report what is no Parquet as damage."""
-        try:
-            yield
-        except (pa.ArrowException, OSError) as error:
-            # An error of the system has a number, one of the decoder has none.
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            if isinstance(file, Path):
-                file = self._file(file.relative_to(self._folder.path).as_posix())
-            assert isinstance(file, VerifiedFile)
-            raise file.damage(f"it cannot be decoded: {error}") from error
-
     def _parse(self, file: VerifiedFile) -> None:
         """Read a file without digests as a request would.
 
@@ -356,22 +296,33 @@ class StoredRun:
         """
         name = file.path.name
         if file.path.suffix == ".parquet":
-            for _ in self.read_trace([file]):
+            for _ in self.trace.read([file]):
                 pass
         elif name == CHUNKS:
-            self._parse_chunks()
+            for _ in self.read_chunks():
+                pass
+        elif name == INPUTS:
+            self.inputs().read(0, 0)
+        elif name == SAMPLE_KEYS:
+            self._check_keys(StoredArray(file))
         elif file.path.suffix == ".json":
             self.document(file.path.stem)
         elif file.path.suffix == ".npy":
-            StoredArray(file)
+            self.output(file.path.stem)
 
-    def _parse_chunks(self) -> None:
-        for _ in self.read_chunks():
-            pass
+    def _check_keys(self, array: StoredArray) -> StoredArray:
+        if not array.file.has_digests:
+            array.check_layout(SAMPLE_KEY, self._row.samples)
+        return array
 
-    def _parse_events(self) -> None:
-        if self._file(TRAINING_EVENTS).path.exists():
-            self.read_curves(1)
+    def _count_records(self, name: str) -> int | None:
+        """Return the number of records that a trace file must have, if it is known."""
+        if name == TRACE:
+            return None if self._row.trace is None else sum(self._row.trace["recorded"].values())
+        for line in self.read_chunks():
+            if name_part(line["first_sample"]) == name:
+                return int(sum(line["trace"]["recorded"].values()))
+        return None
 
     def _has(self, name: str) -> bool:
         return self._files is not None and name in self._files
@@ -393,6 +344,9 @@ def _expected_files(row: RunRow, folder: RunFolder) -> frozenset[str]:
     names = set()
     if row.dataset_digest is None and row.bytes:
         names.add(INPUTS)
+    if (folder.path / SAMPLE_KEYS).exists():
+        # Nothing shows whether one is lost.
+        names.add(SAMPLE_KEYS)
     if row.samples_done:
         names |= {CHUNKS, "memory.json", "profile.json"}
         names |= {f"{name}.npy" for name in row.request["outputs"]}
@@ -405,7 +359,7 @@ def _expected_parts(folder: RunFolder) -> set[str]:
     """Return the names of the trace files of chunks, if the trace is in such files."""
     found = set(folder.list_trace_parts())
     if found:
-        with suppress(ValueError, KeyError):
+        with suppress(DamagedLine):
             lines = folder.read_chunks()
             with_trace = (line for line in lines if any(line["trace"]["recorded"].values()))
             found |= {name_part(line["first_sample"]) for line in with_trace}

@@ -5,6 +5,7 @@ Where some of the parts are damaged or lost, or there is no room for one file, t
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
@@ -16,7 +17,7 @@ from energy_flow.trace.formats.parquet import merge_parquet, write_parquet
 from energy_flow.trace.reader import count_records, read_batches
 from energy_flow.trace.records import HasColumns
 from service.problems import is_disk_full
-from service.store.atomic_files import UNFINISHED, fsync, write_file
+from service.store.atomic_files import fsync, remove_path, write_file
 
 TRACE = "trace.parquet"
 """The trace of a run that has ended."""
@@ -66,14 +67,18 @@ class TraceParts:
         joined = self._folder / TRACE
         if joined.exists():
             return [joined]
-        names = select_parts((f"{PARTS}/{part.name}" for part in self._find_parts()), sample_from)
-        return [self._folder / name for name in names]
+        return [self._folder / name for name in select_parts(self.list_names(), sample_from)]
+
+    def list_names(self) -> list[str]:
+        """Return the names of the files of chunks in the folder of the run, sorted."""
+        return [f"{PARTS}/{part.name}" for part in self._find_parts()]
 
     def truncate(self, samples: int) -> None:
         """Remove the files of chunks behind the first ``samples`` samples."""
-        for part in self._parts.glob("*"):
-            if part.name.endswith(UNFINISHED) or int(part.stem) >= samples:
-                part.unlink()
+        for path in self._parts.glob("*"):
+            first = _first_sample(path)
+            if first is None or first >= samples:
+                remove_path(path)
 
     def join(self, records: Mapping[int, int], *, durable: bool) -> list[str]:
         """Make one file of the parts; if that is not possible, they stay.
@@ -95,9 +100,9 @@ class TraceParts:
         if not self._parts.exists():
             # An earlier call has joined them, or all are lost.
             return [] if joined.exists() else [name_part(first) for first in records]
-        for part in self._parts.glob("*"):
-            if part.suffix != ".parquet" or int(part.stem) not in records:
-                part.unlink()
+        for path in self._parts.glob("*"):
+            if _first_sample(path) not in records:
+                remove_path(path)
         is_whole = all(_count(self._part(first)) == count for first, count in records.items())
         # An interrupted call may have renamed the only part, or begun to remove them.
         is_joined = not is_whole and _count(joined) == sum(records.values())
@@ -141,7 +146,7 @@ class TraceParts:
         return self._folder / name_part(first_sample)
 
     def _find_parts(self) -> list[Path]:
-        return sorted(self._parts.glob("*.parquet")) if self._parts.exists() else []
+        return sorted(path for path in self._parts.glob("*") if _first_sample(path) is not None)
 
 
 def name_part(first_sample: int) -> str:
@@ -151,6 +156,11 @@ def name_part(first_sample: int) -> str:
         first_sample: Row of the chunk's first sample in the run.
     """
     return f"{PARTS}/{first_sample:012d}.parquet"
+
+
+def _first_sample(path: Path) -> int | None:
+    """Return the first sample of the file of a chunk; ``None`` for anything else."""
+    return int(path.stem) if re.fullmatch(r"[0-9]{12}\.parquet", path.name) else None
 
 
 def is_part(name: str) -> bool:

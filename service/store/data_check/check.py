@@ -201,9 +201,12 @@ class _Check:
         if run.list_files() and not run.has_digests:
             self._report.runs_without_digests += 1
         problems = list(run.find_damages())
-        if problems and self._archive.catalog.get(row.run_id) is not None:
-            for problem in problems:
-                self._report.add(problem)
+        now = self._archive.catalog.get(row.run_id) if problems else None
+        if now is not None and now.is_complete != row.is_complete:
+            # It has ended meanwhile, and has other files.
+            problems = list(self._archive.open(now).find_damages())
+        for problem in problems if now is not None else ():
+            self._report.add(problem)
 
     def _add(self, finding: Finding) -> None:
         self._report.findings.append(finding)

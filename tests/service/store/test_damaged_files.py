@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,20 @@ from typing import Any
 import httpx
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load, save
 
 from tests.support.command_line import Caller
-from tests.support.damage import DAMAGES, Damage, damaged, flip
+from tests.support.damage import (
+    DAMAGES,
+    HEADER_CHANGES,
+    Damage,
+    change_header,
+    damaged,
+    flip,
+)
 from tests.support.experiments import (
     advance,
     experiment_server,
@@ -184,11 +193,114 @@ def test_an_unreadable_file_of_a_run_without_digests_is_refused(
             assert read(stored.client, stored.run_id, path).status_code == 200
             with damaged(stored.path(file), damage):
                 answer = read(stored.client, stored.run_id, path)
-            # A line of a chunk that is cut short is one that a crash has left.
-            if name == "chunks.jsonl" and damage is not Path.unlink:
-                assert answer.status_code == 200, answer.text
-            else:
-                assert_damage(answer, file)
+            assert_damage(answer, file)
+    finally:
+        change_rows(data_dir, "runs", where={"run_id": stored.run_id}, digests=known)
+
+
+def change_json(change: Callable[[Any], Any]) -> Damage:
+    """Return damage that leaves JSON of another form."""
+
+    def damage(path: Path) -> None:
+        path.write_bytes(orjson.dumps(change(orjson.loads(path.read_bytes()))) + b"\n")
+
+    return damage
+
+
+def change_member(*names: str | int, to: Any) -> Damage:
+    """Return damage to one member of a document."""
+
+    def change(document: Any) -> Any:
+        place = document
+        for name in names[:-1]:
+            place = place[name]
+        place[names[-1]] = to
+        return document
+
+    return change_json(change)
+
+
+def change_trace(change: Callable[[pa.Table], pa.Table]) -> Damage:
+    """Return damage that leaves a sound Parquet file."""
+
+    def damage(path: Path) -> None:
+        pq.write_table(change(pq.read_table(path)), path)
+
+    return damage
+
+
+def set_column(name: str, values: Callable[[pa.Table], Any]) -> Damage:
+    """Return damage to one column of a trace."""
+    return change_trace(
+        lambda table: table.set_column(
+            table.schema.get_field_index(name), name, pa.array(values(table))
+        )
+    )
+
+
+OTHER_FORMS = {
+    "chunks.jsonl": {
+        "a list": change_json(lambda _: [1, 2]),
+        "a number": change_json(lambda _: 1),
+        "numbers as samples": change_json(lambda _: {"samples": [1, 2]}),
+        "no sums": change_json(lambda line: {k: v for k, v in line.items() if k != "sums"}),
+        "fewer samples": change_json(lambda line: {**line, "samples": line["samples"][:1]}),
+        "other samples": change_member("first_sample", to=1),
+        "text for a number": change_member("samples", 1, "steps", to="4"),
+        "a fraction": change_member("samples", 1, "steps", to=4.5),
+        "a vast number": change_member("samples", 1, "created", to=2**63),
+        "other kinds": change_member("trace", "recorded", to={"spawn": 1}),
+        "a narrow list": change_member("counts", 0, to=[1, 2]),
+        "fewer lines": lambda path: path.write_bytes(b""),
+    },
+    "memory.json": {
+        "a list": change_json(lambda _: []),
+        "null": change_json(lambda _: None),
+        "no steps": change_json(lambda known: {k: v for k, v in known.items() if k != "steps"}),
+        "text for a number": change_member("host", "rss_bytes", to="many"),
+    },
+    "profile.json": {
+        "a list": change_json(lambda _: []),
+        "no steps": change_member("step_metrics", to={}),
+        "numbers as steps": change_member("step_metrics", to=[1]),
+    },
+    "trace.parquet": {
+        "other columns": change_trace(lambda table: table.drop_columns(["energy"])),
+        "fewer records": change_trace(lambda table: table.slice(0, len(table) - 1)),
+        "another order": change_trace(lambda table: table.take(list(range(len(table)))[::-1])),
+        "wider numbers": set_column("flow", lambda table: table["flow"].cast(pa.float64())),
+        "missing numbers": set_column("x", lambda table: pa.nulls(len(table), pa.float32())),
+        "other kinds": set_column(
+            "kind", lambda table: pa.array(["left"] * len(table)).dictionary_encode()
+        ),
+        "other planes": set_column("plane", lambda table: pa.array([9] * len(table), pa.int8())),
+    },
+    "surface.npy": HEADER_CHANGES,
+    "inputs.npy": {name: HEADER_CHANGES[name] for name in ("other numbers", "other axes")},
+    "sample_keys.npy": {
+        "other numbers": change_header(descr="<f8"),
+        "other axes": change_header(shape=(1, 3)),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [(name, form) for name, forms in OTHER_FORMS.items() for form in forms]
+)
+def test_a_file_of_another_form_of_a_run_without_digests_is_refused(
+    stored: Stored, name: str, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data_dir, damage = stored.server.data_dir, OTHER_FORMS[name][form]
+    known = stored.server.server.service.archive.catalog.find_digests(stored.run_id)
+    change_rows(data_dir, "runs", where={"run_id": stored.run_id}, digests=None)
+    file = f"runs/{stored.run_id}/{name}"
+    try:
+        with damaged(stored.path(file), damage):
+            for path in READERS[name]:
+                assert_damage(read(stored.client, stored.run_id, path), file)
+            found = Caller(capsys)("data", "verify", "--data-dir", data_dir, "--json")
+            findings = orjson.loads(found.stdout)["findings"]
+            assert [finding["file"] for finding in findings] == [file]
     finally:
         change_rows(data_dir, "runs", where={"run_id": stored.run_id}, digests=known)
 

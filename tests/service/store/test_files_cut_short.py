@@ -17,7 +17,7 @@ from energy_flow.runtime.safetensors_file import SafetensorsFile
 from energy_flow.runtime.safetensors_header import SafetensorsError
 from service.api.stored_file import StoredFile
 from service.problems import DamagedFile
-from service.store.npy_file import GrowingArray, StoredArray
+from service.store.npy_file import GrowingArray, RowLayout, StoredArray
 from service.store.verification.verified_file import VerifiedFile
 from tests.support.bodies import NPY, npy
 from tests.support.damage import damaged
@@ -162,12 +162,12 @@ def test_a_range_of_a_stored_file_is_verified(tmp_path: Path) -> None:
 
 
 def test_a_header_that_is_no_literal_is_damage(tmp_path: Path) -> None:
-    array = GrowingArray(tmp_path / "surface.npy")
+    array = GrowingArray(tmp_path / "surface.npy", RowLayout((2,), np.dtype(np.float32)))
     array.append(np.zeros((3, 2), np.float32), 3, durable=False)
     part = tmp_path / "surface.npy.part"
     part.write_bytes(part.read_bytes().replace(b"}", b" ", 1))
     assert array.count_rows() is None
-    assert not array.can_grow()
+    assert "cannot be read as" in str(array.find_damage())
     with pytest.raises(DamagedFile, match="cannot be read as"):
         StoredArray(VerifiedFile(part, None, "restore it", depth=1))
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from hypothesis import strategies as some
 from numpy.typing import NDArray
 
 from energy_flow.trace.records import COLUMN_DTYPES
+from service.store.npy_file import RowLayout
 from service.store.run_folder import RunFolder, remove_folders
 from service.store.run_summary import RunSummary
-from tests.support.damage import DAMAGES, Damage, flip
+from service.store.unfinished_run import UnfinishedRun
+from tests.support.chunk_lines import make_line
+from tests.support.damage import DAMAGES, HEADER_CHANGES, Damage, flip
 
 SIZES = (3, 1, 4, 2)
 """Samples of each chunk."""
@@ -27,6 +31,10 @@ STARTS = tuple(sum(SIZES[:number]) for number in range(len(SIZES)))
 SAMPLES = sum(SIZES)
 RECORDS = 5
 """Trace records of each sample."""
+LAYOUTS = {
+    "surface": RowLayout((3, 2), np.dtype(np.float32)),
+    "hits": RowLayout((2, 3, 2), np.dtype(np.int32)),
+}
 
 
 @dataclass
@@ -51,12 +59,15 @@ def records(number: int) -> Records:
     return Records(columns)
 
 
+@cache
+def line(number: int) -> dict[str, Any]:
+    return make_line(STARTS[number], SIZES[number], records=SIZES[number] * RECORDS)
+
+
 def append(folder: RunFolder, number: int) -> None:
-    line = {
-        "first_sample": STARTS[number],
-        "samples": [{"sample": STARTS[number] + row} for row in range(SIZES[number])],
-    }
-    folder.append(STARTS[number], SAMPLES, outputs(number), records(number), line, durable=True)
+    folder.append(
+        STARTS[number], SAMPLES, outputs(number), records(number), line(number), durable=True
+    )
 
 
 def summary(chunks: int = len(SIZES)) -> RunSummary:
@@ -76,6 +87,10 @@ def begun(path: Path, chunks: int = len(SIZES)) -> RunFolder:
     return folder
 
 
+def unfinished(folder: RunFolder) -> UnfinishedRun:
+    return UnfinishedRun(folder, LAYOUTS)
+
+
 def content(path: Path) -> dict[str, bytes]:
     return {
         str(one.relative_to(path)): one.read_bytes() for one in path.rglob("*") if one.is_file()
@@ -85,7 +100,7 @@ def content(path: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     path = tmp_path_factory.mktemp("undisturbed") / "run"
-    begun(path).seal(summary())
+    unfinished(begun(path)).seal(summary())
     return content(path)
 
 
@@ -98,7 +113,7 @@ def fresh(tmp_path: Path) -> Iterator[Path]:
 
 def test_sealed_folders_can_be_read(sealed: dict[str, bytes], tmp_path: Path) -> None:
     folder = begun(tmp_path / "run")
-    folder.seal(summary())
+    unfinished(folder).seal(summary())
     assert set(sealed) == {
         *("surface.npy", "hits.npy", "trace.parquet", "chunks.jsonl", "memory.json", "profile.json")
     }
@@ -129,11 +144,11 @@ def test_a_chunk_cut_short_anywhere_is_written_again(
     (trace / f"{STARTS[whole]:012d}.parquet").unlink(missing_ok=True)
     if data.draw(some.booleans(), "part"):
         (trace / f"{STARTS[whole]:012d}.parquet.part").write_bytes(b"half")
-    lines = folder.rewind()
+    lines = unfinished(folder).rewind()
     assert [line["first_sample"] for line in lines] == list(STARTS[:whole])
     for number in range(whole, len(SIZES)):
         append(folder, number)
-    folder.seal(summary())
+    unfinished(folder).seal(summary())
     assert content(path) == sealed
     shutil.rmtree(path.parent)
 
@@ -146,20 +161,20 @@ def test_lines_from_one_with_a_hole_on_are_none(
     lines = (fresh / "chunks.jsonl").read_bytes().splitlines(keepends=True)
     lines[1] = bytes(len(lines[1]) - 1) + b"\n"
     (fresh / "chunks.jsonl").write_bytes(b"".join(lines))
-    assert len(folder.rewind()) == 1
+    assert len(unfinished(folder).rewind()) == 1
     for number in range(1, len(SIZES)):
         append(folder, number)
-    folder.seal(summary())
+    unfinished(folder).seal(summary())
     assert content(fresh) == sealed
 
 
 def test_a_line_without_its_numbers_is_none(fresh: Path, sealed: dict[str, bytes]) -> None:
     folder = begun(fresh, 3)
     os.truncate(fresh / "hits.npy.part", (fresh / "hits.npy.part").stat().st_size - 1)
-    assert len(folder.rewind()) == 2
+    assert len(unfinished(folder).rewind()) == 2
     for number in range(2, len(SIZES)):
         append(folder, number)
-    folder.seal(summary())
+    unfinished(folder).seal(summary())
     assert content(fresh) == sealed
 
 
@@ -171,7 +186,7 @@ def test_an_interrupted_sealing_is_repeated(
 ) -> None:
     """Yield the states of the folder during a sealing."""
     rows = sum(SIZES[:chunks])
-    begun(fresh, chunks).seal(summary(chunks))
+    unfinished(begun(fresh, chunks)).seal(summary(chunks))
     after = content(fresh)
     shutil.rmtree(fresh)
     folder = begun(fresh, chunks)
@@ -188,8 +203,8 @@ def test_an_interrupted_sealing_is_repeated(
     elif rest == "whole":
         shutil.rmtree(fresh / "trace")
     (fresh / "memory.json.part").write_bytes(b"{")
-    assert sum(len(line["samples"]) for line in folder.rewind()) == rows
-    assert folder.seal(summary(chunks)) == []
+    assert sum(len(line["samples"]) for line in unfinished(folder).rewind()) == rows
+    assert unfinished(folder).seal(summary(chunks)) == []
     assert content(fresh) == after
 
 
@@ -203,7 +218,7 @@ def test_a_trace_with_a_damaged_part_stays_in_parts(
     names = [f"trace/{start:012d}.parquet" for start in STARTS[:chunks]]
     before = content(fresh)
     damage(fresh / names[number])
-    assert folder.seal(summary(chunks)) == [names[number]]
+    assert unfinished(folder).seal(summary(chunks)) == [names[number]]
     after = content(fresh)
     for name in set(names) - {names[number]}:
         assert after[name] == before[name]
@@ -212,21 +227,23 @@ def test_a_trace_with_a_damaged_part_stays_in_parts(
         assert after["surface.npy"] == sealed["surface.npy"]
     # Nothing else is needed for the whole once the part is restored.
     (fresh / names[number]).write_bytes(before[names[number]])
-    assert folder.seal(summary(chunks)) == []
+    assert unfinished(folder).seal(summary(chunks)) == []
     assert (fresh / "trace.parquet").exists()
 
 
 def test_a_lost_trace_is_noticed(fresh: Path) -> None:
     folder = begun(fresh, 2)
     shutil.rmtree(fresh / "trace")
-    assert folder.seal(summary(2)) == [f"trace/{start:012d}.parquet" for start in STARTS[:2]]
+    assert unfinished(folder).seal(summary(2)) == [
+        f"trace/{start:012d}.parquet" for start in STARTS[:2]
+    ]
 
 
 def test_a_part_with_other_records_is_damaged(fresh: Path) -> None:
     folder = begun(fresh, 3)
     parts = sorted((fresh / "trace").iterdir())
     shutil.copy(parts[1], parts[2])
-    assert folder.seal(summary(3)) == [f"trace/{STARTS[2]:012d}.parquet"]
+    assert unfinished(folder).seal(summary(3)) == [f"trace/{STARTS[2]:012d}.parquet"]
 
 
 def test_an_output_with_a_damaged_header_keeps_the_others(
@@ -235,11 +252,45 @@ def test_an_output_with_a_damaged_header_keeps_the_others(
     folder = begun(fresh)
     with (fresh / "hits.npy.part").open("r+b") as file:
         file.write(bytes(16))
-    assert folder.seal(summary()) == ["hits.npy"]
+    assert unfinished(folder).seal(summary()) == ["hits.npy"]
     after = content(fresh)
     assert {name: after[name] for name in set(sealed) - {"hits.npy"}} == {
         name: sealed[name] for name in set(sealed) - {"hits.npy"}
     }
+
+
+@pytest.mark.parametrize("damage", HEADER_CHANGES.values(), ids=HEADER_CHANGES)
+@pytest.mark.parametrize("chunks", [2, len(SIZES)])
+def test_numbers_behind_a_changed_header_are_not_used(
+    fresh: Path, sealed: dict[str, bytes], damage: Damage, chunks: int
+) -> None:
+    folder = begun(fresh, chunks)
+    part = fresh / "surface.npy.part"
+    before = part.read_bytes()
+    damage(part)
+    changed = part.read_bytes()
+    intact = unfinished(folder).rewind()
+    assert len(intact) == chunks
+    (found,) = unfinished(folder).find_damages(intact)
+    assert found.file == "test/run/surface.npy.part".replace("test", fresh.parent.name)
+    assert part.read_bytes() == changed
+    # Nothing else is needed once it is restored.
+    part.write_bytes(before)
+    assert not list(unfinished(folder).find_damages(intact))
+    damage(part)
+    assert unfinished(folder).seal(summary(chunks)) == ["surface.npy"]
+    assert (fresh / "surface.npy").read_bytes() == changed
+    assert len(np.load(fresh / "hits.npy")) == sum(SIZES[:chunks])
+
+
+@pytest.mark.parametrize("damage", HEADER_CHANGES.values(), ids=HEADER_CHANGES)
+def test_a_changed_header_is_found_when_an_interrupted_sealing_is_repeated(
+    fresh: Path, damage: Damage
+) -> None:
+    folder = begun(fresh)
+    assert unfinished(folder).seal(summary()) == []
+    damage(fresh / "surface.npy")
+    assert unfinished(folder).seal(summary()) == ["surface.npy"]
 
 
 def test_a_removed_run_is_none_on_the_disk_before_its_files_go(
