@@ -11,9 +11,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
@@ -71,6 +72,7 @@ class TrainingFolder:
     ::
 
         model.safetensors         the best model so far
+        digests.json              its SHA-256, and that of the one before
         checkpoints/step-00000200/
             model.safetensors     weights
             optimiser.safetensors moments
@@ -148,11 +150,8 @@ class TrainingFolder:
         if not snapshots:
             raise CheckpointError(Fault((), f"{self.path} holds no snapshot to resume from"))
         place = snapshots[-1]
-        advice = f"{RESTORE}, or remove {place.name} to resume from an earlier snapshot"
-        for name, digest in _read_digests(place, advice).items():
-            with _reporting_damage(place / name, advice):
-                if _digest(place / name) != digest:
-                    raise ValueError("it has changed")
+        advice = _advise(place)
+        _check_snapshot(place)
         with _reporting_damage(place / STATE, advice):
             state = json.loads((place / STATE).read_text(encoding="utf-8"))
         with (
@@ -175,7 +174,15 @@ class TrainingFolder:
             OSError: the file cannot be written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(processor, self.path / MODEL)
+        temporary = self.path / f"{MODEL}.part"
+        checkpoint.save(processor, temporary)
+        # Both, so that a crash before the file has its name leaves one with its digest.
+        digests = [_digest(temporary)]
+        with suppress(DamagedTrainingError):
+            digests += self._read_best_digests()[:1]
+        _write_json(self.path / DIGESTS, {MODEL: digests})
+        temporary.replace(self.path / MODEL)
+        _fsync(self.path)
 
     def best(self) -> FlowProcessor:
         """Return the model that was kept last.
@@ -183,8 +190,38 @@ class TrainingFolder:
         Raises:
             DamagedTrainingError: its file is damaged or lost.
         """
+        self.check_best()
         with _reporting_damage(self.path / MODEL, RESTORE):
             return checkpoint.load(self.path / MODEL)
+
+    def check_best(self) -> None:
+        """Compare the model that was kept last with its digest; earlier versions stored none.
+
+        Raises:
+            DamagedTrainingError: its file is damaged or lost.
+        """
+        while True:
+            known = self._read_best_digests()
+            with _reporting_damage(self.path / MODEL, RESTORE):
+                found = _digest(self.path / MODEL)
+            if not known or found in known:
+                return
+            if self._read_best_digests() == known:
+                raise DamagedTrainingError(self.path / MODEL, "it has changed", RESTORE)
+
+    def find_damages(self) -> Iterator[DamagedTrainingError]:
+        """Yield what is wrong with the best model and the snapshots, while they may change."""
+        checks: list[tuple[Path, Callable[[], None]]] = []
+        if (self.path / DIGESTS).exists():
+            checks.append((self.path / DIGESTS, self.check_best))
+        checks += [(place, partial(_check_snapshot, place)) for place in self._snapshots()]
+        for place, check in checks:
+            try:
+                check()
+            except DamagedTrainingError as damage:
+                # Old snapshots are removed while a training goes on, and all at its end.
+                if place.exists():
+                    yield damage
 
     def log(self, event: Mapping[str, Any]) -> None:
         """Keep an event.
@@ -217,6 +254,18 @@ class TrainingFolder:
         """
         return self._events.curves(max_steps)
 
+    def _read_best_digests(self) -> list[str]:
+        """Return the digests that the best model may have, the newest first.
+
+        Raises:
+            DamagedTrainingError: the digests are damaged.
+        """
+        path = self.path / DIGESTS
+        with _reporting_damage(path, RESTORE):
+            if not path.exists():
+                return []
+            return [str(digest) for digest in json.loads(path.read_bytes())[MODEL]]
+
     @property
     def _checkpoints(self) -> Path:
         return self.path / CHECKPOINTS
@@ -228,6 +277,31 @@ class TrainingFolder:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, data: Any) -> None:
+    """Write a small file that appears complete or not at all."""
+    temporary = path.with_name(f"{path.name}.part")
+    temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
+    _fsync(temporary)
+    temporary.replace(path)
+
+
+def _advise(place: Path) -> str:
+    return f"{RESTORE}, or remove {place.name} to resume from an earlier snapshot"
+
+
+def _check_snapshot(place: Path) -> None:
+    """Compare the files of a snapshot with their digests.
+
+    Raises:
+        DamagedTrainingError: one is damaged or lost.
+    """
+    advice = _advise(place)
+    for name, digest in _read_digests(place, advice).items():
+        with _reporting_damage(place / name, advice):
+            if _digest(place / name) != digest:
+                raise ValueError("it has changed")
 
 
 def _read_digests(place: Path, advice: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from energy_flow.errors import (
     RunPaused,
 )
 from energy_flow.training import TrainConfig
-from energy_flow.training.store import CHECKPOINTS, MODEL, RESTORE
+from energy_flow.training.store import CHECKPOINTS, DIGESTS, MODEL, RESTORE, TrainingFolder
 from service.experiments.active_training import ActiveTraining
 from service.models.registry import ModelRegistry
 from service.problems import DamagedFile, Problem, is_storage_fault
@@ -121,6 +121,7 @@ class Trainings:
     def _store_model(self, job: TrainingJob) -> str:
         """Give the best model a name, so that it is served, and return the name."""
         best = job.folder / MODEL
+        TrainingFolder(job.folder).check_best()
         file = self._models.stored.unfinished_file()
         try:
             with best.open("rb") as opened:
@@ -173,4 +174,6 @@ class TrainingOutcome:
 def _remove_snapshots(folder: Path) -> None:
     """Remove what only an unfinished training needs."""
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    (folder / MODEL).unlink(missing_ok=True)
+    # In this order a check of the data directory misses nothing.
+    for name in (DIGESTS, MODEL):
+        (folder / name).unlink(missing_ok=True)

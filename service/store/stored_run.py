@@ -109,6 +109,11 @@ class StoredRun:
                 yield problem
         if self._files is None:
             yield from self._find_unfinished_damages()
+        if self._row.kind == RunKind.TRAINING:
+            # What is kept of one that was not completed has digests of its own.
+            for damage in TrainingFolder(self._folder.training).find_damages():
+                name = damage.path.relative_to(self._folder.path).as_posix()
+                yield self._file(name, damage.advice).damage(damage.why)
 
     def _find_unfinished_damages(self) -> Iterator[DamagedFile | UnusablePath]:
         """Yield what is wrong with the files of a run that has not ended."""

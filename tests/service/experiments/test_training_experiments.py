@@ -13,7 +13,8 @@ from safetensors.numpy import save
 
 from energy_flow.testing import TINY_FIELDS
 from tests.support.bodies import NPY, npy
-from tests.support.damage import DAMAGES, damaged, flip, truncate
+from tests.support.command_line import Caller
+from tests.support.damage import DAMAGES, Damage, damaged, flip, truncate
 from tests.support.experiments import (
     ENDED,
     change_state,
@@ -260,7 +261,10 @@ def test_a_damaged_snapshot_pauses_it(tmp_path: Path, undisturbed: str) -> None:
         assert digest(client, "trained") == undisturbed
 
 
-def test_a_damaged_best_model_pauses_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [truncate, partial(flip, place=0.9)], ids=["cut", "flipped"])
+def test_a_damaged_best_model_pauses_it(
+    tmp_path: Path, damage: Damage, capsys: pytest.CaptureFixture[str]
+) -> None:
     # The first validation has the best model, which is needed again at the end.
     fields = {**TRAINING["train"], "early_stopping.min_improvement": 10}
     with experiment_server(tmp_path) as server:
@@ -271,11 +275,15 @@ def test_a_damaged_best_model_pauses_it(tmp_path: Path) -> None:
             engine.run_until(lambda: at_work(client, 35))
             (best,) = tmp_path.glob("runs/*/training/model.safetensors")
             sound = best.read_bytes()
-            truncate(best)
+            damage(best)
         error = wait_for_state(client, "trained", "paused", *ENDED)["error"]
-        assert (error["status"], error["file"]) == (409, best.relative_to(tmp_path).as_posix())
+        file = best.relative_to(tmp_path).as_posix()
+        assert (error["status"], error["file"]) == (409, file)
         wait_until_quiet(client, "trained")
+        verify = ("data", "verify", "--data-dir", tmp_path)
+        assert Caller(capsys)(*verify).stdout.startswith(f"{file}: it has changed")
         best.write_bytes(sound)
+        assert Caller(capsys)(*verify).returncode == 0
         assert change_state(client, "trained", "resume")["error"] is None
         assert wait_until_ended(client, "trained")["state"] == "succeeded"
 
