@@ -49,7 +49,7 @@ from service.store.recovery.errors import (
 )
 from service.store.recovery.identity import open_index, read_default_model
 from service.store.recovery.leftovers import sort_out_leftovers
-from service.store.recovery.lock import lock_data_dir, lock_index
+from service.store.recovery.lock import IndexLock, lock_data_dir
 from service.store.run_ends import RunEnds
 from service.store.tables import RunRow
 from service.store.writer import Writer
@@ -145,6 +145,7 @@ class Service:
             )
         )
         self._locks: ExitStack | None = None
+        self._index_lock: IndexLock | None = None
         self._database: Database | None = None
         self._writer = Writer()
         self._fsync_thread: FsyncThread | None = None
@@ -167,8 +168,8 @@ class Service:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as locks:
             locks.enter_context(lock_data_dir(folder, advice.format("--data-dir")))
-            locks.enter_context(
-                lock_index(self.settings.index_url, advice.format("--database-url"))
+            self._index_lock = locks.enter_context(
+                IndexLock(self.settings.index_url, advice.format("--database-url"))
             )
             self._locks = locks.pop_all()
 
@@ -324,6 +325,8 @@ class Service:
         self._database = open_index(
             settings.data_dir, settings.index_url, reserve, self.limits.max_index_wait_seconds
         )
+        if self._index_lock is not None:
+            self._database.places.add_check(self._index_lock.find_loss)
         self.keys.start(StoredKeys(self._database))
         sort_out_leftovers(settings.data_dir, self._database)
         self.datasets = DatasetRegistry(

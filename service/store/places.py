@@ -6,6 +6,7 @@ stops, or belongs to another path.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, event
@@ -24,6 +25,7 @@ class Places:
 
     def __init__(self) -> None:
         self._opened: dict[Path, tuple[int, int] | None] = {}
+        self._checks: list[Callable[[], UnusablePath | None]] = []
 
     def add(self, path: Path, *, can_be_new: bool = False) -> None:
         """Remember what is at a path now, if there is anything.
@@ -36,6 +38,14 @@ class Places:
         if found is not None:
             self._opened[path] = None if can_be_new else found
 
+    def add_check(self, find_loss: Callable[[], UnusablePath | None]) -> None:
+        """Add something else that must stay what it is.
+
+        Args:
+            find_loss: Returns the refusal if it does not.
+        """
+        self._checks.append(find_loss)
+
     def find_lost(self) -> UnusablePath | None:
         """Return the refusal for the first path that has no longer what was there, if any."""
         for path, opened in list(self._opened.items()):
@@ -47,7 +57,7 @@ class Places:
             if found is None or opened not in (None, found):
                 why = "it does not exist" if found is None else "it is another one"
                 return UnusablePath(path, f"{why}, and the server still uses the former", ADVICE)
-        return None
+        return next((loss for check in self._checks if (loss := check()) is not None), None)
 
 
 def guard_index(engine: Engine, places: Places) -> None:

@@ -91,6 +91,34 @@ def test_two_servers_cannot_use_one_index(
             pass
 
 
+def test_a_removed_lock_of_an_index_is_taken_again(tmp_path: Path) -> None:
+    here, copied, index = tmp_path / "here", tmp_path / "copied", tmp_path / "index"
+    url, lock = f"sqlite:///{index}", tmp_path / "index.lock"
+    with serving(here, database_url=url) as server:
+        shutil.copytree(here, copied)
+        lock.unlink()
+        assert server.client.post("/v1/models", json={"name": "a"}).status_code == 201
+        assert lock.exists()
+        assert_in_use(copied, str(index), "--database-url", database_url=url)
+
+
+def test_a_server_whose_index_another_one_has_locked_changes_nothing(tmp_path: Path) -> None:
+    here, copied, index = tmp_path / "here", tmp_path / "copied", tmp_path / "index"
+    url, lock = f"sqlite:///{index}", tmp_path / "index.lock"
+    with serving(here, database_url=url) as server:
+        shutil.copytree(here, copied)
+        lock.unlink()
+        with serving(copied, database_url=url) as other:
+            for _ in range(2):
+                refused = server.client.post("/v1/models", json={"name": "a"})
+                assert (refused.status_code, refused.json()["file"]) == (503, str(lock))
+            assert server.client.get("/readyz").status_code == 503
+            assert server.client.get("/v1/models").status_code == 200
+            assert other.client.post("/v1/models", json={"name": "b"}).status_code == 201
+        # The other one may have changed anything.
+        assert server.client.post("/v1/models", json={"name": "a"}).status_code == 503
+
+
 def test_the_index_in_a_directory_in_use_is_in_use(tmp_path: Path) -> None:
     with serving(tmp_path / "here"):
         url = f"sqlite:///{tmp_path / 'here' / 'index.sqlite3'}"
