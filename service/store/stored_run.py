@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -194,16 +195,20 @@ class StoredRun:
         file = self._file(CHUNKS, ADVICE_FOR_CHUNKS if self._files is None else ADVICE)
         if self._files is None and not file.path.exists():
             return
-        samples = 0
+        samples, done = 0, None if self._files is None else self._row.samples_done
+        if done == 0:
+            return
         try:
             with file.open() as opened:
                 for line, _ in parse_lines(opened):
                     yield line
                     samples += len(line["samples"])
+                    if samples == done:
+                        # Of an interrupted run, lines of samples that were dropped can follow.
+                        return
         except DamagedLine as error:
             raise file.damage(str(error)) from error
-        if self._files is not None and samples < self._row.samples_done:
-            done = self._row.samples_done
+        if done is not None and samples != done:
             raise file.damage(f"it has {samples:,} samples instead of {done:,}")
 
     def read_samples(self, first: int, count: int) -> list[dict[str, Any]]:
@@ -356,16 +361,16 @@ def _expected_files(row: RunRow, folder: RunFolder) -> frozenset[str]:
         names |= {CHUNKS, "memory.json", "profile.json"}
         names |= {f"{name}.npy" for name in row.request["outputs"]}
     if row.trace is not None and any(row.trace["recorded"].values()):
-        names |= _expected_parts(folder) or {TRACE}
+        names |= _expected_parts(folder, row.samples_done) or {TRACE}
     return frozenset(names)
 
 
-def _expected_parts(folder: RunFolder) -> set[str]:
+def _expected_parts(folder: RunFolder, samples: int) -> set[str]:
     """Return the names of the trace files of chunks, if the trace is in such files."""
     found = set(folder.list_trace_parts())
     if found:
         with suppress(DamagedLine):
-            lines = folder.read_chunks()
+            lines = takewhile(lambda line: line["first_sample"] < samples, folder.read_chunks())
             with_trace = (line for line in lines if any(line["trace"]["recorded"].values()))
             found |= {name_part(line["first_sample"]) for line in with_trace}
     return found

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from tests.support.command_line import Caller
-from tests.support.damage import DAMAGES, Damage, flip
+from tests.support.damage import DAMAGES, HEADER_CHANGES, Damage, flip
 from tests.support.disks import fill, mounted
 from tests.support.experiments import experiment_server
 from tests.support.live_server import TRACED_OPTIONS
@@ -282,6 +282,48 @@ def test_a_lost_output_does_not_take_the_rest_with_it(crashed: Crashed, tmp_path
         assert answer.json()["file"] == f"runs/{crashed.run_id}/hits.npy"
         surface = server.client.get(f"{url}/surface").json()["data"]
         assert surface == crashed.undisturbed.outputs["surface"][: crashed.samples]
+
+
+@pytest.mark.parametrize("name", ["other numbers", "other axes", "vast rows"])
+def test_an_output_with_a_changed_header_does_not_take_the_rest_with_it(
+    crashed: Crashed, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data_dir = tmp_path / "data"
+    part = crashed.copy(data_dir) / "surface.npy.part"
+    HEADER_CHANGES[name](part)
+    verify = ("data", "verify", "--data-dir", data_dir, "--json")
+    (finding,) = orjson.loads(Caller(capsys)(*verify).stdout)["findings"]
+    assert finding["file"] == f"runs/{crashed.run_id}/{part.name}"
+    url = f"/v1/runs/{crashed.run_id}"
+    file = f"runs/{crashed.run_id}/surface.npy"
+    with serving(data_dir) as server:
+        client = server.client
+        run = client.get(url).json()
+        assert (run["state"], run["progress"]["samples_done"]) == ("failed", crashed.samples)
+        for path in ("/outputs/surface", "/outputs/surface?format=npy&sample=0"):
+            refused = client.get(url + path)
+            assert (refused.status_code, refused.json()["file"]) == (409, file)
+        hits = client.get(f"{url}/outputs/hits").json()["data"]
+        assert hits == crashed.undisturbed.outputs["hits"][: crashed.samples]
+    (finding,) = orjson.loads(Caller(capsys)(*verify).stdout)["findings"]
+    assert finding["file"] == file
+
+
+@pytest.mark.parametrize("intact", [0, 2])
+def test_samples_before_a_line_of_another_form_are_kept(
+    crashed: Crashed, tmp_path: Path, intact: int
+) -> None:
+    chunks = crashed.copy(tmp_path / "data") / "chunks.jsonl"
+    lines = chunks.read_bytes().splitlines(keepends=True)
+    kept = sum(len(orjson.loads(line)["samples"]) for line in lines[:intact])
+    lines[intact] = b'{"samples":[1,2]}\n'
+    chunks.write_bytes(b"".join(lines))
+    with serving(tmp_path / "data") as server:
+        run = server.client.get(f"/v1/runs/{crashed.run_id}").json()
+        assert run["progress"]["samples_done"] == kept
+        assert count_listed(server.client, crashed.run_id) == kept
+        if kept:
+            crashed.undisturbed.check(server.client, run)
 
 
 def test_a_run_whose_folder_is_lost_has_failed(crashed: Crashed, tmp_path: Path) -> None:
