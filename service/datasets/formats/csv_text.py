@@ -56,7 +56,7 @@ class CsvReader:
     @property
     def pending_bytes(self) -> int:
         """Bytes of the row that is not complete."""
-        return len(self._rest) + len(self._row)
+        return len(self._rest) + self._row_bytes
 
     def feed(self, piece: bytes) -> None:
         """Read the next bytes, as :meth:`DatasetReader.feed`."""
