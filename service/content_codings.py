@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from service.problems import Problem
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 MAX_MEMBERS: Final = 10_000
 """Most parts of a gzip or zstd body; programs that compress blocks of 64 KiB write fewer."""
@@ -40,8 +34,16 @@ class _Member(Protocol):
     def eof(self) -> bool: ...
 
     def read(self, sent: bytes) -> tuple[bytes, bytes]:
-        """Return decoded bytes, at most :data:`PIECE_BYTES`, and what was not read of ``sent``."""
+        """Return decoded bytes, at most :data:`PIECE_BYTES`, and what was not read of ``sent``.
+
+        Raises:
+            _DamagedError: The bytes have another form.
+        """
         ...
+
+
+class _DamagedError(Exception):
+    """A member is damaged."""
 
 
 class _ZlibMember:
@@ -53,21 +55,32 @@ class _ZlibMember:
         return self._stream.eof
 
     def read(self, sent: bytes) -> tuple[bytes, bytes]:
-        piece = self._stream.decompress(sent, PIECE_BYTES)
+        try:
+            piece = self._stream.decompress(sent, PIECE_BYTES)
+        except zlib.error as error:
+            raise _DamagedError(error) from None
         return piece, self._stream.unused_data or self._stream.unconsumed_tail
 
 
 class _ZstdMember:
     def __init__(self) -> None:
-        options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
-        self._stream = zstd.ZstdDecompressor(options=options)
+        from service import zstandard
+
+        self._damage = zstandard.ZstdError
+        options: dict[int, int] = {
+            zstandard.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG
+        }
+        self._stream = zstandard.ZstdDecompressor(options=options)
 
     @property
     def eof(self) -> bool:
         return self._stream.eof
 
     def read(self, sent: bytes) -> tuple[bytes, bytes]:
-        piece = self._stream.decompress(sent, PIECE_BYTES)
+        try:
+            piece = self._stream.decompress(sent, PIECE_BYTES)
+        except self._damage as error:
+            raise _DamagedError(error) from None
         return piece, self._stream.unused_data if self._stream.eof else b""
 
 
@@ -121,7 +134,7 @@ class Decoder:
                 self._member = self._open_member()
             try:
                 piece, sent = self._member.read(sent)
-            except (zlib.error, zstd.ZstdError) as error:
+            except _DamagedError as error:
                 raise Problem(400, f"the body is not {self._coding}: {error}") from None
             # The rest of a full piece comes without further input.
             is_full = len(piece) == PIECE_BYTES and not self._member.eof
@@ -159,7 +172,9 @@ def make_encoder(coding: str) -> Encoder:
         coding: One of :data:`CODINGS`.
     """
     if coding == "zstd":
-        return zstd.ZstdCompressor(level=LEVEL)
+        from service import zstandard
+
+        return zstandard.ZstdCompressor(level=LEVEL)
     return zlib.compressobj(LEVEL, zlib.DEFLATED, _WINDOW_BITS[coding])
 
 

@@ -13,12 +13,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from energy_flow.choices import RunState
 from energy_flow.errors import (
@@ -36,6 +33,11 @@ from energy_flow.errors import (
     RunCancelled,
 )
 from service.media_types import JSON, PROBLEM
+
+if TYPE_CHECKING:
+    # Commands that read files refuse them as a server does, where no server is installed.
+    from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
 OPEN_INFERENCE: Final = "/v2"
 """Path below which refusals have the form of the Open Inference Protocol."""
@@ -170,6 +172,8 @@ class Problem(Exception):
         Args:
             path: Path of the request.
         """
+        from starlette.responses import Response
+
         detail = cut_text(self.detail, MAX_DETAIL_CHARACTERS)
         is_inference = path == OPEN_INFERENCE or path.startswith(OPEN_INFERENCE + "/")
         return Response(
@@ -388,6 +392,8 @@ def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def problem_of(error: BaseException) -> Problem:
     """Return the refusal for an exception; 500 for an unexpected one."""
+    from starlette.requests import ClientDisconnect
+
     match error:
         case Problem():
             return error

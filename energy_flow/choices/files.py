@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Self
 
 from energy_flow.choices.choice import Choice
 
@@ -16,6 +16,16 @@ class FileFormat(Choice):
     """As HTTP names it; empty where HTTP has no name for it."""
     description: str
     """One line for people."""
+
+    @classmethod
+    def of_file(cls, name: str) -> Self | None:
+        """Return the format that the suffix of a file's name stands for, if there is one.
+
+        Args:
+            name: of the file.
+        """
+        lower = name.lower()
+        return next((one for one in cls if lower.endswith(one.suffixes)), None)
 
 
 PARQUET: Final = "application/vnd.apache.parquet"
@@ -44,6 +54,10 @@ class TraceFormat(FileFormat):
     )
 
 
+COMPRESSED: Final = ".gz"
+"""Suffix of a file that is compressed with gzip, behind the one of its format."""
+
+
 class DatasetFormat(FileFormat):
     """A format of files of embeddings."""
 
@@ -51,6 +65,18 @@ class DatasetFormat(FileFormat):
     NPY = "npy", (".npy",), "application/x-npy", "one array"
     PARQUET = "parquet", (".parquet",), PARQUET, "columns of lists"
     JSONL = "jsonl", (".jsonl", ".ndjson"), NDJSON, "an object a line"
+    ARROW = (
+        "arrow",
+        (".arrow", ".arrows", ".ipc", ".feather"),
+        "application/vnd.apache.arrow.file",
+        "columns of lists",
+    )
+    CSV = "csv", (".csv", ".tsv"), "text/csv", "a number a column, or a column of lists"
+
+    @classmethod
+    def of_file(cls, name: str) -> Self | None:
+        """Return the format of a file, which can be compressed: ``rows.csv.gz``."""
+        return super().of_file(name.lower().removesuffix(COMPRESSED))
 
 
 class ResultFormat(FileFormat):

@@ -68,6 +68,7 @@ def put(
     source: ArrayLike | Path,
     targets: ArrayLike | None,
     format: str | None,
+    column: str | None,
     on_progress: Callable[[int, int], object] | None,
 ) -> Request:
     """Return a request to keep a file or an array under a name.
@@ -77,6 +78,7 @@ def put(
         source: a file, or rows of numbers [rows, dim].
         targets: with an array, [rows, targets_dim].
         format: of a file; by default that of its suffix.
+        column: of a file: the one with the embeddings; by default one of the usual names.
         on_progress: called with the bytes of a file that were sent so far and all its bytes.
 
     Raises:
@@ -88,9 +90,12 @@ def put(
         if targets is not None:
             raise ValueError("targets belong to an array; put those of a file into the file")
         file = Path(source)
-        return calls.put_file(path, file, on_progress, format=format or file_format(file))
-    if format is not None:
-        raise ValueError("format belongs to a file; leave it out with an array")
+        query = {"format": format or file_format(file)}
+        if column is not None:
+            query["column"] = column
+        return calls.put_file(path, file, on_progress, **query)
+    if format is not None or column is not None:
+        raise ValueError("format and column belong to a file; leave them out with an array")
     rows = embeddings_array(source)
     if targets is None:
         return calls.put(path, _npy(rows), format=DatasetFormat.NPY)
@@ -104,10 +109,9 @@ def file_format(path: Path) -> str:
     Raises:
         ValueError: no format has this suffix.
     """
-    suffix = path.suffix.lower()
-    for format in DatasetFormat:
-        if suffix in format.suffixes:
-            return format.value
+    found = DatasetFormat.of_file(path.name)
+    if found is not None:
+        return found.value
     known = ", ".join(suffix for format in DatasetFormat for suffix in format.suffixes)
     raise ValueError(f"{path} has none of the suffixes {known}; give its format")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from energy_flow.choices import Preset
@@ -59,6 +60,7 @@ def from_files(
     resume: bool = False,
     device: str = "cpu",
     memory_limit_bytes: int | None = None,
+    read: Callable[[str, tuple[int, int] | None], Pairs] = Pairs.read,
 ) -> Trainer:
     """Return a trainer on the files that a config names, which keeps its work in a folder.
 
@@ -69,6 +71,7 @@ def from_files(
             snapshot it starts from the beginning.
         device: where to train.
         memory_limit_bytes: largest predicted memory; no limit if none.
+        read: returns the pairs of a file; all, or those from a first row to before another.
 
     Raises:
         ConfigError: the config names no file to train on, the folder holds a training already, or
@@ -79,12 +82,12 @@ def from_files(
     """
     store = TrainingFolder(folder)
     if config.data.train is None:
-        raise ConfigError(Fault(("data", "train"), "must name a .safetensors file to train on"))
+        raise ConfigError(Fault(("data", "train"), "must name a file to train on"))
     if not resume and not store.is_empty():
         message = f"{folder} holds a training already; resume it or choose another folder"
         raise ConfigError(Fault((), message))
-    pairs = Pairs.read(config.data.train, config.data.rows)
-    val = None if config.data.val is None else Pairs.read(config.data.val)
+    pairs = read(config.data.train, config.data.rows)
+    val = None if config.data.val is None else read(config.data.val, None)
     snapshot = store.latest(device) if resume and store.has_snapshot() else None
     trainer = Trainer(
         config,

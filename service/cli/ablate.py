@@ -16,7 +16,7 @@ from energy_flow.ablation.result import (
 from energy_flow.choices import ValidationMetric
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice, needing_extra
-from service.cli.input.options import ApiKey, AsJson, Assignments, complete
+from service.cli.input.options import ApiKey, AsJson, Assignments, Column, complete
 from service.cli.input.terminal import print_json, print_text
 
 
@@ -31,8 +31,8 @@ def ablate(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Pairs that the model was not trained on: a .safetensors file with the tensors "
-            "inputs and targets, or with --url the name of a dataset with targets.",
+            help="Pairs that the model was not trained on: a file with embeddings and targets, "
+            "or with --url the name of a dataset with targets.",
         ),
     ],
     url: Annotated[
@@ -42,6 +42,7 @@ def ablate(
     rows: Annotated[
         str | None, typer.Option(metavar="A:B", help="Rows from A to B - 1, counted from 0.")
     ] = None,
+    column: Column = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,7 +90,9 @@ def ablate(
     if url is None:
         with needing_extra("sim", "ablate without --url"):
             from service.cli.execute import local_ablation
-        outcome = local_ablation.ablate(job, device=device or "auto")
+        outcome = local_ablation.ablate(job, column=column, device=device or "auto")
+    elif column is not None:
+        raise CommandFailed("--column is for files; leave it out with --url", EXIT_USAGE)
     elif device is not None:
         raise CommandFailed(
             f"--device is for this process; the server at {url} has its own device. Leave it out",

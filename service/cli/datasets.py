@@ -11,7 +11,16 @@ import typer
 from energy_flow.choices import DatasetFormat
 from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_datasets
 from service.cli.input.file_format import choose_format
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes, complete
+from service.cli.input.options import (
+    DEFAULT_URL,
+    ApiKey,
+    AsJson,
+    Column,
+    Limit,
+    Url,
+    Yes,
+    complete,
+)
 from service.cli.input.regular_file import regular_file
 from service.cli.input.terminal import (
     columns_table,
@@ -38,7 +47,8 @@ def put(
         Path,
         typer.Argument(
             metavar="FILE",
-            help=f"Embeddings: {', '.join(known.suffixes[0] for known in DatasetFormat)}.",
+            help=f"Embeddings: {', '.join(known.suffixes[0] for known in DatasetFormat)}, each "
+            "also as .gz.",
         ),
     ],
     file_format: Annotated[
@@ -50,6 +60,7 @@ def put(
             autocompletion=complete(DatasetFormat),
         ),
     ] = None,
+    column: Column = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
@@ -59,11 +70,17 @@ def put(
     Uploading the same content again changes nothing.
     """
     with open_client(url, api_key) as client:
-        dataset = upload(client, name, file, file_format)
+        dataset = upload(client, name, file, file_format, column)
     _print(dataset, as_json)
 
 
-def upload(client: FlowClient, name: str, file: Path, file_format: str | None = None) -> Dataset:
+def upload(
+    client: FlowClient,
+    name: str,
+    file: Path,
+    file_format: str | None = None,
+    column: str | None = None,
+) -> Dataset:
     """Upload a file as a dataset and show how much has been sent.
 
     Args:
@@ -71,6 +88,7 @@ def upload(client: FlowClient, name: str, file: Path, file_format: str | None = 
         name: of the dataset.
         file: the embeddings.
         file_format: a :class:`DatasetFormat`; by default that of the suffix.
+        column: with the embeddings; by default one of the usual names.
 
     Raises:
         CommandFailed: the file does not exist, or its format is not known.
@@ -78,7 +96,9 @@ def upload(client: FlowClient, name: str, file: Path, file_format: str | None = 
     """
     with regular_file(file) as source, uploading(file) as on_progress:
         chosen = choose_format(DatasetFormat, file_format, file)
-        return client.datasets.put(name, source, format=chosen, on_progress=on_progress)
+        return client.datasets.put(
+            name, source, format=chosen, column=column, on_progress=on_progress
+        )
 
 
 @app.command("list")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_flow import pretrained
-from energy_flow.choices import Output, Preset
+from energy_flow.choices import DatasetFormat, Output, Preset
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import (
     EXIT_USAGE,
@@ -24,15 +24,16 @@ from service.cli.input.streams import printable
 from service.cli.input.terminal import print_json, print_text
 
 if TYPE_CHECKING:
-    from service.cli.execute.embeddings_file import RowRange
-    from service.cli.execute.job import DatasetJob, FileJob
+    from service.cli.execute.embeddings_file import EmbeddingsFile
 
 
 def simulate(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FILE", help="Embeddings: .npy, .safetensors or .jsonl; a row is a sample."
+            metavar="FILE",
+            help=f"Embeddings: {', '.join(known.suffixes[0] for known in DatasetFormat)}, each "
+            "also as .gz; a row is a sample.",
         ),
     ] = None,
     url: Annotated[
@@ -50,8 +51,23 @@ def simulate(
     rows: Annotated[
         str | None, typer.Option(metavar="A:B", help="Rows from A to B - 1, counted from 0.")
     ] = None,
-    tensor: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Tensor of a .safetensors file.")
+    column: Annotated[
+        str | None,
+        typer.Option(
+            # The former name, of files that had tensors alone.
+            "--column",
+            "--tensor",
+            metavar="NAME",
+            help="Tensor, column or member with the embeddings, if several could be.",
+        ),
+    ] = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help=f"Format of FILE: {', '.join(DatasetFormat)}; by default that of its suffix.",
+        ),
     ] = None,
     preset: Annotated[
         str | None,
@@ -103,7 +119,7 @@ def simulate(
     """
     # Here, so that the help does not wait for NumPy.
     from service.cli.execute.embeddings_file import RowRange
-    from service.cli.execute.job import DatasetJob
+    from service.cli.execute.job import DatasetJob, FileJob
     from service.cli.execute.outcome import summary
 
     for name in output or ():
@@ -117,23 +133,40 @@ def simulate(
     outputs = tuple(dict.fromkeys([*(output or [surface]), *([surface] if out else [])]))
     if url is None and dataset is not None:
         url = os.environ.get(URL_ENV) or None
-    job = _read_job(file, dataset, tensor, RowRange.parse(rows), assignments, seed, outputs)
+    source = _choose_source(file, dataset, column, file_format)
+    fields, chosen_rows = parse_assignments(assignments or ()), RowRange.parse(rows)
+
+    def read(file: EmbeddingsFile) -> FileJob:
+        data = file.read(chosen_rows)
+        return FileJob(fields, seed, outputs, data.embeddings, data.sample_keys)
+
+    # Names are checked before a file is read, which can take long.
     if url is not None:
         _refuse_local_options(url, {"--preset": preset, "--device": device})
         from service.cli.execute import remote_run
 
+        if isinstance(source, str):
+            job: FileJob | DatasetJob = DatasetJob(fields, seed, outputs, source, chosen_rows)
+        else:
+            source.find_format()
+            remote_run.check_model(url, model, api_key)
+            job = read(source)
         outcome = remote_run.simulate(job, url=url, model=model, api_key=api_key)
-    elif isinstance(job, DatasetJob):
+    elif isinstance(source, str):
         raise CommandFailed(
             f"--dataset is on a server; add its address with --url, or set {URL_ENV}", EXIT_USAGE
         )
     else:
+        source.find_format()
         if out is not None:
             # Before the run, whose results would be lost.
             require_package("matplotlib", "plots", "--out")
         with needing_extra("sim", "simulating without --url"):
             from service.cli.execute import local_run
-        outcome = local_run.simulate(job, preset=preset, checkpoint=model, device=device or "auto")
+        checkpoint = local_run.find_checkpoint(model, preset)
+        outcome = local_run.simulate(
+            read(source), preset=preset, checkpoint=checkpoint, device=device or "auto"
+        )
     files = outcome.write(out) if out is not None else []
     if as_json:
         print_json({**outcome.report, "files": [printable(path) for path in files]})
@@ -143,28 +176,20 @@ def simulate(
         print_text(f"\nwritten to {out}: {', '.join(path.name for path in files)}")
 
 
-def _read_job(
-    file: Path | None,
-    dataset: str | None,
-    tensor: str | None,
-    rows: RowRange,
-    assignments: Iterable[str] | None,
-    seed: int | None,
-    outputs: tuple[str, ...],
-) -> FileJob | DatasetJob:
-    from service.cli.execute.embeddings_file import read_rows
-    from service.cli.execute.job import DatasetJob, FileJob
+def _choose_source(
+    file: Path | None, dataset: str | None, column: str | None, file_format: str | None
+) -> EmbeddingsFile | str:
+    """Return the file of the embeddings, or the name of a dataset of a server."""
+    from service.cli.execute.embeddings_file import EmbeddingsFile
 
-    if (file is None) == (dataset is None):
+    if file is not None and dataset is None:
+        return EmbeddingsFile(file, column, file_format)
+    if file is not None or dataset is None:
         raise CommandFailed("give either FILE, or --dataset NAME with --url", EXIT_USAGE)
-    fields = parse_assignments(assignments or ())
-    if file is not None:
-        data = read_rows(file, rows, tensor)
-        return FileJob(fields, seed, outputs, data.embeddings, data.sample_keys)
-    assert dataset is not None
-    if tensor is not None:
-        raise CommandFailed("--tensor is for FILE; leave it out with --dataset", EXIT_USAGE)
-    return DatasetJob(fields, seed, outputs, dataset, rows)
+    for flag, value in (("--column", column), ("--format", file_format)):
+        if value is not None:
+            raise CommandFailed(f"{flag} is for FILE; leave it out with --dataset", EXIT_USAGE)
+    return dataset
 
 
 def _refuse_local_options(url: str, options: Mapping[str, str | None]) -> None:

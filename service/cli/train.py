@@ -9,7 +9,7 @@ import typer
 
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import EXIT_INTERRUPTED, needing_extra
-from service.cli.input.options import AsJson, Assignments
+from service.cli.input.options import AsJson, Assignments, Column
 from service.cli.input.streams import printable
 from service.cli.input.terminal import print_json, print_note, print_text
 from service.cli.input.toml_file import read_toml
@@ -27,6 +27,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last checkpoint in the folder.")
     ] = False,
+    column: Column = None,
     assignments: Assignments = None,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Device: auto, cpu, cuda or cuda:N.")
@@ -46,7 +47,13 @@ def train(
     with needing_extra("sim", "train"):
         from service.cli.execute import local_training
     trainer = local_training.train(
-        fields, changes, out, resume=resume, device=device, memory_share=memory_limit
+        fields,
+        changes,
+        out,
+        column=column,
+        resume=resume,
+        device=device,
+        memory_share=memory_limit,
     )
     if as_json:
         print_json({**trainer.progress, "folder": printable(out)})

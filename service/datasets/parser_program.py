@@ -1,4 +1,4 @@
-"""The program of a parser process: converts the Parquet files that the server names.
+"""The program of a parser process: converts the Parquet and Arrow files that the server names.
 
 ``python -m service.datasets.parser_program MEMORY_BYTES FILE_BYTES SECONDS``. A line of JSON on
 stdin is a file, and a line on stdout is what became of it. It ends at the end of stdin.
@@ -15,7 +15,7 @@ from typing import IO
 
 import pyarrow as pa
 
-from service.datasets.formats.parquet_file import convert_parquet
+from service.datasets.formats.column_batches import convert_columns
 from service.datasets.parsing.messages import (
     ConversionTask,
     Converted,
@@ -61,7 +61,11 @@ def main(memory_bytes: int, file_bytes: int, seconds: float) -> None:
 
 def _convert(task: ConversionTask, memory_bytes: int) -> Outcome:
     try:
-        return Converted(convert_parquet(task.source, task.results, task.max_bytes))
+        return Converted(
+            convert_columns(
+                task.source, task.file_format, task.selection, task.results, task.max_bytes
+            )
+        )
     except Problem as problem:
         return Refused.of(problem)
     except MemoryError:

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from energy_flow.errors import Fault
 from energy_flow.runtime.safetensors_header import MAX_AXES
 from service.problems import Problem, invalid
-
-NPY_KINDS: Final = ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8")
-"""Dtypes that are accepted, as numpy writes them."""
+from service.requests.number_rows import NUMBERS, is_number_dtype
 
 MAX_HEADER_BYTES: Final = 10_000
 """Longest header; NumPy refuses longer ones."""
@@ -28,13 +26,12 @@ def read_npy(body: bytes) -> NDArray[Any]:
 
     Raises:
         Problem: 400, it is not such a file, or its length is not the one of its header; 422, its
-            numbers are not floats.
+            numbers are neither floats nor integers.
     """
     stream = io.BytesIO(body)
     shape, is_fortran, dtype = read_npy_header(stream)
-    if dtype.str not in NPY_KINDS:
-        message = "must be float16, float32 or float64"
-        raise invalid([Fault(("embeddings",), message, str(dtype))])
+    if not is_number_dtype(dtype):
+        raise invalid([Fault(("embeddings",), f"must be {NUMBERS}", str(dtype))])
     count = prod(shape)
     offset = stream.tell()
     if len(body) - offset != count * dtype.itemsize:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.errors import Fault
+
+NUMBERS: Final = "float16, float32, float64 or integers"
+"""What arrays of numbers may hold, for messages."""
 
 _MAX_FLOAT16 = float(np.finfo(np.float16).max)
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
@@ -79,10 +82,13 @@ def find_unfit_number(
     """Return the first number that is not finite or beyond float32, if there is one.
 
     Args:
-        numbers: Floats [rows, columns].
+        numbers: Floats or integers [rows, columns].
         name: Name of the numbers in the fault.
         first_row: Index of the first row.
     """
+    if numbers.dtype.kind != "f":
+        # The largest integers are far below the largest float32.
+        return None
     # NaN compares false, so it is found as well. A float16 is compared with its own maximum,
     # because that of float32 would become infinity.
     maximum = _MAX_FLOAT32 if numbers.itemsize > 2 else _MAX_FLOAT16
@@ -103,6 +109,21 @@ def _blocks(numbers: NDArray[Any]) -> Iterator[tuple[int, int, NDArray[Any]]]:
     for top in range(0, rows, height):
         for left in range(0, columns, max(1, width)):
             yield top, left, numbers[top : top + height, left : left + width]
+
+
+def is_number_dtype(dtype: np.dtype[Any]) -> bool:
+    """Return whether an array holds floats of 16, 32 or 64 bits, or integers."""
+    return dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8))
+
+
+def widen_bfloat16(data: bytes | memoryview) -> NDArray[np.float32]:
+    """Return the numbers of bfloat16, which NumPy does not have; a copy.
+
+    Args:
+        data: Their bytes, little-endian.
+    """
+    # A bfloat16 is the upper half of a float32.
+    return (np.frombuffer(data, "<u2").astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def _find_first_non_number(rows: list[Any], name: str, first_row: int) -> Iterator[Fault]:

@@ -17,6 +17,8 @@ from safetensors.numpy import save
 from energy_flow.choices import unknown_name
 from energy_flow.runtime.safetensors_header import TensorEntry
 from service.problems import Problem
+from service.requests.columns import Column, Content
+from service.requests.number_rows import widen_bfloat16
 from service.safetensors_header import ended_in_header, parse_header
 
 REQUEST: Final = "request"
@@ -26,7 +28,7 @@ ANSWER: Final = "answer"
 TRACE_PREFIX: Final = "trace_"
 """Prefix of the names of a trace's columns."""
 
-_DTYPES: Final[Mapping[str, str]] = {
+DTYPES: Final[Mapping[str, str]] = {
     "U8": "u1",
     "U16": "<u2",
     "U32": "<u4",
@@ -39,6 +41,13 @@ _DTYPES: Final[Mapping[str, str]] = {
     "F32": "<f4",
     "F64": "<f8",
 }
+"""Dtypes of numbers by their name in the header."""
+
+ROWS_ARE: Final = "a tensor [rows, numbers] of F16, BF16, F32, F64 or integers"
+"""What a tensor of embeddings must be, for messages."""
+
+BFLOAT16: Final = "BF16"
+"""A dtype of numbers that NumPy does not have."""
 
 
 def read_header_length(body: bytes) -> int:
@@ -47,7 +56,7 @@ def read_header_length(body: bytes) -> int:
 
 
 def read_tensors(body: bytes) -> dict[str, NDArray[Any]]:
-    """Return the tensors by name, as views of the body.
+    """Return the tensors by name, as views of the body; those of bfloat16 as copies in float32.
 
     Args:
         body: The file.
@@ -59,6 +68,14 @@ def read_tensors(body: bytes) -> dict[str, NDArray[Any]]:
     if header is None:
         raise ended_in_header()
     return {entry.name: _make_array(body, header.bytes, entry) for entry in header.tensors}
+
+
+def describe_tensor(tensor: TensorEntry) -> Column:
+    """Return a tensor as a column of its file: a matrix has rows, a vector a number a row."""
+    is_number = tensor.dtype in DTYPES or tensor.dtype == BFLOAT16
+    contents = {2: Content.ROWS, 1: Content.NUMBER} if is_number else {}
+    content = contents.get(len(tensor.shape), Content.OTHER)
+    return Column(tensor.name, content, f"{tensor.dtype} {list(tensor.shape)}")
 
 
 def write_tensors(arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, bytes]) -> bytes:
@@ -74,15 +91,19 @@ def write_tensors(arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, bytes]
 
 
 def _make_array(body: bytes, offset: int, entry: TensorEntry) -> NDArray[Any]:
-    if entry.dtype not in _DTYPES:
+    is_bfloat16 = entry.dtype == BFLOAT16
+    if entry.dtype not in DTYPES and not is_bfloat16:
         message = f"the tensor {entry.name!r} has the dtype {entry.dtype!r}"
-        raise Problem(400, f"{message}; {unknown_name(entry.dtype, _DTYPES)}")
-    dtype, count = np.dtype(_DTYPES[entry.dtype]), prod(entry.shape)
+        raise Problem(400, f"{message}; {unknown_name(entry.dtype, (*DTYPES, BFLOAT16))}")
+    dtype, count = np.dtype("<u2" if is_bfloat16 else DTYPES[entry.dtype]), prod(entry.shape)
     if entry.end - entry.start != count * dtype.itemsize:
         raise Problem(
             400,
             f"the tensor {entry.name!r} has {entry.end - entry.start:,} bytes, but its shape and "
             f"dtype need {count * dtype.itemsize:,}",
         )
+    if is_bfloat16:
+        widened = widen_bfloat16(memoryview(body)[offset + entry.start : offset + entry.end])
+        return widened.reshape(entry.shape)
     flat = np.frombuffer(body, dtype=dtype, count=count, offset=offset + entry.start)
     return flat.reshape(entry.shape)

@@ -31,6 +31,7 @@ class Datasets:
         *,
         targets: ArrayLike | None = None,
         format: str | None = None,
+        column: str | None = None,
         on_progress: Callable[[int, int], object] | None = None,
     ) -> Dataset:
         """Keep embeddings, with targets if there are any, under a name.
@@ -41,8 +42,10 @@ class Datasets:
             name: of the dataset.
             source: a file (a path, or its name), or rows of numbers, [rows, dim].
             targets: with an array, a row for each of its rows, [rows, targets_dim].
-            format: of a file: ``safetensors``, ``npy``, ``parquet`` or ``jsonl``; by default that
-                of its suffix.
+            format: of a file: a :class:`energy_flow.choices.DatasetFormat`; by default that of its
+                suffix.
+            column: of a file: the tensor, column or member with the embeddings, if several could
+                be.
             on_progress: called with the bytes of a file that were sent so far and all its bytes.
 
         Raises:
@@ -51,7 +54,7 @@ class Datasets:
             Conflict: the name is used for other content.
             Unprocessable: the content is not valid; the message states why.
         """
-        request = datasets.put(name, source, targets, format, on_progress)
+        request = datasets.put(name, source, targets, format, column, on_progress)
         return self._connection.ask(request, json_as(Dataset))
 
     def list(self, *, page_size: int | None = None) -> Iterator[Dataset]:

@@ -47,17 +47,22 @@ async def put_dataset(
     file_format: Annotated[
         DatasetFormat | None, Query(alias="format", description="else by Content-Type")
     ] = None,
+    column: Annotated[
+        str | None,
+        Query(description="tensor, column or member with the embeddings, if several could be"),
+    ] = None,
 ) -> Response:
     """Store embeddings, and targets if there are some, under a name; 200 if they are stored.
 
     ``.npy`` has one array [rows, dim]; the other formats have a tensor, column or member
-    ``embeddings`` (or ``inputs``), and ``targets`` if there are some.
+    ``embeddings`` (or ``embedding``, ``inputs``, ``input``, ``vector``), and ``targets`` if there
+    are some. Any of them can be compressed with gzip.
     """
 
     def open_upload() -> DatasetUpload:
         chosen = file_format or _read_format(request)
         size = read_content_length(request)
-        return DatasetUpload(service.datasets, name, chosen, size, service.parsers)
+        return DatasetUpload(service.datasets, name, chosen, column, size, service.parsers)
 
     dataset, is_new = await receive_upload(request, service, open_upload)
     answer = render_dataset(dataset)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from energy_flow.ablation import AblationRun
 from energy_flow.ablation.result import AblationResult
 from energy_flow.config.flow_config import FlowConfig
@@ -14,18 +12,19 @@ from energy_flow.errors import CheckpointError, DataError, EnergyFlowError
 from energy_flow.runtime.process import configure_process
 from energy_flow.training.data import Pairs
 from service.cli.execute.ablation_job import AblationJob, AblationOutcome, describe_progress
-from service.cli.execute.embeddings_file import RowRange
 from service.cli.execute.local_engine import running_engine
+from service.cli.execute.pairs_file import read_pairs
 from service.cli.input.failures import CommandFailed, require_file
 from service.cli.input.streams import printable
 from service.cli.input.terminal import activity
 
 
-def ablate(job: AblationJob, *, device: str) -> AblationOutcome:
+def ablate(job: AblationJob, *, column: str | None, device: str) -> AblationOutcome:
     """Load the model and the rows, and measure all variants.
 
     Args:
         job: what to measure.
+        column: column of the embeddings in the file; by default one of the usual names.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
@@ -38,7 +37,7 @@ def ablate(job: AblationJob, *, device: str) -> AblationOutcome:
     try:
         with running_engine(device) as engine:
             loaded = _load(engine, model)
-            pairs = _read(data, job.rows)
+            pairs = read_pairs(data, job.rows, column)
             config = loaded.config.with_options(job.fields)
             result = _measure(engine, loaded, config, pairs, job)
     except DataError as error:
@@ -60,16 +59,6 @@ def _load(engine: Engine, path: Path) -> LoadedModel:
         return engine.load_model(path)
     except CheckpointError as error:
         raise CommandFailed(f"{path}: {error}") from None
-
-
-def _read(path: Path, rows: RowRange) -> Pairs:
-    try:
-        pairs = Pairs.read(path)
-    except DataError as error:
-        # The message names the file.
-        raise CommandFailed(str(error)) from None
-    part = rows.within(len(pairs), path)
-    return pairs.take(np.arange(part.start, part.stop))
 
 
 def _measure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -30,23 +31,61 @@ from service.cli.input.terminal import activity
 RUN_ID = "local"
 
 
-def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device: str) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The file of a model.
+
+    Attributes:
+        name: as it was given.
+        path: of the file.
+    """
+
+    name: str
+    path: Path
+
+
+def find_checkpoint(model: str | None, preset: str | None) -> Checkpoint | None:
+    """Return the file of a model; ``None`` if none is named.
+
+    Args:
+        model: file of a checkpoint, or the name of a model of the package.
+        preset: config of an untrained model.
+
+    Raises:
+        CommandFailed: there is no such file, or both are given.
+    """
+    if model is None:
+        return None
+    if preset is not None:
+        raise CommandFailed(
+            "--preset makes an untrained model and --model loads one; give only one of them",
+            EXIT_USAGE,
+        )
+    path = Path(model)
+    if not path.exists() and model in pretrained.names():
+        path = pretrained.find(model).checkpoint
+    if not path.is_file():
+        raise CommandFailed(
+            f"there is no checkpoint {path}; check --model, or name a trained model of the "
+            f"package: {', '.join(pretrained.names())}"
+        )
+    return Checkpoint(model, path)
+
+
+def simulate(
+    job: FileJob, *, preset: str | None, checkpoint: Checkpoint | None, device: str
+) -> Outcome:
     """Make or load the model and simulate the samples of the job.
 
     Args:
         job: what to simulate.
         preset: config of an untrained model; ``debug`` if there is no checkpoint either.
-        checkpoint: file of a model, or the name of one of the package.
+        checkpoint: file of a model.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         CommandFailed: the simulation is refused or fails.
     """
-    if preset is not None and checkpoint is not None:
-        raise CommandFailed(
-            "--preset makes an untrained model and --model loads one; give only one of them",
-            EXIT_USAGE,
-        )
     configure_process()
     with _failures_in_one_line(), running_engine(device) as engine:
         model, config = _load(engine, job, preset, checkpoint)
@@ -57,7 +96,7 @@ def simulate(job: FileJob, *, preset: str | None, checkpoint: str | None, device
         "run_id": None,
         "url": None,
         "model": {
-            "name": printable(checkpoint or preset or Preset.DEBUG.value),
+            "name": printable(checkpoint.name if checkpoint else preset or Preset.DEBUG.value),
             "trained": model.trained,
             "coord_version": config.coord_version,
             "digest": model.digest,
@@ -139,7 +178,7 @@ class _Results(RunListener):
 
 
 def _load(
-    engine: Engine, job: FileJob, preset: str | None, checkpoint: str | None
+    engine: Engine, job: FileJob, preset: str | None, checkpoint: Checkpoint | None
 ) -> tuple[LoadedModel, FlowConfig]:
     """Return the model and the config of the run."""
     if checkpoint is None:
@@ -147,18 +186,10 @@ def _load(
         # Before a large model is made.
         _check_dimension(job, config.embedding_dim, f"--set embedding_dim={_dimension(job)}")
         return engine.load_model(config), config
-    path = Path(checkpoint)
-    if not path.exists() and checkpoint in pretrained.names():
-        path = pretrained.find(checkpoint).checkpoint
-    if not path.is_file():
-        raise CommandFailed(
-            f"there is no checkpoint {path}; check --model, or name a trained model of the "
-            f"package: {', '.join(pretrained.names())}"
-        )
     try:
-        model = engine.load_model(path)
+        model = engine.load_model(checkpoint.path)
     except CheckpointError as error:
-        raise CommandFailed(f"{path}: {error}") from None
+        raise CommandFailed(f"{checkpoint.path}: {error}") from None
     _check_dimension(job, model.config.embedding_dim, "another --model")
     return model, model.config.with_options(job.fields)
 

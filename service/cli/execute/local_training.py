@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +18,10 @@ from energy_flow.runtime.limits import memory_limit
 from energy_flow.runtime.process import configure_process
 from energy_flow.simulation.model_footprint import parameter_count
 from energy_flow.training import TrainConfig, Trainer
+from energy_flow.training.data import Pairs
 from energy_flow.training.start import from_files
+from service.cli.execute.embeddings_file import RowRange
+from service.cli.execute.pairs_file import read_pairs
 from service.cli.input.failures import CommandFailed
 from service.cli.input.terminal import activity, count_things, print_note
 
@@ -31,6 +35,7 @@ def train(
     changes: Mapping[str, Any],
     folder: Path,
     *,
+    column: str | None,
     resume: bool,
     device: str,
     memory_share: float,
@@ -41,6 +46,7 @@ def train(
         fields: of the config, as in its file.
         changes: other values of fields, by dotted name.
         folder: for the model, checkpoints, log and curves.
+        column: column of the embeddings in the files; by default one of the usual names.
         resume: whether to continue from the last checkpoint in the folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         memory_share: share of the device's memory that the training may use.
@@ -57,7 +63,14 @@ def train(
     try:
         config, place = TrainConfig.from_dict(fields, changes), resolve_device(device)
         limit = memory_limit(place, memory_share)
-        trainer = from_files(config, folder, resume=resume, device=place, memory_limit_bytes=limit)
+        trainer = from_files(
+            config,
+            folder,
+            resume=resume,
+            device=place,
+            memory_limit_bytes=limit,
+            read=partial(_read, column),
+        )
         print_note(_describe_start(trainer))
         for warning in config.warnings(trainer.processor.config):
             print_note(f"warning: {warning}")
@@ -65,6 +78,10 @@ def train(
     except EnergyFlowError as error:
         raise CommandFailed(str(error)) from error
     return trainer
+
+
+def _read(column: str | None, path: str, rows: tuple[int, int] | None) -> Pairs:
+    return read_pairs(Path(path), RowRange() if rows is None else RowRange(*rows), column)
 
 
 def summary(progress: Mapping[str, Any], out: Path) -> str:

@@ -78,6 +78,24 @@ def simulate(
     return Outcome(outputs, report, write_trace, write_picture)
 
 
+def check_model(url: str, model: str | None, api_key: str | None) -> None:
+    """Refuse a name of a model that the server does not have.
+
+    Args:
+        url: address of the server.
+        model: the name; its default model if not given.
+        api_key: its key, if it needs one.
+
+    Raises:
+        CommandFailed: the address is wrong.
+        NotFound: there is no such model.
+        FlowClientError: the server cannot be reached.
+    """
+    if model is not None:
+        with open_client(url, api_key) as client:
+            client.model(model)
+
+
 def _source(client: FlowClient, job: FileJob | DatasetJob) -> tuple[dict[str, Any], list[int]]:
     """Return the arguments of :meth:`FlowClient.submit_run` for the samples, and their keys."""
     if isinstance(job, FileJob):

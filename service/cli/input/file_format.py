@@ -33,9 +33,9 @@ def choose_format(
         return formats(name)
     if path is None:
         return None
-    for known in formats:
-        if path.suffix.lower() in known.suffixes:
-            return known
+    known = formats.of_file(path.name)
+    if known is not None:
+        return known
     raise CommandFailed(
         f"{option}{path}: the suffix belongs to no format; add --format with one of "
         f"{', '.join(names_of(formats))}",

@@ -51,6 +51,14 @@ Assignments = Annotated[
         help="Set a field of the config by its dotted name; repeatable.",
     ),
 ]
+Column = Annotated[
+    str | None,
+    typer.Option(
+        "--column",
+        metavar="NAME",
+        help="Tensor, column or member with the embeddings, if several could be.",
+    ),
+]
 ExperimentName = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help="Name or id of the experiment.")
 ]
@@ -63,6 +71,7 @@ __all__ = [
     "ApiKey",
     "AsJson",
     "Assignments",
+    "Column",
     "ExperimentName",
     "Limit",
     "Url",

@@ -1,4 +1,4 @@
-"""Datasets as JSON lines: an embedding a line, or an object with one and an optional target."""
+"""JSON lines: an embedding a line, or an object with one and an optional target."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ from typing import Any, Final
 import numpy as np
 
 from energy_flow.errors import Fault
-from service.datasets.formats.names import NAMES, Part, choose_names
 from service.datasets.formats.rows import MAX_COLUMNS, Rows
+from service.datasets.formats.text import TextStart
 from service.problems import Problem
+from service.requests.columns import NAMES, Column, Content, Part, choose_columns
 from service.requests.json_body import MAX_WHOLE_BYTES, parse_in_pieces, parse_value
 from service.requests.large_arrays import PIECE_BYTES, LargeArray, malformed
-from service.requests.number_rows import find_row_faults
+from service.requests.number_rows import describe_type, find_row_faults
 from service.requests.structure import find_repeated
 
 MAX_LINE_BYTES: Final = 8 * 2**20
 """Longest line; memory has several copies of its numbers."""
 
-_ARRAYS: Final = tuple(
-    LargeArray(name, lambda document: [document], (name,), has_rows=False, may_be_flat=True)
-    for names in NAMES.values()
-    for name in names
-)
 _OF_A_LIST: Final = NAMES["inputs"][0]
 """Name of the inputs in a file whose lines are lists."""
 
@@ -40,6 +36,10 @@ class JsonLinesReader:
         self._rest = b""
         self._line = 0
         self._names: dict[Part, str] | None = None
+        self._text = TextStart()
+        column = rows.selection.column
+        named = NAMES["inputs"] if column is None else (column,)
+        self._arrays = tuple(_large_array(name) for name in (*named, *NAMES["targets"]))
 
     @property
     def pending_bytes(self) -> int:
@@ -48,7 +48,7 @@ class JsonLinesReader:
 
     def feed(self, piece: bytes) -> None:
         """Read the next bytes, as :meth:`DatasetReader.feed`."""
-        *lines, self._rest = (self._rest + piece).split(b"\n")
+        *lines, self._rest = (self._rest + self._text.strip(piece)).split(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
             self._line += len(lines) + 1
             raise self._malformed(f"is longer than the limit of {MAX_LINE_BYTES:,} bytes")
@@ -57,7 +57,7 @@ class JsonLinesReader:
 
     def finish(self) -> None:
         """Check the end of the file, as :meth:`DatasetReader.finish`."""
-        self._read([self._rest])
+        self._read([self._rest + self._text.finish()])
         self._rows.raise_faults()
 
     def _read(self, lines: list[bytes]) -> None:
@@ -67,6 +67,8 @@ class JsonLinesReader:
         for line in lines:
             self._line += 1
             if line.strip():
+                if self._rows.is_complete:
+                    return
                 self._parse(line, held)
                 size += len(line)
             if size > PIECE_BYTES:
@@ -76,24 +78,35 @@ class JsonLinesReader:
 
     def _parse(self, line: bytes, held: dict[Part, list[Any]]) -> None:
         try:
-            document = _parse_line(line)
+            document = self._parse_line(line)
         except Problem as problem:
             if problem.status == 422:
                 self._refuse(problem.faults)
             raise self._malformed(problem.detail.removeprefix("the body ")) from None
         if isinstance(document, list | np.ndarray):
+            column = self._rows.selection.column
+            if column is not None:
+                message = "is no member of a line, which is a list; leave column out"
+                self._refuse([Fault((column,), message, column)])
             members: dict[Part, Any] = {"inputs": document}
             names: dict[Part, str] = {"inputs": _OF_A_LIST}
         elif isinstance(document, dict):
-            names, faults = choose_names(document)
-            faults += [
-                Fault((array.member,), "is given twice", None)
-                for array in _ARRAYS
-                if line.count(array.quoted) > 1 and _is_repeated(line, array.member)
+            columns = [_describe_member(name, value) for name, value in document.items()]
+            chosen = choose_columns(columns, self._rows.selection, "a list of numbers")
+            faults = [
+                *chosen.faults,
+                *(
+                    Fault((array.member,), "is given twice", None)
+                    for array in self._arrays
+                    if line.count(array.quoted) > 1 and _is_repeated(line, array.member)
+                ),
             ]
             if faults:
                 self._refuse(faults)
+            names = {part: found[0] for part, found in chosen.parts.items()}
             members = {part: document[name] for part, name in names.items()}
+            if "targets" in members and isinstance(members["targets"], int | float):
+                members["targets"] = [members["targets"]]
         else:
             raise self._malformed("must be an object or a list of numbers")
         if self._names is None:
@@ -123,6 +136,19 @@ class JsonLinesReader:
             else:
                 self._rows.add(part, name, np.array(values, dtype=np.float64))
 
+    def _parse_line(self, line: bytes) -> Any:
+        """Return the document of a line; numbers of a long one are arrays."""
+        if len(line) <= PIECE_BYTES or not line.lstrip().startswith(b"["):
+            return parse_in_pieces(line, self._arrays, parse_value)
+        if b'"' in line:
+            # No list of numbers, and perhaps members behind it.
+            if len(line) > MAX_WHOLE_BYTES:
+                raise malformed("a list of numbers has strings")
+            return parse_value(line)
+        # A list is read as the only member of an object.
+        text = b'{"%b":%b}' % (_OF_A_LIST.encode(), line)
+        return parse_in_pieces(text, (_large_array(_OF_A_LIST),), parse_value)[_OF_A_LIST]
+
     def _refuse(self, faults: Iterable[Fault]) -> None:
         """Raise the faults of the present line."""
         self._rows.refuse(*(Fault((self._where(), *f.loc), f.msg, f.got) for f in faults))
@@ -135,18 +161,19 @@ class JsonLinesReader:
         return f"line {self._line}"
 
 
-def _parse_line(line: bytes) -> Any:
-    """Return the document of a line; numbers of a long one are arrays."""
-    if len(line) <= PIECE_BYTES or not line.lstrip().startswith(b"["):
-        return parse_in_pieces(line, _ARRAYS, parse_value)
-    if b'"' in line:
-        # No list of numbers, and perhaps members behind it.
-        if len(line) > MAX_WHOLE_BYTES:
-            raise malformed("a list of numbers has strings")
-        return parse_value(line)
-    # A list is read as the only member of an object.
-    document = parse_in_pieces(b'{"%b":%b}' % (_OF_A_LIST.encode(), line), _ARRAYS, parse_value)
-    return document[_OF_A_LIST]
+def _large_array(name: str) -> LargeArray:
+    return LargeArray(name, lambda document: [document], (name,), has_rows=False, may_be_flat=True)
+
+
+def _describe_member(name: str, value: Any) -> Column:
+    if isinstance(value, list | np.ndarray):
+        # Single values that are no numbers are refused with their places.
+        first = value[0] if len(value) else None
+        is_row = not isinstance(first, str | list | dict)
+        content = Content.ROWS if is_row else Content.OTHER
+        return Column(name, content, f"a list that begins with {describe_type(first)}")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Column(name, Content.NUMBER if is_number else Content.OTHER, describe_type(value))
 
 
 def _is_repeated(line: bytes, name: str) -> bool:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from energy_flow.errors import Fault
-from service.datasets.formats.rows import RowBytes, Rows
+from service.datasets.formats.rows import RowBytes, Rows, RowStorage
 from service.problems import Problem
-from service.requests.npy_body import MAX_HEADER_BYTES, NPY_KINDS, read_npy_header
+from service.requests.npy_body import MAX_HEADER_BYTES, read_npy_header
+from service.requests.number_rows import NUMBERS, is_number_dtype
 from service.safetensors_header import wrong_length
 from service.store.atomic_files import UnfinishedFile
-from service.store.dataset_files import DatasetWriter
 
 _PIECE_BYTES = 2**20
 _NAME = "inputs"
@@ -25,14 +25,14 @@ class NpyReader:
 
     Args:
         rows: Receives the rows.
-        writer: Writer of the rows, which has temporary files.
+        storage: Has temporary files.
         size: Size of the file in bytes, if known; a wrong one is refused before the numbers
             arrive.
     """
 
-    def __init__(self, rows: Rows, writer: DatasetWriter, size: int | None) -> None:
+    def __init__(self, rows: Rows, storage: RowStorage, size: int | None) -> None:
         self._rows = rows
-        self._writer = writer
+        self._storage = storage
         self._size = size
         self._start = b""
         self._header_bytes: int | None = None
@@ -79,9 +79,12 @@ class NpyReader:
 
     def _begin(self, header: bytes) -> None:
         shape, fortran, dtype = read_npy_header(io.BytesIO(header))
-        if dtype.str not in NPY_KINDS:
-            message = "must be float16, float32 or float64"
-            self._rows.refuse(Fault((_NAME,), message, str(dtype)))
+        column = self._rows.selection.column
+        if column is not None:
+            message = "is no column of a .npy file, which has one array; leave column out"
+            self._rows.refuse(Fault((column,), message, column))
+        if not is_number_dtype(dtype):
+            self._rows.refuse(Fault((_NAME,), f"must be {NUMBERS}", str(dtype)))
         self._rows.check_shape(_NAME, shape)
         self._rows.raise_faults()
         rows, width = self._shape = (shape[0], shape[1])
@@ -90,7 +93,7 @@ class NpyReader:
         if self._size is not None and self._size - len(header) != self._promised:
             raise wrong_length(self._promised, self._size - len(header))
         if fortran and width > 1:
-            self._columns = self._writer.spool()
+            self._columns = self._storage.spool()
         else:
             self._matrix = RowBytes(self._rows, "inputs", _NAME, dtype, width)
 

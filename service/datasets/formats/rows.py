@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.errors import Fault
-from service.datasets.formats.names import NAMES, Part
 from service.problems import invalid
-from service.requests.number_rows import find_unfit_number
+from service.requests.columns import NAMES, Part, Selection
+from service.requests.number_rows import find_unfit_number, widen_bfloat16
+from service.store.atomic_files import UnfinishedFile
 
 # Memory holds a whole row.
 MAX_COLUMNS = 2**20
@@ -61,49 +64,110 @@ class RowWriter(Protocol):
         """
 
 
+class RowStorage(RowWriter, Protocol):
+    """A writer of rows that has files for readers which cannot write row by row."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes of the rows, and of a file that is decompressed."""
+
+    def spool(self) -> UnfinishedFile:
+        """Return a temporary file, which the storage removes.
+
+        Raises:
+            OSError: The file cannot be created.
+        """
+
+    def reserve(self) -> dict[str, Path]:
+        """Return a file for each part, to which another process appends its rows as float32.
+
+        Raises:
+            OSError: A file cannot be created.
+        """
+
+    def adopt(self, name: str, rows: int, dim: int) -> None:
+        """Add the rows that another process has appended to a reserved file.
+
+        Args:
+            name: Name of the part.
+            rows: Number of rows.
+            dim: Numbers in a row.
+
+        Raises:
+            Problem: 413, the dataset would be too large.
+            OSError: The file has another size, or cannot be read.
+        """
+
+
 class Rows:
     """Rows that are checked and written as float32.
 
+    Attributes:
+        selection: What is read of the file. Other rows are counted, and not checked.
+
     Args:
         writer: Writer of the rows.
+        selection: What is read of the file.
     """
 
-    def __init__(self, writer: RowWriter) -> None:
+    def __init__(self, writer: RowWriter, selection: Selection) -> None:
+        self.selection = selection
         self._writer = writer
         self._faults: list[Fault] = []
         self._counts: dict[str, int] = {}
         self._widths: dict[str, int] = {}
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing that follows in the file is read."""
+        stop = self.selection.stop
+        is_read = stop is not None and self.count("inputs") >= stop
+        return is_read and not self.selection.has_targets
+
     def count(self, part: Part) -> int:
-        """Return the number of rows so far."""
+        """Return the number of rows in the file so far."""
         return self._counts.get(part, 0)
 
     def width(self, part: Part) -> int | None:
         """Return the numbers in a row; ``None`` before the first one."""
         return self._widths.get(part)
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Rows in the file so far, and numbers in a row, by the name of the part."""
+        return {part: (count, self._widths[part]) for part, count in self._counts.items()}
+
     def refuse(self, *faults: Fault) -> None:
         """Record faults of the rows; :meth:`raise_faults` raises them."""
         self._faults += faults
 
-    def add(self, part: Part, name: str, numbers: NDArray[Any]) -> None:
+    def add(
+        self, part: Part, name: str, numbers: NDArray[Any], columns: Sequence[str] = ()
+    ) -> None:
         """Check and write the next rows.
 
         Args:
             part: Which part of the dataset they belong to.
             name: Their name in the file.
-            numbers: Floats [n, width], of the width of the rows before.
+            numbers: Floats or integers [n, width], of the width of the rows before.
+            columns: Names of the columns, where each has one number of a row.
 
         Raises:
             Problem: 413, the dataset is too large.
             OSError: The rows could not be written.
         """
-        unfit = find_unfit_number(numbers, name, self.count(part))
-        self._counts[part] = self.count(part) + len(numbers)
+        first = self.count(part)
+        self._counts[part] = first + len(numbers)
         self._widths[part] = numbers.shape[1]
+        selected = self.selection.within(first, len(numbers))
+        numbers = numbers[selected]
+        unfit = find_unfit_number(numbers, name, first + selected.start)
+        if unfit is not None and columns:
+            _, row, column = unfit.loc
+            unfit = Fault((columns[int(column)], row), unfit.msg, unfit.got)
         if unfit is not None:
             self.refuse(unfit)
-        elif not self._faults:
+        elif not self._faults and len(numbers):
             self._writer.add(part, numbers.astype(np.float32))
 
     def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
@@ -160,7 +224,7 @@ class Rows:
         Raises:
             Problem: 422, with every fault.
         """
-        if "inputs" not in self._counts:
+        if not self.count("inputs"):
             self.refuse(Fault((NAMES["inputs"][0],), "must hold at least one row", 0))
         elif "targets" in self._counts:
             self.check_equally_many(self.count("inputs"), self.count("targets"))
@@ -210,10 +274,7 @@ class RowBytes:
         self._rest = data[whole * row_bytes :]
         if whole:
             part = memoryview(data)[: whole * row_bytes]
-            if self._dtype is None:
-                # A bfloat16 is the upper half of a float32.
-                wide = np.frombuffer(part, "<u2").astype(np.uint32) << np.uint32(16)
-                numbers: NDArray[Any] = wide.view(np.float32)
-            else:
-                numbers = np.frombuffer(part, self._dtype)
+            numbers: NDArray[Any] = (
+                widen_bfloat16(part) if self._dtype is None else np.frombuffer(part, self._dtype)
+            )
             self._rows.add(self._part, self._name, numbers.reshape(whole, self._width))

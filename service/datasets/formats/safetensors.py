@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import numpy as np
 
-from energy_flow.errors import Fault
 from energy_flow.runtime.safetensors_header import SafetensorsHeader, TensorEntry
-from service.datasets.formats.names import choose_names
 from service.datasets.formats.rows import RowBytes, Rows
 from service.problems import Problem
+from service.requests.columns import choose_columns
+from service.requests.safetensors_body import BFLOAT16, DTYPES, ROWS_ARE, describe_tensor
 from service.safetensors_header import ended_in_header, parse_header, wrong_length
-
-_DTYPES: dict[str, np.dtype[Any] | None] = {
-    "F16": np.dtype("<f2"),
-    "BF16": None,
-    "F32": np.dtype("<f4"),
-    "F64": np.dtype("<f8"),
-}
 
 
 class SafetensorsReader:
@@ -71,35 +63,34 @@ class SafetensorsReader:
 
     def _begin(self, header: SafetensorsHeader) -> None:
         named = {tensor.name: tensor for tensor in header.tensors}
-        chosen, faults = choose_names(named)
-        self._rows.refuse(*faults)
-        numbers = 0
-        for part, name in chosen.items():
-            tensor = named[name]
-            self._check(tensor)
-            numbers += prod(tensor.shape)
-            if len(tensor.shape) == 2 and tensor.dtype in _DTYPES:
-                self._matrices[name] = RowBytes(
-                    self._rows, part, name, _DTYPES[tensor.dtype], tensor.shape[1]
-                )
+        columns = [describe_tensor(tensor) for tensor in header.tensors]
+        chosen = choose_columns(columns, self._rows.selection, ROWS_ARE)
+        tensors = {part: named[names[0]] for part, names in chosen.parts.items()}
+        self._rows.refuse(*chosen.faults)
         self._rows.raise_faults()
-        if "targets" in chosen:
-            shapes = [named[name].shape for name in chosen.values()]
-            self._rows.check_equally_many(shapes[0][0], shapes[1][0])
+        for part, tensor in tensors.items():
+            width = 1 if len(tensor.shape) == 1 else tensor.shape[1]
+            self._rows.check_shape(tensor.name, (tensor.shape[0], width))
+            dtype = None if tensor.dtype == BFLOAT16 else np.dtype(DTYPES[tensor.dtype])
+            _check_length(tensor, 2 if dtype is None else dtype.itemsize)
+            self._matrices[tensor.name] = RowBytes(self._rows, part, tensor.name, dtype, width)
+        self._rows.raise_faults()
+        if "targets" in tensors:
+            self._rows.check_equally_many(tensors["inputs"].shape[0], tensors["targets"].shape[0])
             self._rows.raise_faults()
-        self._rows.expect(numbers)
+        self._rows.expect(sum(prod(tensor.shape) for tensor in tensors.values()))
 
-    def _check(self, tensor: TensorEntry) -> None:
-        self._rows.check_shape(tensor.name, tensor.shape)
-        if tensor.dtype not in _DTYPES:
-            message = f"must be one of {', '.join(_DTYPES)}"
-            self._rows.refuse(Fault((tensor.name,), message, tensor.dtype))
-            return
-        dtype = _DTYPES[tensor.dtype]
-        expected = prod(tensor.shape) * (2 if dtype is None else dtype.itemsize)
-        if tensor.end - tensor.start != expected:
-            raise Problem(
-                400,
-                f"the tensor {tensor.name!r} has {tensor.end - tensor.start:,} bytes; its shape "
-                f"and type need {expected:,}",
-            )
+
+def _check_length(tensor: TensorEntry, item_bytes: int) -> None:
+    """Refuse a tensor with another number of bytes than its shape and type need.
+
+    Raises:
+        Problem: 400.
+    """
+    expected = prod(tensor.shape) * item_bytes
+    if tensor.end - tensor.start != expected:
+        raise Problem(
+            400,
+            f"the tensor {tensor.name!r} has {tensor.end - tensor.start:,} bytes; its shape "
+            f"and type need {expected:,}",
+        )

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from energy_flow.choices import DatasetFormat
-from service.datasets.formats.jsonl import JsonLinesReader
-from service.datasets.formats.npy import NpyReader
-from service.datasets.formats.parquet import ParquetReader
-from service.datasets.formats.rows import DatasetReader, Rows
-from service.datasets.formats.safetensors import SafetensorsReader
+from energy_flow.choices import DatasetFormat, TraceFormat
+from service.datasets.formats.reader import FileReader
+from service.datasets.formats.rows import Rows
 from service.datasets.parsing.parsers import Parsers
+from service.requests.columns import Selection
 from service.store.datasets import Dataset, DatasetRegistry
 
 MEDIA_TYPES: Mapping[str, DatasetFormat] = {
-    known.media_type: known for known in DatasetFormat if known.media_type
+    **{known.media_type: known for known in DatasetFormat if known.media_type},
+    TraceFormat.ARROW.media_type: DatasetFormat.ARROW,
 }
 """Format by the media type of a body; ``.safetensors`` has no media type of its own."""
 
@@ -28,6 +27,7 @@ class DatasetUpload:
         registry: Registry that will have the dataset.
         name: Name of the dataset.
         file_format: Format of the file.
+        column: Name of the column of the embeddings, if it was given.
         size: Size of the file in bytes, if known.
         parsers: Processes for files that are not parsed in this one.
 
@@ -41,20 +41,21 @@ class DatasetUpload:
         registry: DatasetRegistry,
         name: str,
         file_format: DatasetFormat,
+        column: str | None,
         size: int | None,
         parsers: Parsers,
     ) -> None:
         self._registry = registry
         self._name = name
         self._writer = registry.writer(name)
-        self._rows = Rows(self._writer)
+        self._rows = Rows(self._writer, Selection(column))
         self._conversion = parsers.conversion()
-        self._reader = self._make_reader(file_format, size)
+        self._reader = FileReader(file_format, self._rows, self._writer, size, self._conversion)
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of a line that is not complete."""
-        return self._reader.pending_bytes if isinstance(self._reader, JsonLinesReader) else 0
+        return self._reader.pending_bytes
 
     def feed(self, piece: bytes) -> None:
         """Check and write the next bytes.
@@ -89,14 +90,3 @@ class DatasetUpload:
     def close(self) -> None:
         """Remove all files unless the dataset was stored."""
         self._writer.close()
-
-    def _make_reader(self, file_format: DatasetFormat, size: int | None) -> DatasetReader:
-        match file_format:
-            case DatasetFormat.SAFETENSORS:
-                return SafetensorsReader(self._rows, size)
-            case DatasetFormat.NPY:
-                return NpyReader(self._rows, self._writer, size)
-            case DatasetFormat.PARQUET:
-                return ParquetReader(self._rows, self._writer, self._conversion)
-            case DatasetFormat.JSONL:
-                return JsonLinesReader(self._rows)

@@ -11,6 +11,7 @@ import msgspec
 
 from energy_flow.errors import Fault
 from service.problems import Problem, shorten
+from service.requests.columns import Selection
 
 
 class ConversionTask(msgspec.Struct, frozen=True):
@@ -18,11 +19,15 @@ class ConversionTask(msgspec.Struct, frozen=True):
 
     Attributes:
         source: Path of the file.
+        file_format: ``parquet`` or ``arrow``.
+        selection: What is read of it.
         results: Path of the file of each part; rows are appended to it as float32.
         max_bytes: Most bytes of the dataset.
     """
 
     source: Path
+    file_format: str
+    selection: Selection
     results: dict[str, Path]
     max_bytes: int
 
@@ -39,7 +44,8 @@ class Converted(msgspec.Struct, frozen=True, tag=True):
     """The file was converted.
 
     Attributes:
-        parts: Rows and numbers in a row, by the name of the part.
+        parts: Rows in the file as far as it was read, and numbers in a row, by the name of the
+            part.
     """
 
     parts: dict[str, tuple[int, int]]

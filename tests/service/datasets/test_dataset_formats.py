@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import struct
@@ -26,7 +27,7 @@ from service.problems import Problem
 from service.store.database import Database
 from service.store.dataset_files import DatasetRows
 from service.store.datasets import DatasetRegistry
-from tests.support.bodies import npy, parquet
+from tests.support.bodies import arrow, csv, npy, parquet
 from tests.support.servers import RunningServer, rows
 
 
@@ -54,7 +55,7 @@ def upload(
     size: int | None = None,
 ) -> DatasetRows:
     """Send a file in pieces of a size."""
-    sink = DatasetUpload(registry, name, DatasetFormat(file_format), size, parsers)
+    sink = DatasetUpload(registry, name, DatasetFormat(file_format), None, size, parsers)
     try:
         for start in range(0, len(body), piece):
             sink.feed(body[start : start + piece])
@@ -77,6 +78,7 @@ def tensors(*entries: tuple[str, str, list[int], bytes]) -> bytes:
 
 INPUTS = rows(9, seed=3)
 TARGETS = np.arange(18, dtype=np.float32).reshape(9, 2)
+INTEGERS = np.arange(72, dtype=">u2").reshape(9, 8)
 BFLOAT16 = (INPUTS.view(np.uint32) >> 16).astype("<u2")
 OF_BFLOAT16 = (BFLOAT16.astype(np.uint32) << 16).view(np.float32)
 
@@ -118,10 +120,29 @@ SOUND: dict[str, tuple[str, bytes]] = {
             compression="zstd",
         ),
     ),
+    "integers": ("npy", npy(INTEGERS)),
+    "integers in tensors": ("safetensors", save({"inputs": INTEGERS.astype(np.int8)})),
+    "integers in columns": ("parquet", parquet(pa.table({"inputs": INTEGERS.tolist()}))),
+    "the only tensor": ("safetensors", save({"weights": INPUTS})),
     "half": (
         "parquet",
         parquet(pa.table({"embedding": pa.array(list(INPUTS.astype(np.float16)))})),
     ),
+    "csv": ("csv", csv(INPUTS.tolist())),
+    "csv of lists with targets": (
+        "csv",
+        b"text;target;vector\r\n"
+        + b"\r\n".join(
+            b'"a ""quoted""\nword; and more";%b;"%b"'
+            % (str(TARGETS[i].tolist()).encode(), str(row).encode())
+            for i, row in enumerate(INPUTS.tolist())
+        ),
+    ),
+    "arrow": ("arrow", arrow(pa.table({"inputs": INPUTS.tolist(), "x": range(9)}))),
+    "arrow stream": ("arrow", arrow(pa.table({"inputs": list(INPUTS)}), is_stream=True)),
+    "csv in gzip": ("csv", gzip.compress(csv(INPUTS.tolist()))),
+    "npy in gzip": ("npy", gzip.compress(npy(INPUTS)[:300]) + gzip.compress(npy(INPUTS)[300:])),
+    "arrow in gzip": ("arrow", gzip.compress(arrow(pa.table({"inputs": list(INPUTS)})))),
 }
 
 
@@ -134,7 +155,7 @@ def test_a_file_is_read_however_it_is_cut(
     expected = {
         "bfloat16": OF_BFLOAT16,
         "half": INPUTS.astype(np.float16).astype(np.float32),
-    }.get(kind, INPUTS)
+    }.get(kind, INTEGERS if "integers" in kind else INPUTS)
     for name, size in (("one", len(body)), ("two", None)):
         held = upload(registry, parsers, name, body, file_format, piece, size)
         np.testing.assert_array_equal(held.read(0, 9), expected)
@@ -206,11 +227,11 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
     "npy: more": ("npy", npy(INPUTS) + b"x", 400, "states"),
     "npy: nonsense": ("npy", header("{'descr': print}"), 400, ".npy"),
     "npy: objects": ("npy", npy(np.array([[{}]], dtype=object)), 422, "inputs: must be float16"),
-    "npy: integers": ("npy", npy(np.ones((2, 2), dtype=np.int64)), 422, "must be float16"),
+    "npy: complex": ("npy", npy(np.ones((2, 2), dtype=complex)), 422, "must be float16"),
     "npy: flat": ("npy", npy(np.ones(4, dtype=np.float32)), 422, "[rows, numbers]"),
     "npy: no rows": ("npy", npy(np.ones((0, 4), dtype=np.float32)), 422, "at least one row"),
     "npy: no columns": ("npy", npy(np.ones((4, 0), dtype=np.float32)), 422, "1 to"),
-    "npy: both": ("npy", npy(np.ones(4, dtype=np.int8)), 422, "[rows, numbers]"),
+    "npy: both": ("npy", npy(np.ones(4, dtype=bool)), 422, "[rows, numbers]"),
     "npy: NaN": ("npy", npy(spoilt(4, 3, np.nan)), 422, "inputs.4.3: must be a finite"),
     "npy: infinity": ("npy", npy(spoilt(8, 7, -np.inf)), 422, "inputs.8.7: must be a finite"),
     "npy: NaN in columns": ("npy", npy(np.asfortranarray(spoilt(4, 3, np.nan))), 422, "inputs.4.3"),
@@ -260,7 +281,7 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
     "safetensors: text": ("safetensors", b"these are no tensors", 400, "header"),
     "safetensors: other": (
         "safetensors",
-        save({"weights": INPUTS}),
+        save({"weights": INPUTS, "bias": INPUTS}),
         422,
         "embeddings: is required",
     ),
@@ -270,11 +291,11 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
         422,
         "several times",
     ),
-    "safetensors: integers": (
+    "safetensors: booleans": (
         "safetensors",
-        save({"inputs": INPUTS.astype(np.int32)}),
+        save({"inputs": INPUTS > 0}),
         422,
-        "F16, BF16, F32, F64",
+        "of F16, BF16, F32, F64 or integers, not BOOL",
     ),
     "safetensors: flat": ("safetensors", save({"inputs": INPUTS[0]}), 422, "[rows, numbers]"),
     "safetensors: targets": (
@@ -313,7 +334,7 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
     "jsonl: no numbers": ("jsonl", lines("[]", "[]"), 422, "embeddings.0: must have 1 to"),
     "jsonl: text": ("jsonl", lines('[1, "2"]'), 422, "embeddings.0.1: must be a number"),
     "jsonl: boolean": ("jsonl", lines("[1, true]"), 422, "must be a number, not a boolean"),
-    "jsonl: null": ("jsonl", lines('{"inputs": null}'), 422, "inputs.0: must be a list"),
+    "jsonl: null": ("jsonl", lines('{"inputs": null}'), 422, "inputs: must be a list"),
     "jsonl: other": ("jsonl", lines('{"text": "x"}'), 422, "line 1.embeddings: is required"),
     "jsonl: two": ("jsonl", lines('{"input": [1], "inputs": [1]}'), 422, "several times"),
     "jsonl: some targets": (
@@ -351,19 +372,19 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
         422,
         "at least one row",
     ),
-    "parquet: integers": (
+    "parquet: booleans": (
         "parquet",
-        parquet(pa.table({"inputs": [[1, 2]]})),
+        parquet(pa.table({"inputs": [[True, False]]})),
         422,
-        "lists of floats",
+        "lists of numbers, not list<",
     ),
     "parquet: texts": (
         "parquet",
         parquet(pa.table({"inputs": ["[1, 2]"]})),
         422,
-        "lists of floats",
+        "lists of numbers",
     ),
-    "parquet: nested": ("parquet", parquet(pa.table({"inputs": NESTED})), 422, "lists of floats"),
+    "parquet: nested": ("parquet", parquet(pa.table({"inputs": NESTED})), 422, "lists of numbers"),
     "parquet: null": (
         "parquet",
         parquet(pa.table({"inputs": [[1.0], None]})),
@@ -418,7 +439,7 @@ def test_every_fault_is_reported(client: httpx.Client) -> None:
     answer = client.put("/v1/datasets/wrong?format=safetensors", content=body)
     locs = [error["loc"] for error in answer.json()["errors"]]
     assert locs == [["inputs", 2, 5], ["targets", 0, 0]]
-    answer = client.put("/v1/datasets/wrong?format=npy", content=npy(np.ones(3, np.int8)))
+    answer = client.put("/v1/datasets/wrong?format=npy", content=npy(np.ones(3, bool)))
     assert len(answer.json()["errors"]) == 2
 
 
@@ -439,11 +460,11 @@ def test_numbers_that_unfold_are_bounded(registry: DatasetRegistry, parsers: Par
 
 def test_the_media_type_or_the_format_parameter_chooses_the_reader(client: httpx.Client) -> None:
     path = "/v1/datasets/typed"
-    for headers in ({}, {"content-type": "text/csv"}, {"content-type": "application/octet-stream"}):
+    for headers in ({}, {"content-type": "text/xml"}, {"content-type": "application/octet-stream"}):
         answer = client.put(path, content=npy(INPUTS), headers=headers)
         assert answer.status_code == 415
         assert "application/x-npy" in answer.headers["accept"]
-    assert client.put(path, params={"format": "csv"}, content=npy(INPUTS)).status_code == 422
+    assert client.put(path, params={"format": "xml"}, content=npy(INPUTS)).status_code == 422
     for media_type, body in (
         ("application/x-npy", SOUND["npy"][1]),
         ("application/vnd.apache.parquet", SOUND["parquet"][1]),

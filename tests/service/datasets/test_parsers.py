@@ -22,6 +22,7 @@ from service.datasets.parsing.messages import ConversionTask
 from service.datasets.parsing.parsers import MAX_PROCESSES, Conversion, Parsers
 from service.datasets.parsing.process import ParserLimits
 from service.problems import Problem
+from service.requests.columns import Selection
 from tests.support.bodies import npy, parquet
 from tests.support.live_server import TINY_FLAGS, live_server
 from tests.support.servers import RunningServer, find_leftovers, rows, serving
@@ -47,7 +48,7 @@ def task(folder: Path, source: Path) -> ConversionTask:
     results = {name: folder / name for name in ("inputs", "targets")}
     for path in results.values():
         path.write_bytes(b"")
-    return ConversionTask(source, results, 2**30)
+    return ConversionTask(source, "parquet", Selection(), results, 2**30)
 
 
 def stored(folder: Path, body: bytes) -> Path:

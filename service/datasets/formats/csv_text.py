@@ -1,0 +1,297 @@
+"""CSV files: a number a column, or a column of lists, and an optional column of targets."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import numpy as np
+import orjson
+
+from energy_flow.errors import Fault
+from service.datasets.formats.rows import MAX_COLUMNS, Rows
+from service.datasets.formats.text import TextStart
+from service.problems import Problem
+from service.requests.columns import Column, Content, Part, choose_columns
+from service.requests.large_arrays import PIECE_BYTES
+from service.requests.number_rows import find_row_faults
+
+MAX_ROW_BYTES: Final = 8 * 2**20
+"""Longest row, with all lines that it has in quotes."""
+
+_DELIMITERS: Final = re.compile(rb"[\t;,]")
+_QUOTED: Final = re.compile(rb'"[^"]*"')
+_NUMBER: Final = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NOT_FINITE: Final = re.compile(rb"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
+_MISSING: Final = frozenset((b"", b"na", b"n/a", b"null", b"none", b"<na>"))
+
+_FIELDS_AT_ONCE: Final = 2048
+"""Fields that are parsed at once, while nothing else in the process runs Python."""
+
+
+class CsvReader:
+    """A reader of ``.csv`` files, which skips empty lines.
+
+    Args:
+        rows: Receives the rows.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._text = TextStart()
+        self._rest = b""
+        self._row = b""
+        self._line = 0
+        self._delimiter = b","
+        self._names: list[str] | None = None
+        self._layout: dict[Part, _Layout] = {}
+        # The library's own limit, for all of the process, is shorter than a long list.
+        csv.field_size_limit(MAX_ROW_BYTES)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of the row that is not complete."""
+        return len(self._rest) + len(self._row)
+
+    def feed(self, piece: bytes) -> None:
+        """Read the next bytes, as :meth:`DatasetReader.feed`."""
+        *lines, self._rest = (self._rest + self._text.strip(piece)).split(b"\n")
+        self._read(lines)
+        if len(self._rest) + len(self._row) > MAX_ROW_BYTES:
+            self._refuse_line(f"is longer than the limit of {MAX_ROW_BYTES:,} bytes")
+        self._rows.raise_faults()
+
+    def finish(self) -> None:
+        """Check the end of the file, as :meth:`DatasetReader.finish`."""
+        self._read([self._rest + self._text.finish()])
+        if self._row:
+            self._refuse_line("ends within quotes")
+        self._rows.raise_faults()
+
+    def _read(self, lines: list[bytes]) -> None:
+        """Read lines, some at a time, up to the first part with a fault."""
+        held: dict[Part, list[list[Any]]] = {"inputs": [], "targets": []}
+        size = 0
+        for line in lines:
+            self._line += 1
+            row = self._row + line
+            # The line breaks of a field in quotes belong to it.
+            if row.count(b'"') % 2:
+                self._row = row + b"\n"
+                continue
+            self._row = b""
+            row = row.removesuffix(b"\r")
+            if not row.strip():
+                continue
+            if self._rows.is_complete:
+                return
+            self._parse(row, held)
+            size += len(row)
+            if size > PIECE_BYTES:
+                self._add(held)
+                held, size = {"inputs": [], "targets": []}, 0
+        self._add(held)
+
+    def _parse(self, row: bytes, held: dict[Part, list[list[Any]]]) -> None:
+        if self._names is None:
+            self._delimiter = _find_delimiter(row)
+            fields = self._split(row)
+            self._names = self._find_names(fields)
+            if self._names is not None:
+                return
+            self._names = [str(number) for number in range(len(fields))]
+        else:
+            fields = self._split(row)
+        if len(fields) != len(self._names):
+            self._refuse_line(
+                f"has {len(fields):,} fields, and the first line has {len(self._names):,}"
+            )
+        if not self._layout:
+            self._choose(fields)
+        for part, layout in self._layout.items():
+            first = self._rows.count(part) + len(held[part])
+            try:
+                held[part].append(layout.read(fields))
+            except _FieldError as wrong:
+                names = [self._names[index] for index in layout.columns]
+                place = (
+                    (names[wrong.column], first)
+                    if layout.is_spread
+                    else (names[0], first, wrong.column)
+                )
+                self._rows.refuse(Fault(place, wrong.message, wrong.got))
+                self._rows.raise_faults()
+
+    def _choose(self, fields: Sequence[bytes]) -> None:
+        """Choose the columns by the fields of the first row."""
+        assert self._names is not None
+        columns = [
+            _describe_field(name, field) for name, field in zip(self._names, fields, strict=True)
+        ]
+        chosen = choose_columns(
+            columns,
+            self._rows.selection,
+            "a column of lists, such as [0.1, 0.2]",
+            may_be_spread=True,
+        )
+        self._rows.refuse(*chosen.faults)
+        self._rows.raise_faults()
+        for part, names in chosen.parts.items():
+            indexes = [self._names.index(name) for name in names]
+            is_spread = columns[indexes[0]].content is Content.NUMBER
+            self._layout[part] = _Layout(indexes, is_spread)
+
+    def _add(self, held: dict[Part, list[list[Any]]]) -> None:
+        for part, values in held.items():
+            if not values:
+                continue
+            assert self._names is not None
+            layout = self._layout[part]
+            names = [self._names[index] for index in layout.columns]
+            faults = find_row_faults(
+                values, names[0], self._rows.count(part), self._rows.width(part)
+            )
+            if not faults and not 1 <= len(values[0]) <= MAX_COLUMNS:
+                message = f"must have 1 to {MAX_COLUMNS:,} numbers"
+                faults = [Fault((names[0], 0), message, len(values[0]))]
+            if faults:
+                self._rows.refuse(*faults)
+            else:
+                numbers = np.array(values, dtype=np.float64)
+                self._rows.add(part, names[0], numbers, names if layout.is_spread else ())
+
+    def _split(self, row: bytes) -> list[bytes]:
+        if b'"' not in row:
+            return row.split(self._delimiter)
+        try:
+            text = row.decode()
+            lines = text.splitlines(keepends=True)
+            (fields,) = csv.reader(lines, delimiter=self._delimiter.decode(), strict=True)
+        except UnicodeDecodeError as error:
+            self._refuse_line(f"is not UTF-8: {error}")
+        except (csv.Error, ValueError) as error:
+            self._refuse_line(f"is no row of a .csv file: {error}")
+        return [field.encode() for field in fields]
+
+    def _find_names(self, fields: Sequence[bytes]) -> list[str] | None:
+        """Return the names in the first line; ``None`` if it has numbers.
+
+        Raises:
+            Problem: 400, it may be either.
+        """
+        stripped = [field.strip() for field in fields]
+        if any(field.startswith(b"[") for field in stripped):
+            return None
+        are_numbers = [_NUMBER.fullmatch(field) is not None for field in stripped]
+        counted = [b"%d" % number for number in range(len(stripped))]
+        if all(are_numbers) and (stripped != counted or len(stripped) == 1):
+            return None
+        if any(
+            is_number and not field.isdigit()
+            for field, is_number in zip(stripped, are_numbers, strict=True)
+        ):
+            self._refuse_line(
+                "has names and fractions; write the names of all columns in the first line"
+            )
+        try:
+            return [field.decode() for field in stripped]
+        except UnicodeDecodeError as error:
+            self._refuse_line(f"is not UTF-8: {error}")
+
+    def _refuse_line(self, why: str) -> NoReturn:
+        where = f"line {self._line}"
+        raise Problem(400, f"{where} {why}", faults=[Fault((where,), why, None)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the numbers of a part are.
+
+    Attributes:
+        columns: Indexes of its columns.
+        is_spread: Whether each has one number of a row, not a list.
+    """
+
+    columns: list[int]
+    is_spread: bool
+
+    def read(self, fields: Sequence[bytes]) -> list[Any]:
+        """Return the numbers of a row.
+
+        Raises:
+            _FieldError: One of the fields is no number, or no list of numbers.
+        """
+        if self.is_spread:
+            return _parse_numbers([fields[index] for index in self.columns])
+        text = fields[self.columns[0]].strip()
+        if not (text.startswith(b"[") and text.endswith(b"]")):
+            problem = "missing" if text.lower() in _MISSING else "something else"
+            if text.startswith(b"["):
+                problem = "a part of one; put it in quotes"
+            raise _FieldError(0, f"must be a list such as [0.1, 0.2], not {problem}", text)
+        inner = text[1:-1].strip()
+        if b"..." in inner:
+            raise _FieldError(
+                0, "was shortened with ... when it was written; write all of its numbers", text
+            )
+        if not inner:
+            return []
+        return _parse_numbers(inner.split(b",") if b"," in inner else inner.split())
+
+
+class _FieldError(Exception):
+    """A field is no number.
+
+    Attributes:
+        column: Its place in the row.
+        message: What is wrong with it.
+        got: The field.
+    """
+
+    def __init__(self, column: int, message: str, got: bytes) -> None:
+        self.column = column
+        self.message = message
+        self.got = got.decode(errors="replace")
+        super().__init__(message)
+
+
+def _parse_numbers(fields: Sequence[bytes]) -> list[Any]:
+    numbers: list[Any] = []
+    for start in range(0, len(fields), _FIELDS_AT_ONCE):
+        part = fields[start : start + _FIELDS_AT_ONCE]
+        try:
+            parsed = orjson.loads(b"[%b]" % b",".join(part))
+        except orjson.JSONDecodeError:
+            parsed = []
+        # A field with a decimal comma would be two numbers; JSON knows more than numbers.
+        if len(parsed) != len(part) or not {type(number) for number in parsed} <= {int, float}:
+            parsed = [_parse_number(field, start + place) for place, field in enumerate(part)]
+        numbers += parsed
+    return numbers
+
+
+def _parse_number(field: bytes, column: int) -> float:
+    text = field.strip()
+    if _NUMBER.fullmatch(text) or _NOT_FINITE.fullmatch(text):
+        return float(text)
+    if text.lower() in _MISSING:
+        raise _FieldError(column, "must be a number, not missing", text)
+    raise _FieldError(column, "must be a number", text)
+
+
+def _describe_field(name: str, field: bytes) -> Column:
+    text = field.strip()
+    if text.startswith(b"["):
+        return Column(name, Content.ROWS, "a list")
+    is_number = _NUMBER.fullmatch(text) or _NOT_FINITE.fullmatch(text)
+    if is_number or text.lower() in _MISSING:
+        return Column(name, Content.NUMBER, "one number")
+    return Column(name, Content.OTHER, "text")
+
+
+def _find_delimiter(row: bytes) -> bytes:
+    found = _DELIMITERS.search(_QUOTED.sub(b"", row))
+    return b"," if found is None else found[0]
