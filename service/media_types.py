@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-from energy_flow.choices import DatasetFormat
+from energy_flow.choices import DatasetFormat, TraceFormat
 
 JSON: Final = "application/json"
 NPY: Final = DatasetFormat.NPY.media_type
@@ -14,3 +15,9 @@ PNG: Final = "image/png"
 EVENT_STREAM: Final = "text/event-stream"
 PROBLEM: Final = "application/problem+json"
 """Refusals (RFC 9457)."""
+FILE_FORMATS: Final[Mapping[str, DatasetFormat]] = {
+    **{known.media_type: known for known in DatasetFormat if known.media_type},
+    # Streams have a media type of their own.
+    TraceFormat.ARROW.media_type: DatasetFormat.ARROW,
+}
+"""Formats of files of embeddings; ``.safetensors`` has no media type of its own."""

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from energy_flow.array_likes import as_matrix
 from energy_flow.client.errors import UnexpectedAnswer
 from energy_flow.client.json_values import dump_json
 
@@ -55,20 +56,19 @@ def read_answer(body: bytes) -> dict[str, Any]:
 def embeddings_array(embeddings: ArrayLike) -> NDArray[Any]:
     """Return embeddings as a C-contiguous array [rows, dimension] of float32 or float64.
 
-    float16 becomes float32, which loses nothing. float64 is left to the server, which distinguishes
-    a number beyond float32 from infinity.
+    float16 and integers become float32. float64 is left to the server, which distinguishes a number
+    beyond float32 from infinity.
+
+    Args:
+        embeddings: rows of numbers: an array, tensor, data frame, column of lists or nested list.
 
     Raises:
-        ValueError: they are not numbers, or not rows of one length.
+        ValueError: they are not numbers, not rows of one length, or a value is masked or missing.
     """
-    try:
-        array = np.asarray(embeddings)
-    except ValueError as error:
-        raise ValueError(f"embeddings must be rows of one length: {error}") from None
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"embeddings must be numbers, not {array.dtype}")
+    array = as_matrix(embeddings)
     if array.ndim != 2:
         raise ValueError(f"embeddings must be rows, [rows, dimension], not {list(array.shape)}")
     if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+        is_wide = array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize
+        array = array.astype(np.float64 if is_wide else np.float32)
     return np.ascontiguousarray(array)

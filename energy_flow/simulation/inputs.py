@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.array_likes import as_matrix, show_value
 from energy_flow.choices import Output, must_be_one_of, names_of
 from energy_flow.errors import EmbeddingError, Fault
 
@@ -22,14 +23,15 @@ def check_embeddings(embeddings: Any, width: int) -> NDArray[np.float32]:
     """Return a batch of embeddings as float32 [B, width].
 
     Args:
-        embeddings: an array, tensor or nested list of real numbers, [B, width].
+        embeddings: real numbers [B, width], as an array, tensor, data frame, column of lists or
+            nested list.
         width: the dimension that the model expects.
 
     Raises:
         EmbeddingError: they are ragged, not numeric, of another dimension, empty, NaN, infinite or
             beyond float32; it names the index of the first such element.
     """
-    array = _as_array(embeddings, width)
+    array = as_matrix(embeddings, width)
     if array.ndim != 2 or array.shape[1] != width:
         expected = f"must have the shape [samples, {width}]"
         raise EmbeddingError(Fault(("embeddings",), expected, list(array.shape)))
@@ -44,36 +46,6 @@ def check_embeddings(embeddings: Any, width: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def _as_array(embeddings: Any, width: int) -> NDArray[Any]:
-    """Return the embeddings as an array of real numbers.
-
-    Raises:
-        EmbeddingError: they are not a matrix of real numbers.
-    """
-    if hasattr(embeddings, "detach"):
-        tensor = embeddings.detach().cpu()
-        # NumPy has no bfloat16; float32 holds every bfloat16.
-        embeddings = (tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy()
-    try:
-        array = np.asarray(embeddings)
-    except (ValueError, OverflowError):
-        array = np.empty(0, dtype=object)
-    if array.dtype.kind in "fiu":
-        return array
-    fault = _row_fault(embeddings, width)
-    if fault is not None:
-        raise EmbeddingError(fault)
-    # NumPy keeps integers beyond 64 bits as objects.
-    return np.array([[_real(value) for value in row] for row in embeddings], dtype=np.float64)
-
-
-def _real(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-
-
 def _value_fault(embeddings: Any, array: NDArray[Any], row: int, column: int) -> Fault:
     value = float(array[row, column])
     item = embeddings[row][column] if isinstance(embeddings, Sequence) else value
@@ -83,33 +55,8 @@ def _value_fault(embeddings: Any, array: NDArray[Any], row: int, column: int) ->
         if beyond
         else "must be a finite number"
     )
-    got = value if math.isfinite(value) else _shown(item)
+    got = value if math.isfinite(value) else show_value(item)
     return Fault(("embeddings", row, column), message, got)
-
-
-def _row_fault(embeddings: Any, width: int) -> Fault | None:
-    """Return the first fault that keeps nested lists from being a matrix of numbers, if any."""
-    if not isinstance(embeddings, Sequence) or isinstance(embeddings, str):
-        got = getattr(embeddings, "dtype", type(embeddings).__name__)
-        return Fault(("embeddings",), "must be a list of lists of real numbers", str(got))
-    for row, values in enumerate(embeddings):
-        if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
-            return Fault(("embeddings", row), "must be a list of numbers", _shown(values))
-        if len(values) != width:
-            return Fault(("embeddings", row), f"must hold {width} numbers", len(values))
-        for column, value in enumerate(values):
-            real = isinstance(value, int | float | np.integer | np.floating)
-            if isinstance(value, bool) or not real:
-                return Fault(("embeddings", row, column), "must be a number", _shown(value))
-    return None
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # an integer with more digits than Python prints
-        text = type(value).__name__
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
@@ -144,7 +91,9 @@ def check_keys(sample_keys: Sequence[int] | None, samples: int) -> tuple[int, ..
         return tuple(range(samples))
     keys = tuple(sample_keys)
     faults = [
-        Fault(("sample_keys", row), f"must be an integer from 0 to {MAX_SAMPLE_KEY}", _shown(key))
+        Fault(
+            ("sample_keys", row), f"must be an integer from 0 to {MAX_SAMPLE_KEY}", show_value(key)
+        )
         for row, key in enumerate(keys)
         if not _is_integer(key) or not 0 <= key <= MAX_SAMPLE_KEY
     ]

@@ -6,15 +6,15 @@ Shape legend: R rows, E input width, O target width, B rows of a batch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sized
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.array_likes import as_matrix
 from energy_flow.choices import MapperKind
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.messages import describe_width
@@ -47,7 +47,7 @@ class Pairs:
 
     @classmethod
     def of(cls, inputs: object, targets: object) -> Pairs:
-        """Return pairs from arrays, tensors or nested lists.
+        """Return pairs from arrays, tensors, data frames, columns of lists or nested lists.
 
         Args:
             inputs: [R, E].
@@ -60,9 +60,12 @@ class Pairs:
         checked = {}
         for name, values in zip(TENSORS, (inputs, targets), strict=True):
             try:
-                checked[name] = check_embeddings(values, _find_width(name, values))
-            except DataError as error:
-                faults += error.faults
+                array = as_matrix(values)
+                if array.ndim != 2:
+                    message = f"must have two dimensions, [rows, width], and has {array.ndim}"
+                    faults.append(Fault((name,), message, list(array.shape)))
+                    continue
+                checked[name] = check_embeddings(array, array.shape[1])
             except EmbeddingError as error:
                 faults += [Fault((name, *one.loc[1:]), one.msg, one.got) for one in error.faults]
         if not faults and len(checked["inputs"]) != len(checked["targets"]):
@@ -170,27 +173,6 @@ class Pairs:
         for array in (self.rows, self.inputs, self.targets):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
-
-
-def _find_width(name: str, values: Any) -> int:
-    """Return the width of a matrix; that of the first row if rows differ.
-
-    Args:
-        name: of the tensor.
-        values: an array, tensor or nested list.
-
-    Raises:
-        DataError: it has another number of dimensions.
-    """
-    try:
-        shape = tuple(int(size) for size in np.shape(values))
-    except ValueError:
-        # Rows of nested lists differ; the check of the values names the first that does.
-        return len(values[0]) if isinstance(values[0], Sized) else 0
-    if len(shape) != 2:
-        message = f"must have two dimensions, [rows, width], and has {len(shape)}"
-        raise DataError(Fault((name,), message, list(shape)))
-    return shape[1]
 
 
 def batch_rows(rows: int, size: int, seed: int, step: int) -> NDArray[np.int64]:

@@ -6,12 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.media_types import JSON, NPY, OCTET_STREAM
+from service.media_types import FILE_FORMATS, JSON, OCTET_STREAM
+from service.requests.query import COLUMN
 from service.requests.safetensors_body import REQUEST
 from service.schemas.json_schema import BINARY, refer_to
 from service.schemas.simulate import SimulateFields
 
-_NPY_PARAMETERS = {
+_FILE_PARAMETERS = {
     "model": {"type": "string"},
     "seed": {"type": "integer"},
     "sample_keys": {"type": "string", "description": "integers, separated by commas"},
@@ -48,9 +49,10 @@ def describe_embeddings_body(model: type[SimulateFields]) -> dict[str, Any]:
         model: Model of the JSON form.
     """
     tensors = f"the tensor embeddings, and the other members as JSON in the tensor {REQUEST}, uint8"
+    file = describe_file("a file of embeddings; the other members are query parameters")
     content = {
         JSON: {"schema": refer_to(model)},
-        NPY: describe_file("the embeddings; the other members are query parameters"),
+        **dict.fromkeys(FILE_FORMATS, file),
         OCTET_STREAM: describe_file(tensors),
     }
     parameters = [
@@ -58,11 +60,20 @@ def describe_embeddings_body(model: type[SimulateFields]) -> dict[str, Any]:
             "name": name,
             "in": "query",
             "required": False,
-            "description": f"with a {NPY} body: the member of the JSON body",
+            "description": "with a body that is a file: the member of the JSON body",
             "schema": schema,
         }
-        for name, schema in _NPY_PARAMETERS.items()
+        for name, schema in _FILE_PARAMETERS.items()
     ]
+    parameters.append(
+        {
+            "name": COLUMN,
+            "in": "query",
+            "required": False,
+            "description": "with a body that is a file: the column of the embeddings",
+            "schema": {"type": "string"},
+        }
+    )
     return {**_describe(content), "parameters": parameters}
 
 

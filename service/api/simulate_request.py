@@ -8,18 +8,23 @@ from typing import Final
 
 from fastapi import Request
 
+from energy_flow.choices import DatasetFormat
 from energy_flow.engine import Engine
 from energy_flow.simulation.tally.outputs import sample_bytes
 from service.api.bodies import read_media_type
 from service.api.client_identity import identify_client
 from service.api.dependencies import read_query
+from service.api.file_rows import decompress, load_rows
 from service.api.request_memory import memory_of
+from service.datasets.formats.reader import GZIP
 from service.lifespan import Service
-from service.media_types import JSON
+from service.media_types import FILE_FORMATS, JSON, OCTET_STREAM
 from service.models.model import Model
 from service.problems import Problem, invalid
-from service.requests.decode import parse_request
+from service.requests.decode import make_file_request, parse_request
+from service.requests.parsed_request import ParsedRequest
 from service.requests.parsing_memory import predict_check, predict_json
+from service.requests.query import COLUMN, check_parameter_count, take_column
 from service.requests.simulation_request import SimulationRequest
 from service.requests.validate import validate_request
 from service.schemas.simulate import SimulateFields
@@ -40,6 +45,15 @@ COUNTERS_BYTES: Final = 4096
 
 KEY_BYTES: Final = 48
 """Bytes of a sample key: int64, and a Python object in a list."""
+
+DECOMPRESSION_COPIES: Final = 2
+"""Copies of a file for a moment, when it has been decompressed."""
+
+TEXTS: Final = (DatasetFormat.CSV, DatasetFormat.JSONL)
+"""Formats whose numbers are text."""
+
+TEXT_FACTOR: Final = 4
+"""Bytes of the rows of such a file while they grow, for each of its bytes."""
 
 MAX_ANSWER_BYTES: Final = 256 * 2**20
 """Largest outputs of one answer. A stored run can be read in parts."""
@@ -68,12 +82,9 @@ async def parse_and_validate(
         MemoryInUse: Other work has the memory.
         Problem: 400, 404, 413, 415 or 422, with every fault.
     """
-    query, media_type = read_query(request, *route_parameters), read_media_type(request)
-    memory = memory_of(request)
-    if media_type == JSON:
-        await memory.hold(await predict_json(body))
-    parsed = await parse_request(body, media_type, query, kind)
-    await memory.hold(predict_check(body, parsed.numbers))
+    query = read_query(request, *route_parameters)
+    parsed = await _parse(service, request, body, query, kind)
+    await memory_of(request).hold(predict_check(body, parsed.numbers))
     if parsed.model_name is None:
         raise invalid(parsed.faults)
     model = service.models.find(parsed.model_name)
@@ -120,6 +131,32 @@ def predict_run(simulation: SimulationRequest, copies: int) -> int:
         outputs = sample_bytes(simulation.fields.outputs, simulation.config)
         needed += samples * (copies * outputs + COUNTERS_BYTES)
     return needed
+
+
+async def _parse(
+    service: Service,
+    request: Request,
+    body: bytes,
+    query: dict[str, list[str]],
+    kind: type[SimulateFields],
+) -> ParsedRequest:
+    media_type = read_media_type(request)
+    memory, limit = memory_of(request), service.settings.max_body_bytes
+    if media_type == JSON:
+        await memory.hold(await predict_json(body))
+    file_format = FILE_FORMATS.get(media_type)
+    if body.startswith(GZIP) and (file_format is not None or media_type == OCTET_STREAM):
+        await memory.hold(len(body) + DECOMPRESSION_COPIES * limit)
+        body = await decompress(body, limit)
+    if file_format is None or (file_format is DatasetFormat.NPY and COLUMN not in query):
+        return await parse_request(body, media_type, query, kind)
+    check_parameter_count(query)
+    column, members = take_column(query)
+    # Columns can be compressed themselves. The shortest number of a text has two bytes.
+    numbers_bytes = TEXT_FACTOR * len(body) if file_format in TEXTS else limit
+    await memory.hold(len(body) + numbers_bytes)
+    numbers = await load_rows(service, request, body, file_format, column)
+    return make_file_request(numbers, members, kind)
 
 
 def require_room(service: Service, request: Request) -> None:

@@ -186,7 +186,7 @@ def _choose_source(
         return EmbeddingsFile(file, column, file_format)
     if file is not None or dataset is None:
         raise CommandFailed("give either FILE, or --dataset NAME with --url", EXIT_USAGE)
-    for flag, value in (("--column", column), ("--format", file_format)):
+    for flag, value in (("--column or --tensor", column), ("--format", file_format)):
         if value is not None:
             raise CommandFailed(f"{flag} is for FILE; leave it out with --dataset", EXIT_USAGE)
     return dataset

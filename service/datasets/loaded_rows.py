@@ -12,7 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.choices import DatasetFormat
-from service.datasets.formats.column_file import convert_column_file
+from service.datasets.formats.column_file import (
+    BEGINNING_BYTES,
+    check_beginning,
+    convert_column_file,
+)
 from service.datasets.formats.reader import GZIP, FileReader
 from service.datasets.formats.rows import Rows
 from service.datasets.parsing.parsers import Conversion, Parsers
@@ -136,9 +140,10 @@ def load_file(path: Path, file_format: DatasetFormat, selection: Selection) -> L
         parsers = Parsers(LIMITS)
         stack.callback(parsers.close)
         with path.open("rb") as file:
-            is_compressed = file.peek(len(GZIP)).startswith(GZIP)
-            if _is_column_file(file_format) and not is_compressed and path.is_file():
+            start = file.peek(BEGINNING_BYTES)
+            if _is_column_file(file_format) and path.is_file() and not start.startswith(GZIP):
                 # The process reads it where it is.
+                check_beginning(start, file_format)
                 convert_column_file(path, file_format, rows, storage, parsers.conversion())
             else:
                 size = path.stat().st_size if path.is_file() else None

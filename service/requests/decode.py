@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from energy_flow.choices import unknown_name
 from energy_flow.errors import Fault
-from service.media_types import JSON, NPY, OCTET_STREAM
+from service.media_types import FILE_FORMATS, JSON, NPY, OCTET_STREAM
 from service.problems import Problem
+from service.requests.columns import NAMES, Selection, choose_columns
 from service.requests.embeddings import EMBEDDINGS, SAMPLE_KEYS, make_array
 from service.requests.json_body import parse_json, parse_object, parse_object_with_arrays
 from service.requests.large_arrays import PIECE_BYTES
 from service.requests.members import check_members
 from service.requests.npy_body import read_npy
 from service.requests.parsed_request import ParsedRequest
-from service.requests.query import check_parameter_count, unknown_parameter
-from service.requests.safetensors_body import REQUEST, read_header_length, read_tensors
+from service.requests.query import check_parameter_count, take_column, unknown_parameter
+from service.requests.safetensors_body import (
+    REQUEST,
+    ROWS_ARE,
+    describe_array,
+    read_header_length,
+    read_tensors,
+)
 from service.schemas.simulate import RunFields, SimulateFields
 from service.threads import Threads, in_thread
 
-MEDIA_TYPES: Final = (JSON, NPY, OCTET_STREAM)
-"""Media types of bodies that can be parsed."""
+MEDIA_TYPES: Final = (JSON, *FILE_FORMATS, OCTET_STREAM)
+"""Media types of bodies that can be parsed, those of :data:`FILE_FORMATS` by their loader."""
 
 _TEXT_PARAMETERS = frozenset({"model"})
 _LIST_PARAMETERS = frozenset({"outputs"})
@@ -52,7 +60,7 @@ async def parse_request(
     """
     check_parameter_count(query)
     if media_type == NPY:
-        return _parse_npy(body, query, kind)
+        return make_file_request(read_npy(body), query, kind)
     if media_type == OCTET_STREAM:
         return await _parse_safetensors(body, query, kind)
     if media_type != JSON:
@@ -77,13 +85,26 @@ def _parse_json(
     return _make_request(members, numbers, faults, kind, others=("embeddings", "sample_keys"))
 
 
-def _parse_npy(
-    body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]
+def make_file_request(
+    numbers: NDArray[Any] | None,
+    query: Mapping[str, list[str]],
+    kind: type[SimulateFields],
+    file_faults: Collection[Fault] = (),
 ) -> ParsedRequest:
-    numbers = read_npy(body)
+    """Return the request of a file of embeddings, whose other members are query parameters.
+
+    Args:
+        numbers: The embeddings [rows, dimension]; ``None`` if they have faults.
+        query: All values of each query parameter.
+        kind: Model of the request's members.
+        file_faults: Faults of the file.
+
+    Raises:
+        Problem: 422, a faulty member has no default.
+    """
     known = {*SimulateFields.model_fields, "sample_keys"}
     members: dict[str, Any] = {}
-    faults: list[Fault] = []
+    faults = list(file_faults)
     for name, values in query.items():
         if name not in known:
             faults.append(unknown_parameter(name, values[0], known))
@@ -97,31 +118,51 @@ def _parse_npy(
 async def _parse_safetensors(
     body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]
 ) -> ParsedRequest:
+    column, query = take_column(query)
     if read_header_length(body) <= PIECE_BYTES:
-        tensors, faults = _read_known_tensors(body)
+        known = _read_known_tensors(body, column)
     else:
-        tensors, faults = await in_thread(Threads.BODIES, _read_known_tensors, body)
-    members: dict[str, Any] = {}
-    if REQUEST in tensors:
-        members = await parse_object(tensors[REQUEST].tobytes())
-    faults += [unknown_parameter(name, values[0]) for name, values in query.items()]
-    numbers = tensors.get("embeddings")
-    if numbers is not None and numbers.dtype.kind != "f":
-        message = "must be float16, float32 or float64"
-        faults.append(Fault(("embeddings",), message, str(numbers.dtype)))
-        numbers = None
-    return _make_request(members, numbers, faults, kind)
+        known = await in_thread(Threads.BODIES, _read_known_tensors, body, column)
+    if known.request is None:
+        return make_file_request(known.numbers, query, kind, known.faults)
+    members = await parse_object(known.request)
+    faults = [*known.faults, *(unknown_parameter(name, query[name][0]) for name in query)]
+    return _make_request(members, known.numbers, faults, kind)
 
 
-def _read_known_tensors(body: bytes) -> tuple[dict[str, NDArray[Any]], list[Fault]]:
-    """Return the tensors of a request by name, and a fault for each other one."""
+@dataclass(frozen=True, slots=True)
+class _KnownTensors:
+    """The tensors of a request.
+
+    Attributes:
+        numbers: The embeddings; ``None`` if there are none, or if they have faults.
+        request: JSON text of the other members, if there is one.
+        faults: Their faults, and one for each other tensor.
+    """
+
+    numbers: NDArray[Any] | None
+    request: bytes | None
+    faults: tuple[Fault, ...]
+
+
+def _read_known_tensors(body: bytes, column: str | None) -> _KnownTensors:
     tensors = read_tensors(body)
+    request = tensors.pop(REQUEST, None)
+    text = None if request is None else request.tobytes()
+    if not tensors and text is not None:
+        # Rows of a dataset, perhaps.
+        return _KnownTensors(None, text, ())
+    columns = [describe_array(name, tensor) for name, tensor in tensors.items()]
+    chosen = choose_columns(columns, Selection(column, has_targets=False), ROWS_ARE)
+    read = chosen.parts.get("inputs", ())
+    usual = {name for names in NAMES.values() for name in names}
     faults = [
         Fault((name,), f"is not known; {unknown_name(name, _TENSORS)}", list(tensor.shape))
         for name, tensor in tensors.items()
-        if name not in _TENSORS
+        if column is None and name not in usual and name not in read
     ]
-    return {name: tensors[name] for name in _TENSORS if name in tensors}, faults
+    numbers = tensors[read[0]] if read else None
+    return _KnownTensors(numbers, text, (*chosen.faults, *faults))
 
 
 def _parse_parameter(name: str, values: list[str]) -> Any:

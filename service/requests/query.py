@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sized
+from collections.abc import Collection, Mapping, Sized
 from typing import Final
 
 from energy_flow.choices import unknown_name
 from energy_flow.errors import Fault
-from service.problems import Problem
+from service.problems import Problem, invalid
 
 MAX_PARAMETERS: Final = 100
 """Most query parameters of different names. For each that is not known, similar names are found."""
+
+
+COLUMN: Final = "column"
+"""The parameter that names the column of the embeddings in a file."""
 
 
 def check_parameter_count(query: Sized) -> None:
@@ -25,6 +29,22 @@ def check_parameter_count(query: Sized) -> None:
     if len(query) > MAX_PARAMETERS:
         message = f"the request has more than {MAX_PARAMETERS} query parameters"
         raise Problem(413, f"{message}, the most that are read")
+
+
+def take_column(query: Mapping[str, list[str]]) -> tuple[str | None, dict[str, list[str]]]:
+    """Return the column of a file that the parameters name, and the other parameters.
+
+    Args:
+        query: All values of each parameter.
+
+    Raises:
+        Problem: 422, it is given twice.
+    """
+    rest = dict(query)
+    values = rest.pop(COLUMN, [])
+    if len(values) > 1:
+        raise invalid([Fault((COLUMN,), "may be given once", values)])
+    return (values[0] if values else None), rest
 
 
 def unknown_parameter(name: str, value: str, known: Collection[str] = ()) -> Fault:

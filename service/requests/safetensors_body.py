@@ -18,7 +18,7 @@ from energy_flow.choices import unknown_name
 from energy_flow.runtime.safetensors_header import TensorEntry
 from service.problems import Problem
 from service.requests.columns import Column, Content
-from service.requests.number_rows import widen_bfloat16
+from service.requests.number_rows import is_number_dtype, widen_bfloat16
 from service.safetensors_header import ended_in_header, parse_header
 
 REQUEST: Final = "request"
@@ -73,9 +73,18 @@ def read_tensors(body: bytes) -> dict[str, NDArray[Any]]:
 def describe_tensor(tensor: TensorEntry) -> Column:
     """Return a tensor as a column of its file: a matrix has rows, a vector a number a row."""
     is_number = tensor.dtype in DTYPES or tensor.dtype == BFLOAT16
+    return _describe(tensor.name, tensor.shape, tensor.dtype, is_number=is_number)
+
+
+def describe_array(name: str, array: NDArray[Any]) -> Column:
+    """Return a tensor that was read as a column of its file, as :func:`describe_tensor`."""
+    is_number = is_number_dtype(array.dtype)
+    return _describe(name, array.shape, str(array.dtype), is_number=is_number)
+
+
+def _describe(name: str, shape: tuple[int, ...], dtype: str, *, is_number: bool) -> Column:
     contents = {2: Content.ROWS, 1: Content.NUMBER} if is_number else {}
-    content = contents.get(len(tensor.shape), Content.OTHER)
-    return Column(tensor.name, content, f"{tensor.dtype} {list(tensor.shape)}")
+    return Column(name, contents.get(len(shape), Content.OTHER), f"{dtype} {list(shape)}")
 
 
 def write_tensors(arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, bytes]) -> bytes:

@@ -189,6 +189,15 @@ class DatasetRegistry:
         make_again(self._folder)
         return DatasetWriter(self._folder, self._max_bytes)
 
+    def scratch_folder(self) -> Path:
+        """Return a folder for temporary files; what a crash leaves of them goes at the next start.
+
+        Raises:
+            Problem: 503, the data directory is gone.
+        """
+        make_again(self._folder)
+        return self._folder
+
     def add(self, name: str, writer: DatasetWriter) -> tuple[Dataset, bool]:
         """Store a written dataset durably under a name.
 

@@ -17,10 +17,10 @@ from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_file_body
 from service.api.stored_file import StoredFile
 from service.api.uploads import receive_upload
-from service.datasets.formats.upload import MEDIA_TYPES, DatasetUpload
+from service.datasets.formats.upload import DatasetUpload
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
-from service.media_types import JSON, OCTET_STREAM
+from service.media_types import FILE_FORMATS, JSON, OCTET_STREAM
 from service.problems import DamagedFile, Problem
 from service.runs.views import render_dataset
 from service.schemas.bodies import ModelName
@@ -38,7 +38,7 @@ ANSWERS = {"json": JSON, "safetensors": OCTET_STREAM}
     "/{name}",
     status_code=201,
     responses=describe_answers(DatasetView, statuses=(200, 201)),
-    openapi_extra=describe_file_body(*MEDIA_TYPES, OCTET_STREAM),
+    openapi_extra=describe_file_body(*FILE_FORMATS, OCTET_STREAM),
 )
 async def put_dataset(
     name: ModelName,
@@ -123,9 +123,9 @@ def _read_format(request: Request) -> DatasetFormat:
         Problem: 415, no format has the media type.
     """
     given = read_media_type(request)
-    if given not in MEDIA_TYPES:
-        known = ", ".join(MEDIA_TYPES)
+    if given not in FILE_FORMATS:
+        known = ", ".join(FILE_FORMATS)
         message = f"Content-Type is {given or 'missing'}; known are {known}, or send ?format="
         faults = [Fault(("Content-Type",), f"known are {known}", given)]
         raise Problem(415, message, faults=faults, headers={"Accept": known})
-    return MEDIA_TYPES[given]
+    return FILE_FORMATS[given]

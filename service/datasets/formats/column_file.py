@@ -19,7 +19,8 @@ _BEGINNINGS: Final = {
     DatasetFormat.ARROW: (b"ARROW1", b"\xff\xff\xff\xff"),
 }
 _FEATHER_1: Final = b"FEA1"
-_BEGINNING_BYTES: Final = 6
+BEGINNING_BYTES: Final = 6
+"""Bytes that show whether a file has its format."""
 
 
 class ColumnFileReader:
@@ -49,10 +50,10 @@ class ColumnFileReader:
         """Read the next bytes, as :meth:`DatasetReader.feed`."""
         if self._spool is None:
             self._start += piece
-            if len(self._start) < _BEGINNING_BYTES:
+            if len(self._start) < BEGINNING_BYTES:
                 return
             piece, self._start = self._start, b""
-            self._check_beginning(piece)
+            check_beginning(piece, self._format)
             self._spool = self._storage.spool()
         self._spool.file.write(piece)
 
@@ -64,27 +65,37 @@ class ColumnFileReader:
             OSError: The rows could not be written, or no parser process can be started.
         """
         if self._spool is None:
-            self._check_beginning(self._start)
+            check_beginning(self._start, self._format)
             raise refuse_column_file(self._format, "it ends within its first bytes")
         self._spool.file.flush()
         convert_column_file(
             self._spool.path, self._format, self._rows, self._storage, self._conversion
         )
 
-    def _check_beginning(self, start: bytes) -> None:
-        if not start:
-            raise refuse_column_file(self._format, "it is empty")
-        if self._format is DatasetFormat.ARROW and start.startswith(_FEATHER_1):
-            raise refuse_column_file(
-                self._format, "it has version 1 of Feather; write it with version 2"
-            )
-        beginnings = _BEGINNINGS[self._format]
-        if not start.startswith(beginnings):
-            first = beginnings[0].decode()
-            message = f"it does not begin with {first}"
-            if len(beginnings) > 1:
-                message = f"it begins neither with {first} nor as a stream"
-            raise refuse_column_file(self._format, message)
+
+def check_beginning(start: bytes, file_format: DatasetFormat) -> None:
+    """Refuse a file that does not begin as those of its format do.
+
+    Args:
+        start: Its first bytes, at least six if it has as many.
+        file_format: Format that it should have.
+
+    Raises:
+        Problem: 400.
+    """
+    if not start:
+        raise refuse_column_file(file_format, "it is empty")
+    if file_format is DatasetFormat.ARROW and start.startswith(_FEATHER_1):
+        raise refuse_column_file(
+            file_format, "it has version 1 of Feather; write it with version 2"
+        )
+    beginnings = _BEGINNINGS[file_format]
+    if not start.startswith(beginnings):
+        first = beginnings[0].decode()
+        message = f"it does not begin with {first}"
+        if len(beginnings) > 1:
+            message = f"it begins neither with {first} nor as a stream"
+        raise refuse_column_file(file_format, message)
 
 
 def convert_column_file(

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from energy_flow.choices import DatasetFormat, TraceFormat
+from energy_flow.choices import DatasetFormat
 from service.datasets.formats.reader import FileReader
 from service.datasets.formats.rows import Rows
 from service.datasets.parsing.parsers import Parsers
 from service.requests.columns import Selection
 from service.store.datasets import Dataset, DatasetRegistry
-
-MEDIA_TYPES: Mapping[str, DatasetFormat] = {
-    **{known.media_type: known for known in DatasetFormat if known.media_type},
-    TraceFormat.ARROW.media_type: DatasetFormat.ARROW,
-}
-"""Format by the media type of a body; ``.safetensors`` has no media type of its own."""
 
 
 class DatasetUpload:

@@ -75,7 +75,7 @@ def test_a_file_is_sent_piece_by_piece_with_progress(client: FlowClient, tmp_pat
 
 
 def test_content_that_cannot_be_stored_is_refused(client: FlowClient, tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
+    path = tmp_path / "table.txt"
     path.write_text("1,2\n")
     with pytest.raises(ValueError, match=r"\.parquet"):
         client.datasets.put("no", path)

@@ -103,8 +103,8 @@ def test_tensors_that_cannot_be_read_are_refused() -> None:
     [
         ([[1.0, 2.0], [3.0]], "one length"),
         ([1.0, 2.0], r"\[2\]"),
-        ([["a", "b"]], "numbers"),
-        ([[1j]], "numbers"),
+        ([["a", "b"]], "must be a number"),
+        ([[1j]], "must be a number"),
     ],
 )
 def test_embeddings_that_are_not_rows_of_numbers_are_not_sent(

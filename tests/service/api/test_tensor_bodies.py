@@ -151,10 +151,11 @@ GOOD = save({"embeddings": rows()})
         (save({"embeddings": np.zeros((1, DIMENSION), bool)}), 400, "BOOL"),
         (save({"request": text({})}), 422, "embeddings: is required"),
         (save({"embeddings": rows(), "keys": rows()}), 422, "keys: is not known"),
-        (save({"embeddings": np.zeros((1, DIMENSION), np.int32)}), 422, "float16, float32"),
+        (save({"embeddings": rows(), "inputs": rows()}), 422, "several times"),
+        (save({"embeddings": rows()[0], "targets": rows()}), 422, "not float32 [8]"),
         (body(rows(), sample_keys=[1, 2]), 422, "3 keys"),
         (body(rows(), embeddings=[[1.0]]), 422, "embeddings: unknown field"),
-        (save({"embeddings": rows()[0]}), 422, "[rows, 8]"),
+        (save({"embeddings": rows()[0]}), 422, "[rows, numbers]"),
         (body(np.full((1, DIMENSION), np.nan)), 422, "embeddings.0.0: must be a finite number"),
     ],
 )

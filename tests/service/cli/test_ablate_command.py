@@ -144,7 +144,7 @@ def test_faults_are_reported_in_one_line(call: Caller, folder: Path) -> None:
     assert_refused(call("ablate", model, folder / "no.safetensors"), "no.safetensors")
     assert_refused(call("ablate", data, data), str(data))
     unpaired = call("ablate", model, folder / "inputs.safetensors")
-    assert_refused(unpaired, "no tensor targets")
+    assert_refused(unpaired, "has no targets")
     assert unpaired.stderr.count("inputs.safetensors") == 1
     narrow = call("ablate", model, folder / "narrow.safetensors")
     assert_refused(narrow, "narrow.safetensors", "targets: must have 8", "got 5")

@@ -218,21 +218,21 @@ def test_files_that_are_not_embeddings_are_refused(call: Caller, tmp_path: Path)
         "empty.npy": (b"", ".npy"),
         "noise.safetensors": (b"\xff" * 64, ".safetensors"),
         "noise.jsonl": (b"[1, 2]\n{nonsense\n", "line 2"),
-        "ragged.jsonl": (b"[1, 2]\n[1]\n", "line 2"),
-        "text.jsonl": (b'["a"]\n', "list of numbers"),
-        "other.jsonl": (b'{"text": "a"}\n', "embedding, input, vector"),
-        "empty.jsonl": (b"", "no rows"),
-        "table.csv": (b"1,2\n", ".safetensors"),
+        "ragged.jsonl": (b"[1, 2]\n[1]\n", "embeddings.1: has length 1"),
+        "text.jsonl": (b'["a"]\n', "embeddings.0.0: must be a number"),
+        "other.jsonl": (b'{"text": "a"}\n', "embedding, inputs, input, vector"),
+        "empty.jsonl": (b"", "at least one row"),
+        "table.txt": (b"1,2\n", "the suffix belongs to no format; add --format"),
     }
     for name, (content, words) in contents.items():
         (tmp_path / name).write_bytes(content)
         assert_refused(call("simulate", tmp_path / name, *flags), name, words)
     np.save(tmp_path / "flat.npy", np.zeros(8))
-    assert_refused(call("simulate", tmp_path / "flat.npy", *flags), "[rows, dimension]")
+    assert_refused(call("simulate", tmp_path / "flat.npy", *flags), "[rows, numbers]")
     np.save(tmp_path / "text.npy", np.array([["a", "b"]]))
-    assert_refused(call("simulate", tmp_path / "text.npy", *flags), "real numbers")
+    assert_refused(call("simulate", tmp_path / "text.npy", *flags), "float32, float64 or integers")
     np.save(tmp_path / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
-    assert_refused(call("simulate", tmp_path / "objects.npy", *flags), ".npy file of numbers")
+    assert_refused(call("simulate", tmp_path / "objects.npy", *flags), "must be float16")
 
 
 def test_bad_requests_are_refused_in_one_line(
