@@ -69,14 +69,23 @@ describe("requests for runs", () => {
     expect(headers.get("idempotency-key")).toBe("k");
   });
 
-  it("are sent as the bytes of a .npy file with query parameters", async () => {
+  it("are sent as a file with query parameters", async () => {
     const server = fakeServer();
     server.on("POST /v1/runs", { run_id: "r" });
-    const bytes = npy("<f4", [1, 2], new Float32Array([1, 2]));
-    await submitRun({ ...rest, embeddings: { kind: "npy", bytes, count: 1, summary: "" } }, "k");
+    const file = new File(["1,2"], "rows.csv");
+    const embeddings = {
+      kind: "file",
+      file,
+      mediaType: "text/csv",
+      column: "",
+      summary: "",
+    } as const;
+    await submitRun({ ...rest, embeddings }, "k");
+    await submitRun({ ...rest, embeddings: { ...embeddings, column: "mine" } }, "k");
+    expect(server.requests[1].url.searchParams.get("column")).toBe("mine");
     const [{ url, body, headers }] = server.requests;
-    expect(body).toBe(bytes);
-    expect(headers.get("content-type")).toBe("application/x-npy");
+    expect(body).toBe(file);
+    expect(headers.get("content-type")).toBe("text/csv");
     expect(Object.fromEntries(url.searchParams)).toEqual({
       model: "default",
       seed: "7",

@@ -227,6 +227,7 @@ describe("texts", () => {
   it("make a valid name from that of a file", () => {
     expect(nameFrom("My rows (2).npy")).toBe("My-rows-2-");
     expect(nameFrom("_a.b.parquet")).toBe("a.b");
+    expect(nameFrom("rows.csv.gz")).toBe("rows");
     expect(nameFrom(`${"x".repeat(80)}.npy`)).toHaveLength(64);
   });
 });

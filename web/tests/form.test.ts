@@ -55,18 +55,29 @@ describe("embeddings from text", () => {
 });
 
 describe("embeddings from files", () => {
-  it("are the bytes of a .npy file", async () => {
-    const bytes = npy("<f2", [3, 4], new Uint16Array(12));
-    const read = await readFile(new File([bytes], "rows.npy"));
-    expect(read).toMatchObject({
-      kind: "npy",
-      count: 3,
+  it("are sent as they are", async () => {
+    const file = new File([npy("<f2", [3, 4], new Uint16Array(12))], "rows.npy");
+    expect(await readFile(file)).toEqual({
+      kind: "file",
+      file,
+      mediaType: "application/x-npy",
+      column: "",
       summary: "3 × 4 numbers (<f2) from rows.npy",
     });
+    for (const [name, mediaType] of [
+      ["Rows.CSV.gz", "text/csv"],
+      ["rows.npy.gz", "application/x-npy"],
+      ["rows.feather", "application/vnd.apache.arrow.file"],
+      ["rows.safetensors", "application/octet-stream"],
+    ]) {
+      const read = await readFile(new File(["1234"], name), "mine");
+      expect(read).toMatchObject({ mediaType, column: "mine", summary: `${name}, 4 B` });
+    }
+    await expect(readFile(new File([""], "rows.txt"))).rejects.toThrow("must end in");
   });
 
-  it("are read from lines of JSON", async () => {
-    const read = await readFile(new File(["[1, 2]\n[3, 4]"], "rows.jsonl"));
+  it("are read from JSON", async () => {
+    const read = await readFile(new File(["[[1, 2], [3, 4]]"], "rows.json"));
     expect(read).toMatchObject({
       kind: "rows",
       rows: [

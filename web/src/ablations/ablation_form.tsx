@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { startAblation } from "../api/ablations";
-import { DATASET_SUFFIXES, listDatasets, uploadDataset } from "../api/datasets";
+import { DATASET_FILES, listDatasets, uploadDataset } from "../api/datasets";
 import { getSampleFile } from "../api/models";
 import type { Dataset, Model } from "../api/types";
 import { useActions, useLoad } from "../parts/hooks";
@@ -98,7 +98,8 @@ function Missing({ model, onUploaded }: { model: Model; onUploaded: () => void }
       {failure !== null && <Notice tone="problem">{failure}</Notice>}
       <UploadForm
         what="dataset"
-        accept={DATASET_SUFFIXES.join(",")}
+        accept={DATASET_FILES}
+        hasColumn
         send={uploadDataset}
         onDone={onUploaded}
       >

@@ -34,17 +34,19 @@ function send(
   signal?: AbortSignal,
 ): Promise<Response> {
   const rest = { method: "POST", ...(signal && { signal }) };
-  if (embeddings.kind === "npy") {
+  if (embeddings.kind === "file") {
     const parameters = {
       model,
       seed,
       outputs: outputs.join(","),
       options: JSON.stringify(options),
     } satisfies RunBody;
-    return request(path + query({ ...extra, ...parameters }), {
+    const { file, mediaType, column } = embeddings;
+    const all = { ...extra, ...parameters, ...(column !== "" && { column }) };
+    return request(path + query(all), {
       ...rest,
-      body: embeddings.bytes,
-      headers: { ...headers, "Content-Type": "application/x-npy" },
+      body: file,
+      headers: { ...headers, "Content-Type": mediaType },
     });
   }
   const body: RunBody = {

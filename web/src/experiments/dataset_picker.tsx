@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { DATASET_SUFFIXES, uploadDataset } from "../api/datasets";
+import { DATASET_FILES, DATASET_SUFFIXES, uploadDataset } from "../api/datasets";
 import type { Dataset } from "../api/types";
 import { FieldErrors } from "../parts/field_errors";
 import { type RowsEntry, RowsFields } from "../parts/rows_fields";
@@ -47,7 +47,8 @@ export function DatasetPicker(props: DatasetPickerProps) {
       {upload ? (
         <UploadForm
           what="dataset"
-          accept={DATASET_SUFFIXES.join(",")}
+          accept={DATASET_FILES}
+          hasColumn
           send={uploadDataset}
           onDone={(name) => {
             setUploading(false);

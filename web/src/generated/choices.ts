@@ -128,6 +128,16 @@ export const DATASET_FORMATS = {
     media_type: "application/x-ndjson",
     description: "an object a line",
   },
+  arrow: {
+    suffixes: [".arrow", ".arrows", ".ipc", ".feather"],
+    media_type: "application/vnd.apache.arrow.file",
+    description: "columns of lists",
+  },
+  csv: {
+    suffixes: [".csv", ".tsv"],
+    media_type: "text/csv",
+    description: "a number a column, or a column of lists",
+  },
 } as const;
 export type DatasetFormat = keyof typeof DATASET_FORMATS;
 

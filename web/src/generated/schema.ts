@@ -246,7 +246,7 @@ export type Curves = {
 /**
  * A format of files of embeddings.
  */
-export type DatasetFormat = "safetensors" | "npy" | "parquet" | "jsonl";
+export type DatasetFormat = "safetensors" | "npy" | "parquet" | "jsonl" | "arrow" | "csv";
 
 /**
  * A page of datasets, newest first.

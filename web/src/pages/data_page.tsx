@@ -1,4 +1,5 @@
 import {
+  DATASET_FILES,
   DATASET_SUFFIXES,
   datasetPath,
   deleteDataset,
@@ -70,7 +71,8 @@ function Datasets({ cursor }: { cursor: string | null }) {
       )}
       <UploadForm
         what="dataset"
-        accept={DATASET_SUFFIXES.join(",")}
+        accept={DATASET_FILES}
+        hasColumn
         send={uploadDataset}
         onDone={listed.reload}
       >

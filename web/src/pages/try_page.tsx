@@ -185,8 +185,8 @@ function Cost({ estimate }: { estimate: Estimate }) {
 }
 
 function isSmall(embeddings: Embeddings): boolean {
-  if (embeddings.kind === "npy") {
-    return embeddings.bytes.byteLength <= 4 * MAX_CHECKED_NUMBERS;
+  if (embeddings.kind === "file") {
+    return embeddings.file.size <= 4 * MAX_CHECKED_NUMBERS;
   }
   const [first] = embeddings.rows;
   return embeddings.rows.length * (Array.isArray(first) ? first.length : 1) <= MAX_CHECKED_NUMBERS;

@@ -12,14 +12,17 @@ interface UploadFormProps {
   accept: string;
   /** Label of the file field. */
   children: string;
-  send: (name: string, file: File, signal: AbortSignal) => Promise<unknown>;
+  /** Whether the file can have several columns to choose from. */
+  hasColumn?: boolean;
+  send: (name: string, file: File, signal: AbortSignal, column: string) => Promise<unknown>;
   onDone: (name: string) => void;
 }
 
 /** Choose a file and a name for it, and send it. */
-export function UploadForm({ what, accept, children, send, onDone }: UploadFormProps) {
+export function UploadForm({ what, accept, children, hasColumn, send, onDone }: UploadFormProps) {
   const [file, setFile] = useState<File | null>(null);
   const [name, setName] = useState("");
+  const [column, setColumn] = useState("");
   const [sending, setSending] = useState<AbortController | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
   const input = useRef<HTMLInputElement>(null);
@@ -35,7 +38,7 @@ export function UploadForm({ what, accept, children, send, onDone }: UploadFormP
     setSending(controller);
     setFailure(null);
     try {
-      await send(name.trim(), file, controller.signal);
+      await send(name.trim(), file, controller.signal, column.trim());
       if (input.current) {
         input.current.value = "";
       }
@@ -75,6 +78,7 @@ export function UploadForm({ what, accept, children, send, onDone }: UploadFormP
           onInput={(event) => setName(event.currentTarget.value)}
         />
       </label>
+      {hasColumn && <ColumnField value={column} onChange={setColumn} />}
       <button
         type="button"
         disabled={file === null || tooLarge || name.trim() === "" || sending !== null}
@@ -101,9 +105,30 @@ export function UploadForm({ what, accept, children, send, onDone }: UploadFormP
   );
 }
 
+interface ColumnFieldProps {
+  value: string;
+  onChange: (value: string) => void;
+}
+
+/** The column of the embeddings in a file. */
+export function ColumnField({ value, onChange }: ColumnFieldProps) {
+  return (
+    <label>
+      column, if several could be
+      <input
+        autocomplete="off"
+        spellcheck={false}
+        value={value}
+        onInput={(event) => onChange(event.currentTarget.value)}
+      />
+    </label>
+  );
+}
+
 /** Return a valid name from that of a file: letters, digits, dots and dashes, at most 64. */
 export function nameFrom(file: string): string {
   return file
+    .replace(/\.gz$/i, "")
     .replace(/\.[^.]*$/, "")
     .replace(/[^A-Za-z0-9._-]+/g, "-")
     .replace(/^[^A-Za-z0-9]+/, "")

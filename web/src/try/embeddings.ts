@@ -1,12 +1,24 @@
 /** The rows of a run: where they come from, and how they are sent. */
 
+import { findFormat } from "../api/datasets";
 import { type NumberArray, readHeader } from "../api/npy";
+import { DATASET_FORMATS } from "../generated/choices";
 import { createRandom } from "../lattice/demo";
+import { formatBytes } from "../text/numbers";
 
-/** Rows as numbers, or a `.npy` file that is sent as it is. */
+/** Rows as numbers, or a file that is sent as it is. */
 export type Embeddings =
   | { kind: "rows"; rows: unknown[]; summary: string }
-  | { kind: "npy"; bytes: ArrayBuffer; count: number; summary: string };
+  | { kind: "file"; file: File; mediaType: string; column: string; summary: string };
+
+/** A `.safetensors` file has no media type of its own. */
+const BYTES = "application/octet-stream";
+
+/** First byte of a file that is compressed with gzip, whatever its name is. */
+const GZIP = 0x1f;
+
+/** Longest header of a `.npy` file. */
+const MAX_HEADER_BYTES = 10_000;
 
 export function describeRows(rows: unknown[], from: string): Embeddings {
   const first = rows[0];
@@ -71,18 +83,25 @@ export function takeRows({ shape: [rows, dim], data }: NumberArray, count: numbe
 }
 
 /**
- * Return the rows of a file. The format follows from its suffix.
+ * Return the rows of a file. The format follows from its suffix; the server reads all but `.json`.
  *
+ * @param column The column of the embeddings; empty where the server finds it.
  * @throws Error the file cannot be read.
  */
-export async function readFile(file: File): Promise<Embeddings> {
-  if (file.name.endsWith(".npy")) {
-    const bytes = await file.arrayBuffer();
-    const { shape, dtype } = readHeader(bytes);
-    const summary = `${shape.join(" × ")} numbers (${dtype}) from ${file.name}`;
-    return { kind: "npy", bytes, count: shape[0] ?? 0, summary };
+export async function readFile(file: File, column = ""): Promise<Embeddings> {
+  const name = file.name.toLowerCase();
+  if (name.endsWith(".json")) {
+    return describeRows(readText(await file.text()), `from ${file.name}`);
   }
-  return describeRows(readText(await file.text()), `from ${file.name}`);
+  const mediaType = DATASET_FORMATS[findFormat(name)].media_type || BYTES;
+  let summary = `${file.name}, ${formatBytes(file.size)}`;
+  const start = await file.slice(0, MAX_HEADER_BYTES).arrayBuffer();
+  const [first] = new Uint8Array(start);
+  if (name.endsWith(".npy") && first !== GZIP) {
+    const { shape, dtype } = readHeader(start);
+    summary = `${shape.join(" × ")} numbers (${dtype}) from ${file.name}`;
+  }
+  return { kind: "file", file, mediaType, column, summary };
 }
 
 /** Return rows of length 1 in random directions; normal numbers by the Box-Muller method. */

@@ -1,8 +1,10 @@
 import { useEffect, useState } from "preact/hooks";
 import { getSample } from "../api/models";
+import { DATASET_FILES, DATASET_SUFFIXES } from "../api/datasets";
 import type { NumberArray } from "../api/npy";
 import { useLoad } from "../parts/hooks";
 import { Notice } from "../parts/notice";
+import { ColumnField } from "../parts/upload_form";
 import {
   describeRows,
   type Embeddings,
@@ -34,6 +36,7 @@ export function SourcePicker({ dimension, sampled, onEmbeddings, errors }: Sourc
   const [rows, setRows] = useState(2);
   const [text, setText] = useState("");
   const [file, setFile] = useState<File | null>(null);
+  const [column, setColumn] = useState("");
   const [status, setStatus] = useState<{ text: string; isError: boolean } | null>(null);
 
   useEffect(() => {
@@ -53,7 +56,7 @@ export function SourcePicker({ dimension, sampled, onEmbeddings, errors }: Sourc
   useEffect(() => {
     let current = true;
     const bundled = fits ? sample : null;
-    readSource({ source, sample: bundled, ownRows, selected, rows, dimension, text, file })
+    readSource({ source, sample: bundled, ownRows, selected, rows, dimension, text, file, column })
       .then((embeddings) => {
         if (current) {
           onEmbeddings(embeddings);
@@ -69,7 +72,7 @@ export function SourcePicker({ dimension, sampled, onEmbeddings, errors }: Sourc
     return () => {
       current = false;
     };
-  }, [source, fits, sample, ownRows, selected, rows, dimension, text, file, onEmbeddings]);
+  }, [source, fits, sample, ownRows, selected, rows, dimension, text, file, column, onEmbeddings]);
 
   const radio = (value: Source, label: string, disabled = false) => (
     <label class="tab">
@@ -138,12 +141,13 @@ export function SourcePicker({ dimension, sampled, onEmbeddings, errors }: Sourc
           />
         </label>
       )}
+      {source === "upload" && <ColumnField value={column} onChange={setColumn} />}
       {source === "upload" && (
         <label>
-          A .npy, .json or .jsonl file
+          {`Rows of numbers: .json, ${DATASET_SUFFIXES.join(", ")}`}
           <input
             type="file"
-            accept=".npy,.json,.jsonl,.ndjson"
+            accept={`${DATASET_FILES},.json`}
             onChange={(event) => setFile(event.currentTarget.files?.[0] ?? null)}
           />
         </label>
@@ -169,6 +173,7 @@ interface SourceSettings {
   dimension: number | null;
   text: string;
   file: File | null;
+  column: string;
 }
 
 async function readSource(from: SourceSettings): Promise<Embeddings | null> {
@@ -193,7 +198,7 @@ async function readSource(from: SourceSettings): Promise<Embeddings | null> {
     case "paste":
       return from.text.trim() === "" ? null : describeRows(readText(from.text), "pasted");
     case "upload":
-      return from.file && readFile(from.file);
+      return from.file && readFile(from.file, from.column.trim());
   }
 }
 
