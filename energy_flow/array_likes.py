@@ -152,9 +152,9 @@ def _of_polars_frame(frame: Any) -> Any:
     columns = frame.get_columns()
     if len(columns) == 1:
         return _to_plain(columns[0])
-    if any(column.null_count() for column in columns):
-        return [list(row) for row in frame.rows()]
-    return frame.to_numpy()
+    array = frame.to_numpy()
+    is_whole = array.dtype.kind in "fiu" and not any(column.null_count() for column in columns)
+    return array if is_whole else [list(row) for row in frame.rows()]
 
 
 def _real(value: float) -> float:
