@@ -19,10 +19,12 @@ import pyarrow as pa
 from safetensors.numpy import save
 
 from energy_flow import FlowProcessor, checkpoint
+from energy_flow.choices import DatasetFormat
+from energy_flow.choices.files import PARQUET
 from energy_flow.testing import tiny_config
 from service.media_types import JSON, NPY, OCTET_STREAM
 from tests.fuzz.mutations import NUMBERS, OF_BYTES, OF_TEXT, TEXTS, mutate, splice
-from tests.support.bodies import npy, parquet
+from tests.support.bodies import arrow, csv, npy, parquet
 from tests.support.inference_requests import HEADER, INFER, make_binary_request, make_request
 from tests.support.servers import TINY, rows
 
@@ -103,7 +105,37 @@ def make_parquet(random: Random) -> Case:
         body = mutate(random, body, OF_BYTES)
     else:
         body = b"PAR1" + splice(random, body, random.choice(files))
-    return _as_dataset(random, body, "parquet")
+    return _as_dataset_or_request(random, body, "parquet", PARQUET)
+
+
+def make_arrow(random: Random) -> Case:
+    """Return an Arrow file or stream, mutated anywhere or in its description at the end."""
+    files = _arrow_files()
+    body = random.choice(files)
+    if random.random() < 0.5:
+        start = max(0, len(body) - 10 - int.from_bytes(body[-10:-6], "little"))
+        body = body[:start] + mutate(random, body[start:], OF_BYTES)
+    elif random.random() < 0.8:
+        body = body[:8] + mutate(random, body[8:], OF_BYTES)
+    else:
+        body = splice(random, body, random.choice(files))
+    body = gzip.compress(body, 1) if random.random() < 0.1 else body
+    return _as_dataset_or_request(random, body, "arrow", DatasetFormat.ARROW.media_type)
+
+
+def make_csv(random: Random) -> Case:
+    """Return a table as text, mutated."""
+    values = rows(4).tolist()
+    lists = [f'text,"{row}",3' for row in values]
+    tables = (
+        csv(values * random.choice((1, 200))),
+        csv(values, [f"e{place}" for place in range(8)]),
+        "\n".join(["word;vector;target", *lists]).encode(),
+        "\n".join(["word,vector,target", *lists]).encode(),
+    )
+    body = mutate(random, random.choice(tables), OF_TEXT)
+    body = gzip.compress(body, 1) if random.random() < 0.1 else body
+    return _as_dataset_or_request(random, body, "csv", DatasetFormat.CSV.media_type)
 
 
 def make_jsonl(random: Random) -> Case:
@@ -199,6 +231,8 @@ FORMATS: Mapping[str, Callable[[Random], Case]] = {
     "npy": make_npy,
     "safetensors": make_safetensors,
     "parquet": make_parquet,
+    "arrow": make_arrow,
+    "csv": make_csv,
     "jsonl": make_jsonl,
     "checkpoint": make_checkpoint,
     "json": make_json,
@@ -225,6 +259,20 @@ def _checkpoint() -> bytes:
         path = Path(folder) / "model.safetensors"
         checkpoint.save(FlowProcessor(tiny_config()), path)
         return path.read_bytes()
+
+
+@cache
+def _arrow_files() -> tuple[bytes, ...]:
+    inputs = rows(20).tolist()
+    table = pa.table({"inputs": inputs, "targets": [[1.0, 2.0]] * 20, "text": ["words"] * 20})
+    wide = pa.table(dict(zip("abcdefgh", rows(20).T, strict=True)))
+    return (
+        arrow(table),
+        arrow(table, is_stream=True, compression="zstd"),
+        arrow(pa.table({"input": pa.array(list(rows(20)), pa.list_(pa.float32(), 8))})),
+        arrow(pa.table({"input": [None, *inputs]}), compression="lz4"),
+        arrow(wide, is_stream=True),
+    )
 
 
 @cache
@@ -267,5 +315,5 @@ def _as_dataset(random: Random, body: bytes, file_format: str) -> Case:
 def _as_dataset_or_request(random: Random, body: bytes, file_format: str, media_type: str) -> Case:
     if random.random() < 0.5:
         return _as_dataset(random, body, file_format)
-    query = "?store=false" if file_format == "npy" else ""
+    query = "" if file_format == "safetensors" else "?store=false"
     return Case("POST", f"/v1/simulate{query}", body, {"content-type": media_type})
