@@ -218,7 +218,7 @@ class SettingsTable:
     parser_seconds: Annotated[
         float,
         About(
-            "Maximum seconds in which an uploaded .parquet file is parsed.",
+            "Maximum seconds in which an uploaded .parquet or .arrow file is parsed.",
             LIMITS,
             minimum=1,
             maximum=86_400,
@@ -227,7 +227,7 @@ class SettingsTable:
     parser_memory_bytes: Annotated[
         int,
         About(
-            "Maximum bytes of memory of a process that parses uploaded .parquet files.",
+            "Maximum bytes of memory of a process that parses uploaded .parquet and .arrow files.",
             LIMITS,
             note="At most two such processes run.",
             minimum=256 * MEBIBYTE,
