@@ -48,6 +48,7 @@ def _request(
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
+_ODD_CSV = "/v1/datasets/odd?format=csv"
 _JSON = {"Content-Type": "application/json"}
 _NPY = {"Content-Type": "application/x-npy"}
 _OCTETS = {"Content-Type": "application/octet-stream"}
@@ -324,6 +325,31 @@ SHAPES: Final = (
         "64 MiB of empty lines",
         lambda: _request("PUT", "/v1/datasets/odd", b"\n" * MOST, _JSONL),
         (422,),
+    ),
+    Shape(
+        "a row of 8 MiB of a CSV file",
+        lambda: _request("PUT", _ODD_CSV, _fill(b"", b"0.5", b"\n", 8 * MIB - 10, b",")),
+        (413, 422),
+    ),
+    Shape(
+        "a list of 8 MiB in a CSV file",
+        lambda: _request("PUT", _ODD_CSV, _fill(b'"[', b"1", b']"\n', 8 * MIB - 10, b",")),
+        (413, 422),
+    ),
+    Shape(
+        "4 MiB of short rows of a CSV file",
+        lambda: _request("PUT", _ODD_CSV, b"a,b\n" + b"1,2\n" * MIB + b"1"),
+        (400,),
+    ),
+    Shape(
+        "64 MiB of lines in quotes",
+        lambda: _request("PUT", _ODD_CSV, b'a,b\n"' + b"\n" * MOST),
+        (400,),
+    ),
+    Shape(
+        "a damaged Arrow file of 64 MiB",
+        lambda: _request("PUT", "/v1/datasets/odd?format=arrow", b"ARROW1" + b"\0" * (MOST - 8)),
+        (400,),
     ),
     Shape(
         "a damaged Parquet file of 64 MiB",

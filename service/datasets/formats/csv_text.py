@@ -43,7 +43,9 @@ class CsvReader:
         self._rows = rows
         self._text = TextStart()
         self._rest = b""
-        self._row = b""
+        self._row: list[bytes] = []
+        self._row_bytes = 0
+        self._is_quoted = False
         self._line = 0
         self._delimiter = b","
         self._names: list[str] | None = None
@@ -60,7 +62,7 @@ class CsvReader:
         """Read the next bytes, as :meth:`DatasetReader.feed`."""
         *lines, self._rest = (self._rest + self._text.strip(piece)).split(b"\n")
         self._read(lines)
-        if len(self._rest) + len(self._row) > MAX_ROW_BYTES:
+        if len(self._rest) + self._row_bytes > MAX_ROW_BYTES:
             self._refuse_line(f"is longer than the limit of {MAX_ROW_BYTES:,} bytes")
         self._rows.raise_faults()
 
@@ -77,12 +79,15 @@ class CsvReader:
         size = 0
         for line in lines:
             self._line += 1
-            row = self._row + line
-            # The line breaks of a field in quotes belong to it.
-            if row.count(b'"') % 2:
-                self._row = row + b"\n"
+            self._row.append(line)
+            if b'"' in line and line.count(b'"') % 2:
+                self._is_quoted = not self._is_quoted
+            if self._is_quoted:
+                # The line breaks of a field in quotes belong to it.
+                self._row_bytes += len(line) + 1
                 continue
-            self._row = b""
+            row = line if len(self._row) == 1 else b"\n".join(self._row)
+            self._row, self._row_bytes = [], 0
             row = row.removesuffix(b"\r")
             if not row.strip():
                 continue
@@ -167,9 +172,8 @@ class CsvReader:
         if b'"' not in row:
             return row.split(self._delimiter)
         try:
-            text = row.decode()
-            lines = text.splitlines(keepends=True)
-            (fields,) = csv.reader(lines, delimiter=self._delimiter.decode(), strict=True)
+            rows = csv.reader([row.decode()], delimiter=self._delimiter.decode(), strict=True)
+            (fields,) = rows
         except UnicodeDecodeError as error:
             self._refuse_line(f"is not UTF-8: {error}")
         except (csv.Error, ValueError) as error:
