@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +137,8 @@ class EmbeddingsFile:
         from service.problems import Problem
         from service.requests.columns import Selection
 
+        # The message says what a server would log about the process that parses the file.
+        logging.getLogger("service.datasets").addHandler(_SILENT)
         selection = Selection(self.column, rows.start, rows.stop, with_targets)
         try:
             with regular_file(self.path) as file:
@@ -154,4 +158,5 @@ class EmbeddingsFile:
         return f"{self.path}: {detail}"
 
 
-_BODY = "the body "
+_BODY: Final = "the body "
+_SILENT: Final = logging.NullHandler()

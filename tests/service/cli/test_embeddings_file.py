@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from energy_flow import checkpoint
 from energy_flow.client import FlowClient, Unprocessable
 from tests.service.cli.test_train_command import CONFIG
-from tests.support.command_line import Caller, assert_refused
+from tests.support.command_line import Caller, assert_refused, run
 from tests.support.live_server import TINY_FLAGS, LiveServer
 from tests.support.repository import ROOT
 from tests.support.waits import LIMIT_SECONDS
@@ -115,6 +115,12 @@ def test_a_format_is_named(call: Caller, tmp_path: Path, embeddings: NDArray[np.
     assert_refused(call("simulate", path, *TINY_FLAGS), "add --format")
     done = call("simulate", path, "--format", "csv", *TINY_FLAGS)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_file_that_ends_its_parser_is_refused_in_one_line() -> None:
+    done = run("simulate", ROOT / "tests/service/datasets/aborts.parquet", *TINY_FLAGS)
+    assert_refused(done, "aborts.parquet: the file cannot be read: the parser ended on it")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_names_are_checked_before_a_file_is_read(
