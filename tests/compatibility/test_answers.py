@@ -19,6 +19,8 @@ def test_answers_are_those_of_the_version(opened: Opened, topic: str) -> None:
     is_same_machine = opened.version.is_same_machine
     found = []
     for exchange in opened.version.exchanges(topic):
+        if exchange.is_accepted_later:
+            continue
         response = exchange.request.send(opened.client)
         differences = exchange.differences(response, is_same_machine)
         found += [f"{exchange.name}: {difference}" for difference in differences]
