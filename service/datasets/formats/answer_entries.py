@@ -107,6 +107,11 @@ class AnswerSplitter:
             raise malformed("it ends within an answer")
 
     @property
+    def pending_bytes(self) -> int:
+        """Bytes that are not yet part of a complete entry or answer."""
+        return len(self._text) - self._start
+
+    @property
     def begun_entry(self) -> bytes:
         """What is there of an entry that is not complete; empty beside the entries."""
         return self._text[self._start :] if self._place is _Place.ENTRIES else b""

@@ -45,6 +45,12 @@ class AnswersReader:
         self._answer = 0
         self._begin_answer()
 
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of an entry that is not complete, and of rows that wait for others."""
+        held = sum(row.nbytes for row in self._held.values())
+        return self._splitter.pending_bytes + held
+
     def feed(self, piece: bytes) -> None:
         """Read the next bytes, as :meth:`DatasetReader.feed`."""
         for part in self._splitter.feed(self._text.strip(piece)):

@@ -24,7 +24,12 @@ class JsonReader:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._start = b""
-        self._reader: DatasetReader | None = None
+        self._reader: JsonLinesReader | AnswersReader | None = None
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a line or an entry that is not complete."""
+        return len(self._start) if self._reader is None else self._reader.pending_bytes
 
     def feed(self, piece: bytes) -> None:
         """Read the next bytes, as :meth:`DatasetReader.feed`."""
@@ -41,7 +46,7 @@ class JsonReader:
         reader = self._reader or self._begin(JsonLinesReader(self._rows))
         reader.finish()
 
-    def _begin(self, reader: DatasetReader) -> DatasetReader:
+    def _begin(self, reader: JsonLinesReader | AnswersReader) -> DatasetReader:
         self._reader = reader
         start, self._start = self._start, b""
         reader.feed(start)

@@ -51,7 +51,7 @@ class FileReader:
     @property
     def pending_bytes(self) -> int:
         """Bytes of a line or a row that is not complete."""
-        if isinstance(self._reader, JsonLinesReader | CsvReader):
+        if isinstance(self._reader, JsonReader | CsvReader):
             return self._reader.pending_bytes
         return 0
 
