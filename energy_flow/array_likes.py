@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.embedding_answers import rows_of_answer
 from energy_flow.errors import EmbeddingError, Fault
 
 _NAME: Final = "embeddings"
@@ -23,14 +24,16 @@ def as_matrix(values: Any, width: int | None = None) -> NDArray[Any]:
     """Return rows of numbers as an array of floats or integers, whatever its number of axes is.
 
     Args:
-        values: an array, tensor, data frame, column of lists or nested list.
+        values: an array, tensor, data frame, column of lists, nested list, or the answer of an
+            embeddings API.
         width: numbers of a row, for messages; those of the first row if none.
 
     Raises:
         EmbeddingError: they are not rows of numbers of one length, or a value is masked or
             missing; it names the index of the first such element.
     """
-    plain = _to_plain(values)
+    rows = rows_of_answer(values)
+    plain = _to_plain(values if rows is None else rows)
     try:
         array = np.asarray(plain)
     except (ValueError, OverflowError):

@@ -9,6 +9,7 @@
     │   ├── CheckpointError           version, names, shapes, non-finite weights, damage
     │   │   └── DamagedTrainingError  a file from which a training is resumed
     │   └── DataError                 a file of training pairs
+    ├── EncoderUnavailable            a text encoder that cannot be loaded
     ├── CapacityError                 a batch or a model that can never fit in memory
     ├── QueueFull                     too much work is waiting; retry later
     │   └── MemoryInUse               other work leaves no room in memory; retry later
@@ -74,7 +75,7 @@ class ConfigError(InvalidInput):
 
 
 class EmbeddingError(InvalidInput):
-    """A batch of embeddings, sample keys or requested outputs is refused."""
+    """A batch of embeddings, texts, sample keys or requested outputs is refused."""
 
 
 class CheckpointError(InvalidInput):
@@ -104,6 +105,10 @@ class DamagedTrainingError(CheckpointError):
 
 class DataError(InvalidInput):
     """Training pairs are refused: a tensor is missing, shapes do not match, or rows are too few."""
+
+
+class EncoderUnavailable(EnergyFlowError):
+    """A text encoder cannot be loaded; the message states why and what to do."""
 
 
 class CapacityError(EnergyFlowError):

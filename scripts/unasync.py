@@ -27,6 +27,7 @@ WORDS = {
     "aread": "read",
     "asynchronous": "blocking",
     "asyncio": "time",
+    "encode_texts_async": "encode_texts",
     "read_file_async": "read_file",
 }
 

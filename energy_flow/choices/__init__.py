@@ -23,6 +23,7 @@ from energy_flow.choices.files import (
     FileFormat,
     ResultFormat,
     ResultRows,
+    TextFormat,
     TraceFormat,
 )
 from energy_flow.choices.outputs import (
@@ -122,6 +123,7 @@ __all__ = [
     "Sensing",
     "ServerState",
     "SpawnMode",
+    "TextFormat",
     "TraceFormat",
     "TraceKeep",
     "TraceKind",

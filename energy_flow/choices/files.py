@@ -64,7 +64,12 @@ class DatasetFormat(FileFormat):
     SAFETENSORS = "safetensors", (".safetensors",), "", "named tensors"
     NPY = "npy", (".npy",), "application/x-npy", "one array"
     PARQUET = "parquet", (".parquet",), PARQUET, "columns of lists"
-    JSONL = "jsonl", (".jsonl", ".ndjson"), NDJSON, "an object a line"
+    JSONL = (
+        "jsonl",
+        (".jsonl", ".ndjson", ".json"),
+        NDJSON,
+        "an object a line, or answers of an embeddings API",
+    )
     ARROW = (
         "arrow",
         (".arrow", ".arrows", ".ipc", ".feather"),
@@ -76,6 +81,20 @@ class DatasetFormat(FileFormat):
     @classmethod
     def of_file(cls, name: str) -> Self | None:
         """Return the format of a file, which can be compressed: ``rows.csv.gz``."""
+        return super().of_file(name.lower().removesuffix(COMPRESSED))
+
+
+class TextFormat(FileFormat):
+    """A format of files of texts, from which embeddings are made."""
+
+    TEXT = "text", (".txt",), "text/plain", "a text a line"
+    JSONL = "jsonl", (".jsonl", ".ndjson"), NDJSON, "an object or a string a line"
+    CSV = "csv", (".csv", ".tsv"), "text/csv", "a line of names, then the texts and other columns"
+    PARQUET = "parquet", (".parquet",), PARQUET, "a column of texts"
+
+    @classmethod
+    def of_file(cls, name: str) -> Self | None:
+        """Return the format of a file, which can be compressed, except Parquet."""
         return super().of_file(name.lower().removesuffix(COMPRESSED))
 
 

@@ -40,10 +40,13 @@ from energy_flow.client.replay import Comparison, Difference, Replay, SampleComp
 from energy_flow.client.retry import NO_RETRY, PATIENT, Retry
 from energy_flow.client.runs import Run
 from energy_flow.client.simulation import Estimate, Simulation
+from energy_flow.client.text_encoder import DEFAULT_ENCODER, Encoder, TextEncoder
 from energy_flow.client.trace import Trace, TraceRecords, TruncatedTraceWarning
+from energy_flow.errors import EmbeddingError, EncoderUnavailable
 from energy_flow.trace.records import KINDS
 
 __all__ = [
+    "DEFAULT_ENCODER",
     "KINDS",
     "NO_RETRY",
     "PATIENT",
@@ -55,6 +58,9 @@ __all__ = [
     "Dataset",
     "DeadlinePassed",
     "Difference",
+    "EmbeddingError",
+    "Encoder",
+    "EncoderUnavailable",
     "Estimate",
     "Experiment",
     "ExperimentEvent",
@@ -82,6 +88,7 @@ __all__ = [
     "ServerUnreachable",
     "Simulation",
     "StorageFull",
+    "TextEncoder",
     "TooLarge",
     "Trace",
     "TraceRecords",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from energy_flow.client import calls
 from energy_flow.client.datasets import DatasetRows
 from energy_flow.client.errors import ProblemError, UnexpectedAnswer
 from energy_flow.client.exchange import Reply, Request, problem_of
+
+DEFAULT_MODEL: Final = "default"
+"""Name of the model that a request without a model uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,12 @@ class Model:
     description: str | None = None
     read_only: bool = False
     sample_url: str | None = None
+
+    @property
+    def embedding_dim(self) -> int | None:
+        """Return the numbers of a row that it takes; ``None`` if its config does not state them."""
+        width = self.config.get("embedding_dim")
+        return width if isinstance(width, int) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,18 +111,15 @@ def submit(
     """Return a request to queue a run.
 
     Args:
-        embeddings: [samples, dimension]; none with a dataset.
+        embeddings: [samples, dimension]; ``None`` with a dataset.
         dataset: name of a dataset on the server.
         rows: of the dataset: the first row, and the row after the last.
         key: the ``Idempotency-Key``; by default a new one.
         members: arguments of :func:`request_members`.
 
     Raises:
-        ValueError: both or neither of embeddings and dataset are given, rows are given without a
-            dataset, or the embeddings are not rows of numbers.
+        ValueError: rows are given without a dataset, or the embeddings are not rows of numbers.
     """
-    if (embeddings is None) == (dataset is None):
-        raise ValueError("a run needs either embeddings or the name of a dataset")
     if dataset is None and rows is not None:
         raise ValueError("rows select from a dataset; name the dataset, or leave rows out")
     path = calls.api_path("runs")

@@ -86,6 +86,25 @@ class Estimate:
     warnings: tuple[str, ...] = ()
 
 
+def check_sources(encoder: object, **sources: object) -> None:
+    """Refuse a request that does not have exactly one source of rows.
+
+    Args:
+        encoder: the encoder of texts, if one is given.
+        sources: the sources by the names of their arguments; ``None`` where one is not given.
+
+    Raises:
+        ValueError: none or several of them are given, or an encoder without texts.
+    """
+    given = [name for name, source in sources.items() if source is not None]
+    if len(given) != 1:
+        names = list(sources)
+        known = f"{', '.join(names[:-1])} and {names[-1]}"
+        raise ValueError(f"give exactly one of {known}, not {' and '.join(given) or 'none'}")
+    if encoder is not None and sources["texts"] is None:
+        raise ValueError("an encoder is for texts; give texts, or leave the encoder out")
+
+
 def request_members(
     *,
     options: Mapping[str, Any] | None = None,

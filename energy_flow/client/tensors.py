@@ -60,7 +60,8 @@ def embeddings_array(embeddings: ArrayLike) -> NDArray[Any]:
     beyond float32 from infinity.
 
     Args:
-        embeddings: rows of numbers: an array, tensor, data frame, column of lists or nested list.
+        embeddings: rows of numbers: an array, tensor, data frame, column of lists or nested list,
+            or the answer of an embeddings API.
 
     Raises:
         ValueError: they are not numbers, not rows of one length, or a value is masked or missing.

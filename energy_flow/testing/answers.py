@@ -72,6 +72,28 @@ def problem_answer(
     )
 
 
+def model_document(name: str, embedding_dim: int | None) -> dict[str, Any]:
+    """Return a model as the server describes it.
+
+    Args:
+        name: name of the model.
+        embedding_dim: numbers of a row that it takes; ``None`` leaves them open.
+    """
+    return {
+        **MODEL,
+        "name": name,
+        "loaded": True,
+        "output_width": TINY_FIELDS["embedding_dim"] if embedding_dim is None else embedding_dim,
+        "config": {} if embedding_dim is None else {"embedding_dim": embedding_dim},
+        "created_at": TIME,
+        "warnings": [],
+        "description": None,
+        "read_only": True,
+        "sample_url": None,
+        "url": f"/v1/models/{name}",
+    }
+
+
 def encode_event(number: int, name: str, data: Any) -> bytes:
     """Return an event as the server sends it.
 

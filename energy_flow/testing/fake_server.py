@@ -21,6 +21,7 @@ from energy_flow.testing.answers import (
     MEMORY,
     MODEL,
     encode_event,
+    model_document,
     problem_answer,
     run_document,
     run_metrics,
@@ -151,7 +152,8 @@ class FakeFlowServer(InProcessServer):
     """A server without a model, which answers simulations and runs with the same results.
 
     It answers ``simulate``, ``dry_run``, ``submit_run`` and the methods that read, cancel and
-    remove runs, their events, outputs, samples and memory; also ``system``, ``ready`` and ``live``.
+    remove runs, their events, outputs, samples and memory; also ``model`` for every name,
+    ``system``, ``ready`` and ``live``.
     Other requests are refused with 404. Traces hold no records. A run of a dataset has the rows
     that it names, or else one.
 
@@ -202,6 +204,8 @@ class FakeFlowServer(InProcessServer):
                 return httpx.Response(200, json={"status": "ok"})
             case "GET", ["v1", "system"]:
                 return httpx.Response(200, json={"state": "ready", "models": [MODEL["name"]]})
+            case "GET", ["v1", "models", name]:
+                return httpx.Response(200, json=model_document(name, self._embedding_dim))
             case "POST", ["v1", "simulate"]:
                 return self._simulate(request)
             case "POST", ["v1", "runs"]:

@@ -52,6 +52,7 @@ COMMANDS: Final = {
         "Simulate the embeddings of a file, or of a dataset of a server.",
         "simulate",
     ),
+    "embed": Command("service.cli.embed", "Encode texts and write their embeddings.", "embed"),
     "trace": Command(
         "service.cli.trace",
         "Summarise the event trace of a run, write its records to a file, or draw its paths.",

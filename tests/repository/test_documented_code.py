@@ -30,6 +30,7 @@ HOST_AND_PORT = ADDRESS.removeprefix("http://")
 
 NOT_RUN = {
     "README.md": ["python3 -m venv .venv", "energy-flow serve"],
+    "docs/client.md": ["from energy_flow.client import FlowClient"],
     "docs/tutorial.md": ["python3 -m venv .venv", "energy-flow serve"],
 }
 """First lines of the blocks that are marked as not run; others would go unnoticed."""

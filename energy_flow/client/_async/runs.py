@@ -12,12 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from energy_flow.client import calls, runs
 from energy_flow.client._async.connection import AsyncConnection
+from energy_flow.client._async.texts import AsyncTexts
 from energy_flow.client.answers import json_as, read_nothing, read_npy, read_object
 from energy_flow.client.events import RunEvent
 from energy_flow.client.measurements import Memory
 from energy_flow.client.replay import Comparison, Replay, read_comparison, read_replay
 from energy_flow.client.runs import Run, run_path
+from energy_flow.client.simulation import check_sources
 from energy_flow.client.subscription import Subscription
+from energy_flow.client.text_encoder import EncoderChoice
 from energy_flow.client.trace import TraceRecords, read_ndjson
 
 
@@ -25,11 +28,14 @@ class AsyncRunMethods:
     """The methods of :class:`AsyncFlowClient` about runs."""
 
     _connection: AsyncConnection
+    _texts: AsyncTexts
 
     async def submit_run(
         self,
         embeddings: ArrayLike | None = None,
         *,
+        texts: Sequence[str] | None = None,
+        encoder: EncoderChoice | None = None,
         dataset: str | None = None,
         rows: Sequence[int] | None = None,
         options: Mapping[str, Any] | None = None,
@@ -44,8 +50,10 @@ class AsyncRunMethods:
         """Queue a run and return at once.
 
         Args:
-            embeddings: as for :meth:`simulate`; left out with a dataset.
-            dataset: name of a dataset on the server, in place of embeddings.
+            embeddings: as for :meth:`simulate`.
+            texts: as for :meth:`simulate`.
+            encoder: as for :meth:`simulate`.
+            dataset: name of a dataset on the server, in place of embeddings or texts.
             rows: of the dataset: the first row, and the row after the last; by default all. The
                 sample key of a row is its index in the dataset.
             options: as for :meth:`simulate`.
@@ -59,10 +67,15 @@ class AsyncRunMethods:
                 that the client can repeat this request when the connection breaks.
 
         Raises:
-            ValueError: both or neither of embeddings and dataset are given, or the embeddings are
-                not rows of numbers.
+            ValueError: not exactly one of embeddings, texts and dataset is given; otherwise as
+                :meth:`simulate`.
+            ModuleNotFoundError: as :meth:`simulate`.
+            EncoderUnavailable: as :meth:`simulate`.
             ProblemError: the server refuses.
         """
+        check_sources(encoder, embeddings=embeddings, texts=texts, dataset=dataset)
+        if texts is not None:
+            embeddings = await self._texts.encode(texts, encoder, model)
         request = runs.submit(
             embeddings,
             dataset=dataset,

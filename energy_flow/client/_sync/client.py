@@ -17,10 +17,12 @@ from energy_flow.client._sync.datasets import Datasets
 from energy_flow.client._sync.experiments import Experiments
 from energy_flow.client._sync.models import ModelMethods
 from energy_flow.client._sync.runs import RunMethods
+from energy_flow.client._sync.texts import Texts
 from energy_flow.client.answers import json_as, read_object
 from energy_flow.client.connection import DEFAULT_URL, client_arguments
 from energy_flow.client.retry import Retry
 from energy_flow.client.simulation import Estimate, Simulation, read_simulation
+from energy_flow.client.text_encoder import EncoderChoice
 
 
 class FlowClient(RunMethods, ModelMethods):
@@ -58,6 +60,7 @@ class FlowClient(RunMethods, ModelMethods):
         self._ablations = Ablations(self._connection)
         self._datasets = Datasets(self._connection)
         self._experiments = Experiments(self._connection)
+        self._texts = Texts(self._connection)
 
     @property
     def url(self) -> str:
@@ -96,8 +99,10 @@ class FlowClient(RunMethods, ModelMethods):
 
     def simulate(
         self,
-        embeddings: ArrayLike,
+        embeddings: ArrayLike | None = None,
         *,
+        texts: Sequence[str] | None = None,
+        encoder: EncoderChoice | None = None,
         options: Mapping[str, Any] | None = None,
         seed: int | None = None,
         sample_keys: Sequence[int] | None = None,
@@ -110,7 +115,12 @@ class FlowClient(RunMethods, ModelMethods):
         """Simulate a batch now and return everything.
 
         Args:
-            embeddings: rows of numbers, [rows, dimension].
+            embeddings: rows of numbers, [rows, dimension], or the answer of an embeddings API.
+            texts: in place of embeddings: sentences, a row each, which are encoded in this process.
+                This needs ``energy-flow[text]``, unless the encoder is an object.
+            encoder: of texts: name or folder of a model of sentence-transformers, which is loaded
+                once, or an object whose method ``encode`` takes a list of texts and returns their
+                embeddings. By default ``DEFAULT_ENCODER`` of ``energy_flow.client``.
             options: run-time fields of the config, for example ``{"noise_std": 0.1}``.
             seed: of the noise.
             sample_keys: one per row; a row with its key gives the same result in any batch. By
@@ -123,11 +133,16 @@ class FlowClient(RunMethods, ModelMethods):
             timeout_ms: time after which the server aborts the run.
 
         Raises:
-            ValueError: the embeddings are not rows of numbers.
+            ValueError: both or neither of embeddings and texts are given, the embeddings are not
+                rows of numbers, a text is empty, or the model takes rows of another width than the
+                encoder gives.
+            ModuleNotFoundError: sentence-transformers is not installed.
+            EncoderUnavailable: the encoder cannot be loaded.
             ProblemError: the server refuses.
         """
+        rows = self._texts.rows(embeddings, texts, encoder, model)
         request = simulation.simulate(
-            embeddings,
+            rows,
             options=options,
             seed=seed,
             sample_keys=sample_keys,
@@ -141,8 +156,10 @@ class FlowClient(RunMethods, ModelMethods):
 
     def dry_run(
         self,
-        embeddings: ArrayLike,
+        embeddings: ArrayLike | None = None,
         *,
+        texts: Sequence[str] | None = None,
+        encoder: EncoderChoice | None = None,
         options: Mapping[str, Any] | None = None,
         outputs: Sequence[str] | None = None,
         trace: Mapping[str, Any] | None = None,
@@ -152,17 +169,22 @@ class FlowClient(RunMethods, ModelMethods):
 
         Args:
             embeddings: as for :meth:`simulate`.
+            texts: as for :meth:`simulate`; they are encoded.
+            encoder: as for :meth:`simulate`.
             options: as for :meth:`simulate`.
             outputs: as for :meth:`simulate`.
             trace: as for :meth:`simulate`.
             model: as for :meth:`simulate`.
 
         Raises:
-            ValueError: the embeddings are not rows of numbers.
+            ValueError: as :meth:`simulate`.
+            ModuleNotFoundError: as :meth:`simulate`.
+            EncoderUnavailable: as :meth:`simulate`.
             ProblemError: the server refuses.
         """
+        rows = self._texts.rows(embeddings, texts, encoder, model)
         request = simulation.simulate(
-            embeddings, dry_run=True, options=options, outputs=outputs, trace=trace, model=model
+            rows, dry_run=True, options=options, outputs=outputs, trace=trace, model=model
         )
         return self._connection.ask(request, json_as(Estimate))
 

@@ -13,12 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from energy_flow.client import calls, runs
 from energy_flow.client._sync.connection import Connection
+from energy_flow.client._sync.texts import Texts
 from energy_flow.client.answers import json_as, read_nothing, read_npy, read_object
 from energy_flow.client.events import RunEvent
 from energy_flow.client.measurements import Memory
 from energy_flow.client.replay import Comparison, Replay, read_comparison, read_replay
 from energy_flow.client.runs import Run, run_path
+from energy_flow.client.simulation import check_sources
 from energy_flow.client.subscription import Subscription
+from energy_flow.client.text_encoder import EncoderChoice
 from energy_flow.client.trace import TraceRecords, read_ndjson
 
 
@@ -26,11 +29,14 @@ class RunMethods:
     """The methods of :class:`FlowClient` about runs."""
 
     _connection: Connection
+    _texts: Texts
 
     def submit_run(
         self,
         embeddings: ArrayLike | None = None,
         *,
+        texts: Sequence[str] | None = None,
+        encoder: EncoderChoice | None = None,
         dataset: str | None = None,
         rows: Sequence[int] | None = None,
         options: Mapping[str, Any] | None = None,
@@ -45,8 +51,10 @@ class RunMethods:
         """Queue a run and return at once.
 
         Args:
-            embeddings: as for :meth:`simulate`; left out with a dataset.
-            dataset: name of a dataset on the server, in place of embeddings.
+            embeddings: as for :meth:`simulate`.
+            texts: as for :meth:`simulate`.
+            encoder: as for :meth:`simulate`.
+            dataset: name of a dataset on the server, in place of embeddings or texts.
             rows: of the dataset: the first row, and the row after the last; by default all. The
                 sample key of a row is its index in the dataset.
             options: as for :meth:`simulate`.
@@ -60,10 +68,15 @@ class RunMethods:
                 that the client can repeat this request when the connection breaks.
 
         Raises:
-            ValueError: both or neither of embeddings and dataset are given, or the embeddings are
-                not rows of numbers.
+            ValueError: not exactly one of embeddings, texts and dataset is given; otherwise as
+                :meth:`simulate`.
+            ModuleNotFoundError: as :meth:`simulate`.
+            EncoderUnavailable: as :meth:`simulate`.
             ProblemError: the server refuses.
         """
+        check_sources(encoder, embeddings=embeddings, texts=texts, dataset=dataset)
+        if texts is not None:
+            embeddings = self._texts.encode(texts, encoder, model)
         request = runs.submit(
             embeddings,
             dataset=dataset,

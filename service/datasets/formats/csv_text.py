@@ -102,7 +102,7 @@ class CsvReader:
 
     def _parse(self, row: bytes, held: dict[Part, list[list[Any]]]) -> None:
         if self._names is None:
-            self._delimiter = _find_delimiter(row)
+            self._delimiter = find_delimiter(row)
             fields = self._split(row)
             self._names = self._find_names(fields)
             if self._names is not None:
@@ -296,6 +296,7 @@ def _describe_field(name: str, field: bytes) -> Column:
     return Column(name, Content.OTHER, "text")
 
 
-def _find_delimiter(row: bytes) -> bytes:
+def find_delimiter(row: bytes) -> bytes:
+    """Return the delimiter that comes first in the first line; the comma if none does."""
     found = _DELIMITERS.search(_QUOTED.sub(b"", row))
     return b"," if found is None else found[0]

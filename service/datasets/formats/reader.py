@@ -8,7 +8,7 @@ from energy_flow.choices import DatasetFormat
 from service.content_codings import Decoder
 from service.datasets.formats.column_file import ColumnFileReader
 from service.datasets.formats.csv_text import CsvReader
-from service.datasets.formats.jsonl import JsonLinesReader
+from service.datasets.formats.json_text import JsonReader
 from service.datasets.formats.npy import NpyReader
 from service.datasets.formats.rows import DatasetReader, Rows, RowStorage
 from service.datasets.formats.safetensors import SafetensorsReader
@@ -51,7 +51,7 @@ class FileReader:
     @property
     def pending_bytes(self) -> int:
         """Bytes of a line or a row that is not complete."""
-        if isinstance(self._reader, JsonLinesReader | CsvReader):
+        if isinstance(self._reader, JsonReader | CsvReader):
             return self._reader.pending_bytes
         return 0
 
@@ -100,6 +100,6 @@ class FileReader:
             case DatasetFormat.PARQUET | DatasetFormat.ARROW:
                 return ColumnFileReader(self._rows, self._storage, self._conversion, self._format)
             case DatasetFormat.JSONL:
-                return JsonLinesReader(self._rows)
+                return JsonReader(self._rows)
             case DatasetFormat.CSV:
                 return CsvReader(self._rows)

@@ -124,9 +124,9 @@ export const DATASET_FORMATS = {
     description: "columns of lists",
   },
   jsonl: {
-    suffixes: [".jsonl", ".ndjson"],
+    suffixes: [".jsonl", ".ndjson", ".json"],
     media_type: "application/x-ndjson",
-    description: "an object a line",
+    description: "an object a line, or answers of an embeddings API",
   },
   arrow: {
     suffixes: [".arrow", ".arrows", ".ipc", ".feather"],
