@@ -76,6 +76,7 @@ class CsvReader:
     def _read(self, lines: list[bytes]) -> None:
         """Read lines, some at a time, up to the first part with a fault."""
         held: dict[Part, list[list[Any]]] = {"inputs": [], "targets": []}
+        numbers: list[int] = []
         size = 0
         for line in lines:
             self._line += 1
@@ -93,20 +94,22 @@ class CsvReader:
                 continue
             if self._rows.is_complete:
                 return
-            self._parse(row, held)
+            if self._parse(row, held):
+                numbers.append(self._line)
             size += len(row)
             if size > PIECE_BYTES:
-                self._add(held)
-                held, size = {"inputs": [], "targets": []}, 0
-        self._add(held)
+                self._add(held, numbers)
+                held, numbers, size = {"inputs": [], "targets": []}, [], 0
+        self._add(held, numbers)
 
-    def _parse(self, row: bytes, held: dict[Part, list[list[Any]]]) -> None:
+    def _parse(self, row: bytes, held: dict[Part, list[list[Any]]]) -> bool:
+        """Read a line, and return whether it holds a row; else, it holds the names."""
         if self._names is None:
             self._delimiter = find_delimiter(row)
             fields = self._split(row)
             self._names = self._find_names(fields)
             if self._names is not None:
-                return
+                return False
             self._names = [str(number) for number in range(len(fields))]
         else:
             fields = self._split(row)
@@ -127,8 +130,10 @@ class CsvReader:
                     if layout.is_spread
                     else (names[0], first, wrong.column)
                 )
-                self._rows.refuse(Fault(place, wrong.message, wrong.got))
+                message = f"{wrong.message} (line {self._line:,})"
+                self._rows.refuse(Fault(place, message, wrong.got))
                 self._rows.raise_faults()
+        return True
 
     def _choose(self, fields: Sequence[bytes]) -> None:
         """Choose the columns by the fields of the first row."""
@@ -149,10 +154,11 @@ class CsvReader:
             is_spread = columns[indexes[0]].content is Content.NUMBER
             self._layout[part] = _Layout(indexes, is_spread)
 
-    def _add(self, held: dict[Part, list[list[Any]]]) -> None:
+    def _add(self, held: dict[Part, list[list[Any]]], lines: list[int]) -> None:
         for part, values in held.items():
             if not values:
                 continue
+            self._rows.name_lines(part, lines)
             assert self._names is not None
             layout = self._layout[part]
             names = [self._names[index] for index in layout.columns]

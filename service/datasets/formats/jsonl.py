@@ -63,6 +63,7 @@ class JsonLinesReader:
     def _read(self, lines: list[bytes]) -> None:
         """Read lines, some at a time, up to the first part with a fault."""
         held: dict[Part, list[Any]] = {"inputs": [], "targets": []}
+        numbers: list[int] = []
         size = 0
         for line in lines:
             self._line += 1
@@ -70,11 +71,12 @@ class JsonLinesReader:
                 if self._rows.is_complete:
                     return
                 self._parse(line, held)
+                numbers.append(self._line)
                 size += len(line)
             if size > PIECE_BYTES:
-                self._add(held)
-                held, size = {"inputs": [], "targets": []}, 0
-        self._add(held)
+                self._add(held, numbers)
+                held, numbers, size = {"inputs": [], "targets": []}, [], 0
+        self._add(held, numbers)
 
     def _parse(self, line: bytes, held: dict[Part, list[Any]]) -> None:
         try:
@@ -120,10 +122,11 @@ class JsonLinesReader:
         for part, value in members.items():
             held[part].append(value)
 
-    def _add(self, held: dict[Part, list[Any]]) -> None:
+    def _add(self, held: dict[Part, list[Any]], lines: list[int]) -> None:
         for part, values in held.items():
             if not values:
                 continue
+            self._rows.name_lines(part, lines)
             assert self._names is not None
             name = self._names[part]
             width = self._rows.width(part)

@@ -116,6 +116,8 @@ class Rows:
         self._faults: list[Fault] = []
         self._counts: dict[str, int] = {}
         self._widths: dict[str, int] = {}
+        self._lines: Sequence[int] = ()
+        self._first_of_lines = 0
 
     @property
     def is_complete(self) -> bool:
@@ -139,7 +141,16 @@ class Rows:
 
     def refuse(self, *faults: Fault) -> None:
         """Record faults of the rows; :meth:`raise_faults` raises them."""
-        self._faults += faults
+        self._faults += map(self._name_line, faults)
+
+    def name_lines(self, part: Part, lines: Sequence[int]) -> None:
+        """Let faults of the next rows name their lines.
+
+        Args:
+            part: Which part of the dataset the rows belong to.
+            lines: The line of each row, from 1. Empty lines have no row.
+        """
+        self._lines, self._first_of_lines = lines, self.count(part)
 
     def add(
         self, part: Part, name: str, numbers: NDArray[Any], columns: Sequence[str] = ()
@@ -229,6 +240,13 @@ class Rows:
         elif "targets" in self._counts:
             self.check_equally_many(self.count("inputs"), self.count("targets"))
         self.raise_faults()
+
+    def _name_line(self, fault: Fault) -> Fault:
+        row = fault.loc[1] if len(fault.loc) > 1 else None
+        index = row - self._first_of_lines if isinstance(row, int) else -1
+        if not 0 <= index < len(self._lines):
+            return fault
+        return Fault(fault.loc, f"{fault.msg} (line {self._lines[index]:,})", fault.got)
 
     def raise_faults(self) -> None:
         """Raise the faults so far, if there are any.

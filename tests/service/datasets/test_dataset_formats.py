@@ -474,3 +474,23 @@ def test_the_media_type_or_the_format_parameter_chooses_the_reader(client: httpx
         assert answer.status_code in (200, 201), answer.text
     for name in ("a b", ".hidden", "x" * 65):
         assert client.put(f"/v1/datasets/{name}?format=npy", content=b"").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place", "message"),
+    [
+        ("jsonl", b"[1,2]\n\n[1,null]\n", ["embeddings", 1, 1], "not null (line 3)"),
+        ("jsonl", b"[1,2]\n[3,4]\n[1,1e40]\n", ["embeddings", 2, 1], "beyond float32 (line 3)"),
+        ("jsonl", b'{"input":[1,2]}\n \n{"input":[1]}\n', ["input", 1], "one length (line 3)"),
+        ("csv", b"a,b\n1,2\n\n3,\n", ["b", 1], "not missing (line 4)"),
+        ("csv", b'1,2\n3,"\n"\n', ["1", 1], "(line 3)"),
+    ],
+)
+def test_faults_of_text_name_the_line(
+    client: httpx.Client, name: str, content: bytes, place: list[Any], message: str
+) -> None:
+    answer = client.put("/v1/datasets/lines", params={"format": name}, content=content)
+    assert answer.status_code == 422
+    (fault,) = answer.json()["errors"]
+    assert fault["loc"] == place
+    assert fault["msg"].endswith(message)
