@@ -15,6 +15,7 @@ from energy_flow.model.networks import MAPPER_ROWS, STEP_ROWS
 
 REAL_BYTES = 4
 """Bytes of a weight; packed ones have no more in any precision."""
+BFLOAT16_BYTES = 2
 STEP_BLOCKS = 3
 """Temporary blocks of the networks at once, with what libraries keep for shapes of products."""
 NEURON_BLOCKS = 8
@@ -62,7 +63,11 @@ def workspace_bytes(config: FlowConfig) -> int:
     step = STEP_BLOCKS * STEP_ROWS["cpu"] * max(width, config.neuron_hidden_dim)
     wide = config.mapper_hidden_dim if config.mapper is MapperKind.MLP else 0
     mapped = config.embedding_dim + config.surface_cells + config.mapped_cells + config.output_width
-    return REAL_BYTES * max(step, MAPPER_BLOCKS * MAPPER_ROWS * (mapped + wide))
+    blocks = REAL_BYTES * max(step, MAPPER_BLOCKS * MAPPER_ROWS * (mapped + wide))
+    if config.precision is not Precision.BFLOAT16:
+        return blocks
+    # On CPUs with units for such products, libraries reorder the weights for each.
+    return blocks + BFLOAT16_BYTES * max(_packed_linears(config))
 
 
 def packing_bytes(config: FlowConfig) -> int:
