@@ -51,8 +51,10 @@ def rows_of_answer(answer: Any) -> list[Any] | None:
     Raises:
         EmbeddingError: an embedding is not base64, or the indexes are not 0, 1, 2, … in any order.
     """
+    if hasattr(answer, "__array__"):
+        # Its attribute data is something else, and reading it can fail.
+        return None
     entries = _get(answer, DATA)
-    # The attribute data of an array is something else.
     if not isinstance(entries, list | tuple) or not entries:
         return None
     if any(_get(entry, EMBEDDING) is None for entry in entries):

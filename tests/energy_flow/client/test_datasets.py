@@ -88,7 +88,7 @@ def test_content_that_cannot_be_stored_is_refused(client: FlowClient, tmp_path: 
     with pytest.raises(ValueError, match="format"):
         client.datasets.put("no", [[1.0]], format="npy")
     with pytest.raises(Unprocessable, match="format"):
-        client.datasets.put("no", path, format="csv")
+        client.datasets.put("no", path, format="xls")
     np.save(tmp_path / "not_finite.npy", np.full((2, 3), np.nan))
     with pytest.raises(Unprocessable) as refused:
         client.datasets.put("no", tmp_path / "not_finite.npy")
