@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -162,7 +163,8 @@ def _find_inputs(
         return (others[0].name,)
     spread = _find_spread(others) if may_be_spread else ()
     if len(spread) >= _MIN_SPREAD:
-        twice = next((name for name in spread if spread.count(name) > 1), None)
+        # A file may have millions of columns.
+        twice = next((name for name, count in Counter(spread).items() if count > 1), None)
         return Fault((twice,), "is there several times; rename it", twice) if twice else spread
     if candidates:
         return _require_rows(candidates[0], rows_are)

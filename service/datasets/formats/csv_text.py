@@ -19,6 +19,8 @@ from service.requests.columns import Column, Content, Part, choose_columns
 from service.requests.large_arrays import PIECE_BYTES
 from service.requests.number_rows import find_row_faults
 
+MAX_FIELDS: Final = MAX_COLUMNS + 1024
+"""Most fields of a line: the numbers of a row, and what stands beside them."""
 MAX_ROW_BYTES: Final = 8 * 2**20
 """Longest row, with all lines that it has in quotes."""
 
@@ -149,8 +151,9 @@ class CsvReader:
         )
         self._rows.refuse(*chosen.faults)
         self._rows.raise_faults()
+        known = {name: index for index, name in enumerate(self._names)}
         for part, names in chosen.parts.items():
-            indexes = [self._names.index(name) for name in names]
+            indexes = [known[name] for name in names]
             is_spread = columns[indexes[0]].content is Content.NUMBER
             self._layout[part] = _Layout(indexes, is_spread)
 
@@ -176,6 +179,11 @@ class CsvReader:
 
     def _split(self, row: bytes) -> list[bytes]:
         if b'"' not in row:
+            count = row.count(self._delimiter) + 1
+            if count > MAX_FIELDS:
+                message = f"has {count:,} fields; a line may have {MAX_FIELDS:,}"
+                self._rows.refuse(Fault((f"line {self._line}",), message, None))
+                self._rows.raise_faults()
             return row.split(self._delimiter)
         try:
             rows = csv.reader([row.decode()], delimiter=self._delimiter.decode(), strict=True)
