@@ -18,6 +18,8 @@ from energy_flow.errors import EmbeddingError, Fault
 
 _NAME: Final = "embeddings"
 _BFLOAT16: Final = "bfloat16"
+_TARGETS: Final = ("target", "targets")
+"""Columns that files may have beside the embeddings."""
 
 
 def as_matrix(values: Any, width: int | None = None) -> NDArray[Any]:
@@ -60,8 +62,9 @@ def _to_plain(values: Any) -> Any:
     """Return values as a NumPy array or as nested lists, with ``None`` where one is missing.
 
     Raises:
-        EmbeddingError: a value is masked.
+        EmbeddingError: a value is masked, or a data frame has targets as well.
     """
+    _refuse_targets(values)
     if hasattr(values, "detach"):
         return _of_tensor(values)
     if hasattr(values, "null_count") and hasattr(values, "to_pylist"):
@@ -77,6 +80,13 @@ def _to_plain(values: Any) -> Any:
     if isinstance(values, list | tuple) and any(map(_is_foreign, values)):
         return _stack(values)
     return values
+
+
+def _refuse_targets(values: Any) -> None:
+    for name in getattr(values, "columns", ()):
+        if isinstance(name, str) and name in _TARGETS:
+            message = f"has the column {name!r}, no part of an embedding; leave it out of the frame"
+            raise EmbeddingError(Fault((_NAME,), message))
 
 
 def _is_foreign(row: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -188,8 +189,8 @@ class Service:
                 return
         raise OpenAddressError(
             f"other machines can reach host {settings.host!r} and there is no API key; create one "
-            f"with: energy-flow key create NAME, or set {PREFIX}API_KEY, or {PREFIX}ALLOW_OPEN=1 "
-            "to serve without one"
+            f"with: energy-flow key create NAME --data-dir {shlex.quote(str(settings.data_dir))}, "
+            f"or set {PREFIX}API_KEY, or {PREFIX}ALLOW_OPEN=1 to serve without one"
         )
 
     def begin(self) -> None:
@@ -261,6 +262,11 @@ class Service:
         if self._draining is None:
             self._draining = asyncio.create_task(self._stop())
         await asyncio.shield(self._draining)
+
+    async def end_running_work(self) -> None:
+        """End what runs now, while the server drains."""
+        if self._engine_started:
+            await asyncio.to_thread(self.engine.stop)
 
     async def _start(self, config: FlowConfig, device: str) -> None:
         try:
@@ -387,7 +393,9 @@ class Service:
         if self._resuming is not None:
             self._resuming.cancel()
         if self._engine_started:
-            await asyncio.to_thread(self.engine.drain, self.settings.drain_seconds)
+            seconds = self.settings.drain_seconds
+            log.info("running work has up to %g s; a second SIGINT ends it", seconds)
+            await asyncio.to_thread(self.engine.drain, seconds)
         await asyncio.to_thread(self._writer.stop)
         if self._fsync_thread is not None:
             await asyncio.to_thread(self._fsync_thread.stop)

@@ -19,7 +19,9 @@ NAMES: Final[dict[Part, tuple[str, ...]]] = {
 }
 """Names of the columns; none has priority."""
 
-_BESIDE: Final = frozenset(("", "id", "index", "__index_level_0__", *NAMES["targets"]))
+_BESIDE: Final = frozenset(
+    ("", "id", "index", "__index_level_0__", "Unnamed: 0", *NAMES["targets"])
+)
 """Columns of numbers that are no part of an embedding."""
 
 _MIN_SPREAD: Final = 2

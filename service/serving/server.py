@@ -55,6 +55,8 @@ class FlowServer(uvicorn.Server):
         instruments.watch_connections(lambda: len(self._connections))
         self._stop_requested = False
         self._draining: asyncio.Task[None] | None = None
+        self._ends_work = False
+        self._ending_work: asyncio.Task[None] | None = None
         super().__init__(
             uvicorn.Config(
                 app,
@@ -94,7 +96,10 @@ class FlowServer(uvicorn.Server):
         self._stop_requested = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Handle a signal."""
+        """Handle a signal: the second SIGINT ends running work, another one everything."""
+        if self._stop_requested and sig == signal.SIGINT and not self._ends_work:
+            self._ends_work = True
+            return
         if self._stop_requested:
             self.should_exit = True
             self.force_exit = sig == signal.SIGINT
@@ -105,6 +110,8 @@ class FlowServer(uvicorn.Server):
         self._connections.sweep()
         if self._stop_requested and self._draining is None:
             self._draining = asyncio.create_task(self.service.drain())
+        if self._ends_work and self._ending_work is None:
+            self._ending_work = asyncio.create_task(self.service.end_running_work())
         is_drained = self._draining is not None and self._draining.done()
         if is_drained or self.service.state is ServerState.FAILED:
             self.should_exit = True

@@ -13,7 +13,9 @@ import torch
 from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 
+from energy_flow.array_likes import as_matrix
 from energy_flow.client.tensors import embeddings_array
+from energy_flow.errors import EmbeddingError
 from energy_flow.simulation.inputs import check_embeddings
 from energy_flow.training.data import Pairs
 
@@ -143,3 +145,10 @@ def test_numbers_that_float32_cannot_take_are_refused_with_their_place(value: fl
             check_embeddings(given, 8)
         with pytest.raises(ValueError, match=r"inputs\.4\.3: must be"):
             Pairs.of(given, given)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("name", ["target", "targets"])
+def test_targets_are_no_part_of_an_embedding(frame: Any, name: str) -> None:
+    with pytest.raises(EmbeddingError, match=f"has the column '{name}'"):
+        as_matrix(frame({"a": [1.0], "b": [2.0], name: [3.0]}))

@@ -183,8 +183,10 @@ def _load(
     """Return the model and the config of the run."""
     if checkpoint is None:
         config = preset_config(preset or Preset.DEBUG).replace(job.fields)
+        trained = " or ".join(f"--model {name}" for name in pretrained.names())
+        remedy = f"--set embedding_dim={_dimension(job)} for untrained weights, or {trained}"
         # Before a large model is made.
-        _check_dimension(job, config.embedding_dim, f"--set embedding_dim={_dimension(job)}")
+        _check_dimension(job, config.embedding_dim, remedy)
         return engine.load_model(config), config
     try:
         model = engine.load_model(checkpoint.path)
