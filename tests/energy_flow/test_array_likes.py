@@ -147,7 +147,7 @@ def test_numbers_that_float32_cannot_take_are_refused_with_their_place(value: fl
             Pairs.of(given, given)
 
 
-@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
 @pytest.mark.parametrize("name", ["target", "targets"])
 def test_targets_are_no_part_of_an_embedding(frame: Any, name: str) -> None:
     with pytest.raises(EmbeddingError, match=f"has the column '{name}'"):
