@@ -52,7 +52,11 @@ COMMANDS: Final = {
         "Simulate the embeddings of a file, or of a dataset of a server.",
         "simulate",
     ),
-    "embed": Command("service.cli.embed", "Encode texts and write their embeddings.", "embed"),
+    "embed": Command(
+        "service.cli.embed",
+        "Encode texts and write their embeddings, a row for each text.",
+        "embed",
+    ),
     "trace": Command(
         "service.cli.trace",
         "Summarise the event trace of a run, write its records to a file, or draw its paths.",
