@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -271,8 +271,9 @@ WRONG = [
 
 
 @pytest.fixture(scope="module")
-def flow(server: RunningServer) -> FlowClient:
-    return FlowClient(str(server.client.base_url))
+def flow(server: RunningServer) -> Iterator[FlowClient]:
+    with FlowClient(str(server.client.base_url)) as client:
+        yield client
 
 
 def media_type(name: str) -> str:
