@@ -22,6 +22,7 @@ from service.store.verification.verified_file import VerifiedFile
 from tests.support.bodies import NPY, npy
 from tests.support.damage import damaged
 from tests.support.live_server import TINY_FLAGS, LiveServer, live_server
+from tests.support.servers import CONFIG, queue_npy, rows, serving, wait_until_ended
 from tests.support.waits import LIMIT_SECONDS, until
 
 pytestmark = pytest.mark.slow
