@@ -13,13 +13,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.choices import TARGET_NAMES
 from energy_flow.embedding_answers import rows_of_answer
 from energy_flow.errors import EmbeddingError, Fault
 
 _NAME: Final = "embeddings"
 _BFLOAT16: Final = "bfloat16"
-_TARGETS: Final = ("target", "targets")
-"""Columns that files may have beside the embeddings."""
 
 
 def as_matrix(values: Any, width: int | None = None) -> NDArray[Any]:
@@ -84,7 +83,7 @@ def _to_plain(values: Any) -> Any:
 
 def _refuse_targets(values: Any) -> None:
     for name in getattr(values, "columns", ()):
-        if isinstance(name, str) and name in _TARGETS:
+        if isinstance(name, str) and name in TARGET_NAMES:
             message = f"has the column {name!r}, no part of an embedding; leave it out of the frame"
             raise EmbeddingError(Fault((_NAME,), message))
 

@@ -19,6 +19,7 @@ from energy_flow.choices.choice import (
 from energy_flow.choices.files import (
     NDJSON,
     PARQUET,
+    TARGET_NAMES,
     DatasetFormat,
     FileFormat,
     ResultFormat,
@@ -87,6 +88,7 @@ __all__ = [
     "OUTCOMES",
     "PARQUET",
     "TALLIED",
+    "TARGET_NAMES",
     "TRANSITIONS",
     "UNFINISHED_STATES",
     "Ablation",

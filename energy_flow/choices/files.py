@@ -32,6 +32,9 @@ PARQUET: Final = "application/vnd.apache.parquet"
 
 NDJSON: Final = "application/x-ndjson"
 
+TARGET_NAMES: Final = ("targets", "target")
+"""Names that targets have beside embeddings, in files and data frames."""
+
 
 class TraceFormat(FileFormat):
     """A format of traces."""

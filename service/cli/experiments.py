@@ -36,7 +36,7 @@ from service.cli.input.options import (
     Limit,
     Url,
     Yes,
-    complete,
+    choice_filter,
 )
 from service.cli.input.terminal import confirm_deletion, print_json, print_note, print_text
 from service.cli.input.toml_file import read_toml
@@ -102,20 +102,10 @@ def create(
 @app.command("list")
 def list_experiments(
     state: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STATE",
-            help=f"Only experiments in this state: {', '.join(RunState)}.",
-            autocompletion=complete(RunState),
-        ),
+        str | None, choice_filter("experiments in this state", "STATE", RunState)
     ] = None,
     kind: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND",
-            help=f"Only experiments of this kind: {', '.join(ExperimentKind)}.",
-            autocompletion=complete(ExperimentKind),
-        ),
+        str | None, choice_filter("experiments of this kind", "KIND", ExperimentKind)
     ] = None,
     limit: Limit = 20,
     url: Url = DEFAULT_URL,

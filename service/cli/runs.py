@@ -19,7 +19,7 @@ from service.cli.execute.outcome import (
 from service.cli.execute.remote_run import failure_reason
 from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_experiments
 from service.cli.input.failures import CommandFailed, check_choice
-from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes, complete
+from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes, choice_filter
 from service.cli.input.terminal import (
     activity,
     columns_table,
@@ -39,22 +39,8 @@ RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="Id of the run.")]
 
 @app.command("list")
 def list_runs(
-    state: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STATE",
-            help=f"Only runs in this state: {', '.join(RunState)}.",
-            autocompletion=complete(RunState),
-        ),
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND",
-            help=f"Only runs of this kind: {', '.join(RunKind)}.",
-            autocompletion=complete(RunKind),
-        ),
-    ] = None,
+    state: Annotated[str | None, choice_filter("runs in this state", "STATE", RunState)] = None,
+    kind: Annotated[str | None, choice_filter("runs of this kind", "KIND", RunKind)] = None,
     experiment: Annotated[
         str | None,
         typer.Option(metavar="EXPERIMENT", help="Only runs of this experiment, by name or id."),

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, Literal, TypeAlias
 
-from energy_flow.choices import unknown_name
+from energy_flow.choices import TARGET_NAMES, unknown_name
 from energy_flow.errors import Fault
 
 Part: TypeAlias = Literal["inputs", "targets"]
 
 NAMES: Final[dict[Part, tuple[str, ...]]] = {
     "inputs": ("embeddings", "embedding", "inputs", "input", "vector"),
-    "targets": ("targets", "target"),
+    "targets": TARGET_NAMES,
 }
 """Names of the columns; none has priority."""
 

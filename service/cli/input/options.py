@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +25,19 @@ def complete(names: Iterable[str]) -> Callable[[str], list[str]]:
     """
     known = [str(name) for name in names]
     return lambda incomplete: [name for name in known if name.startswith(incomplete)]
+
+
+def choice_filter(what: str, metavar: str, names: Iterable[str]) -> Any:
+    """Return an option that restricts a list.
+
+    Args:
+        what: what is left in the list, such as ``runs in this state``.
+        metavar: what stands for its value in the help.
+        names: the values that exist.
+    """
+    known = list(map(str, names))
+    text = f"Only {what}: {', '.join(known)}."
+    return typer.Option(metavar=metavar, help=text, autocompletion=complete(known))
 
 
 Url = Annotated[
@@ -76,5 +89,6 @@ __all__ = [
     "Limit",
     "Url",
     "Yes",
+    "choice_filter",
     "complete",
 ]

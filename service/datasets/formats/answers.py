@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from energy_flow.embedding_answers import DATA, EMBEDDING, INDEX, decode_base64
 from energy_flow.errors import Fault
 from service.datasets.formats.answer_entries import AnswerEnd, AnswerSplitter
-from service.datasets.formats.rows import MAX_COLUMNS, Rows
+from service.datasets.formats.rows import Rows, find_list_faults
 from service.datasets.formats.text import TextStart
 from service.problems import Problem, invalid
 from service.requests.json_body import parse_in_pieces, parse_value
 from service.requests.large_arrays import PIECE_BYTES, LargeArray
-from service.requests.number_rows import find_row_faults
 
 MAX_HELD_NUMBERS: Final = 2**23
 """Most numbers of entries that wait for one with a smaller index."""
@@ -126,10 +125,7 @@ class AnswersReader:
             except ValueError as error:
                 raise self._refuse([Fault((EMBEDDING,), str(error), row)]) from None
         number = self._rows.count("inputs") + len(self._batch) + index - self._next
-        faults = find_row_faults([row], EMBEDDING, number, self._width)
-        if not faults and not 1 <= len(row) <= MAX_COLUMNS:
-            message = f"must have 1 to {MAX_COLUMNS:,} numbers"
-            faults = [Fault((EMBEDDING, number), message, len(row))]
+        faults = find_list_faults([row], EMBEDDING, number, self._width)
         if faults:
             raise invalid(faults)
         self._width = len(row)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-import numpy as np
 import orjson
 
 from energy_flow.errors import Fault
@@ -17,7 +16,6 @@ from service.datasets.formats.text import TextStart
 from service.problems import Problem
 from service.requests.columns import Column, Content, Part, choose_columns
 from service.requests.large_arrays import PIECE_BYTES
-from service.requests.number_rows import find_row_faults
 
 MAX_FIELDS: Final = MAX_COLUMNS + 1024
 """Most fields of a line: the numbers of a row, and what stands beside them."""
@@ -161,21 +159,11 @@ class CsvReader:
         for part, values in held.items():
             if not values:
                 continue
-            self._rows.name_lines(part, lines)
             assert self._names is not None
             layout = self._layout[part]
             names = [self._names[index] for index in layout.columns]
-            faults = find_row_faults(
-                values, names[0], self._rows.count(part), self._rows.width(part)
-            )
-            if not faults and not 1 <= len(values[0]) <= MAX_COLUMNS:
-                message = f"must have 1 to {MAX_COLUMNS:,} numbers"
-                faults = [Fault((names[0], 0), message, len(values[0]))]
-            if faults:
-                self._rows.refuse(*faults)
-            else:
-                numbers = np.array(values, dtype=np.float64)
-                self._rows.add(part, names[0], numbers, names if layout.is_spread else ())
+            columns = names if layout.is_spread else ()
+            self._rows.add_lists(part, names[0], values, lines, columns)
 
     def _split(self, row: bytes) -> list[bytes]:
         if b'"' not in row:

@@ -8,13 +8,13 @@ from typing import Any, Final
 import numpy as np
 
 from energy_flow.errors import Fault
-from service.datasets.formats.rows import MAX_COLUMNS, Rows
+from service.datasets.formats.rows import Rows
 from service.datasets.formats.text import TextStart
 from service.problems import Problem
 from service.requests.columns import NAMES, Column, Content, Part, choose_columns
 from service.requests.json_body import MAX_WHOLE_BYTES, parse_in_pieces, parse_value
 from service.requests.large_arrays import PIECE_BYTES, LargeArray, malformed
-from service.requests.number_rows import describe_type, find_row_faults
+from service.requests.number_rows import describe_type
 from service.requests.structure import find_repeated
 
 MAX_LINE_BYTES: Final = 8 * 2**20
@@ -126,18 +126,8 @@ class JsonLinesReader:
         for part, values in held.items():
             if not values:
                 continue
-            self._rows.name_lines(part, lines)
             assert self._names is not None
-            name = self._names[part]
-            width = self._rows.width(part)
-            faults = find_row_faults(values, name, self._rows.count(part), width)
-            if not faults and not 1 <= len(values[0]) <= MAX_COLUMNS:
-                message = f"must have 1 to {MAX_COLUMNS:,} numbers"
-                faults = [Fault((name, 0), message, len(values[0]))]
-            if faults:
-                self._rows.refuse(*faults)
-            else:
-                self._rows.add(part, name, np.array(values, dtype=np.float64))
+            self._rows.add_lists(part, self._names[part], values, lines)
 
     def _parse_line(self, line: bytes) -> Any:
         """Return the document of a line; numbers of a long one are arrays."""

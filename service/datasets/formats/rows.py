@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from energy_flow.errors import Fault
 from service.problems import invalid
 from service.requests.columns import NAMES, Part, Selection
-from service.requests.number_rows import find_unfit_number, widen_bfloat16
+from service.requests.number_rows import find_row_faults, find_unfit_number, widen_bfloat16
 from service.store.atomic_files import UnfinishedFile
 
 # Memory holds a whole row.
@@ -99,6 +99,22 @@ class RowStorage(RowWriter, Protocol):
         """
 
 
+def find_list_faults(lists: list[Any], name: str, first_row: int, width: int | None) -> list[Fault]:
+    """Return why rows that were parsed are no rows of a dataset: the first fault of each kind.
+
+    Args:
+        lists: The rows; at least one.
+        name: Their name in the file.
+        first_row: Index of the first of them.
+        width: Numbers in each row, if that is known.
+    """
+    faults = find_row_faults(lists, name, first_row, width)
+    if not faults and not 1 <= len(lists[0]) <= MAX_COLUMNS:
+        message = f"must have 1 to {MAX_COLUMNS:,} numbers"
+        faults = [Fault((name, first_row), message, len(lists[0]))]
+    return faults
+
+
 class Rows:
     """Rows that are checked and written as float32.
 
@@ -143,14 +159,34 @@ class Rows:
         """Record faults of the rows; :meth:`raise_faults` raises them."""
         self._faults += map(self._name_line, faults)
 
-    def name_lines(self, part: Part, lines: Sequence[int]) -> None:
-        """Let faults of the next rows name their lines.
+    def add_lists(
+        self,
+        part: Part,
+        name: str,
+        lists: list[Any],
+        lines: Sequence[int],
+        columns: Sequence[str] = (),
+    ) -> None:
+        """Check and write the next rows of a text, as :meth:`add`.
 
         Args:
-            part: Which part of the dataset the rows belong to.
-            lines: The line of each row, from 1. Empty lines have no row.
+            part: Which part of the dataset they belong to.
+            name: Their name in the file.
+            lists: The rows as they were parsed; at least one.
+            lines: The line of each row, from 1, which faults name. Empty lines have no row.
+            columns: Names of the columns, where each has one number of a row.
+
+        Raises:
+            Problem: 413, the dataset is too large.
+            OSError: The rows could not be written.
         """
-        self._lines, self._first_of_lines = lines, self.count(part)
+        first = self._first_of_lines = self.count(part)
+        self._lines = lines
+        faults = find_list_faults(lists, name, first, self.width(part))
+        if faults:
+            self.refuse(*faults)
+        else:
+            self.add(part, name, np.array(lists, dtype=np.float64), columns)
 
     def add(
         self, part: Part, name: str, numbers: NDArray[Any], columns: Sequence[str] = ()
