@@ -55,7 +55,9 @@ def check_numbers(value: Any, place: str) -> None:
         _check_array(value, place)
     elif isinstance(value, list | tuple):
         for index, entry in enumerate(value):
-            check_numbers(entry, f"{place}[{index}]")
+            # A place costs more than the check, and keys can be millions.
+            if type(entry) is not int:
+                check_numbers(entry, f"{place}[{index}]")
 
 
 def integers(values: Iterable[Any], place: str) -> list[int]:
@@ -68,8 +70,14 @@ def integers(values: Iterable[Any], place: str) -> list[int]:
     Raises:
         ValueError: one of them is no integer.
     """
+    if isinstance(values, np.ndarray):
+        check_numbers(values, place)
+        values = values.tolist()
     found = []
     for index, value in enumerate(values):
+        if type(value) is int:
+            found.append(value)
+            continue
         entry = f"{place}[{index}]"
         check_numbers(value, entry)
         is_number = isinstance(value, int | float | np.integer | np.floating)

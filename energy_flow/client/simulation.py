@@ -124,7 +124,7 @@ def request_members(
         ValueError: a number is missing, masked, infinite or not a number, or a key is no integer.
     """
     # Before they are converted, which an empty cell of a table cannot be.
-    check_numbers({"options": options, "trace": trace, "sample_keys": sample_keys}, "")
+    check_numbers({"options": options, "trace": trace}, "")
     members = {
         "options": dict(options) if options else None,
         "seed": seed,
