@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from service.api.middleware.api_keys import READING_METHODS
 from service.problems import Problem, unavailable
 from service.serving.connections import Refusal, ServerConnections
 from service.serving.upgrades import ParserWithoutUpgrades
@@ -344,7 +345,7 @@ def _cancel_read(method: str, state: dict[str, Any]) -> None:
 
     It may be one of many that wait for a thread, and would take the time of others.
     """
-    if method in ("GET", "HEAD") and "task" in state:
+    if method in READING_METHODS and "task" in state:
         state["caller_left"] = True
         state["task"].cancel()
 

@@ -8,6 +8,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from energy_flow.choices import ServerState
+from service.api.middleware.api_keys import READING_METHODS
 from service.problems import unavailable
 
 
@@ -33,7 +34,7 @@ class Availability:
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith(self.PREFIXES) and path != self.LIVE:
             state = self.state()
-            is_reading = scope["method"] in ("GET", "HEAD", "OPTIONS")
+            is_reading = scope["method"] in READING_METHODS
             if state != ServerState.READY and not (state == ServerState.DRAINING and is_reading):
                 await unavailable(f"the server is {state}")(scope, receive, send)
                 return
