@@ -77,6 +77,7 @@ async def receive_upload(
     sink = await in_thread(Threads.UPLOADS, open_sink)
     lock = threading.Lock()
     memory = memory_of(request)
+    is_finished = False
     try:
         async for piece in _read_pieces(request):
             if service.state is not ServerState.READY:
@@ -87,19 +88,28 @@ async def receive_upload(
             await _call_exclusively(lock, partial(sink.feed, piece))
             await memory.hold(usual)
         await memory.hold(memory.bytes + LINE_FACTOR * sink.pending_bytes)
-        return await _finish(request, sink, lock)
+        result = await _finish(request, sink, lock)
+        is_finished = True
+        return result
     finally:
-        # If this task was cancelled, the call in progress still runs.
-        sink.cancel()
-        await _call_exclusively(lock, sink.close)
+        if not is_finished:
+            # If this task was cancelled, the call in progress still runs.
+            sink.cancel()
+            await _call_exclusively(lock, sink.close)
 
 
 async def _finish(request: Request, sink: Sink[Result], lock: threading.Lock) -> Result:
-    """Complete the file, unless the client disconnects meanwhile."""
+    """Complete the file, unless the client disconnects meanwhile, and close the sink."""
+
+    def finish_and_close() -> Result:
+        result = sink.finish()
+        sink.close()
+        return result
+
     watch = asyncio.create_task(wait_for_disconnect(request))
     watch.add_done_callback(lambda _: sink.cancel())
     try:
-        return await _call_exclusively(lock, sink.finish)
+        return await _call_exclusively(lock, finish_and_close)
     finally:
         watch.cancel()
 
