@@ -112,7 +112,7 @@ def gradient_norms(model: nn.Module) -> dict[str, float]:
             continue
         parts.append(part)
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norms = torch._foreach_norm(gradients) if gradients else [torch.zeros(())]
+        norms = torch._foreach_norm(gradients) if gradients else [parameters[0].new_zeros(())]
         squares.append(torch.stack([norm.to(torch.float64) for norm in norms]).square().sum())
     norms_of_parts = torch.stack([*squares, torch.stack(squares).sum()]).sqrt().tolist()
     return dict(zip((*parts, "all"), norms_of_parts, strict=True))
