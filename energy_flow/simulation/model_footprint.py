@@ -19,7 +19,7 @@ BFLOAT16_BYTES = 2
 STEP_BLOCKS = 3
 """Temporary blocks of the networks at once, with what libraries keep for shapes of products."""
 NEURON_BLOCKS = 12
-"""Blocks of the neuron's width while block heights are tried: 8 at once, and what libraries keep."""
+"""Blocks of the neuron's width while heights are tried: 8 at once, and what libraries keep."""
 MAPPER_BLOCKS = 5
 """Blocks of a mapper at once: rows to try, a block of them, its padded copy, and what comes out."""
 GRU_COPIES = 4
