@@ -48,6 +48,15 @@ def as_matrix(values: Any, width: int | None = None) -> NDArray[Any]:
     return np.array([[_real(value) for value in row] for row in plain], dtype=np.float64)
 
 
+def one_row_is(width: int | str = "width") -> str:
+    """Return how a single row is given, for messages about one that is no matrix.
+
+    Args:
+        width: its numbers.
+    """
+    return f"one row is [[...]] (shape [1, {width}])"
+
+
 def show_value(value: Any) -> str:
     """Return a value in few characters, for a message."""
     try:
@@ -184,7 +193,10 @@ def _row_fault(rows: Any, width: int | None) -> Fault | None:
     one_length = "" if width is not None else "; rows must have one length"
     for row, values in enumerate(rows):
         if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
-            return Fault((_NAME, row), "must be a list of numbers", show_value(values))
+            message = "must be a list of numbers"
+            if row == 0 and isinstance(values, int | float):
+                message = f"{message}; {one_row_is()}"
+            return Fault((_NAME, row), message, show_value(values))
         width = len(values) if width is None else width
         if len(values) != width:
             message = f"must hold {width} numbers{one_length}"

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.array_likes import as_matrix
+from energy_flow.array_likes import as_matrix, one_row_is
 from energy_flow.choices import MapperKind
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.messages import describe_width
@@ -63,6 +63,8 @@ class Pairs:
                 array = as_matrix(values)
                 if array.ndim != 2:
                     message = f"must have two dimensions, [rows, width], and has {array.ndim}"
+                    if array.ndim == 1:
+                        message = f"{message}; {one_row_is(len(array))}"
                     faults.append(Fault((name,), message, list(array.shape)))
                     continue
                 checked[name] = check_embeddings(array, array.shape[1])

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from energy_flow.array_likes import one_row_is
 from energy_flow.errors import Fault
 from service.problems import MAX_CHARACTERS, Problem, invalid
 from service.requests.large_arrays import (
@@ -75,7 +76,10 @@ class _Reader:
                 if self._read(b",]") == b"]":
                     return self._fault("are no numbers that can be read", None)
             if self._next() != b"[":
-                return self._fault("must be a list of numbers", self._read_value())
+                value = self._read_value()
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                advice = f"; {one_row_is()}" if is_number and not self._row else ""
+                return self._fault(f"must be a list of numbers{advice}", value)
             self._position += 1
             self._column = 0
             is_in_row = True

@@ -105,6 +105,8 @@ class JsonLinesReader:
             ]
             if faults:
                 self._refuse(faults)
+            if self._names is None:
+                self._rows.source = chosen.describe("member")
             names = {part: found[0] for part, found in chosen.parts.items()}
             members = {part: document[name] for part, name in names.items()}
             if "targets" in members and isinstance(members["targets"], int | float):
@@ -166,7 +168,8 @@ def _describe_member(name: str, value: Any) -> Column:
         content = Content.ROWS if is_row else Content.OTHER
         return Column(name, content, f"a list that begins with {describe_type(first)}")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Column(name, Content.NUMBER if is_number else Content.OTHER, describe_type(value))
+    other = Content.TEXT if isinstance(value, str) else Content.OTHER
+    return Column(name, Content.NUMBER if is_number else other, describe_type(value))
 
 
 def _is_repeated(line: bytes, name: str) -> bool:

@@ -104,7 +104,7 @@ def test_a_process_converts_one_file_after_the_other(tmp_path: Path, parsers: Pa
     pids = set()
     for _ in range(3):
         sent = task(tmp_path, source)
-        assert parsers.conversion().run(sent) == {"inputs": (5, 8), "targets": (5, 1)}
+        assert parsers.conversion().run(sent).parts == {"inputs": (5, 8), "targets": (5, 1)}
         assert sent.results["inputs"].read_bytes() == rows(5).tobytes()
         pids |= {child.pid for child in children()}
     assert len(children()) == before + 1
@@ -158,7 +158,7 @@ def test_a_process_that_ends_early(
     assert ["SIGSEGV" in message for message in caplog.messages] == [True] * (end is kill)
     if end is not close:
         converted = parsers.conversion().run(task(tmp_path, stored(tmp_path, SOUND)))
-        assert converted["inputs"] == (5, 8)
+        assert converted.parts["inputs"] == (5, 8)
 
 
 def test_an_idle_process_that_has_ended_is_replaced(tmp_path: Path, parsers: Parsers) -> None:
@@ -169,7 +169,7 @@ def test_an_idle_process_that_has_ended_is_replaced(tmp_path: Path, parsers: Par
     idle.kill()
     until(lambda: idle.status() == psutil.STATUS_ZOMBIE)
     sent = task(tmp_path, source)
-    assert parsers.conversion().run(sent)["inputs"] == (5, 8)
+    assert parsers.conversion().run(sent).parts["inputs"] == (5, 8)
     assert sent.results["inputs"].read_bytes() == rows(5).tobytes()
 
 
