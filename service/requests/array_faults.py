@@ -18,6 +18,7 @@ from service.requests.large_arrays import (
     malformed,
     skip_space,
 )
+from service.requests.non_finite import WORDS, refuse_non_finite
 from service.requests.number_rows import describe_other_length, describe_type
 
 _NUMBER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -142,6 +143,9 @@ class _Reader:
         for word, value in _WORDS.items():
             if text.startswith(word):
                 return value
+        constant = WORDS.match(text)
+        if constant is not None:
+            raise refuse_non_finite(self._place(), constant[0].decode())
         raise self._unexpected()
 
     def _unexpected(self) -> Problem:
@@ -150,8 +154,11 @@ class _Reader:
         return malformed(f"unexpected character at byte {self._position:,}")
 
     def _fault(self, message: str, got: Any) -> Fault:
+        return Fault(self._place(), message, got)
+
+    def _place(self) -> tuple[str | int, ...]:
         inner = [index for index in (self._row, self._column) if index is not None]
-        return Fault((*self._array.place, *inner), message, got)
+        return (*self._array.place, *inner)
 
 
 def _parse_number(match: re.Match[bytes]) -> int | float:
