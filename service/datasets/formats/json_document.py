@@ -207,7 +207,7 @@ class JsonDocumentReader:
         for reader in self._readers.values():
             reader.finish()
         if self._splitter.begun:
-            parts = {
+            parts: dict[Part, tuple[str, ...]] = {
                 self._parts[name]: (name,)
                 for name in self._readers
                 if name is not None and name in self._parts

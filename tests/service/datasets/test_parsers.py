@@ -226,12 +226,18 @@ def test_a_file_has_memory(tmp_path: Path, parsers: Parsers) -> None:
         little.conversion().run(sent)
     assert refused.value.status == 413
     assert refused.value.extra == {"limit_bytes": 256 * MEBIBYTE}
+    assert "raise the server's --parser-memory-bytes" in refused.value.detail
+    own = Parsers(ParserLimits(LIMIT_SECONDS, 256 * MEBIBYTE, 2**30, is_of_server=False))
+    with pytest.raises(Problem, match="the limit is one of this command, and is fixed"):
+        own.conversion().run(sent)
+    own.close()
     # The same process still reads others.
-    assert little.conversion().run(task(tmp_path, stored(tmp_path, SOUND)))["inputs"] == (5, 8)
+    converted = little.conversion().run(task(tmp_path, stored(tmp_path, SOUND)))
+    assert converted.parts["inputs"] == (5, 8)
     little.close()
     # It is no fault of the file.
     sent = task(tmp_path, stored(tmp_path, body))
-    assert parsers.conversion().run(sent)["inputs"] == (6144, 2**13)
+    assert parsers.conversion().run(sent).parts["inputs"] == (6144, 2**13)
 
 
 def test_the_program_is_small() -> None:
