@@ -11,7 +11,7 @@ from energy_flow.choices import DatasetFormat
 from energy_flow.training.data import Pairs
 from service.cli.execute.embeddings_file import EmbeddingsFile, RowRange
 from service.cli.input.failures import CommandFailed
-from service.cli.input.regular_file import describe_path, is_stream
+from service.cli.input.regular_file import STDIN, describe_path
 from service.requests.columns import NAMES
 
 
@@ -36,8 +36,8 @@ def read_pairs(path: Path, rows: RowRange, options: PairsOptions) -> Pairs:
     """Return pairs of a file, with the index of each row in it, and print what was read.
 
     Args:
-        path: the file, a pipe, or ``-`` for stdin. A file without a known suffix is read as
-            ``.safetensors``, as ever, unless the options name a format.
+        path: the file, a pipe, or ``-`` for stdin. A file or a pipe without a known suffix is read
+            as ``.safetensors``, as ever, unless the options name a format.
         rows: which rows.
         options: how it is read.
 
@@ -48,7 +48,7 @@ def read_pairs(path: Path, rows: RowRange, options: PairsOptions) -> Pairs:
     format_name = options.format_name
     if DatasetFormat.of_file(path.name) is not None:
         format_name = None
-    elif format_name is None and not is_stream(path):
+    elif format_name is None and path != STDIN:
         format_name = DatasetFormat.SAFETENSORS
     file = EmbeddingsFile(path, options.column, format_name, options.target_column)
     read = file.read(rows, with_targets=True, is_quiet=options.is_quiet)

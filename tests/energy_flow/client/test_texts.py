@@ -258,13 +258,13 @@ def test_a_model_that_cannot_be_had_is_refused_in_one_line(tmp_path: Path) -> No
 
 
 def test_a_network_that_fails_is_asked_once(tmp_path: Path) -> None:
-    asked = []
+    asked: list[bytes] = []
 
     def end_connections(listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
-                connection, address = listener.accept()
-                asked.append(address)
+                connection, _ = listener.accept()
+                asked.append(connection.recv(1000).partition(b"\r\n")[0])
                 connection.close()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -274,7 +274,8 @@ def test_a_network_that_fails_is_asked_once(tmp_path: Path) -> None:
         (absent,) = run_alone(encode_with("sentence-transformers/all-MiniLM-L6-v2"), **online)
         listener.shutdown(socket.SHUT_RDWR)
     assert "it is not on this machine, and cannot be downloaded" in absent
-    assert len(asked) == 1
+    # The library may ask something else.
+    assert len([line for line in asked if b"all-MiniLM-L6-v2" in line]) == 1
 
 
 def test_the_extra_is_named_where_it_is_missing() -> None:
