@@ -63,7 +63,7 @@ class Pairs:
                 array = as_matrix(values)
                 if array.ndim != 2:
                     message = f"must have two dimensions, [rows, width], and has {array.ndim}"
-                    if array.ndim == 1:
+                    if array.ndim == 1 and name == "inputs":
                         message = f"{message}; {one_row_is(len(array))}"
                     faults.append(Fault((name,), message, list(array.shape)))
                     continue

@@ -245,7 +245,7 @@ WRONG = [
     Wrong("comma.csv", b"a;b\n0,5;0,7\n", "a.0: must have a decimal point, not a comma"),
     Wrong("late_comma.csv", b"a;b\n1;2\n0,5;7\n", "points (line 3)"),
     Wrong("comma_no_names.csv", b"0,5;-0,7;2\n", "line 1 has numbers with decimal commas"),
-    Wrong("texts.csv", csv(pd.DataFrame({"title": WORDS})), "title: holds texts, and no column"),
+    Wrong("texts.csv", b"title\na text\n", "title: holds texts, and no column"),
     Wrong("texts_only.parquet", parquet(pa.table({"title": WORDS})), "energy-flow embed FILE"),
     Wrong("texts.jsonl", b'{"title": "a"}\n', "energy-flow embed FILE"),
     Wrong("one_row.npy", npy(INPUTS[0]), "one row is [[...]] (shape [1, 8])"),
