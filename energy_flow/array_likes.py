@@ -19,6 +19,8 @@ from energy_flow.errors import EmbeddingError, Fault
 
 _NAME: Final = "embeddings"
 _BFLOAT16: Final = "bfloat16"
+_TEXT_DTYPES: Final = ("object", "str", "categor", "enum")
+"""How the names of dtypes begin whose columns can hold texts; those of pandas may hold others."""
 
 
 def as_matrix(values: Any, width: int | None = None) -> NDArray[Any]:
@@ -48,6 +50,15 @@ def as_matrix(values: Any, width: int | None = None) -> NDArray[Any]:
     return np.array([[_real(value) for value in row] for row in plain], dtype=np.float64)
 
 
+def one_row_is(width: int | str = "width") -> str:
+    """Return how a single row is given, for messages about one that is no matrix.
+
+    Args:
+        width: its numbers.
+    """
+    return f"one row is [[...]] (shape [1, {width}])"
+
+
 def show_value(value: Any) -> str:
     """Return a value in few characters, for a message."""
     try:
@@ -63,7 +74,7 @@ def _to_plain(values: Any) -> Any:
     Raises:
         EmbeddingError: a value is masked, or a data frame has targets as well.
     """
-    _refuse_targets(values)
+    _refuse_other_columns(values)
     if hasattr(values, "detach"):
         return _of_tensor(values)
     if hasattr(values, "null_count") and hasattr(values, "to_pylist"):
@@ -81,11 +92,26 @@ def _to_plain(values: Any) -> Any:
     return values
 
 
-def _refuse_targets(values: Any) -> None:
-    for name in getattr(values, "columns", ()):
+def _refuse_other_columns(values: Any) -> None:
+    """Refuse a data frame with a column of targets or of texts."""
+    if not hasattr(values, "columns") or not hasattr(values, "dtypes"):
+        return
+    for name in values.columns:
         if isinstance(name, str) and name in TARGET_NAMES:
             message = f"has the column {name!r}, no part of an embedding; leave it out of the frame"
             raise EmbeddingError(Fault((_NAME,), message))
+    for name, dtype in zip(values.columns, values.dtypes, strict=True):
+        if str(dtype).lower().startswith(_TEXT_DTYPES) and _holds_texts(values[name]):
+            message = (
+                f"has the column {name!r} of texts, no part of an embedding; give the columns of "
+                "numbers alone, such as frame[['e0', 'e1']], or the column of lists, frame[NAME]"
+            )
+            raise EmbeddingError(Fault((_NAME,), message))
+
+
+def _holds_texts(column: Any) -> bool:
+    """Return whether the first text or list of a column is a text."""
+    return isinstance(next((value for value in column if hasattr(value, "__len__")), None), str)
 
 
 def _is_foreign(row: Any) -> bool:
@@ -113,6 +139,9 @@ def _of_array(array: NDArray[Any]) -> Any:
         return array.astype(np.float32)
     if array.dtype.kind != "O":
         return array
+    if array.ndim == 2 and array.shape[1] == 1 and len(array) and hasattr(array[0, 0], "__len__"):
+        # A frame that has nothing but a column of lists.
+        array = array[:, 0]
     # A column of lists, or a table with missing values.
     return _stack(list(array)) if array.ndim == 1 else array.tolist()
 
@@ -184,7 +213,10 @@ def _row_fault(rows: Any, width: int | None) -> Fault | None:
     one_length = "" if width is not None else "; rows must have one length"
     for row, values in enumerate(rows):
         if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
-            return Fault((_NAME, row), "must be a list of numbers", show_value(values))
+            message = "must be a list of numbers"
+            if row == 0 and isinstance(values, int | float):
+                message = f"{message}; {one_row_is()}"
+            return Fault((_NAME, row), message, show_value(values))
         width = len(values) if width is None else width
         if len(values) != width:
             message = f"must hold {width} numbers{one_length}"

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from energy_flow.array_likes import as_matrix
+from energy_flow.array_likes import as_matrix, one_row_is
 from energy_flow.client.errors import UnexpectedAnswer
 from energy_flow.client.json_values import dump_json
 
@@ -68,7 +68,10 @@ def embeddings_array(embeddings: ArrayLike) -> NDArray[Any]:
     """
     array = as_matrix(embeddings)
     if array.ndim != 2:
-        raise ValueError(f"embeddings must be rows, [rows, dimension], not {list(array.shape)}")
+        message = f"embeddings must be rows, [rows, dimension], not {list(array.shape)}"
+        if array.ndim == 1:
+            message = f"{message}; {one_row_is(len(array))}"
+        raise ValueError(message)
     if array.dtype not in (np.float32, np.float64):
         is_wide = array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize
         array = array.astype(np.float64 if is_wide else np.float32)

@@ -28,6 +28,9 @@ DEFAULT_ENCODER: Final = "sentence-transformers/all-MiniLM-L6-v2"
 TEXTS_AT_ONCE: Final = 1024
 """Texts that are encoded by one call of an encoder, which sorts them by length."""
 
+NETWORK_SECONDS: Final = 10.0
+"""Longest wait for an answer about a model, before it is looked for on this machine alone."""
+
 _TEXTS: Final = "texts"
 _WIDTH_METHODS: Final = ("get_embedding_dimension", "get_sentence_embedding_dimension")
 """Methods of a ``SentenceTransformer``, the second of earlier versions."""
@@ -295,17 +298,52 @@ def _load_model(name: str) -> Any:
     path = Path(name)
     if not path.exists() and (path.is_absolute() or name.startswith((".", "~"))):
         raise EncoderUnavailable(f"the encoder {name} does not exist; check the path of its folder")
+    # Without a network, each of its files would be tried again for a minute or longer.
+    no_network = None if path.exists() else _find_network_fault(name)
     try:
-        return SentenceTransformer(name)
+        return SentenceTransformer(name, local_files_only=no_network is not None)
     # What its libraries raise for a model that is not there has no common class.
     except Exception as error:
-        lines = chain(str(error).splitlines(), (type(error).__name__,))
-        reason = next(line.strip(" .") for line in lines if line.strip(" ."))
+        reason = _describe(error)
         advice = (
             "choose a folder that holds a model of sentence-transformers"
             if path.exists()
             else "where there is no network, give the path of a folder that holds the model"
         )
+        if no_network is not None:
+            reason = f"it is not on this machine, and cannot be downloaded: {no_network}"
+            advice = (
+                f"download it where there is a network, with: hf download {name} --local-dir "
+                "FOLDER, and give the path of that folder"
+            )
         raise EncoderUnavailable(
             f"the encoder {name} cannot be loaded: {reason}; {advice}"
         ) from None
+
+
+def _find_network_fault(name: str) -> str | None:
+    """Return why a model cannot be downloaded because of the network; ``None`` if it may be.
+
+    Args:
+        name: of the model.
+    """
+    # A part of sentence-transformers.
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        HfApi().model_info(name, timeout=NETWORK_SECONDS)
+    except (HfHubHTTPError, HFValidationError):
+        # There was an answer, or none was asked for; the library states what is wrong.
+        return None
+    # Those of connections are of the library's own HTTP client, or say that it is told to be
+    # offline.
+    except Exception as error:
+        return _describe(error)
+    return None
+
+
+def _describe(error: Exception) -> str:
+    """Return an exception in one line."""
+    lines = chain(str(error).splitlines(), (type(error).__name__,))
+    return next(line.strip(" .") for line in lines if line.strip(" ."))

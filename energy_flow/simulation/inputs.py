@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.array_likes import as_matrix, show_value
+from energy_flow.array_likes import as_matrix, one_row_is, show_value
 from energy_flow.choices import Output, must_be_one_of, names_of
 from energy_flow.errors import EmbeddingError, Fault
 
@@ -34,6 +34,8 @@ def check_embeddings(embeddings: Any, width: int) -> NDArray[np.float32]:
     array = as_matrix(embeddings, width)
     if array.ndim != 2 or array.shape[1] != width:
         expected = f"must have the shape [samples, {width}]"
+        if array.ndim == 1:
+            expected = f"{expected}; {one_row_is(width)}"
         raise EmbeddingError(Fault(("embeddings",), expected, list(array.shape)))
     if array.shape[0] == 0:
         raise EmbeddingError(Fault(("embeddings",), "must hold at least one embedding", []))

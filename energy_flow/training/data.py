@@ -14,8 +14,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.array_likes import as_matrix
-from energy_flow.choices import MapperKind
+from energy_flow.array_likes import as_matrix, one_row_is
+from energy_flow.choices import DatasetFormat, MapperKind
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.messages import describe_width
 from energy_flow.errors import DataError, EmbeddingError, Fault
@@ -63,6 +63,8 @@ class Pairs:
                 array = as_matrix(values)
                 if array.ndim != 2:
                     message = f"must have two dimensions, [rows, width], and has {array.ndim}"
+                    if array.ndim == 1 and name == "inputs":
+                        message = f"{message}; {one_row_is(len(array))}"
                     faults.append(Fault((name,), message, list(array.shape)))
                     continue
                 checked[name] = check_embeddings(array, array.shape[1])
@@ -101,7 +103,13 @@ class Pairs:
             names = file.names
             tensors = {name: file.read(name).numpy() for name in TENSORS if name in names}
         except (SafetensorsError, TypeError) as error:
-            raise DataError(Fault((), f"{path} cannot be read as .safetensors: {error}")) from None
+            message = f"{path} cannot be read as .safetensors: {error}"
+            if DatasetFormat.of_file(path) not in (None, DatasetFormat.SAFETENSORS):
+                message = (
+                    f"{path} is no .safetensors file; read it with pandas or NumPy and give its "
+                    "columns to Pairs.of, or train with energy-flow train, which reads it"
+                )
+            raise DataError(Fault((), message)) from None
         missing = [name for name in TENSORS if name not in tensors]
         if missing:
             message = f"{path} has no tensor {' or '.join(missing)}"

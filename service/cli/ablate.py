@@ -16,7 +16,16 @@ from energy_flow.ablation.result import (
 from energy_flow.choices import ValidationMetric
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice, needing_extra
-from service.cli.input.options import ApiKey, AsJson, Assignments, Column, complete
+from service.cli.input.file_format import check_format
+from service.cli.input.options import (
+    ApiKey,
+    AsJson,
+    Assignments,
+    Column,
+    FormatOfPairs,
+    TargetColumn,
+    complete,
+)
 from service.cli.input.terminal import print_json, print_text
 
 
@@ -31,8 +40,8 @@ def ablate(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Pairs that the model was not trained on: a file with embeddings and targets, "
-            "or with --url the name of a dataset with targets.",
+            help="Pairs that the model was not trained on: a file with embeddings and targets, or "
+            "- for stdin; with --url the name of a dataset with targets.",
         ),
     ],
     url: Annotated[
@@ -43,6 +52,8 @@ def ablate(
         str | None, typer.Option(metavar="A:B", help="Rows from A to B - 1, counted from 0.")
     ] = None,
     column: Column = None,
+    target_column: TargetColumn = None,
+    file_format: FormatOfPairs = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,6 +92,9 @@ def ablate(
     from service.cli.execute.ablation_job import AblationJob
     from service.cli.execute.embeddings_file import RowRange
 
+    check_format(file_format)
+    of_files = {"--column": column, "--target-column": target_column, "--format": file_format}
+    given = next((flag for flag, value in of_files.items() if value is not None), None)
     for name in metric or ():
         check_choice("--metric", name, ValidationMetric)
     metrics = [ValidationMetric(name) for name in dict.fromkeys(metric or SHOWN)]
@@ -90,9 +104,11 @@ def ablate(
     if url is None:
         with needing_extra("sim", "ablate without --url"):
             from service.cli.execute import local_ablation
-        outcome = local_ablation.ablate(job, column=column, device=device or "auto")
-    elif column is not None:
-        raise CommandFailed("--column is for files; leave it out with --url", EXIT_USAGE)
+            from service.cli.execute.pairs_file import PairsOptions
+        options = PairsOptions(column, target_column, file_format, as_json)
+        outcome = local_ablation.ablate(job, options=options, device=device or "auto")
+    elif given is not None:
+        raise CommandFailed(f"{given} is for files; leave it out with --url", EXIT_USAGE)
     elif device is not None:
         raise CommandFailed(
             f"--device is for this process; the server at {url} has its own device. Leave it out",

@@ -6,11 +6,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from energy_flow.choices import DatasetFormat
 from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_datasets
-from service.cli.input.file_format import choose_format
+from service.cli.input.file_format import choose_embeddings_format
+from service.cli.input.file_source import describe_rows
 from service.cli.input.options import (
     DEFAULT_URL,
     ApiKey,
@@ -21,16 +23,18 @@ from service.cli.input.options import (
     Yes,
     complete,
 )
-from service.cli.input.regular_file import regular_file
+from service.cli.input.regular_file import describe_path, regular_file
 from service.cli.input.terminal import (
     columns_table,
     confirm_deletion,
     format_bytes,
     print_json,
+    print_note,
     print_text,
     properties_table,
     uploading,
 )
+from service.requests.columns import FileSource
 
 if TYPE_CHECKING:
     from energy_flow.client import Dataset, FlowClient
@@ -48,7 +52,7 @@ def put(
         typer.Argument(
             metavar="FILE",
             help=f"Embeddings: {', '.join(known.suffixes[0] for known in DatasetFormat)}, each "
-            "also as .gz.",
+            "also as .gz; or - for stdin.",
         ),
     ],
     file_format: Annotated[
@@ -70,7 +74,7 @@ def put(
     Uploading the same content again changes nothing.
     """
     with open_client(url, api_key) as client:
-        dataset = upload(client, name, file, file_format, column)
+        dataset = upload(client, name, file, file_format, column, is_quiet=as_json)
     _print(dataset, as_json)
 
 
@@ -80,25 +84,39 @@ def upload(
     file: Path,
     file_format: str | None = None,
     column: str | None = None,
+    *,
+    is_quiet: bool = False,
 ) -> Dataset:
-    """Upload a file as a dataset and show how much has been sent.
+    """Upload a file as a dataset, show how much has been sent, and print what was read of it.
 
     Args:
         client: of the server.
         name: of the dataset.
-        file: the embeddings.
+        file: the embeddings: a file, a pipe, or ``-`` for stdin.
         file_format: a :class:`DatasetFormat`; by default that of the suffix.
         column: with the embeddings; by default one of the usual names.
+        is_quiet: whether it is not printed what was read.
 
     Raises:
         CommandFailed: the file does not exist, or its format is not known.
         FlowClientError: the server refuses the dataset.
     """
-    with regular_file(file) as source, uploading(file) as on_progress:
-        chosen = choose_format(DatasetFormat, file_format, file)
-        return client.datasets.put(
+    chosen = choose_embeddings_format(file_format, file)
+    with regular_file(file) as source, uploading(describe_path(file)) as on_progress:
+        dataset = client.datasets.put(
             name, source, format=chosen, column=column, on_progress=on_progress
         )
+    if not is_quiet:
+        print_note(_describe_source(dataset, file))
+    return dataset
+
+
+def _describe_source(dataset: Dataset, file: Path) -> str:
+    # Servers of earlier versions do not say where the rows came from.
+    given = dataset.data.get("source")
+    source = None if given is None else msgspec.convert(given, FileSource)
+    shape = (dataset.rows, dataset.dim)
+    return describe_rows(describe_path(file), shape, dataset.targets_dim, source)
 
 
 @app.command("list")

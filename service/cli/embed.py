@@ -24,9 +24,8 @@ from service.cli.input.failures import (
 )
 from service.cli.input.file_format import choose_format
 from service.cli.input.options import AsJson
+from service.cli.input.regular_file import STDIN
 from service.cli.input.terminal import Activity, activity, print_json, print_text
-
-STDIN = Path("-")
 
 
 def embed(

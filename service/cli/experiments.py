@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from energy_flow.choices import ExperimentKind, RunState
+from energy_flow.choices import DatasetFormat, ExperimentKind, RunState
 from service.cli import datasets
 from service.cli.execute.server_client import (
     PAGE_SIZE,
@@ -32,11 +33,13 @@ from service.cli.input.options import (
     DEFAULT_URL,
     ApiKey,
     AsJson,
+    Column,
     ExperimentName,
     Limit,
     Url,
     Yes,
     choice_filter,
+    complete,
 )
 from service.cli.input.terminal import confirm_deletion, print_json, print_note, print_text
 from service.cli.input.toml_file import read_toml
@@ -63,6 +66,17 @@ def create(
             help="Embeddings to upload as the dataset, unless the server has it already.",
         ),
     ] = None,
+    column: Column = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help=f"Format of the upload: {', '.join(DatasetFormat)}; by default that of its "
+            "suffix.",
+            autocompletion=complete(DatasetFormat),
+        ),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Watch the experiment to its end.")
     ] = False,
@@ -76,12 +90,16 @@ def create(
     seeds, trace, max_parallel, fail_fast, chunk_samples, and a table sweep.grid or sweep.random
     with the fields to vary.
     """
+    for flag, value in (("--column", column), ("--format", file_format)):
+        if upload is None and value is not None:
+            raise CommandFailed(f"{flag} is for --upload; leave it out", EXIT_USAGE)
     document = read_toml(file)
     if name is not None:
         document["name"] = name
     with open_for_datasets(url, api_key, document.get("dataset")) as client:
         if upload is not None:
-            _upload(client, document.get("dataset"), upload)
+            options = _UploadOptions(column, file_format, as_json)
+            _upload(client, document.get("dataset"), upload, options)
         try:
             experiment = client.experiments.create_from(document)
         except orjson.JSONEncodeError as error:
@@ -216,7 +234,16 @@ app.command()(results)
 app.command()(compare)
 
 
-def _upload(client: FlowClient, name: Any, file: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class _UploadOptions:
+    """How a file is uploaded, as :func:`datasets.upload` takes it."""
+
+    column: str | None
+    file_format: str | None
+    is_quiet: bool
+
+
+def _upload(client: FlowClient, name: Any, file: Path, options: _UploadOptions) -> None:
     if not isinstance(name, str):
         raise CommandFailed(
             '--upload needs a name for the dataset; add dataset = "NAME" to the file', EXIT_USAGE
@@ -226,7 +253,14 @@ def _upload(client: FlowClient, name: Any, file: Path) -> None:
     try:
         client.datasets.get(name)
     except NotFound:
-        datasets.upload(client, name, file)
+        datasets.upload(
+            client,
+            name,
+            file,
+            options.file_format,
+            options.column,
+            is_quiet=options.is_quiet,
+        )
     else:
         print_note(f"the server already has dataset {name}, so {file} was not sent")
 

@@ -33,7 +33,7 @@ def simulate(
         typer.Argument(
             metavar="FILE",
             help=f"Embeddings: {', '.join(known.suffixes[0] for known in DatasetFormat)}, each "
-            "also as .gz; a row is a sample.",
+            "also as .gz; or - for stdin. A row is a sample.",
         ),
     ] = None,
     url: Annotated[
@@ -137,7 +137,7 @@ def simulate(
     fields, chosen_rows = parse_assignments(assignments or ()), RowRange.parse(rows)
 
     def read(file: EmbeddingsFile) -> FileJob:
-        data = file.read(chosen_rows)
+        data = file.read(chosen_rows, is_quiet=as_json)
         return FileJob(fields, seed, outputs, data.embeddings, data.sample_keys)
 
     # Names are checked before a file is read, which can take long.

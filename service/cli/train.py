@@ -9,7 +9,8 @@ import typer
 
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import EXIT_INTERRUPTED, needing_extra
-from service.cli.input.options import AsJson, Assignments, Column
+from service.cli.input.file_format import check_format
+from service.cli.input.options import AsJson, Assignments, Column, FormatOfPairs, TargetColumn
 from service.cli.input.streams import printable
 from service.cli.input.terminal import print_json, print_note, print_text
 from service.cli.input.toml_file import read_toml
@@ -28,6 +29,8 @@ def train(
         bool, typer.Option("--resume", help="Continue from the last checkpoint in the folder.")
     ] = False,
     column: Column = None,
+    target_column: TargetColumn = None,
+    file_format: FormatOfPairs = None,
     assignments: Assignments = None,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Device: auto, cpu, cuda or cuda:N.")
@@ -43,14 +46,16 @@ def train(
     Ctrl-C saves a checkpoint and stops. With --resume the training continues from there, with the
     same results as without the stop.
     """
+    check_format(file_format)
     fields, changes = read_toml(config), parse_assignments(assignments or ())
     with needing_extra("sim", "train"):
         from service.cli.execute import local_training
+        from service.cli.execute.pairs_file import PairsOptions
     trainer = local_training.train(
         fields,
         changes,
         out,
-        column=column,
+        options=PairsOptions(column, target_column, file_format, as_json),
         resume=resume,
         device=device,
         memory_share=memory_limit,

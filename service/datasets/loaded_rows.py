@@ -22,7 +22,7 @@ from service.datasets.formats.rows import Rows
 from service.datasets.parsing.parsers import Conversion, Parsers
 from service.datasets.parsing.process import ParserLimits
 from service.problems import Problem
-from service.requests.columns import Selection
+from service.requests.columns import FileSource, Selection
 from service.settings_table import GIBIBYTE
 from service.store.atomic_files import UnfinishedFile
 from service.store.dataset_files import FLOAT32_BYTES, PARTS
@@ -33,7 +33,9 @@ READ_BYTES: Final = 2**20
 UNLIMITED: Final = 2**62
 """Bytes of a file of one's own, which no limit concerns."""
 
-LIMITS: Final = ParserLimits(seconds=24 * 3600, memory_bytes=8 * GIBIBYTE, file_bytes=UNLIMITED)
+LIMITS: Final = ParserLimits(
+    seconds=24 * 3600, memory_bytes=8 * GIBIBYTE, file_bytes=UNLIMITED, is_of_server=False
+)
 """Limits of the process that parses a file of one's own."""
 
 
@@ -45,11 +47,13 @@ class LoadedRows:
         inputs: The embeddings, float32 [rows, dim].
         targets: Their targets, float32 [rows, dim], if they were selected and are there.
         count: Rows in the file, as far as it was read.
+        source: Where they came from; ``None`` in a file without columns.
     """
 
     inputs: NDArray[np.float32]
     targets: NDArray[np.float32] | None
     count: int
+    source: FileSource | None
 
 
 class MemoryStorage:
@@ -200,4 +204,4 @@ def _take(storage: MemoryStorage, rows: Rows) -> LoadedRows:
     count = rows.count("inputs")
     if inputs is None:
         inputs = np.empty((0, rows.width("inputs") or 0), np.float32)
-    return LoadedRows(inputs, storage.take("targets"), count)
+    return LoadedRows(inputs, storage.take("targets"), count, rows.source)

@@ -18,10 +18,10 @@ import pyarrow as pa
 from service.datasets.formats.column_batches import convert_columns
 from service.datasets.parsing.messages import (
     ConversionTask,
-    Converted,
     Failed,
     NotWritten,
     Outcome,
+    OutOfMemory,
     Refused,
     decode_task,
     encode_message,
@@ -53,27 +53,21 @@ def main(memory_bytes: int, file_bytes: int, seconds: float) -> None:
     for line in sys.stdin.buffer:
         # Ends the process also where the server no longer exists.
         signal.alarm(math.ceil(seconds) + SPARE_SECONDS)
-        outcome = _convert(decode_task(line), memory_bytes)
+        outcome = _convert(decode_task(line))
         signal.alarm(0)
         answers.write(encode_message(outcome))
         answers.flush()
 
 
-def _convert(task: ConversionTask, memory_bytes: int) -> Outcome:
+def _convert(task: ConversionTask) -> Outcome:
     try:
-        return Converted(
-            convert_columns(
-                task.source, task.file_format, task.selection, task.results, task.max_bytes
-            )
+        return convert_columns(
+            task.source, task.file_format, task.selection, task.results, task.max_bytes
         )
     except Problem as problem:
         return Refused.of(problem)
     except MemoryError:
-        message = (
-            f"the file needs more than {memory_bytes:,} bytes of memory to be read; write it with "
-            "smaller row groups and pages, or raise the server's --parser-memory-bytes"
-        )
-        return Refused.of(Problem(413, message, extra={"limit_bytes": memory_bytes}))
+        return OutOfMemory()
     except OSError as error:
         return NotWritten.of(error)
     except Exception as error:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from energy_flow.array_likes import one_row_is
 from energy_flow.errors import Fault
 from service.problems import MAX_CHARACTERS, Problem, invalid
 from service.requests.large_arrays import (
@@ -17,6 +18,7 @@ from service.requests.large_arrays import (
     malformed,
     skip_space,
 )
+from service.requests.non_finite import WORDS, refuse_non_finite
 from service.requests.number_rows import describe_other_length, describe_type
 
 _NUMBER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -75,7 +77,10 @@ class _Reader:
                 if self._read(b",]") == b"]":
                     return self._fault("are no numbers that can be read", None)
             if self._next() != b"[":
-                return self._fault("must be a list of numbers", self._read_value())
+                value = self._read_value()
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                advice = f"; {one_row_is()}" if is_number and not self._row else ""
+                return self._fault(f"must be a list of numbers{advice}", value)
             self._position += 1
             self._column = 0
             is_in_row = True
@@ -138,6 +143,9 @@ class _Reader:
         for word, value in _WORDS.items():
             if text.startswith(word):
                 return value
+        constant = WORDS.match(text)
+        if constant is not None:
+            raise refuse_non_finite(self._place(), constant[0].decode())
         raise self._unexpected()
 
     def _unexpected(self) -> Problem:
@@ -146,8 +154,11 @@ class _Reader:
         return malformed(f"unexpected character at byte {self._position:,}")
 
     def _fault(self, message: str, got: Any) -> Fault:
+        return Fault(self._place(), message, got)
+
+    def _place(self) -> tuple[str | int, ...]:
         inner = [index for index in (self._row, self._column) if index is not None]
-        return Fault((*self._array.place, *inner), message, got)
+        return (*self._array.place, *inner)
 
 
 def _parse_number(match: re.Match[bytes]) -> int | float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Final, Literal, TypeAlias
 
 from energy_flow.choices import TARGET_NAMES, unknown_name
 from energy_flow.errors import Fault
+from service.problems import cut_text
 
 Part: TypeAlias = Literal["inputs", "targets"]
 
@@ -27,6 +28,12 @@ _BESIDE: Final = frozenset(
 _MIN_SPREAD: Final = 2
 """Columns of numbers that make an embedding. A single one is more often something else."""
 
+_ENCODE: Final = "make embeddings of texts first, with energy-flow embed FILE --column NAME"
+"""What to do with texts, for messages."""
+
+_MAX_LISTED: Final = 5
+"""Columns that are named of those that are left out."""
+
 
 class Content(Enum):
     """What a column holds for each row."""
@@ -35,8 +42,13 @@ class Content(Enum):
     """Numbers."""
     NUMBER = auto()
     """One number."""
+    TEXT = auto()
+    """A text."""
     OTHER = auto()
     """Anything else."""
+
+
+_NUMERIC: Final = (Content.ROWS, Content.NUMBER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,7 @@ class Selection:
 
     Attributes:
         column: Name of the column of the embeddings, if it was given.
+        target_column: Name of the column of the targets, if it was given.
         start: First row.
         stop: Row after the last one; ``None`` stands for the end.
         has_targets: Whether targets are read.
@@ -69,6 +82,7 @@ class Selection:
     start: int = 0
     stop: int | None = None
     has_targets: bool = True
+    target_column: str | None = None
 
     def within(self, first: int, count: int) -> slice:
         """Return which of consecutive rows are selected, counted from the first of them.
@@ -83,6 +97,43 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class PartSource:
+    """The columns that a part was read from. A file may have millions of them.
+
+    Attributes:
+        count: How many they are.
+        first: Name of the first one.
+        last: Name of the last one.
+    """
+
+    count: int
+    first: str
+    last: str
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> PartSource:
+        """Return the source of a part from the names of its columns, at least one."""
+        return cls(len(names), cut_text(names[0]), cut_text(names[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """What was read of a file.
+
+    Attributes:
+        kind: What the format calls a column: ``column``, ``tensor`` or ``member``.
+        parts: Where each part came from, by its name.
+        left_out: Names of the first columns that were not read.
+        left_out_count: How many were not read.
+    """
+
+    kind: str
+    parts: dict[str, PartSource]
+    left_out: tuple[str, ...] = ()
+    left_out_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ChosenColumns:
     """The columns that are read, by part.
 
@@ -90,15 +141,29 @@ class ChosenColumns:
         parts: Names of the columns of each part that is there. Several of them have a number of
             each row.
         faults: Why none can be chosen.
+        left_out: Names of the other columns.
     """
 
     parts: dict[Part, tuple[str, ...]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """Names of all chosen columns."""
         return [name for names in self.parts.values() for name in names]
+
+    def describe(self, kind: str) -> FileSource:
+        """Return what is read of the file, in few words.
+
+        Args:
+            kind: What the format calls a column.
+        """
+        parts: dict[str, PartSource] = {
+            part: PartSource.of(names) for part, names in self.parts.items()
+        }
+        listed = tuple(map(cut_text, self.left_out[:_MAX_LISTED]))
+        return FileSource(kind, parts, listed, len(self.left_out))
 
 
 def choose_columns(
@@ -123,33 +188,62 @@ def choose_columns(
     else:
         chosen.parts["inputs"] = found
     if selection.has_targets:
-        targets = [
-            column.name
-            for column in columns
-            if column.name in NAMES["targets"]
-            and column.name not in chosen.parts.get("inputs", ())
-            and column.content is not Content.OTHER
-        ]
-        if len(targets) > 1:
-            message = f"is there several times, as {', '.join(targets)}; keep one of them"
-            chosen.faults.append(Fault((targets[0],), message, targets))
-        elif targets:
-            chosen.parts["targets"] = (targets[0],)
-    return chosen
+        target = _find_target(columns, selection, frozenset(chosen.parts.get("inputs", ())))
+        if isinstance(target, Fault):
+            chosen.faults.append(target)
+        elif target is not None:
+            chosen.parts["targets"] = (target,)
+    read = frozenset(chosen.names)
+    return replace(
+        chosen, left_out=tuple(column.name for column in columns if column.name not in read)
+    )
+
+
+def _find_target(
+    columns: Sequence[Column], selection: Selection, inputs: frozenset[str]
+) -> str | Fault | None:
+    if selection.target_column is not None:
+        column = _find_named(columns, selection.target_column)
+        if isinstance(column, Fault):
+            return column
+        if column.name in inputs:
+            message = "is the column of the embeddings; name another one for the targets"
+            return Fault((column.name,), message, None)
+        if column.content not in _NUMERIC:
+            message = f"must hold numbers, or rows of numbers, not {column.description}"
+            return Fault((column.name,), message, None)
+        return column.name
+    targets = [
+        column.name
+        for column in columns
+        if column.name in NAMES["targets"]
+        and column.name not in inputs
+        and column.content in _NUMERIC
+    ]
+    if len(targets) > 1:
+        message = f"is there several times, as {', '.join(targets)}; keep one of them"
+        return Fault((targets[0],), message, targets)
+    return targets[0] if targets else None
+
+
+def _find_named(columns: Sequence[Column], name: str) -> Column | Fault:
+    named = [column for column in columns if column.name == name]
+    if len(named) > 1:
+        return Fault((name,), "is there several times; rename it", len(named))
+    if not named:
+        known = unknown_name(name, [column.name for column in columns][:10])
+        return Fault((name,), f"is not in the file; {known}", name)
+    return named[0]
 
 
 def _find_inputs(
     columns: Sequence[Column], selection: Selection, rows_are: str, *, may_be_spread: bool
 ) -> tuple[str, ...] | Fault:
     if selection.column is not None:
-        named = [column for column in columns if column.name == selection.column]
-        if len(named) > 1:
-            return Fault((selection.column,), "is there several times; rename it", len(named))
-        if not named:
-            known = unknown_name(selection.column, [column.name for column in columns][:10])
-            message = f"is not in the file; {known}"
-            return Fault((selection.column,), message, selection.column)
-        return _require_rows(named[0], rows_are)
+        column = _find_named(columns, selection.column)
+        return column if isinstance(column, Fault) else _require_rows(column, rows_are)
+    # The column that is named as the targets is no part of the embeddings.
+    columns = [column for column in columns if column.name != selection.target_column]
     candidates = [column for column in columns if column.name in NAMES["inputs"]]
     numeric = [column.name for column in candidates if column.content is Content.ROWS]
     if len(numeric) > 1:
@@ -163,6 +257,10 @@ def _find_inputs(
     others = [column for column in columns if column.name not in NAMES["targets"]]
     if len(others) == len(columns) == 1 and others[0].content is Content.ROWS:
         return (others[0].name,)
+    is_single = len(others) == len(columns) == 1
+    if is_single and others[0].content is Content.NUMBER and not may_be_spread:
+        # Such as a tensor with one axis.
+        return _require_rows(others[0], rows_are)
     spread = _find_spread(others) if may_be_spread else ()
     if len(spread) >= _MIN_SPREAD:
         # A file may have millions of columns.
@@ -176,16 +274,23 @@ def _find_inputs(
 def _require_rows(column: Column, rows_are: str) -> tuple[str, ...] | Fault:
     if column.content is Content.ROWS:
         return (column.name,)
-    return Fault((column.name,), f"must be {rows_are}, not {column.description}", None)
+    message = f"must be {rows_are}, not {column.description}"
+    if column.content is Content.TEXT:
+        message = f"{message}; {_ENCODE}"
+    return Fault((column.name,), message, None)
 
 
-def _require_name(columns: Iterable[Column]) -> Fault:
+def _require_name(columns: Sequence[Column]) -> Fault:
     names = NAMES["inputs"]
+    known = sorted(column.name for column in columns)[:10]
+    texts = [column.name for column in columns if column.content is Content.TEXT]
+    if texts and not any(column.content in _NUMERIC for column in columns):
+        return Fault((texts[0],), f"holds texts, and no column holds numbers; {_ENCODE}", known)
     message = (
         f"is required; its name can be {', '.join(names)}, or choose another one with column "
         "(--column on the command line)"
     )
-    return Fault((names[0],), message, sorted(column.name for column in columns)[:10])
+    return Fault((names[0],), message, known)
 
 
 def _find_spread(columns: Sequence[Column]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.array_likes import one_row_is
 from energy_flow.errors import Fault
 from service.requests.large_arrays import LargeArray
 from service.requests.number_rows import find_row_faults, find_unfit_number
@@ -81,6 +82,8 @@ def check_numbers(
     faults: list[Fault] = []
     if numbers.ndim != 2:
         message = f"must have the shape [rows, {dimension}]"
+        if numbers.ndim == 1:
+            message = f"{message}; {one_row_is(dimension)}"
         return None, [Fault(("embeddings",), message, list(numbers.shape))]
     if len(numbers) == 0:
         return None, [Fault(("embeddings",), "must hold at least one row", list(numbers.shape))]

@@ -7,10 +7,9 @@ at a time into numpy; the rest of the body must be small.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import orjson
 
@@ -24,6 +23,7 @@ from service.requests.large_arrays import (
     cut_arrays,
     malformed,
 )
+from service.requests.non_finite import WORDS, parse_non_finite
 from service.requests.number_rows import describe_type
 from service.requests.structure import check_structure
 from service.threads import Threads, in_thread
@@ -158,14 +158,19 @@ def parse_value(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        if "infinity" not in str(error):
-            raise malformed(error) from None
+        reason = error
     # A number such as 1e999 is JSON, but no double. The slower parser reads it as infinity, so that
     # a later check can name its place.
+    has_large = "infinity" in str(reason)
+    if not has_large and WORDS.search(text) is None:
+        raise malformed(reason) from None
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        document = parse_non_finite(text)
     except (ValueError, RecursionError) as error:
-        raise malformed(error) from None
+        raise malformed(error if has_large else reason) from None
+    if not has_large:
+        raise malformed(reason) from None
+    return document
 
 
 def _check_size(size: int, most: int) -> None:
@@ -188,7 +193,3 @@ def _require_object(document: Any) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Problem(400, f"the body must be a JSON object, not {describe_type(document)}")
     return document
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.array_likes import one_row_is
 from energy_flow.errors import Fault
 
 NUMBERS: Final = "float16, float32, float64 or integers"
@@ -38,7 +39,10 @@ def find_row_faults(
     faults: list[Fault] = []
     for index, row in enumerate(rows, first_row):
         if not isinstance(row, list | np.ndarray):
-            return [Fault((name, index), "must be a list of numbers", row)]
+            message = "must be a list of numbers"
+            if index == first_row == 0 and isinstance(row, int | float):
+                message = f"{message}; {one_row_is()}"
+            return [Fault((name, index), message, row)]
     lengths = [len(row) for row in rows]
     width = lengths[0] if width is None else width
     ragged = next((i for i, length in enumerate(lengths) if length != width), None)

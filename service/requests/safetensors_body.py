@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from energy_flow.array_likes import one_row_is
 from energy_flow.choices import unknown_name
 from energy_flow.runtime.safetensors_header import TensorEntry
 from service.problems import Problem
@@ -84,7 +85,10 @@ def describe_array(name: str, array: NDArray[Any]) -> Column:
 
 def _describe(name: str, shape: tuple[int, ...], dtype: str, *, is_number: bool) -> Column:
     contents = {2: Content.ROWS, 1: Content.NUMBER} if is_number else {}
-    return Column(name, contents.get(len(shape), Content.OTHER), f"{dtype} {list(shape)}")
+    description = f"{dtype} {list(shape)}"
+    if len(shape) == 1:
+        description = f"{description}; {one_row_is(shape[0])}"
+    return Column(name, contents.get(len(shape), Content.OTHER), description)
 
 
 def write_tensors(arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, bytes]) -> bytes:

@@ -30,6 +30,31 @@ class DatasetView(AnswerBody):
     url: str
 
 
+class PartSourceView(AnswerBody):
+    """The columns that embeddings or targets were read from."""
+
+    count: int
+    first: str = Field(description="name of the first column")
+    last: str = Field(description="name of the last column")
+
+
+class FileSourceView(AnswerBody):
+    """What was read of an uploaded file."""
+
+    kind: str = Field(description="what the format calls a column: column, tensor or member")
+    parts: dict[str, PartSourceView] = Field(description="inputs, and targets if there are some")
+    left_out: list[str] = Field(description="names of the first columns that were not read")
+    left_out_count: int = Field(description="how many columns were not read")
+
+
+class StoredDatasetView(DatasetView):
+    """A dataset that was uploaded."""
+
+    source: FileSourceView | None = Field(
+        description="what was read of the file; null for a file without columns, such as .npy"
+    )
+
+
 class DatasetPage(AnswerBody):
     """A page of datasets, newest first."""
 

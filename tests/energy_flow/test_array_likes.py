@@ -48,6 +48,8 @@ SOUND: dict[str, tuple[Any, NDArray[Any]]] = {
     "list of tensors in bfloat16": (list(BFLOAT16), OF_BFLOAT16),
     "pandas frame": (TABLE, INPUTS),
     "pandas frame with null types": (TABLE.astype("Float32"), INPUTS),
+    "pandas frame of a column": (pd.DataFrame({"x": LISTS}), INPUTS),
+    "pandas frame of a column of arrays": (pd.DataFrame({"x": list(INPUTS)}), INPUTS),
     "pandas column of lists": (pd.Series(LISTS), INPUTS),
     "pandas column of arrays": (pd.Series(list(INPUTS), index=range(6, 12)), INPUTS),
     "pandas column of arrow": (pd.Series(LISTS, dtype=pd.ArrowDtype(COLUMN.type)), INPUTS),
@@ -109,13 +111,13 @@ WRONG: dict[str, tuple[Any, str]] = {
         pl.DataFrame(spoilt(None), orient="row"),
         r"\.4\.3: must be a number",
     ),
-    "polars texts": (pl.DataFrame({"x": [1.0], "y": ["a"]}), r"\.0\.1: must be a number"),
+    "polars texts": (pl.DataFrame({"x": [1.0], "y": ["a"]}), "has the column 'y' of texts"),
     "arrow without a row": (pa.array(WITHOUT_A_ROW), r"\.4: must be a list of numbers"),
     "arrow without a number": (pa.array(spoilt(None)), r"\.4\.3: must be a number"),
     "arrow ragged": (pa.array([[1.0], [1.0, 2.0]]), r"\.1: must hold 1 numbers"),
     "pandas ragged": (pd.Series([[1.0], [1.0, 2.0]]), r"\.1: must hold 1 numbers"),
     "polars ragged": (pl.Series([[1.0], [1.0, 2.0]]), r"\.1: must hold 1 numbers"),
-    "texts": (pd.DataFrame({"x": [1.0], "y": ["a"]}), r"\.0\.1: must be a number"),
+    "texts": (pd.DataFrame({"x": [1.0], "y": ["a"]}), "has the column 'y' of texts"),
     "one axis": (pa.array([1.0, 2.0]), r"\[2\]"),
     "booleans": (INPUTS > 0, "real numbers"),
 }
@@ -152,3 +154,29 @@ def test_numbers_that_float32_cannot_take_are_refused_with_their_place(value: fl
 def test_targets_are_no_part_of_an_embedding(frame: Any, name: str) -> None:
     with pytest.raises(EmbeddingError, match=f"has the column '{name}'"):
         as_matrix(frame({"a": [1.0], "b": [2.0], name: [3.0]}))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        TABLE.assign(title=list("abcdef")),
+        TABLE.assign(title=pd.Categorical(list("abcdef"))),
+        pd.DataFrame({"title": [None, *"bcdef"], "embedding": LISTS}),
+        pl.DataFrame({"title": list("abcdef"), "embedding": LISTS}),
+    ],
+)
+def test_a_column_of_texts_is_named(frame: Any) -> None:
+    for read in (as_matrix, embeddings_array, lambda values: check_embeddings(values, 8)):
+        with pytest.raises(EmbeddingError, match="has the column 'title' of texts"):
+            read(frame)
+
+
+def test_one_row_without_its_list_is_refused() -> None:
+    for row in (INPUTS[0], LISTS[0], torch.tensor(INPUTS[0])):
+        for read in (
+            embeddings_array,
+            lambda values: check_embeddings(values, 8),
+            lambda values: Pairs.of(values, INPUTS),
+        ):
+            with pytest.raises(ValueError, match=r"one row is \[\[\.\.\.\]\] \(shape \[1, 8\]\)"):
+                read(row)

@@ -24,7 +24,7 @@ from service.media_types import FILE_FORMATS, JSON, OCTET_STREAM
 from service.problems import DamagedFile, Problem
 from service.runs.views import render_dataset
 from service.schemas.bodies import ModelName
-from service.schemas.dataset import DatasetPage, DatasetView
+from service.schemas.dataset import DatasetPage, DatasetView, StoredDatasetView
 from service.schemas.json_schema import BINARY
 from service.store.verification.verified_file import VerifiedFile
 from service.threads import Threads, in_thread
@@ -37,7 +37,7 @@ ANSWERS = {"json": JSON, "safetensors": OCTET_STREAM}
 @router.put(
     "/{name}",
     status_code=201,
-    responses=describe_answers(DatasetView, statuses=(200, 201)),
+    responses=describe_answers(StoredDatasetView, statuses=(200, 201)),
     openapi_extra=describe_file_body(*FILE_FORMATS, OCTET_STREAM),
 )
 async def put_dataset(
@@ -64,8 +64,8 @@ async def put_dataset(
         size = read_content_length(request)
         return DatasetUpload(service.datasets, name, chosen, column, size, service.parsers)
 
-    dataset, is_new = await receive_upload(request, service, open_upload)
-    answer = render_dataset(dataset)
+    dataset, is_new, source = await receive_upload(request, service, open_upload)
+    answer = {**render_dataset(dataset), "source": source}
     headers = {"Location": answer["url"]} if is_new else {}
     return JsonAnswer(answer, status_code=201 if is_new else 200, headers=headers)
 

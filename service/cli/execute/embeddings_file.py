@@ -17,8 +17,10 @@ from service.cli.input.failures import (
     require_file,
     require_package,
 )
-from service.cli.input.file_format import choose_format
-from service.cli.input.regular_file import regular_file
+from service.cli.input.file_format import choose_embeddings_format
+from service.cli.input.file_source import describe_rows
+from service.cli.input.regular_file import describe_path, is_stream, regular_file
+from service.cli.input.terminal import print_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,13 @@ class EmbeddingsFile:
         path: the file.
         column: tensor, column or member with the embeddings; by default one of the usual names.
         format_name: a :class:`DatasetFormat`; by default that of the suffix.
+        target_column: tensor, column or member with the targets; by default one of the usual names.
     """
 
     path: Path
     column: str | None = None
     format_name: str | None = None
+    target_column: str | None = None
 
     def find_format(self) -> DatasetFormat:
         """Return the format, without reading the file.
@@ -114,32 +118,36 @@ class EmbeddingsFile:
             CommandFailed: the file does not exist, its format is not known, or the package that
                 reads it is not installed.
         """
-        if not self.path.is_fifo():
+        if not is_stream(self.path):
             require_file(self.path)
-        found = choose_format(DatasetFormat, self.format_name, self.path)
-        assert found is not None
+        found = choose_embeddings_format(self.format_name, self.path)
         if found in (DatasetFormat.PARQUET, DatasetFormat.ARROW):
             require_package("pyarrow", "sim", "reading .parquet and .arrow files")
         return found
 
-    def read(self, rows: RowRange, *, with_targets: bool = False) -> FileRows:
-        """Read rows.
+    def read(
+        self, rows: RowRange, *, with_targets: bool = False, is_quiet: bool = False
+    ) -> FileRows:
+        """Read rows, and print to stderr what was read.
 
         Args:
             rows: which rows.
             with_targets: whether targets are read, if there are any.
+            is_quiet: whether nothing is printed.
 
         Raises:
             CommandFailed: the file does not exist, has another format, or lacks some of the rows.
         """
-        file_format = self.find_format()
+        file_format, name = self.find_format(), describe_path(self.path)
         from service.datasets.loaded_rows import load_file
         from service.problems import Problem
         from service.requests.columns import Selection
 
         # The message says what a server would log about the process that parses the file.
         logging.getLogger("service.datasets").addHandler(_SILENT)
-        selection = Selection(self.column, rows.start, rows.stop, with_targets)
+        selection = Selection(
+            self.column, rows.start, rows.stop, with_targets, target_column=self.target_column
+        )
         try:
             with regular_file(self.path) as file:
                 loaded = load_file(file, file_format, selection)
@@ -147,15 +155,20 @@ class EmbeddingsFile:
             raise CommandFailed(self._describe(problem.detail)) from None
         except OSError as error:
             reason = error.strerror or error
-            raise CommandFailed(f"{self.path} cannot be read: {reason}") from None
-        rows.within(loaded.count, self.path)
+            raise CommandFailed(f"{name} cannot be read: {reason}") from None
+        rows.within(loaded.count, name)
+        if not is_quiet:
+            shape = (len(loaded.inputs), loaded.inputs.shape[1])
+            targets_dim = None if loaded.targets is None else loaded.targets.shape[1]
+            print_note(describe_rows(name, shape, targets_dim, loaded.source))
         return FileRows(loaded.inputs, loaded.targets, rows.start)
 
     def _describe(self, detail: str) -> str:
         """Return what a server answers for a body as a message about the file."""
+        name = describe_path(self.path)
         if detail.startswith(_BODY):
-            return f"{self.path} {detail.removeprefix(_BODY)}"
-        return f"{self.path}: {detail}"
+            return f"{name} {detail.removeprefix(_BODY)}"
+        return f"{name}: {detail}"
 
 
 _BODY: Final = "the body "

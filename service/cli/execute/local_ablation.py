@@ -13,18 +13,19 @@ from energy_flow.runtime.process import configure_process
 from energy_flow.training.data import Pairs
 from service.cli.execute.ablation_job import AblationJob, AblationOutcome, describe_progress
 from service.cli.execute.local_engine import running_engine
-from service.cli.execute.pairs_file import read_pairs
+from service.cli.execute.pairs_file import PairsOptions, read_pairs
 from service.cli.input.failures import CommandFailed, require_file
+from service.cli.input.regular_file import is_stream
 from service.cli.input.streams import printable
 from service.cli.input.terminal import activity
 
 
-def ablate(job: AblationJob, *, column: str | None, device: str) -> AblationOutcome:
+def ablate(job: AblationJob, *, options: PairsOptions, device: str) -> AblationOutcome:
     """Load the model and the rows, and measure all variants.
 
     Args:
         job: what to measure.
-        column: column of the embeddings in the file; by default one of the usual names.
+        options: how the file is read.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
@@ -32,12 +33,13 @@ def ablate(job: AblationJob, *, column: str | None, device: str) -> AblationOutc
     """
     model, data = Path(job.model), Path(job.data)
     require_file(model)
-    require_file(data)
+    if not is_stream(data):
+        require_file(data)
     configure_process()
     try:
         with running_engine(device) as engine:
             loaded = _load(engine, model)
-            pairs = read_pairs(data, job.rows, column)
+            pairs = read_pairs(data, job.rows, options)
             config = loaded.config.with_options(job.fields)
             result = _measure(engine, loaded, config, pairs, job)
     except DataError as error:

@@ -21,7 +21,7 @@ from energy_flow.training import TrainConfig, Trainer
 from energy_flow.training.data import Pairs
 from energy_flow.training.start import from_files
 from service.cli.execute.embeddings_file import RowRange
-from service.cli.execute.pairs_file import read_pairs
+from service.cli.execute.pairs_file import PairsOptions, read_pairs
 from service.cli.input.failures import CommandFailed
 from service.cli.input.terminal import activity, count_things, print_note
 
@@ -35,7 +35,7 @@ def train(
     changes: Mapping[str, Any],
     folder: Path,
     *,
-    column: str | None,
+    options: PairsOptions,
     resume: bool,
     device: str,
     memory_share: float,
@@ -46,7 +46,7 @@ def train(
         fields: of the config, as in its file.
         changes: other values of fields, by dotted name.
         folder: for the model, checkpoints, log and curves.
-        column: column of the embeddings in the files; by default one of the usual names.
+        options: how the files are read.
         resume: whether to continue from the last checkpoint in the folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         memory_share: share of the device's memory that the training may use.
@@ -69,7 +69,7 @@ def train(
             resume=resume,
             device=place,
             memory_limit_bytes=limit,
-            read=partial(_read, column),
+            read=partial(_read, options),
         )
         print_note(_describe_start(trainer))
         for warning in config.warnings(trainer.processor.config):
@@ -80,8 +80,8 @@ def train(
     return trainer
 
 
-def _read(column: str | None, path: str, rows: tuple[int, int] | None) -> Pairs:
-    return read_pairs(Path(path), RowRange() if rows is None else RowRange(*rows), column)
+def _read(options: PairsOptions, path: str, rows: tuple[int, int] | None) -> Pairs:
+    return read_pairs(Path(path), RowRange() if rows is None else RowRange(*rows), options)
 
 
 def summary(progress: Mapping[str, Any], out: Path) -> str:

@@ -5,10 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from energy_flow.choices import FileFormat, names_of
+from energy_flow.choices import DatasetFormat, FileFormat, TextFormat, names_of
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
+from service.cli.input.regular_file import STDIN
 
 Format = TypeVar("Format", bound=FileFormat)
+
+
+def check_format(name: str | None) -> None:
+    """Refuse a value of ``--format`` that is no format of embeddings.
+
+    Args:
+        name: the value, if one was given.
+
+    Raises:
+        CommandFailed: the format does not exist.
+    """
+    if name is not None:
+        check_choice("--format", name, DatasetFormat)
 
 
 def choose_format(
@@ -41,3 +55,27 @@ def choose_format(
         f"{', '.join(names_of(formats))}",
         EXIT_USAGE,
     )
+
+
+def choose_embeddings_format(name: str | None, path: Path) -> DatasetFormat:
+    """Return the format that ``--format`` names, or else that of the suffix of a file.
+
+    Args:
+        name: value of ``--format``.
+        path: the file, a pipe, or ``-`` for stdin.
+
+    Raises:
+        CommandFailed: the name does not exist, or nothing tells the format.
+    """
+    if name is None and path == STDIN:
+        known = ", ".join(names_of(DatasetFormat))
+        raise CommandFailed(f"stdin has no suffix; add --format with one of {known}", EXIT_USAGE)
+    if name is None and TextFormat.of_file(path.name) is TextFormat.TEXT:
+        raise CommandFailed(
+            f"{path}: the suffix is that of texts; make embeddings of them first with energy-flow "
+            f"embed FILE, or add --format with one of {', '.join(names_of(DatasetFormat))}",
+            EXIT_USAGE,
+        )
+    found = choose_format(DatasetFormat, name, path)
+    assert found is not None
+    return found

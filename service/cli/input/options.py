@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from energy_flow.choices import DatasetFormat
 from service.settings_table import SettingsTable
 
 API_KEY_ENV = "ENERGY_FLOW_API_KEY"
@@ -72,6 +73,23 @@ Column = Annotated[
         help="Tensor, column or member with the embeddings, if several could be.",
     ),
 ]
+TargetColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--target-column",
+        metavar="NAME",
+        help="Tensor, column or member with the targets; by default targets or target.",
+    ),
+]
+FormatOfPairs = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help=f"Format of files whose suffix tells none, and of stdin: {', '.join(DatasetFormat)}.",
+        autocompletion=complete(DatasetFormat),
+    ),
+]
 ExperimentName = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help="Name or id of the experiment.")
 ]
@@ -86,7 +104,9 @@ __all__ = [
     "Assignments",
     "Column",
     "ExperimentName",
+    "FormatOfPairs",
     "Limit",
+    "TargetColumn",
     "Url",
     "Yes",
     "choice_filter",

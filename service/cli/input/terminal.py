@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -166,8 +165,11 @@ def activity(text: str) -> Iterator[Activity]:
 
 
 @contextmanager
-def uploading(file: Path) -> Iterator[Callable[[int, int], None]]:
+def uploading(file: object) -> Iterator[Callable[[int, int], None]]:
     """Show on stderr how much of a file has been sent, until the block ends.
+
+    Args:
+        file: its path, or what else it is called.
 
     Yields:
         A function to call with the number of bytes that are sent and the size of the file.

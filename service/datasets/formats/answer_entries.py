@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from energy_flow.embedding_answers import DATA, EMBEDDING
+from service.datasets.formats.json_brackets import JsonBrackets, check_between
 from service.problems import Problem
 from service.requests.json_body import parse_value
 from service.requests.large_arrays import malformed
@@ -19,9 +20,8 @@ MAX_ENTRY_BYTES: Final = 8 * 2**20
 MAX_REST_BYTES: Final = 2**20
 """Most bytes of an answer beside its entries."""
 
-_STRUCTURE: Final = re.compile(rb'["\[\]{}]')
-_END_OF_STRING: Final = re.compile(rb'["\\]')
 _DATA: Final = re.compile(rb'(?<!\\)"%b"[ \t\r\n]*:[ \t\r\n]*\Z' % DATA.encode())
+_ENTRIES_ARE: Final = "the entries of data must be objects"
 _NAME: Final = b'"%b"' % EMBEDDING.encode()
 _DATA_BYTES: Final = 1000
 """Bytes before a list in which the name of its member is looked for."""
@@ -64,13 +64,9 @@ class AnswerSplitter:
 
     def __init__(self) -> None:
         self._place = _Place.OUTSIDE
-        self._text = b""
-        # Where the present entry, or what is beside the entries, begins in the text.
-        self._start = 0
-        # How far the text has been searched.
-        self._at = 0
+        # What is needed begins with the present entry, or with what is beside the entries.
+        self._json = JsonBrackets()
         self._depth = 0
-        self._is_in_string = False
         self._head = b""
         self._has_entries = False
 
@@ -86,14 +82,12 @@ class AnswerSplitter:
         Raises:
             Problem: 400, they are not JSON, or no answer.
         """
-        self._text = self._text[self._start :] + piece
-        self._at -= self._start
-        self._start = 0
-        while (found := self._find_next()) is not None:
+        self._json.feed(piece)
+        while (found := self._json.find_next()) is not None:
             yield from self._take(found)
         is_in_entries = self._place is _Place.ENTRIES
         limit = MAX_ENTRY_BYTES if is_in_entries else MAX_REST_BYTES
-        if len(self._text) - self._start > limit:
+        if self.pending_bytes > limit:
             what = "an entry" if is_in_entries else "an answer beside its entries"
             raise malformed(f"{what} is longer than the limit of {limit:,} bytes")
 
@@ -103,71 +97,50 @@ class AnswerSplitter:
         Raises:
             Problem: 400, the last answer is incomplete.
         """
-        if self._place is not _Place.OUTSIDE or self._text[self._start :].strip():
+        if self._place is not _Place.OUTSIDE or self._json.pending.strip():
             raise malformed("it ends within an answer")
 
     @property
     def pending_bytes(self) -> int:
         """Bytes that are not yet part of a complete entry or answer."""
-        return len(self._text) - self._start
+        return len(self._json.pending)
 
     @property
     def begun_entry(self) -> bytes:
         """What is there of an entry that is not complete; empty beside the entries."""
-        return self._text[self._start :] if self._place is _Place.ENTRIES else b""
-
-    def _find_next(self) -> int | None:
-        """Return the offset of the next bracket; ``None`` if more bytes are needed."""
-        while True:
-            pattern = _END_OF_STRING if self._is_in_string else _STRUCTURE
-            found = pattern.search(self._text, self._at)
-            if found is None:
-                self._at = len(self._text)
-                return None
-            character = found[0]
-            if character == b"\\":
-                if found.end() == len(self._text):
-                    self._at = found.start()
-                    return None
-                self._at = found.end() + 1
-                continue
-            self._at = found.end()
-            if character == b'"':
-                self._is_in_string = not self._is_in_string
-                continue
-            return found.start()
+        return self._json.pending if self._place is _Place.ENTRIES else b""
 
     def _take(self, offset: int) -> Iterator[Entry | AnswerEnd]:
         """Take the bracket at an offset."""
-        character = self._text[offset : offset + 1]
-        before = self._text[self._start : offset]
+        character = self._json.text[offset : offset + 1]
+        before = self._json.text[self._json.start : offset]
         depth = self._depth
         self._depth += 1 if character in b"[{" else -1
         match self._place, depth, character:
             case _Place.OUTSIDE, _, _:
                 if character != b"{" or before.strip():
                     raise malformed("an answer must be an object")
-                self._place, self._start = _Place.HEAD, offset
+                self._place, self._json.start = _Place.HEAD, offset
             case _Place.HEAD, 1, b"[" if _DATA.search(before[-_DATA_BYTES:]):
                 self._head = before
                 self._place, self._has_entries = _Place.ENTRIES, False
-                self._start = offset + 1
+                self._json.start = offset + 1
             case _Place.HEAD, 1, b"}":
                 raise malformed("an answer has no member data with a list of entries")
             case _Place.ENTRIES, 2, b"{":
-                _check_between(before, b"," if self._has_entries else b"")
-                self._start = offset
+                check_between(before, b"," if self._has_entries else b"", _ENTRIES_ARE)
+                self._json.start = offset
             case _Place.ENTRIES, 3, b"}":
-                self._has_entries, self._start = True, offset + 1
+                self._has_entries, self._json.start = True, offset + 1
                 yield Entry(before + character)
             case _Place.ENTRIES, 2, b"]":
-                _check_between(before, b"")
-                self._place, self._start = _Place.TAIL, offset + 1
+                check_between(before, b"", _ENTRIES_ARE)
+                self._place, self._json.start = _Place.TAIL, offset + 1
             case _Place.ENTRIES, 2, _:
                 raise malformed("an entry of data must be an object")
             case _Place.TAIL, 1, b"}":
                 _check_rest(self._head + b"[]" + before + character)
-                self._place, self._start = _Place.OUTSIDE, offset + 1
+                self._place, self._json.start = _Place.OUTSIDE, offset + 1
                 yield AnswerEnd()
 
 
@@ -185,11 +158,6 @@ def begins_answer(start: bytes) -> bool | None:
     if first is None:
         return True if _NAME in splitter.begun_entry else None
     return isinstance(first, Entry) and _NAME in first.text
-
-
-def _check_between(text: bytes, expected: bytes) -> None:
-    if text.strip() != expected:
-        raise malformed("the entries of data must be objects with a comma between them")
 
 
 def _check_rest(text: bytes) -> None:

@@ -20,6 +20,7 @@ from energy_flow.choices import DatasetFormat
 from energy_flow.errors import Fault
 from service.datasets.formats.column_file import refuse_column_file
 from service.datasets.formats.rows import MAX_COLUMNS, MAX_ROWS, Rows
+from service.datasets.parsing.messages import Converted
 from service.requests.columns import (
     ChosenColumns,
     Column,
@@ -41,7 +42,7 @@ def convert_columns(
     selection: Selection,
     results: Mapping[str, Path],
     max_bytes: int,
-) -> dict[str, tuple[int, int]]:
+) -> Converted:
     """Append the selected rows of a file of columns to other files, as float32.
 
     Args:
@@ -52,7 +53,7 @@ def convert_columns(
         max_bytes: Most bytes of the dataset.
 
     Returns:
-        Rows in the file, as far as it was read, and numbers in a row, by the name of the part.
+        The rows and where they came from.
 
     Raises:
         Problem: 400, the file is damaged; 413, the dataset is too large; 422, with every fault of
@@ -73,7 +74,7 @@ def convert_columns(
             rows.raise_faults()
             if rows.is_complete:
                 break
-        return rows.shapes
+        return Converted(rows.shapes, rows.source)
 
 
 def _refusing_damage(batches: Iterator[Any], file_format: str) -> Iterator[Any]:
@@ -132,6 +133,7 @@ class _BatchReader:
         )
         self._rows.refuse(*self._chosen.faults)
         self._rows.raise_faults()
+        self._rows.source = self._chosen.describe("column")
 
     def _expect(self, rows: int, counts: Counter[str]) -> None:
         if not 0 <= rows <= MAX_ROWS:
@@ -225,11 +227,21 @@ def _content_of(kind: Any) -> Content:
         return Content.ROWS if is_row else Content.OTHER
     if _is_number(kind):
         return Content.NUMBER
+    if _is_text(kind):
+        return Content.TEXT
     return Content.ROWS if _is_list(kind) and _is_number(kind.value_type) else Content.OTHER
 
 
 def _is_number(kind: Any) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _is_text(kind: Any) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
 
 
 def _is_list(kind: Any) -> bool:

@@ -115,12 +115,13 @@ def convert_column_file(
         OSError: The rows could not be written, or no parser process can be started.
     """
     results = {name: result.absolute() for name, result in storage.reserve().items()}
-    counted = conversion.run(
+    converted = conversion.run(
         ConversionTask(
             path.absolute(), file_format.value, rows.selection, results, storage.max_bytes
         )
     )
-    for name, (count, dim) in counted.items():
+    rows.source = converted.source
+    for name, (count, dim) in converted.parts.items():
         selected = rows.selection.within(0, count)
         storage.adopt(name, selected.stop - selected.start, dim)
         rows.count_checked(cast("Part", name), count, dim)

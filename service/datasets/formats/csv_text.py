@@ -25,6 +25,8 @@ MAX_ROW_BYTES: Final = 8 * 2**20
 _DELIMITERS: Final = re.compile(rb"[\t;,]")
 _QUOTED: Final = re.compile(rb'"[^"]*"')
 _NUMBER: Final = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DECIMAL_COMMA: Final = re.compile(rb"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
+_WITH_POINTS: Final = "must have a decimal point, not a comma; write all numbers with points"
 _NOT_FINITE: Final = re.compile(rb"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _MISSING: Final = frozenset((b"", b"na", b"n/a", b"null", b"none", b"<na>"))
 
@@ -106,6 +108,10 @@ class CsvReader:
         """Read a line, and return whether it holds a row; else, it holds the names."""
         if self._names is None:
             self._delimiter = find_delimiter(row)
+            if _has_decimal_commas(row):
+                self._refuse_line(
+                    "has numbers with decimal commas between semicolons; write them with points"
+                )
             fields = self._split(row)
             self._names = self._find_names(fields)
             if self._names is not None:
@@ -149,6 +155,7 @@ class CsvReader:
         )
         self._rows.refuse(*chosen.faults)
         self._rows.raise_faults()
+        self._rows.source = chosen.describe("column")
         known = {name: index for index, name in enumerate(self._names)}
         for part, names in chosen.parts.items():
             indexes = [known[name] for name in names]
@@ -285,6 +292,8 @@ def _parse_number(field: bytes, column: int) -> float:
         return float(text)
     if text.lower() in _MISSING:
         raise _FieldError(column, "must be a number, not missing", text)
+    if _DECIMAL_COMMA.fullmatch(text):
+        raise _FieldError(column, _WITH_POINTS, text)
     raise _FieldError(column, "must be a number", text)
 
 
@@ -292,10 +301,23 @@ def _describe_field(name: str, field: bytes) -> Column:
     text = field.strip()
     if text.startswith(b"["):
         return Column(name, Content.ROWS, "a list")
-    is_number = _NUMBER.fullmatch(text) or _NOT_FINITE.fullmatch(text)
-    if is_number or text.lower() in _MISSING:
+    patterns = (_NUMBER, _NOT_FINITE, _DECIMAL_COMMA)
+    if text.lower() in _MISSING or any(pattern.fullmatch(text) for pattern in patterns):
+        # One with a decimal comma is refused where it is read, with its line.
         return Column(name, Content.NUMBER, "one number")
-    return Column(name, Content.OTHER, "text")
+    return Column(name, Content.TEXT, "text")
+
+
+def _has_decimal_commas(row: bytes) -> bool:
+    """Return whether a line has numbers between semicolons, and commas in some of them."""
+    if b";" not in row or b"," not in row:
+        return False
+    fields = [field.strip() for field in row.split(b";")]
+    are_decimal = [_DECIMAL_COMMA.fullmatch(field) is not None for field in fields]
+    return any(are_decimal) and all(
+        is_decimal or _NUMBER.fullmatch(field)
+        for field, is_decimal in zip(fields, are_decimal, strict=True)
+    )
 
 
 def find_delimiter(row: bytes) -> bytes:

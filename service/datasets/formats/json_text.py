@@ -1,4 +1,4 @@
-"""JSON files: rows line by line, or answers of an embeddings API."""
+"""JSON files: rows line by line, one document, or answers of an embeddings API."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Final
 
 from service.datasets.formats.answer_entries import begins_answer
 from service.datasets.formats.answers import AnswersReader
+from service.datasets.formats.json_document import JsonDocumentReader, begins_document
 from service.datasets.formats.jsonl import JsonLinesReader
-from service.datasets.formats.rows import DatasetReader, Rows
+from service.datasets.formats.rows import Rows
 
 MAX_START_BYTES: Final = 2**20
-"""Bytes in which an answer shows that it is one."""
+"""Bytes in which an answer or a document shows that it is one."""
+
+Reader = JsonLinesReader | JsonDocumentReader | AnswersReader
 
 
 class JsonReader:
@@ -24,7 +27,7 @@ class JsonReader:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._start = b""
-        self._reader: JsonLinesReader | AnswersReader | None = None
+        self._reader: Reader | None = None
 
     @property
     def pending_bytes(self) -> int:
@@ -37,16 +40,22 @@ class JsonReader:
             self._reader.feed(piece)
             return
         self._start += piece
-        is_answer = begins_answer(self._start.removeprefix(codecs.BOM_UTF8))
-        if is_answer is not None or len(self._start) > MAX_START_BYTES:
-            self._begin(AnswersReader(self._rows) if is_answer else JsonLinesReader(self._rows))
+        text = self._start.removeprefix(codecs.BOM_UTF8)
+        is_answer = begins_answer(text)
+        is_document = begins_document(text, self._rows.selection)
+        if is_answer:
+            self._begin(AnswersReader(self._rows))
+        elif is_document:
+            self._begin(JsonDocumentReader(self._rows))
+        elif (is_answer is False and is_document is False) or len(self._start) > MAX_START_BYTES:
+            self._begin(JsonLinesReader(self._rows))
 
     def finish(self) -> None:
         """Check the end of the file, as :meth:`DatasetReader.finish`."""
         reader = self._reader or self._begin(JsonLinesReader(self._rows))
         reader.finish()
 
-    def _begin(self, reader: JsonLinesReader | AnswersReader) -> DatasetReader:
+    def _begin(self, reader: Reader) -> Reader:
         self._reader = reader
         start, self._start = self._start, b""
         reader.feed(start)

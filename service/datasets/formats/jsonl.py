@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -23,16 +24,40 @@ MAX_LINE_BYTES: Final = 8 * 2**20
 _OF_A_LIST: Final = NAMES["inputs"][0]
 """Name of the inputs in a file whose lines are lists."""
 
+_OTHER_FORMS: Final = (
+    "a file has a row on each line, a list of rows [[...]] or of objects, or an object with "
+    "embeddings [[...]]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ListMember:
+    """The member of a document whose list has a row on each line.
+
+    Attributes:
+        part: Which part of the dataset the rows belong to.
+        name: Name of the member.
+    """
+
+    part: Part
+    name: str
+
 
 class JsonLinesReader:
     """A reader of ``.jsonl`` files, which skips empty lines.
 
     Args:
         rows: Receives the rows.
+        is_document: Whether the lines are entries of a list, which faults count as rows.
+        member: The member that has this list; ``None`` where a line has all members of its row.
     """
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(
+        self, rows: Rows, *, is_document: bool = False, member: ListMember | None = None
+    ) -> None:
         self._rows = rows
+        self._is_document = is_document
+        self._member = member
         self._rest = b""
         self._line = 0
         self._names: dict[Part, str] | None = None
@@ -85,13 +110,16 @@ class JsonLinesReader:
             if problem.status == 422:
                 self._refuse(problem.faults)
             raise self._malformed(problem.detail.removeprefix("the body ")) from None
-        if isinstance(document, list | np.ndarray):
+        if self._member is not None:
+            members: dict[Part, Any] = {self._member.part: document}
+            names: dict[Part, str] = {self._member.part: self._member.name}
+        elif isinstance(document, list | np.ndarray):
             column = self._rows.selection.column
             if column is not None:
                 message = "is no member of a line, which is a list; leave column out"
                 self._refuse([Fault((column,), message, column)])
-            members: dict[Part, Any] = {"inputs": document}
-            names: dict[Part, str] = {"inputs": _OF_A_LIST}
+            members = {"inputs": document}
+            names = {"inputs": _OF_A_LIST}
         elif isinstance(document, dict):
             columns = [_describe_member(name, value) for name, value in document.items()]
             chosen = choose_columns(columns, self._rows.selection, "a list of numbers")
@@ -105,6 +133,8 @@ class JsonLinesReader:
             ]
             if faults:
                 self._refuse(faults)
+            if self._names is None:
+                self._rows.source = chosen.describe("member")
             names = {part: found[0] for part, found in chosen.parts.items()}
             members = {part: document[name] for part, name in names.items()}
             if "targets" in members and isinstance(members["targets"], int | float):
@@ -127,7 +157,9 @@ class JsonLinesReader:
             if not values:
                 continue
             assert self._names is not None
-            self._rows.add_lists(part, self._names[part], values, lines)
+            self._rows.add_lists(
+                part, self._names[part], values, () if self._is_document else lines
+            )
 
     def _parse_line(self, line: bytes) -> Any:
         """Return the document of a line; numbers of a long one are arrays."""
@@ -148,10 +180,12 @@ class JsonLinesReader:
         self._rows.raise_faults()
 
     def _malformed(self, why: str) -> Problem:
+        if self._line == 1 and not self._is_document and why.startswith("is not JSON"):
+            why = f"{why}; {_OTHER_FORMS}"
         return Problem(400, f"{self._where()} {why}", faults=[Fault((self._where(),), why, None)])
 
     def _where(self) -> str:
-        return f"line {self._line}"
+        return f"row {self._line - 1}" if self._is_document else f"line {self._line}"
 
 
 def _large_array(name: str) -> LargeArray:
@@ -165,8 +199,13 @@ def _describe_member(name: str, value: Any) -> Column:
         is_row = not isinstance(first, str | list | dict)
         content = Content.ROWS if is_row else Content.OTHER
         return Column(name, content, f"a list that begins with {describe_type(first)}")
+    if isinstance(value, dict):
+        # As pandas writes a frame, unless it is told otherwise.
+        advice = "a list of objects, as pandas writes with orient='records', can be read"
+        return Column(name, Content.OTHER, f"{describe_type(value)}; {advice}")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Column(name, Content.NUMBER if is_number else Content.OTHER, describe_type(value))
+    other = Content.TEXT if isinstance(value, str) else Content.OTHER
+    return Column(name, Content.NUMBER if is_number else other, describe_type(value))
 
 
 def _is_repeated(line: bytes, name: str) -> bool:

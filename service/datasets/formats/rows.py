@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.array_likes import one_row_is
 from energy_flow.errors import Fault
 from service.problems import invalid
-from service.requests.columns import NAMES, Part, Selection
+from service.requests.columns import NAMES, FileSource, Part, Selection
 from service.requests.number_rows import find_row_faults, find_unfit_number, widen_bfloat16
 from service.store.atomic_files import UnfinishedFile
 
@@ -120,6 +121,8 @@ class Rows:
 
     Attributes:
         selection: What is read of the file. Other rows are counted, and not checked.
+        source: Where the rows came from, once their columns are chosen; ``None`` in a file that has
+            no columns.
 
     Args:
         writer: Writer of the rows.
@@ -128,6 +131,7 @@ class Rows:
 
     def __init__(self, writer: RowWriter, selection: Selection) -> None:
         self.selection = selection
+        self.source: FileSource | None = None
         self._writer = writer
         self._faults: list[Fault] = []
         self._counts: dict[str, int] = {}
@@ -225,7 +229,10 @@ class Rows:
             shape: Its shape.
         """
         if len(shape) != 2:
-            self.refuse(Fault((name,), "must have the shape [rows, numbers]", list(shape)))
+            message = "must have the shape [rows, numbers]"
+            if len(shape) == 1:
+                message = f"{message}; {one_row_is(shape[0])}"
+            self.refuse(Fault((name,), message, list(shape)))
         elif shape[0] < 1 or not 1 <= shape[1] <= MAX_COLUMNS:
             message = f"must hold at least one row, of 1 to {MAX_COLUMNS:,} numbers"
             self.refuse(Fault((name,), message, list(shape)))

@@ -68,6 +68,7 @@ class SafetensorsReader:
         tensors = {part: named[names[0]] for part, names in chosen.parts.items()}
         self._rows.refuse(*chosen.faults)
         self._rows.raise_faults()
+        self._rows.source = chosen.describe("tensor")
         for part, tensor in tensors.items():
             width = 1 if len(tensor.shape) == 1 else tensor.shape[1]
             self._rows.check_shape(tensor.name, (tensor.shape[0], width))

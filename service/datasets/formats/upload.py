@@ -6,7 +6,7 @@ from energy_flow.choices import DatasetFormat
 from service.datasets.formats.reader import FileReader
 from service.datasets.formats.rows import Rows
 from service.datasets.parsing.parsers import Parsers
-from service.requests.columns import Selection
+from service.requests.columns import FileSource, Selection
 from service.store.datasets import Dataset, DatasetRegistry
 
 
@@ -61,11 +61,11 @@ class DatasetUpload:
         """
         self._reader.feed(piece)
 
-    def finish(self) -> tuple[Dataset, bool]:
+    def finish(self) -> tuple[Dataset, bool, FileSource | None]:
         """Check the complete file and store the dataset durably.
 
         Returns:
-            The dataset, and whether its name is new.
+            The dataset, whether its name is new, and where its rows came from in the file.
 
         Raises:
             Problem: As :meth:`DatasetReader.finish` and :meth:`DatasetRegistry.add`.
@@ -73,7 +73,7 @@ class DatasetUpload:
         """
         self._reader.finish()
         self._rows.finish()
-        return self._registry.add(self._name, self._writer)
+        return *self._registry.add(self._name, self._writer), self._rows.source
 
     def cancel(self) -> None:
         """End the parsing of the file in another process; callable from any thread."""

@@ -11,7 +11,7 @@ import msgspec
 
 from energy_flow.errors import Fault
 from service.problems import Problem, shorten
-from service.requests.columns import Selection
+from service.requests.columns import FileSource, Selection
 
 
 class ConversionTask(msgspec.Struct, frozen=True):
@@ -46,9 +46,11 @@ class Converted(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         parts: Rows in the file as far as it was read, and numbers in a row, by the name of the
             part.
+        source: Where the rows came from.
     """
 
     parts: dict[str, tuple[int, int]]
+    source: FileSource | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
@@ -71,6 +73,10 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
         """Return the refusal."""
         faults = [Fault(fault.loc, fault.msg, fault.got) for fault in self.faults]
         return Problem(self.status, self.detail, faults=faults, extra=self.extra)
+
+
+class OutOfMemory(msgspec.Struct, frozen=True, tag=True):
+    """The file needs more memory than the process may have."""
 
 
 class NotWritten(msgspec.Struct, frozen=True, tag=True):
@@ -104,7 +110,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
         return cls("".join(traceback.format_exception(error)))
 
 
-Outcome = Converted | Refused | NotWritten | Failed
+Outcome = Converted | Refused | OutOfMemory | NotWritten | Failed
 
 _decode_task = msgspec.json.Decoder(ConversionTask, dec_hook=lambda kind, value: kind(value)).decode
 _decode_outcome = msgspec.json.Decoder(Outcome).decode

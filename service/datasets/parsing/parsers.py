@@ -13,6 +13,7 @@ from service.datasets.parsing.messages import (
     Failed,
     NotWritten,
     Outcome,
+    OutOfMemory,
     Refused,
 )
 from service.datasets.parsing.process import (
@@ -115,7 +116,17 @@ class Parsers:
         return Problem(
             422,
             f"the file cannot be read: the parser has not ended within {self._limits.seconds:g} s; "
-            "send fewer rows, or raise the server's --parser-seconds",
+            f"send fewer rows{self._limits.advise('--parser-seconds')}",
+        )
+
+    def describe_memory(self) -> Problem:
+        """Return 413 for a file that needs too much memory."""
+        limit = self._limits.memory_bytes
+        return Problem(
+            413,
+            f"the file needs more than {limit:,} bytes of memory to be read; write it with smaller "
+            f"row groups and pages{self._limits.advise('--parser-memory-bytes')}",
+            extra={"limit_bytes": limit},
         )
 
     def _take(self) -> ParserProcess:
@@ -141,8 +152,8 @@ class Conversion:
         self.is_cancelled = False
         self.process: ParserProcess | None = None
 
-    def run(self, task: ConversionTask) -> dict[str, tuple[int, int]]:
-        """Convert the file and return the rows, and the numbers in a row, of each part.
+    def run(self, task: ConversionTask) -> Converted:
+        """Convert the file, and return what was read of it.
 
         If a process ends that has read other files before, one of them may have harmed it. So the
         file gets a new process.
@@ -158,6 +169,8 @@ class Conversion:
         sizes = {path: path.stat().st_size for path in task.results.values()}
         while True:
             outcome = self._try(task)
+            if isinstance(outcome, OutOfMemory):
+                raise self._parsers.describe_memory()
             if outcome is not None:
                 return _read(outcome)
             for path, size in sizes.items():
@@ -199,10 +212,10 @@ class Conversion:
             self.process.kill()
 
 
-def _read(outcome: Outcome) -> dict[str, tuple[int, int]]:
+def _read(outcome: Converted | Refused | NotWritten | Failed) -> Converted:
     match outcome:
         case Converted():
-            return outcome.parts
+            return outcome
         case Refused():
             raise outcome.to_problem()
         case NotWritten():

@@ -45,16 +45,28 @@ class ParserLimits:
         seconds: Most seconds for a file.
         memory_bytes: Most bytes of memory. The files themselves do not count.
         file_bytes: Most bytes of a file that it writes.
+        is_of_server: Whether settings of a server have them, which can be raised.
     """
 
     seconds: float
     memory_bytes: int
     file_bytes: int
+    is_of_server: bool = True
 
     @property
     def arguments(self) -> tuple[str, str, str]:
         """Arguments of the program."""
         return str(self.memory_bytes), str(self.file_bytes), str(self.seconds)
+
+    def advise(self, setting: str) -> str:
+        """Return what to do about a limit beside changing the file, for messages.
+
+        Args:
+            setting: The option of a server that has the limit.
+        """
+        if self.is_of_server:
+            return f", or raise the server's {setting}"
+        return "; the limit is one of this command, and is fixed"
 
 
 class ParserEnded(Exception):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -250,8 +252,30 @@ def test_a_model_that_cannot_be_had_is_refused_in_one_line(tmp_path: Path) -> No
     code = encode_with("sentence-transformers/all-MiniLM-L6-v2", str(tmp_path))
     absent, empty = run_alone(code, HF_HOME=str(tmp_path))
     assert absent.startswith("EncoderUnavailable the encoder sentence-transformers/all-MiniLM-L6")
-    assert "give the path of a folder" in absent
+    assert "hf download" in absent
+    assert "give the path of that folder" in absent
     assert "choose a folder that holds a model" in empty
+
+
+def test_a_network_that_fails_is_asked_once(tmp_path: Path) -> None:
+    asked: list[bytes] = []
+
+    def end_connections(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                asked.append(connection.recv(1000).partition(b"\r\n")[0])
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=end_connections, args=(listener,), daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        online = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0"}
+        (absent,) = run_alone(encode_with("sentence-transformers/all-MiniLM-L6-v2"), **online)
+        listener.shutdown(socket.SHUT_RDWR)
+    assert "it is not on this machine, and cannot be downloaded" in absent
+    # The library may ask something else.
+    assert len([line for line in asked if b"all-MiniLM-L6-v2" in line]) == 1
 
 
 def test_the_extra_is_named_where_it_is_missing() -> None:

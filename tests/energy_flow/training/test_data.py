@@ -49,6 +49,9 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("no tensors here")
     with pytest.raises(DataError, match="cannot be read"):
         Pairs.read(tmp_path / "text.safetensors")
+    (tmp_path / "pairs.jsonl").write_text('{"inputs": [1], "targets": [1]}\n')
+    with pytest.raises(DataError, match=r"is no \.safetensors file; .* Pairs\.of"):
+        Pairs.read(tmp_path / "pairs.jsonl")
     with pytest.raises(FileNotFoundError):
         Pairs.read(tmp_path / "missing.safetensors")
     path = write(tmp_path / "good.safetensors", inputs=good, targets=good)

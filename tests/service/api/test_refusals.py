@@ -62,6 +62,25 @@ def test_malformed_json_is_400(client: httpx.Client, body: str | bytes, path: st
     assert status == 400
 
 
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("path", ["/v1/simulate", "/v1/runs"])
+def test_words_in_the_place_of_numbers_are_named(
+    client: httpx.Client, path: str, word: str
+) -> None:
+    status, problem = post(client, with_row(f"[0, 0, {word}, 0, 0, 0, 0, 0]"), path)
+    assert status == 400
+    assert f"embeddings.1.2 is {word}" in problem["detail"]
+    [error] = problem["errors"]
+    assert (error["loc"], error["got"]) == (["embeddings", 1, 2], word)
+    assert error["msg"].startswith(f"{word} is not JSON")
+
+
+def test_one_row_without_its_list_is_refused(client: httpx.Client) -> None:
+    status, problem = post(client, '{"embeddings": [0.1, 0.2]}', "/v1/simulate")
+    assert status == 422
+    assert "one row is [[...]] (shape [1, width])" in problem["detail"]
+
+
 @pytest.mark.parametrize(
     ("row", "loc", "got"),
     [

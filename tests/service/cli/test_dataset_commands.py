@@ -28,10 +28,11 @@ def test_datasets(call: Caller, server: LiveServer, embeddings_file: Path, tmp_p
     sent = call("dataset", "put", "sentences", embeddings_file, *at)
     assert sent.returncode == 0, sent.stderr
     assert "6 × 8" in sent.stdout
-    assert sent.stderr == ""
+    assert sent.stderr == f"read {embeddings_file}: 6 rows of 8 numbers\n"
     sent_dataset = json.loads(
         call("dataset", "put", "sentences", embeddings_file, *at, "--json").stdout
     )
+    assert sent_dataset.pop("source") is None
     assert sent_dataset == json.loads(call("dataset", "show", "sentences", *at, "--json").stdout)
     assert sent_dataset["digest"] in call("dataset", "show", "sentences", *at).stdout
     assert "sentences" in call("dataset", "list", *at).stdout

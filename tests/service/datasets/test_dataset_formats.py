@@ -335,7 +335,12 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
     "jsonl: text": ("jsonl", lines('[1, "2"]'), 422, "embeddings.0.1: must be a number"),
     "jsonl: boolean": ("jsonl", lines("[1, true]"), 422, "must be a number, not a boolean"),
     "jsonl: null": ("jsonl", lines('{"inputs": null}'), 422, "inputs: must be a list"),
-    "jsonl: other": ("jsonl", lines('{"text": "x"}'), 422, "line 1.embeddings: is required"),
+    "jsonl: other": (
+        "jsonl",
+        lines('{"text": "x"}'),
+        422,
+        "line 1.text: holds texts, and no column",
+    ),
     "jsonl: two": ("jsonl", lines('{"input": [1], "inputs": [1]}'), 422, "several times"),
     "jsonl: some targets": (
         "jsonl",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,7 +25,7 @@ from safetensors.torch import save
 from energy_flow.choices import DatasetFormat
 from energy_flow.client import FlowClient, FlowClientError
 from service.cli.execute.embeddings_file import EmbeddingsFile, RowRange
-from service.cli.execute.pairs_file import read_pairs
+from service.cli.execute.pairs_file import PairsOptions, read_pairs
 from service.cli.input.failures import CommandFailed
 from service.media_types import OCTET_STREAM
 from tests.support.bodies import arrow, csv, npy, parquet
@@ -77,10 +78,10 @@ class Wrong:
     column: str | None = None
 
 
-def written(write: Callable[[io.BytesIO], object]) -> bytes:
+def written(write: Callable[..., object], **options: Any) -> bytes:
     """Return what a library writes to a file."""
     file = io.BytesIO()
-    write(file)
+    write(file, **options)
     return file.getvalue()
 
 
@@ -103,7 +104,23 @@ POLARS = pl.DataFrame({"text": WORDS, "vector": pl.Series(LISTS, dtype=pl.List(p
 POLARS_ARRAY = pl.DataFrame({"inputs": pl.Series(INPUTS, dtype=pl.Array(pl.Float32, 8))})
 NUMPY_TEXTS = pd.DataFrame({"text": WORDS, "embedding": list(INPUTS.astype(np.float64))})
 
+DOCUMENT = {"seed": 3, "options": {"a": [[1, "]"]]}, "embeddings": LISTS}
+PAIRS_DOCUMENT = {"targets": TARGETS.tolist(), "inputs": LISTS}
+
 SOUND = [
+    Sound("rows.json", json.dumps(LISTS).encode()),
+    Sound("rows_over_lines.json", json.dumps(LISTS, indent=1).encode()),
+    Sound("records.json", written(LISTED.to_json, orient="records")),
+    Sound(
+        "records_over_lines.json",
+        written(LABELLED.to_json, orient="records", indent=2),
+        targets=LABELS,
+    ),
+    Sound("body.json", json.dumps(DOCUMENT, indent=2).encode()),
+    Sound("body_mark.json", "\ufeff".encode() + json.dumps(DOCUMENT).encode()),
+    Sound("body.json.gz", gzip.compress(json.dumps(DOCUMENT).encode())),
+    Sound("pairs.json", json.dumps(PAIRS_DOCUMENT).encode(), targets=TARGETS),
+    Sound("named.json", json.dumps({"embeddings": [[1]], "mine": LISTS}).encode(), column="mine"),
     Sound("f2.npy", npy(INPUTS.astype(np.float16)), HALF),
     Sound("f4.npy", npy(INPUTS)),
     Sound("f8.npy", npy(INPUTS.astype(np.float64))),
@@ -225,8 +242,27 @@ WRONG = [
     ),
     Wrong("missing.csv", csv(spoilt("")), "3.4: must be a number, not missing"),
     Wrong("text.csv", csv(spoilt("x")), "3.4: must be a number"),
-    Wrong("comma.csv", b"a;b\n0,5;0,7\n", "embeddings: is required"),
-    Wrong("late_comma.csv", b"a;b\n1;2\n0,5;7\n", "a.1: must be a number"),
+    Wrong("comma.csv", b"a;b\n0,5;0,7\n", "a.0: must have a decimal point, not a comma"),
+    Wrong("late_comma.csv", b"a;b\n1;2\n0,5;7\n", "points (line 3)"),
+    Wrong("comma_no_names.csv", b"0,5;-0,7;2\n", "line 1 has numbers with decimal commas"),
+    Wrong("texts.csv", b"title\na text\n", "title: holds texts, and no column"),
+    Wrong("texts_only.parquet", parquet(pa.table({"title": WORDS})), "energy-flow embed FILE"),
+    Wrong("texts.jsonl", b'{"title": "a"}\n', "energy-flow embed FILE"),
+    Wrong("one_row.npy", npy(INPUTS[0]), "one row is [[...]] (shape [1, 8])"),
+    Wrong("one_row.safetensors", tensors(x=INPUTS[0]), "one row is [[...]] (shape [1, 8])"),
+    Wrong("columns.json", written(LISTED.to_json), "orient='records', can be read"),
+    Wrong("over_lines.json", b"[\n1,\n2\n]", "line 1 is not JSON: unexpected end"),
+    Wrong("ragged.json", b"[[1, 2], [3]]", "embeddings.1: has length 1"),
+    Wrong("text.json", b'[[1, 2], [3, "x"]]', "embeddings.1.1: must be a number, not a string"),
+    Wrong("half.json", b"[[1, 2], [3, 4]", "it ends within a list or an object"),
+    Wrong("no_comma.json", b"[[1, 2] [3, 4]]", "with a comma between them"),
+    Wrong("bracket.json", b"[[1, 2], [3, 4]}", "a list ends with }"),
+    Wrong("after.json", b"[[1, 2], [3, 4]] x", "text follows"),
+    Wrong("twice.json", b'{"inputs": [[1]], "inputs": [[1]]}', "inputs: is given twice"),
+    Wrong("two.json", b'{"inputs": [[1]], "embeddings": [[1]]}', "inputs: is there several times"),
+    Wrong("record.json", b'[{"embedding": [1, 2]}, {"id": 1}]', "row 1.embeddings: is required"),
+    Wrong("column.json", b"[[1, 2]]", "leave column out", "inputs"),
+    Wrong("nan.json", b'{"embeddings": [[1, NaN]]}', "1 is NaN; give a finite number"),
     Wrong("short.csv", b"a,b\n1,2\n3\n", "line 3 has 1 fields, and the first line has 2"),
     Wrong("quotes.csv", b'a,b\n1,"2\n3,4\n', "ends within quotes"),
     Wrong(
@@ -303,10 +339,10 @@ def test_a_file_is_read_exactly(
     assert put.targets_dim == (None if file.targets is None else file.targets.shape[1])
     if file.targets is None:
         with pytest.raises(CommandFailed, match="has no targets"):
-            read_pairs(path, ALL, file.column)
+            read_pairs(path, ALL, PairsOptions(file.column))
     else:
         np.testing.assert_array_equal(stored["targets"], file.targets, strict=True)
-        pairs = read_pairs(path, RowRange(2), file.column)
+        pairs = read_pairs(path, RowRange(2), PairsOptions(file.column))
         np.testing.assert_array_equal(pairs.inputs, expected[2:], strict=True)
         np.testing.assert_array_equal(pairs.targets, file.targets[2:], strict=True)
         assert pairs.rows.tolist() == [2, 3, 4, 5]
@@ -335,7 +371,7 @@ def test_a_file_is_refused_in_words(
     assert file.words in str(simulated.value)
     assert str(path) in str(simulated.value)
     with pytest.raises(CommandFailed) as trained:
-        read_pairs(path, ALL, file.column)
+        read_pairs(path, ALL, PairsOptions(file.column))
     assert file.words in str(trained.value)
     with pytest.raises(FlowClientError) as put:
         flow.datasets.put(file.name, path, column=file.column)

@@ -104,7 +104,7 @@ def test_a_process_converts_one_file_after_the_other(tmp_path: Path, parsers: Pa
     pids = set()
     for _ in range(3):
         sent = task(tmp_path, source)
-        assert parsers.conversion().run(sent) == {"inputs": (5, 8), "targets": (5, 1)}
+        assert parsers.conversion().run(sent).parts == {"inputs": (5, 8), "targets": (5, 1)}
         assert sent.results["inputs"].read_bytes() == rows(5).tobytes()
         pids |= {child.pid for child in children()}
     assert len(children()) == before + 1
@@ -158,7 +158,7 @@ def test_a_process_that_ends_early(
     assert ["SIGSEGV" in message for message in caplog.messages] == [True] * (end is kill)
     if end is not close:
         converted = parsers.conversion().run(task(tmp_path, stored(tmp_path, SOUND)))
-        assert converted["inputs"] == (5, 8)
+        assert converted.parts["inputs"] == (5, 8)
 
 
 def test_an_idle_process_that_has_ended_is_replaced(tmp_path: Path, parsers: Parsers) -> None:
@@ -169,7 +169,7 @@ def test_an_idle_process_that_has_ended_is_replaced(tmp_path: Path, parsers: Par
     idle.kill()
     until(lambda: idle.status() == psutil.STATUS_ZOMBIE)
     sent = task(tmp_path, source)
-    assert parsers.conversion().run(sent)["inputs"] == (5, 8)
+    assert parsers.conversion().run(sent).parts["inputs"] == (5, 8)
     assert sent.results["inputs"].read_bytes() == rows(5).tobytes()
 
 
@@ -226,12 +226,18 @@ def test_a_file_has_memory(tmp_path: Path, parsers: Parsers) -> None:
         little.conversion().run(sent)
     assert refused.value.status == 413
     assert refused.value.extra == {"limit_bytes": 256 * MEBIBYTE}
+    assert "raise the server's --parser-memory-bytes" in refused.value.detail
+    own = Parsers(ParserLimits(LIMIT_SECONDS, 256 * MEBIBYTE, 2**30, is_of_server=False))
+    with pytest.raises(Problem, match="the limit is one of this command, and is fixed"):
+        own.conversion().run(sent)
+    own.close()
     # The same process still reads others.
-    assert little.conversion().run(task(tmp_path, stored(tmp_path, SOUND)))["inputs"] == (5, 8)
+    converted = little.conversion().run(task(tmp_path, stored(tmp_path, SOUND)))
+    assert converted.parts["inputs"] == (5, 8)
     little.close()
     # It is no fault of the file.
     sent = task(tmp_path, stored(tmp_path, body))
-    assert parsers.conversion().run(sent)["inputs"] == (6144, 2**13)
+    assert parsers.conversion().run(sent).parts["inputs"] == (6144, 2**13)
 
 
 def test_the_program_is_small() -> None:

@@ -520,6 +520,30 @@ export type FaultView = {
 };
 
 /**
+ * What was read of an uploaded file.
+ */
+export type FileSourceView = {
+  /**
+   * what the format calls a column: column, tensor or member
+   */
+  kind: string;
+  /**
+   * inputs, and targets if there are some
+   */
+  parts: {
+    [key: string]: PartSourceView;
+  };
+  /**
+   * names of the first columns that were not read
+   */
+  left_out: Array<string>;
+  /**
+   * how many columns were not read
+   */
+  left_out_count: number;
+};
+
+/**
  * Every setting of a simulation.
  */
 export type FlowConfig = {
@@ -856,6 +880,21 @@ export type OutputPlanes = "merged" | "both";
  * What a run had no room for.
  */
 export type Overflow = "spawn_capacity" | "trace_capacity";
+
+/**
+ * The columns that embeddings or targets were read from.
+ */
+export type PartSourceView = {
+  count: number;
+  /**
+   * name of the first column
+   */
+  first: string;
+  /**
+   * name of the last column
+   */
+  last: string;
+};
 
 /**
  * Milliseconds of each phase of a step; null if there was no step.
@@ -1682,6 +1721,27 @@ export type StoreView = {
   max_models_bytes: number | null;
   disk_free_bytes: number;
   disk_total_bytes: number;
+};
+
+/**
+ * A dataset that was uploaded.
+ */
+export type StoredDatasetView = {
+  name: string;
+  /**
+   * SHA-256 of its .safetensors file
+   */
+  digest: string;
+  rows: number;
+  dim: number;
+  targets_dim: number | null;
+  bytes: number;
+  created_at: string;
+  url: string;
+  /**
+   * what was read of the file; null for a file without columns, such as .npy
+   */
+  source: FileSourceView | null;
 };
 
 /**
