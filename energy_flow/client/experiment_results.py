@@ -87,9 +87,14 @@ def results(experiment: str, of: str, cursor: str | None) -> Request:
     return calls.get(path, format=ResultFormat.JSON, of=of, cursor=cursor)
 
 
-def results_file(experiment: str, to: Path, format: str, of: str) -> Request:
-    """Return a request that writes the results of an experiment to a file."""
-    return calls.get_file(experiment_path(experiment, "results"), to, format=format, of=of)
+def results_file(experiment: str, to: Path, format: str | None, of: str) -> Request:
+    """Return a request that writes the results of an experiment to a file.
+
+    Raises:
+        ValueError: no format is given, and the suffix of the file belongs to none.
+    """
+    chosen = format or ResultFormat.require_of_file(to.name)
+    return calls.get_file(experiment_path(experiment, "results"), to, format=chosen, of=of)
 
 
 def join_pages(of: str, pages: list[ResultsPage]) -> ExperimentResults:

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from energy_flow.choices import ENDED_STATES, RunKind, TraceFormat
+from energy_flow.choices import ENDED_STATES, PictureFormat, RunKind, TraceFormat
 from energy_flow.client import calls
 from energy_flow.client.answers import convert
 from energy_flow.client.datasets import DatasetRows
@@ -145,10 +145,15 @@ def output(run_id: str, name: str) -> Request:
     return calls.get(run_path(run_id, "outputs", name), "application/x-npy", format="npy")
 
 
-def heat_map(run_id: str, sample: int, to: Path) -> Request:
-    """Return a request that writes a picture of the surface of one sample to a file."""
+def heat_map(run_id: str, sample: int, to: Path, format: str | None) -> Request:
+    """Return a request that writes a picture of the surface of one sample to a file.
+
+    Raises:
+        ValueError: no format is given, and the suffix of the file belongs to none.
+    """
+    chosen = format or PictureFormat.require_of_file(to.name)
     path = run_path(run_id, "outputs", "surface")
-    return calls.get_file(path, to, "image/png", format="png", sample=sample)
+    return calls.get_file(path, to, format=chosen, sample=sample)
 
 
 def trace(run_id: str, **filters: Any) -> Request:
@@ -161,9 +166,14 @@ def trace(run_id: str, **filters: Any) -> Request:
     )
 
 
-def trace_file(run_id: str, to: Path, format: str, **filters: Any) -> Request:
-    """Return a request that writes a trace, or a part of it, to a file."""
-    return calls.get_file(run_path(run_id, "trace"), to, format=format, **filters)
+def trace_file(run_id: str, to: Path, format: str | None, **filters: Any) -> Request:
+    """Return a request that writes a trace, or a part of it, to a file.
+
+    Raises:
+        ValueError: no format is given, and the suffix of the file belongs to none.
+    """
+    chosen = format or TraceFormat.require_of_file(to.name)
+    return calls.get_file(run_path(run_id, "trace"), to, format=chosen, **filters)
 
 
 def replay(run_id: str, sample: int, flow: int | None) -> Request:

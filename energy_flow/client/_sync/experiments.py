@@ -218,18 +218,21 @@ class Experiments:
         return join_pages(of, pages)
 
     def download_results(
-        self, experiment: str, path: str | Path, *, format: str = "parquet", of: str = "trials"
+        self, experiment: str, path: str | Path, *, format: str | None = None, of: str = "trials"
     ) -> Path:
         """Write the table of :meth:`results` to a file.
 
         Args:
             experiment: id or name.
             path: of the file.
-            format: ``parquet``, ``csv`` or ``json``.
+            format: ``parquet``, ``csv`` or ``json``; by default that of the suffix of the file.
             of: as for :meth:`results`.
 
         Returns:
             The path of the file.
+
+        Raises:
+            ValueError: no format is given, and the suffix belongs to none.
         """
         return self._connection.download(results_file(experiment, Path(path), format, of))
 
