@@ -14,7 +14,6 @@ from service.store.id_prefix import MIN_CHARACTERS, choose_id, is_prefix
 from service.store.tables import RunRow
 from service.threads import Threads, in_thread
 
-
 _DESCRIPTION = f"its id, or the beginning of it, from {MIN_CHARACTERS} characters"
 
 

@@ -34,7 +34,7 @@ def open_client(url: str, api_key: str | None, retry: Retry | None = None) -> Fl
     try:
         return FlowClient(url, api_key=api_key, retry=retry)
     except ValueError as error:
-        raise CommandFailed(f"--url: {error}") from None
+        raise CommandFailed(f"--url: {error}", EXIT_USAGE) from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Ids of runs in commands: whole where they are printed, by their beginning where they are given."""
+"""Ids of runs in commands: printed whole, and given by their beginning."""
 
 from __future__ import annotations
 
