@@ -13,6 +13,7 @@ from energy_flow.choices import ENDED_STATES, PictureFormat, RunKind, TraceForma
 from energy_flow.client import calls
 from energy_flow.client.answers import convert
 from energy_flow.client.datasets import DatasetRows
+from energy_flow.client.displayed import Displayed
 from energy_flow.client.errors import ProblemError
 from energy_flow.client.exchange import Request, problem_of
 from energy_flow.client.json_values import integers
@@ -38,8 +39,8 @@ class Progress:
     fraction: float
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+@dataclass(frozen=True, slots=True, repr=False)
+class Run(Displayed):
     """A run on the server.
 
     Attributes:
@@ -72,6 +73,17 @@ class Run:
     # Servers that do not send it compute with arithmetic 1.
     version: str | None = None
     arithmetic: int = 1
+
+    def _facts(self) -> Mapping[str, object]:
+        progress = self.progress
+        return {
+            "run_id": self.run_id,
+            "state": self.state,
+            "model": self.model.name,
+            "samples": f"{progress.samples_done} of {progress.samples}",
+            "created_at": self.created_at,
+            "warnings": len(self.warnings) or None,
+        }
 
     @property
     def ended(self) -> bool:

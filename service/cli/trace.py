@@ -91,6 +91,8 @@ def trace(
         source: TraceSource = (
             FileTrace(opened, path) if isinstance(opened, Path) else ServerTrace(opened, run)
         )
+        if sample:
+            source.check_samples(sample)
         if out is not None and chosen is not None:
             source.convert(filters, chosen, out)
             print_note(f"written to {out} as {chosen}")

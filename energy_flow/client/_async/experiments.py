@@ -63,7 +63,7 @@ class AsyncExperiments:
             model: name of a model on the server.
             rows: of the dataset: the first row, and the row after the last.
             options: run-time fields of the config, for all trials.
-            outputs: names of :class:`energy_flow.choices.Output`, such as ``surface``.
+            outputs: a name of :class:`energy_flow.choices.Output`, such as ``surface``, or several.
             sweep: ``{"grid": {field: [values]}}``, or ``{"random": {field: {"low": …, "high": …}},
                 "count": n, "seed": 0}``.
             seeds: a trial for each, at each point of the sweep.
@@ -87,7 +87,7 @@ class AsyncExperiments:
             "model": model,
             "rows": rows,
             "options": options,
-            "outputs": outputs,
+            "outputs": calls.as_names(outputs),
             "sweep": sweep,
             "seeds": seeds,
             "trace": trace,

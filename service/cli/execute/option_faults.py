@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from service.cli.input.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
 
 _FLAGS: Final[Mapping[str, str]] = {
+    "name": "NAME",
+    "preset": "--preset",
+    "model_seed": "--seed",
     "seed": "--seed",
     "model": "--model",
     "dataset": "--dataset",
     "rows": "--rows",
     "resamples": "--resamples",
+    "sample": "--sample",
+    "flow": "--flow",
     "outputs": "--output",
 }
-"""Options by the members of a request."""
+"""Words of the command line by the members of a request."""
 
-_OPTIONS: Final = "options"
+_FIELDS: Final = ("options", "config")
+"""Members with fields of the config."""
 
 
 class _Fault(Protocol):
@@ -29,6 +36,23 @@ class _Fault(Protocol):
     def msg(self) -> str: ...
     @property
     def got(self) -> Any: ...
+
+
+@contextmanager
+def naming_options() -> Iterator[None]:
+    """Name refused members of a request as options.
+
+    Raises:
+        CommandFailed: the server refuses the request, with all faults.
+    """
+    from energy_flow.client import Unprocessable
+
+    try:
+        yield
+    except Unprocessable as error:
+        if not error.errors:
+            raise
+        raise refuse_request(error.errors) from None
 
 
 def refuse_request(faults: Iterable[_Fault]) -> CommandFailed:
@@ -64,7 +88,7 @@ def _describe(named: list[tuple[str | None, _Fault]]) -> CommandFailed:
 
 def _name_member(loc: tuple[str | int, ...]) -> str | None:
     first, rest = str(loc[0]) if loc else "", loc[1:]
-    if first == _OPTIONS:
+    if first in _FIELDS:
         return _name_field(rest)
     return _FLAGS.get(first)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from energy_flow.choices import Ablation as Part
-from energy_flow.client import Ablation, FlowClient, FlowClientError, NotFound, Unprocessable
+from energy_flow.client import Ablation, FlowClient, FlowClientError, NotFound
 from service.cli.execute.ablation_job import AblationJob, AblationOutcome, describe_progress
 from service.cli.execute.embeddings_file import RowRange
-from service.cli.execute.option_faults import refuse_request
+from service.cli.execute.option_faults import naming_options
 from service.cli.execute.server_client import open_for_datasets
 from service.cli.input.failures import EXIT_INTERRUPTED, CommandFailed
 from service.cli.input.terminal import activity
@@ -29,14 +29,10 @@ def ablate(job: AblationJob, *, url: str, api_key: str | None) -> AblationOutcom
     """
     with open_for_datasets(url, api_key, job.data) as client:
         rows = _choose_rows(client, job)
-        try:
+        with naming_options():
             ablation = client.ablations.start(
                 job.model, job.data, rows=rows, resamples=job.resamples, options=job.fields
             )
-        except Unprocessable as error:
-            if not error.errors:
-                raise
-            raise refuse_request(error.errors) from None
         first, stop = ablation.dataset.rows
         with (
             _cancel_on_interrupt(client, ablation),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from energy_flow.choices import RunState
 from service.cli.execute.job import DatasetJob, FileJob
-from service.cli.execute.option_faults import refuse_request
+from service.cli.execute.option_faults import naming_options
 from service.cli.execute.outcome import Outcome
 from service.cli.execute.server_client import open_client, open_for_datasets
 from service.cli.input.failures import EXIT_INTERRUPTED, CommandFailed
@@ -38,20 +38,14 @@ def simulate(
         CommandFailed: the address is wrong, an option is refused, or the run did not succeed.
         FlowClientError: the server refuses the run or cannot be reached.
     """
-    from energy_flow.client import Unprocessable
-
     names = (job.dataset,) if isinstance(job, DatasetJob) else ()
     with open_for_datasets(url, api_key, *names) as client:
         source, keys = _source(client, job)
         with activity(f"{len(keys):,} samples to {client.url}") as shown:
-            try:
+            with naming_options():
                 run = client.submit_run(
                     **source, options=job.fields, seed=job.seed, outputs=job.outputs, model=model
                 )
-            except Unprocessable as error:
-                if not error.errors:
-                    raise
-                raise refuse_request(error.errors) from None
 
             def on_progress(run: Run) -> None:
                 progress = run.progress
