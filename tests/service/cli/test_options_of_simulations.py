@@ -53,7 +53,8 @@ def test_another_default_than_that_of_a_server_is_named(call: Caller, tmp_path: 
 def test_a_refused_option_has_the_same_words_here_and_on_a_server(
     call: Caller, server: LiveServer, tmp_path: Path, given: tuple[str, ...], words: str
 ) -> None:
-    command = ("simulate", write_rows(tmp_path / "rows.npy", 384), "--model", "dictionary", *given)
+    rows = write_rows(tmp_path / "rows.npy", 384)
+    command: tuple[str | Path, ...] = ("simulate", rows, "--model", "dictionary", *given)
     here, there = call(*command), call(*command, "--url", server.url)
     for done in (here, there):
         assert_refused(done, words)
