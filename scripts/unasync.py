@@ -21,8 +21,10 @@ TARGET = Path("energy_flow/client/_sync")
 WORDS = {
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
+    "__anext__": "__next__",
     "_async": "_sync",
     "aclose": "close",
+    "anext": "next",
     "aiter_bytes": "iter_bytes",
     "aread": "read",
     "asynchronous": "blocking",

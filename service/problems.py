@@ -262,6 +262,23 @@ def not_found(what: str) -> Problem:
     return Problem(404, f"there is no {what}")
 
 
+def with_other_faults(absent: Problem, member: str, others: Iterable[Fault]) -> Problem:
+    """Return the refusal of a body that names something that does not exist, with its other faults.
+
+    Args:
+        absent: The refusal for what does not exist.
+        member: The member that names it.
+        others: The other faults of the body.
+
+    Returns:
+        422 with all faults; the first refusal if there are no others, or if it is not 404.
+    """
+    others = list(others)
+    if absent.status != 404 or not others:
+        return absent
+    return invalid([*(absent.faults or [Fault((member,), absent.detail)]), *others])
+
+
 def conflict(action: str, state: str, allowed: Iterable[str]) -> Problem:
     """Return 409 for an action that is not allowed in a state.
 

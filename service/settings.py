@@ -7,7 +7,6 @@ environment, which wins over the defaults of :mod:`service.settings_table`.
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -29,7 +28,12 @@ from energy_flow.choices import LogFormat, Preset, unknown_name
 from energy_flow.config.flow_config import FlowConfig, parse_assignments
 from energy_flow.config.presets import preset
 from energy_flow.errors import ConfigError, Fault
-from service.settings_table import CLIENT_VARIABLES, PREFIX, SETTINGS, SettingsTable
+from service.settings_table import (
+    PREFIX,
+    SETTINGS,
+    SettingsTable,
+    describe_unknown_variables,
+)
 
 _PATH_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
 # IP addresses need not be named. Browsers send names in their ASCII form.
@@ -88,19 +92,9 @@ class Settings(SettingsTable, BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_variables(cls, values: Any) -> Any:
-        known = [setting.variable for setting in SETTINGS]
-        unknown = sorted(
-            name
-            for name in os.environ
-            if name.upper().startswith(PREFIX) and name.upper() not in (*known, *CLIENT_VARIABLES)
-        )
-        if unknown:
-            raise ValueError(
-                "; ".join(
-                    f"unknown environment variable {name}: {unknown_name(name.upper(), known)}"
-                    for name in unknown
-                )
-            )
+        fault = describe_unknown_variables([setting.variable for setting in SETTINGS])
+        if fault is not None:
+            raise ValueError(fault)
         return values
 
     @field_validator("set", "allowed_hosts", "cors_origins", mode="before")

@@ -7,12 +7,14 @@ works where the server's packages are not installed.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_type_hints
 
-from energy_flow.choices import LogFormat, Preset, names_of
+from energy_flow.choices import LogFormat, Preset, names_of, unknown_name
 
 PREFIX: Final = "ENERGY_FLOW_"
 """Start of the names of the environment variables."""
@@ -382,3 +384,20 @@ def _read_table() -> tuple[Setting, ...]:
 
 SETTINGS: Final = _read_table()
 """Every setting, in the order of the table."""
+
+
+def describe_unknown_variables(known: Collection[str]) -> str | None:
+    """Return what is wrong with the variables of the environment that nothing reads, if any.
+
+    Args:
+        known: Variables that the message offers in their place.
+    """
+    every = {*(setting.variable for setting in SETTINGS), *CLIENT_VARIABLES}
+    unknown = sorted(
+        name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in every
+    )
+    faults = (
+        f"unknown environment variable {name}: {unknown_name(name.upper(), known)}"
+        for name in unknown
+    )
+    return "; ".join(faults) or None

@@ -27,6 +27,25 @@ class FileFormat(Choice):
         lower = name.lower()
         return next((one for one in cls if lower.endswith(one.suffixes)), None)
 
+    @classmethod
+    def require_of_file(cls, name: str) -> Self:
+        """Return the format that the suffix of a file's name stands for.
+
+        Args:
+            name: of the file.
+
+        Raises:
+            ValueError: the suffix belongs to no format; the message lists those that do.
+        """
+        found = cls.of_file(name)
+        if found is None:
+            known = ", ".join(suffix for one in cls for suffix in one.suffixes)
+            raise ValueError(
+                f"the suffix of {name!r} belongs to no format; known are {known}; choose one, or "
+                f"give the format: {', '.join(one.value for one in cls)}"
+            )
+        return found
+
 
 PARQUET: Final = "application/vnd.apache.parquet"
 
@@ -107,6 +126,12 @@ class ResultFormat(FileFormat):
     JSON = "json", (".json",), "application/json", "a JSON object with a list of rows"
     CSV = "csv", (".csv",), "text/csv", "a line of names, then the rows"
     PARQUET = "parquet", (".parquet",), PARQUET, "columns with types"
+
+
+class PictureFormat(FileFormat):
+    """A format of pictures."""
+
+    PNG = "png", (".png",), "image/png", "an image of pixels"
 
 
 class ResultRows(Choice):

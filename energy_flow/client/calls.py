@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,13 @@ def post_once(path: str, fields: Mapping[str, Any], key: str | None = None) -> R
     request = post(path, fields)
     headers = {**request.headers, "idempotency-key": idempotency_key(key)}
     return replace(request, headers=headers, repeatable=True)
+
+
+def as_names(names: str | Sequence[str] | None) -> list[str] | None:
+    """Return names as a list; a text is one name."""
+    if names is None:
+        return None
+    return [names] if isinstance(names, str) else list(names)
 
 
 def idempotency_key(key: str | None) -> str:

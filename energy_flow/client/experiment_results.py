@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from energy_flow.choices import ResultFormat
 from energy_flow.client import calls
+from energy_flow.client.displayed import Displayed
 from energy_flow.client.exchange import Request
 from energy_flow.client.experiments import experiment_path
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentResults:
+@dataclass(frozen=True, slots=True, repr=False)
+class ExperimentResults(Displayed):
     """A table of the results of an experiment.
 
     Attributes:
@@ -35,6 +36,15 @@ class ExperimentResults:
     of: str
     columns: tuple[str, ...]
     rows: tuple[Mapping[str, Any], ...] = field(repr=False)
+
+    def _facts(self) -> Mapping[str, object]:
+        return {
+            "name": self.name,
+            "state": self.state,
+            "of": self.of,
+            "rows": len(self.rows),
+            "columns": len(self.columns),
+        }
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -87,9 +97,14 @@ def results(experiment: str, of: str, cursor: str | None) -> Request:
     return calls.get(path, format=ResultFormat.JSON, of=of, cursor=cursor)
 
 
-def results_file(experiment: str, to: Path, format: str, of: str) -> Request:
-    """Return a request that writes the results of an experiment to a file."""
-    return calls.get_file(experiment_path(experiment, "results"), to, format=format, of=of)
+def results_file(experiment: str, to: Path, format: str | None, of: str) -> Request:
+    """Return a request that writes the results of an experiment to a file.
+
+    Raises:
+        ValueError: no format is given, and the suffix of the file belongs to none.
+    """
+    chosen = format or ResultFormat.require_of_file(to.name)
+    return calls.get_file(experiment_path(experiment, "results"), to, format=chosen, of=of)
 
 
 def join_pages(of: str, pages: list[ResultsPage]) -> ExperimentResults:

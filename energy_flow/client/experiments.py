@@ -9,6 +9,7 @@ from typing import Any
 from energy_flow.choices import ENDED_STATES
 from energy_flow.client import calls
 from energy_flow.client.datasets import DatasetRows
+from energy_flow.client.displayed import Displayed
 from energy_flow.client.errors import ProblemError
 from energy_flow.client.exchange import Request, problem_of
 from energy_flow.client.models import ModelVersion
@@ -54,8 +55,8 @@ class ExperimentProgress:
     seconds_left: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Experiment:
+@dataclass(frozen=True, slots=True, repr=False)
+class Experiment(Displayed):
     """An experiment on the server.
 
     Attributes:
@@ -99,6 +100,19 @@ class Experiment:
     version: str | None = None
     arithmetic: int = 1
 
+    def _facts(self) -> Mapping[str, object]:
+        trials = self.trials
+        return {
+            "name": self.name,
+            "experiment_id": self.experiment_id,
+            "kind": self.kind,
+            "state": self.state,
+            "model": self.model.name,
+            "dataset": self.dataset.name,
+            "trials": f"{trials.ended} of {trials.total}",
+            "failed": trials.failed or None,
+        }
+
     @property
     def ended(self) -> bool:
         """Return whether the experiment is in a state that it never leaves."""
@@ -110,8 +124,8 @@ class Experiment:
         return problem_of(self.data)
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+@dataclass(frozen=True, slots=True, repr=False)
+class Trial(Displayed):
     """One trial of an experiment.
 
     Attributes:
@@ -141,6 +155,16 @@ class Trial:
     ended_at: str | None
     warnings: tuple[str, ...]
     data: Mapping[str, Any] = field(repr=False)
+
+    def _facts(self) -> Mapping[str, object]:
+        return {
+            "trial": self.trial,
+            "state": self.state,
+            "seed": self.seed,
+            **self.parameters,
+            "run_id": self.run_id,
+            "samples": f"{self.samples_done} of {self.samples}",
+        }
 
     @property
     def ended(self) -> bool:

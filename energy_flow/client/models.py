@@ -16,6 +16,7 @@ from energy_flow.ablation.result import AblationResult
 from energy_flow.choices import ENDED_STATES
 from energy_flow.client import calls
 from energy_flow.client.datasets import DatasetRows
+from energy_flow.client.displayed import Displayed
 from energy_flow.client.errors import ProblemError, UnexpectedAnswer
 from energy_flow.client.exchange import Reply, Request, problem_of
 
@@ -40,8 +41,8 @@ class ModelVersion:
     digest: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+@dataclass(frozen=True, slots=True, repr=False)
+class Model(Displayed):
     """A model on the server.
 
     Attributes:
@@ -70,6 +71,16 @@ class Model:
     read_only: bool = False
     sample_url: str | None = None
 
+    def _facts(self) -> Mapping[str, object]:
+        return {
+            "name": self.name,
+            "trained": self.trained,
+            "loaded": self.loaded,
+            "embedding_dim": self.embedding_dim,
+            "output_width": self.output_width,
+            "digest": self.digest[:12],
+        }
+
     @property
     def embedding_dim(self) -> int | None:
         """Return the numbers of a row that it takes; ``None`` if its config does not state them."""
@@ -91,8 +102,8 @@ class SampleRows:
     targets: NDArray[np.float32] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ablation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Ablation(Displayed):
     """A model that the server measures with parts of its flows switched off.
 
     Attributes:
@@ -119,6 +130,15 @@ class Ablation:
     created_at: str
     result: AblationResult | None = field(repr=False)
     data: Mapping[str, Any] = field(repr=False)
+
+    def _facts(self) -> Mapping[str, object]:
+        return {
+            "ablation_id": self.ablation_id,
+            "state": self.state,
+            "model": self.model.name,
+            "dataset": self.dataset.name,
+            "rows": f"{self.done} of {self.total}",
+        }
 
     @property
     def ended(self) -> bool:

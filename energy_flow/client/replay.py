@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.client.answers import convert, read_object
+from energy_flow.client.displayed import Displayed
 from energy_flow.client.errors import UnexpectedAnswer
 from energy_flow.client.exchange import Reply
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PATH_DTYPES: Mapping[str, Any] = {
     "step": np.int32,
@@ -54,8 +58,8 @@ class Difference:
     second: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
+@dataclass(frozen=True, slots=True, repr=False)
+class Replay(Displayed):
     """One sample of a run, simulated again.
 
     Attributes:
@@ -80,6 +84,27 @@ class Replay:
     flows: Columns
     path: Columns
     note: str | None = None
+
+    def _facts(self) -> Mapping[str, object]:
+        return {
+            "run_id": self.run_id,
+            "sample": self.sample,
+            "flow": self.flow,
+            "agrees": self.agrees,
+            "flows": len(self.flows["flow"]),
+            "places": len(self.path["flow"]),
+            "note": self.note,
+        }
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the path as a data frame: a row per flow and step.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(dict(self.path))
 
 
 @dataclass(frozen=True, slots=True)

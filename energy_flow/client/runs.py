@@ -9,10 +9,11 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from energy_flow.choices import ENDED_STATES, RunKind, TraceFormat
+from energy_flow.choices import ENDED_STATES, PictureFormat, RunKind, TraceFormat
 from energy_flow.client import calls
 from energy_flow.client.answers import convert
 from energy_flow.client.datasets import DatasetRows
+from energy_flow.client.displayed import Displayed
 from energy_flow.client.errors import ProblemError
 from energy_flow.client.exchange import Request, problem_of
 from energy_flow.client.json_values import integers
@@ -38,8 +39,8 @@ class Progress:
     fraction: float
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+@dataclass(frozen=True, slots=True, repr=False)
+class Run(Displayed):
     """A run on the server.
 
     Attributes:
@@ -72,6 +73,17 @@ class Run:
     # Servers that do not send it compute with arithmetic 1.
     version: str | None = None
     arithmetic: int = 1
+
+    def _facts(self) -> Mapping[str, object]:
+        progress = self.progress
+        return {
+            "run_id": self.run_id,
+            "state": self.state,
+            "model": self.model.name,
+            "samples": f"{progress.samples_done} of {progress.samples}",
+            "created_at": self.created_at,
+            "warnings": len(self.warnings) or None,
+        }
 
     @property
     def ended(self) -> bool:
@@ -145,10 +157,15 @@ def output(run_id: str, name: str) -> Request:
     return calls.get(run_path(run_id, "outputs", name), "application/x-npy", format="npy")
 
 
-def heat_map(run_id: str, sample: int, to: Path) -> Request:
-    """Return a request that writes a picture of the surface of one sample to a file."""
+def heat_map(run_id: str, sample: int, to: Path, format: str | None) -> Request:
+    """Return a request that writes a picture of the surface of one sample to a file.
+
+    Raises:
+        ValueError: no format is given, and the suffix of the file belongs to none.
+    """
+    chosen = format or PictureFormat.require_of_file(to.name)
     path = run_path(run_id, "outputs", "surface")
-    return calls.get_file(path, to, "image/png", format="png", sample=sample)
+    return calls.get_file(path, to, format=chosen, sample=sample)
 
 
 def trace(run_id: str, **filters: Any) -> Request:
@@ -161,9 +178,14 @@ def trace(run_id: str, **filters: Any) -> Request:
     )
 
 
-def trace_file(run_id: str, to: Path, format: str, **filters: Any) -> Request:
-    """Return a request that writes a trace, or a part of it, to a file."""
-    return calls.get_file(run_path(run_id, "trace"), to, format=format, **filters)
+def trace_file(run_id: str, to: Path, format: str | None, **filters: Any) -> Request:
+    """Return a request that writes a trace, or a part of it, to a file.
+
+    Raises:
+        ValueError: no format is given, and the suffix of the file belongs to none.
+    """
+    chosen = format or TraceFormat.require_of_file(to.name)
+    return calls.get_file(run_path(run_id, "trace"), to, format=chosen, **filters)
 
 
 def replay(run_id: str, sample: int, flow: int | None) -> Request:

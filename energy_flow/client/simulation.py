@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from energy_flow.choices import Output
 from energy_flow.client import calls, tensors
 from energy_flow.client.answers import convert, read_json
+from energy_flow.client.displayed import Displayed
 from energy_flow.client.errors import UnexpectedAnswer
 from energy_flow.client.exchange import Reply, Request
 from energy_flow.client.json_values import check_numbers, integers
@@ -26,8 +27,8 @@ OUTPUT_DTYPES: Mapping[str, np.dtype[Any]] = {
 """Dtypes of outputs by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Simulation(Displayed):
     """The answer to one simulation.
 
     Attributes:
@@ -57,14 +58,27 @@ class Simulation:
     warnings: tuple[str, ...]
     data: Mapping[str, Any] = field(repr=False)
 
+    def _facts(self) -> Mapping[str, object]:
+        return {
+            "run_id": self.run_id,
+            "model": self.model.name,
+            "samples": len(self.samples),
+            **{name: f"{array.dtype} {list(array.shape)}" for name, array in self.outputs.items()},
+            "records": len(self.trace),
+            "warnings": len(self.warnings) or None,
+        }
+
     @property
     def surface(self) -> NDArray[np.float32]:
         """Return the surfaces, [B, H, W].
 
         Raises:
-            KeyError: they were not requested.
+            KeyError: they were not requested; it names the outputs that there are.
         """
-        return self.outputs["surface"]
+        if Output.SURFACE not in self.outputs:
+            known = ", ".join(self.outputs) or "none"
+            raise KeyError(f"the output surface was not requested; there are {known}")
+        return self.outputs[Output.SURFACE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +143,7 @@ def request_members(
         "options": dict(options) if options else None,
         "seed": seed,
         "sample_keys": None if sample_keys is None else integers(sample_keys, "sample_keys"),
-        "outputs": None if outputs is None else list(outputs),
+        "outputs": calls.as_names(outputs),
         "trace": dict(trace) if trace else None,
         "model": model,
         "store": store,

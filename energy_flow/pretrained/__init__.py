@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+DEFAULT: Final = "dictionary"
+"""Name of the model that is used where none is chosen, by a new server for example."""
+
 _FOLDER: Final = Path(__file__).resolve().parent
 
 _DESCRIPTIONS: Final = {

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from energy_flow.array_likes import as_matrix, one_row_is, show_value
 from energy_flow.choices import Output, must_be_one_of, names_of
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import EmbeddingError, Fault
 
 FLOAT32_BYTES: Final = 4
@@ -110,6 +111,22 @@ def check_keys(sample_keys: Sequence[int] | None, samples: int) -> tuple[int, ..
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def describe_seed_fault(seed: int | None, config: FlowConfig) -> str | None:
+    """Return why a config cannot run with a seed; ``None`` if it can.
+
+    Args:
+        seed: of the noise; ``None`` for that of the config.
+        config: the config of the run.
+    """
+    # A deterministic run has the config's own seed, which the options may set.
+    if not config.deterministic or seed in (None, config.seed):
+        return None
+    return (
+        f"a deterministic run has the config's seed, {config.seed}; leave the seed out, or set "
+        "the option deterministic to false"
+    )
 
 
 def check_seed(seed: int) -> int:

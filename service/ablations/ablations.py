@@ -19,6 +19,7 @@ from service.models.model import Model
 from service.models.registry import ModelRegistry
 from service.problems import Problem, not_found, problem_of, unavailable
 from service.store.datasets import DatasetRegistry
+from service.store.id_prefix import choose_id, is_prefix
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +78,18 @@ class Ablations:
 
         Args:
             model: Name of its model.
-            ablation_id: Its id.
+            ablation_id: Its id, or the beginning of it.
 
         Raises:
-            Problem: 404.
+            Problem: 404; 409, several ids begin with it.
         """
-        ablation = self._kept.get(ablation_id)
-        if ablation is None or ablation.plan.model.name != model:
+        own = {one.ablation_id: one for one in self._kept.values() if one.plan.model.name == model}
+        found: str | None = ablation_id
+        if is_prefix(ablation_id):
+            ids = sorted(one for one in own if one.startswith(ablation_id))
+            found = choose_id("ablation", ablation_id, ids)
+        ablation = None if found is None else own.get(found)
+        if ablation is None:
             raise not_found(f"ablation {ablation_id!r} of the model {model!r}")
         return ablation
 

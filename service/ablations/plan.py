@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,8 +38,23 @@ class AblationPlan:
     config: FlowConfig
 
 
+def find_option_faults(fields: AblationFields, config: FlowConfig) -> list[Fault]:
+    """Return the faults of the options of a request.
+
+    Args:
+        fields: The request.
+        config: Config of its model.
+    """
+    try:
+        config.with_options(fields.options)
+    except ConfigError as error:
+        return [Fault(("options", *fault.loc), fault.msg, fault.got) for fault in error.faults]
+    return []
+
+
 def make_plan(
     fields: AblationFields,
+    faults: Iterable[Fault],
     model: Model,
     dataset: Dataset,
     max_samples: int,
@@ -49,6 +64,7 @@ def make_plan(
 
     Args:
         fields: The request.
+        faults: Faults of the request so far.
         model: Its model.
         dataset: Its dataset.
         max_samples: Most samples of a run.
@@ -57,19 +73,17 @@ def make_plan(
     Raises:
         Problem: 413, too many rows; 422, with all faults.
     """
-    faults = list(_find_width_faults(model, dataset, find_fitting))
+    faults = list(faults)
+    faults += list(_find_width_faults(model, dataset, find_fitting))
     held = dataset.content.rows
     first, stop = fields.rows or (0, held)
     if not 0 <= first <= stop - MIN_ROWS <= held - MIN_ROWS:
         message = f"must be [from, to] within [0, {held}], with at least {MIN_ROWS} rows"
         faults.append(Fault(("rows",), message, [first, stop]))
-    config = model.config
-    try:
-        config = config.with_options(fields.options)
-    except ConfigError as error:
-        faults += [Fault(("options", *fault.loc), fault.msg, fault.got) for fault in error.faults]
+    faults += find_option_faults(fields, model.config)
     if faults:
         raise invalid(faults)
+    config = model.config.with_options(fields.options)
     limit = min(MAX_ROWS, max_samples)
     if stop - first > limit:
         message = (

@@ -24,7 +24,9 @@ async def get_service(request: Request) -> Service:
 
 ServiceDep = Annotated[Service, Depends(get_service)]
 
-ExperimentId = Annotated[str, Path(description="its id, or its name")]
+ExperimentId = Annotated[
+    str, Path(description="its id, its name, or the beginning of its id, from 6 characters")
+]
 
 
 def read_query(request: Request, *excluded: str) -> dict[str, list[str]]:

@@ -10,8 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from energy_flow.config.messages import describe_error
-from energy_flow.errors import EnergyFlowError, Fault, MemoryInUse
+from energy_flow.errors import EnergyFlowError, MemoryInUse
+from service.api.query_parameters import describe_parameters
 from service.api.request_memory import MEMORY_IN_USE
 from service.problems import Problem, invalid, problem_of
 
@@ -68,9 +68,4 @@ def _find_methods(request: Request) -> list[str]:
 
 async def _answer_invalid_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults = []
-    for entry in error.errors():
-        # Without "query" or "path", which are no names of the caller's.
-        loc = tuple(entry["loc"])[1:] or ("body",)
-        faults.append(Fault(loc, describe_error(entry), entry.get("input")))
-    return invalid(faults).response(request.url.path)
+    return invalid(describe_parameters(error.errors())).response(request.url.path)

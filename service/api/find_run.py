@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Depends, Path
+
 from energy_flow.choices import ENDED_STATES, RunKind
+from service.api.dependencies import ServiceDep
 from service.lifespan import Service
 from service.problems import conflict, not_found
+from service.store.id_prefix import MIN_CHARACTERS, choose_id, is_prefix
 from service.store.tables import RunRow
 from service.threads import Threads, in_thread
+
+_DESCRIPTION = f"its id, or the beginning of it, from {MIN_CHARACTERS} characters"
+
+
+async def _resolve(
+    run_id: Annotated[str, Path(description=_DESCRIPTION)], service: ServiceDep
+) -> str:
+    """Return the id of the run that a path names.
+
+    Raises:
+        Problem: 409, several ids begin with the text.
+    """
+    if not is_prefix(run_id):
+        return run_id
+    ids = await in_thread(Threads.READS, service.archive.catalog.find_ids, run_id)
+    return choose_id("run", run_id, ids) or run_id
+
+
+async def _resolve_other(
+    other: Annotated[str, Path(description=_DESCRIPTION)], service: ServiceDep
+) -> str:
+    return await _resolve(other, service)
+
+
+RunId = Annotated[str, Depends(_resolve)]
+"""The id of the run that a path names; whether there is one is not known."""
+OtherRunId = Annotated[str, Depends(_resolve_other)]
+"""The same for the second run of a path."""
 
 
 async def find_run(service: Service, run_id: str) -> RunRow:

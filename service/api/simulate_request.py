@@ -20,7 +20,7 @@ from service.datasets.formats.reader import GZIP
 from service.lifespan import Service
 from service.media_types import FILE_FORMATS, JSON, OCTET_STREAM
 from service.models.model import Model
-from service.problems import Problem, invalid
+from service.problems import Problem, invalid, with_other_faults
 from service.requests.decode import make_file_request, parse_request
 from service.requests.parsed_request import ParsedRequest
 from service.requests.parsing_memory import predict_check, predict_json
@@ -87,13 +87,24 @@ async def parse_and_validate(
     await memory_of(request).hold(predict_check(body, parsed.numbers))
     if parsed.model_name is None:
         raise invalid(parsed.faults)
-    model = service.models.find(parsed.model_name)
-    rows = None
+    try:
+        model = service.models.find(parsed.model_name)
+    except Problem as absent:
+        raise with_other_faults(absent, "model", parsed.faults) from None
+    rows, absent_dataset = None, None
     if parsed.dataset_name is not None:
-        rows = await in_thread(Threads.READS, service.datasets.rows_of, parsed.dataset_name)
-    simulation = await validate_request(
-        parsed, model.config, service.settings.max_samples, service.models.find_fitting, rows
-    )
+        try:
+            rows = await in_thread(Threads.READS, service.datasets.rows_of, parsed.dataset_name)
+        except Problem as problem:
+            absent_dataset = problem
+    try:
+        simulation = await validate_request(
+            parsed, model.config, service.settings.max_samples, service.models.find_fitting, rows
+        )
+    except Problem as others:
+        if absent_dataset is None:
+            raise
+        raise with_other_faults(absent_dataset, "dataset", others.faults) from None
     return simulation, await service.models.ready(model.name) if loads else model
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from energy_flow import pretrained
 from energy_flow.ablation.result import (
     DEFAULT_RESAMPLES,
     HOW_TO_READ,
@@ -33,7 +34,9 @@ def ablate(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="File of a checkpoint, or with --url the name of a model."
+            metavar="MODEL",
+            help="File of a checkpoint or name of a trained model of the package "
+            f"({', '.join(pretrained.names())}); with --url, name of a model of the server.",
         ),
     ],
     data: Annotated[

@@ -76,7 +76,7 @@ COMMANDS: Final = {
         "Create, watch, control and compare the experiments of a server.",
     ),
     "runs": Command(
-        "service.cli.runs", "List, show, wait for, cancel and delete the runs of a server."
+        "service.cli.runs", "List, show, wait for, cancel, replay and delete the runs of a server."
     ),
     "dataset": Command(
         "service.cli.datasets", "Upload, list, show and delete the datasets of a server."

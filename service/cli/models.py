@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_flow.choices import Preset
+from service.cli.execute.option_faults import naming_options
 from service.cli.execute.server_client import open_client
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.options import (
@@ -78,7 +79,7 @@ def create(
 ) -> None:
     """Create an untrained model."""
     config = parse_assignments(assignments or ())
-    with open_client(url, api_key) as client:
+    with open_client(url, api_key) as client, naming_options():
         model = client.create_model(name, preset=preset, config=config, model_seed=model_seed)
     _print(model, as_json)
 

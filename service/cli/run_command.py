@@ -9,7 +9,7 @@ from typer.exceptions import TyperException
 from energy_flow.errors import EnergyFlowError
 from energy_flow.runtime.waiting import bound_spinning
 from service.cli.app import app
-from service.cli.input.failures import EXIT_FAILED, EXIT_INTERRUPTED, CommandFailed
+from service.cli.input.failures import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, CommandFailed
 from service.cli.input.options import API_KEY_ENV
 from service.cli.input.streams import discard_output, flush_output, prepare_streams, printable
 from service.cli.input.terminal import print_note
@@ -87,8 +87,11 @@ def _describe_os_error(error: OSError) -> str:
 
 def _describe_client_error(error: Exception) -> tuple[str, int] | None:
     # Here, because commands without a server do not need the client.
-    from energy_flow.client import FlowClientError, Unauthorized
+    from energy_flow.client import Conflict, FlowClientError, Unauthorized
 
+    if isinstance(error, Conflict) and "candidates" in error.extensions:
+        # The beginning of an id, with which several begin.
+        return str(error), EXIT_USAGE
     if isinstance(error, Unauthorized):
         return f"{error}; give a key with --api-key, or better in {API_KEY_ENV}", EXIT_FAILED
     return (str(error), EXIT_FAILED) if isinstance(error, FlowClientError) else None

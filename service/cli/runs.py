@@ -136,6 +136,33 @@ def cancel(
 
 
 @app.command()
+def replay(
+    run_id: RunId,
+    sample: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Sample to simulate again, from 0.")
+    ] = 0,
+    flow: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Only this flow, its ancestors and its descendants."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate one sample of a run again; with --json, print the path of every flow."""
+    # Here, so that the help does not wait for NumPy.
+    from service.cli.execute.option_faults import naming_options
+    from service.cli.execute.replay_table import replay_table, replay_to_dict
+
+    with open_client(url, api_key) as client, naming_options():
+        replayed = client.replay(run_id, sample, flow=flow)
+    if as_json:
+        print_json(replay_to_dict(replayed))
+    else:
+        print_text(replay_table(replayed))
+
+
+@app.command()
 def delete(run_id: RunId, url: Url = DEFAULT_URL, api_key: ApiKey = None, yes: Yes = False) -> None:
     """Delete a run and its results."""
     confirm_deletion(f"run {run_id} and its results on {url}", is_confirmed=yes)

@@ -120,12 +120,18 @@ def simulate(
     # Here, so that the help does not wait for NumPy.
     from service.cli.execute.embeddings_file import RowRange
     from service.cli.execute.job import DatasetJob, FileJob
+    from service.cli.execute.model_file import find_checkpoint
     from service.cli.execute.outcome import summary
 
     for name in output or ():
         check_choice("--output", name, Output)
     if preset is not None:
         check_choice("--preset", preset, Preset)
+    if preset is not None and model is not None and url is None:
+        raise CommandFailed(
+            "--preset makes an untrained model and --model loads one; give only one of them",
+            EXIT_USAGE,
+        )
     if out is not None and printable(out) != str(out):
         # Before the run: Parquet's writer takes no other names.
         raise CommandFailed(f"--out {printable(out)}: the name must be UTF-8", EXIT_USAGE)
@@ -163,7 +169,7 @@ def simulate(
             require_package("matplotlib", "plots", "--out")
         with needing_extra("sim", "simulating without --url"):
             from service.cli.execute import local_run
-        checkpoint = local_run.find_checkpoint(model, preset)
+        checkpoint = None if model is None else find_checkpoint(model, "--model")
         outcome = local_run.simulate(
             read(source), preset=preset, checkpoint=checkpoint, device=device or "auto"
         )

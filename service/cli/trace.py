@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from energy_flow.choices import TraceFormat, TraceKind
+from energy_flow.choices import PictureFormat, TraceFormat, TraceKind
 from service.cli.execute.outcome import describe_events
 from service.cli.execute.server_client import open_client
 from service.cli.execute.trace_source import FileTrace, Filters, ServerTrace, TraceSource
@@ -82,6 +82,8 @@ def trace(
     if format is not None and out is None:
         raise CommandFailed("--format is for a file; add --out FILE", EXIT_USAGE)
     chosen = choose_format(TraceFormat, format, out, "--out ")
+    if picture is not None and PictureFormat.of_file(picture.name) is None:
+        raise CommandFailed(f"--picture {picture}: a picture is PNG; name it .png", EXIT_USAGE)
     filters = Filters(kind, sample, flow, step_from, step_to, limit)
     path = Path(run)
     is_file = path.suffix == ".parquet" or path.is_file() or path.is_fifo()
@@ -89,6 +91,8 @@ def trace(
         source: TraceSource = (
             FileTrace(opened, path) if isinstance(opened, Path) else ServerTrace(opened, run)
         )
+        if sample:
+            source.check_samples(sample)
         if out is not None and chosen is not None:
             source.convert(filters, chosen, out)
             print_note(f"written to {out} as {chosen}")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from energy_flow.choices import ExperimentKind
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.validation import nest
-from energy_flow.errors import Fault
+from energy_flow.errors import ConfigError, Fault
 from service.experiments.sweep import MAX_TRIALS, count_points, find_faults, swept_fields
 from service.experiments.swept_fields import OF_A_RUN, OF_A_TRAINING
 from service.experiments.training_plan import find_training_faults
@@ -124,6 +125,26 @@ def make_plan(
         trials=tuple(plans.trials),
         warnings=tuple(dict.fromkeys(plans.warnings)),
     )
+
+
+def find_faults_without_data(fields: ExperimentFields, config: FlowConfig) -> list[Fault]:
+    """Return the faults of a request that can be found without its dataset.
+
+    Args:
+        fields: The request.
+        config: Config of its model.
+    """
+    is_training = fields.kind is ExperimentKind.TRAIN
+    swept = OF_A_TRAINING if is_training else OF_A_RUN
+    options, faults = merge_options(fields.options, fields.trace.options())
+    given = nest(fields.train or {}) if is_training else options
+    faults += _find_repeated_seeds(fields.seeds)
+    faults += [*find_faults(fields.sweep, swept), *_find_fields_set_twice(fields, given)]
+    try:
+        config.with_options(options)
+    except ConfigError as error:
+        faults += [Fault(("options", *fault.loc), fault.msg, fault.got) for fault in error.faults]
+    return faults
 
 
 def _choose_rows(rows: list[int] | None, dataset: Dataset) -> tuple[int, int, list[Fault]]:

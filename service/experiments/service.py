@@ -98,10 +98,10 @@ class ExperimentService:
         return row, False
 
     async def find(self, id_or_name: str) -> ExperimentRow:
-        """Return the experiment of that id or name.
+        """Return the experiment of that id or name, or whose id begins with it.
 
         Raises:
-            Problem: 404.
+            Problem: 404; 409, several ids begin with it.
         """
         while True:
             row = await in_thread(Threads.READS, self.store.find, id_or_name)

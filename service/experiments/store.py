@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from energy_flow.choices import ENDED_STATES, UNFINISHED_STATES, RunState
 from service.store.database import Database, Removal
+from service.store.id_prefix import MAX_CANDIDATES, begins_with, choose_id, is_prefix
 from service.store.idempotency import IdempotencyKey, find_created, has_created
 from service.store.names import check_new_name, find_like
 from service.store.tables import ExperimentRow, RunRow
@@ -64,14 +65,30 @@ class ExperimentStore:
         return True
 
     def find(self, id_or_name: str) -> ExperimentRow | None:
-        """Return the experiment of that id, else the one of that name, if there is one."""
+        """Return the experiment of that id, else the one of that name, if there is one.
+
+        If there is neither, the text can be the beginning of an id.
+
+        Raises:
+            Problem: 409, several ids begin with it.
+        """
         with self.database.session() as session:
             for column in (ExperimentRow.experiment_id, ExperimentRow.name):
                 query = select(ExperimentRow).where(column == id_or_name)
                 row = session.scalars(query).one_or_none()
                 if row is not None:
                     return row
-        return None
+            if not is_prefix(id_or_name):
+                return None
+            query = (
+                select(ExperimentRow)
+                .where(begins_with(ExperimentRow.experiment_id, id_or_name))
+                .order_by(ExperimentRow.experiment_id)
+                .limit(MAX_CANDIDATES + 1)
+            )
+            rows = {row.experiment_id: row for row in session.scalars(query)}
+        found = choose_id("experiment", id_or_name, list(rows))
+        return None if found is None else rows[found]
 
     def find_created(self, idempotency: IdempotencyKey | None) -> ExperimentRow | None:
         """Return the experiment that an earlier request with the same key created, if any.

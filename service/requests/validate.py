@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.errors import ConfigError, Fault
+from energy_flow.simulation.inputs import describe_seed_fault
 from service.problems import Problem, invalid
 from service.requests.embeddings import (
     FindFitting,
@@ -171,11 +172,8 @@ def _relocate(fault: Fault, fields: SimulateFields) -> Fault:
 
 
 def _find_seed_faults(fields: SimulateFields, config: FlowConfig) -> list[Fault]:
-    # A deterministic run has the config's own seed, which the options may set.
-    if not config.deterministic or fields.seed in (None, config.seed):
-        return []
-    message = f"a deterministic run has the config's seed, {config.seed}; set options.seed instead"
-    return [Fault(("seed",), message, fields.seed)]
+    message = describe_seed_fault(fields.seed, config)
+    return [] if message is None else [Fault(("seed",), message, fields.seed)]
 
 
 def _check_keys(keys: Any, rows: int | None) -> tuple[NDArray[np.int64] | None, list[Fault]]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from energy_flow.choices import ENDED_STATES, RunState
 from service.store.database import Database, Removal
+from service.store.id_prefix import MAX_CANDIDATES, begins_with
 from service.store.idempotency import IdempotencyKey, find_created, has_created
 from service.store.tables import RunRow
 
@@ -67,6 +68,24 @@ class RunCatalog:
         """Return the run of that id, if there is one."""
         with self.database.session() as session:
             return session.scalars(select(RunRow).where(RunRow.run_id == run_id)).one_or_none()
+
+    def find_ids(self, prefix: str) -> list[str]:
+        """Return the ids that begin with a prefix, in their order.
+
+        Args:
+            prefix: Beginning of an id.
+
+        Returns:
+            The ids, at most one more than a refusal names.
+        """
+        query = (
+            select(RunRow.run_id)
+            .where(begins_with(RunRow.run_id, prefix))
+            .order_by(RunRow.run_id)
+            .limit(MAX_CANDIDATES + 1)
+        )
+        with self.database.session() as session:
+            return list(session.scalars(query))
 
     def find_digests(self, run_id: str) -> bytes | None:
         """Return the encoded digests of the files of a run, if it has any."""

@@ -20,9 +20,6 @@ from service.schemas.bodies import NAME_PATTERN, NAME_RULE
 DEFAULT = "default"
 """Name of the default model, which has no row in the index."""
 
-FIRST_DEFAULT = "dictionary"
-"""Name of the model of Energy Flow that is the default one of a new data directory."""
-
 SERVED_DEFAULT = "energy_flow"
 """Name of the default model in the Open Inference Protocol; no other model can have it."""
 

@@ -124,7 +124,7 @@ class AsyncFlowClient(AsyncRunMethods, AsyncModelMethods):
             seed: of the noise.
             sample_keys: one per row; a row with its key gives the same result in any batch. By
                 default the index of the row.
-            outputs: names of :class:`energy_flow.choices.Output`, such as ``surface``.
+            outputs: a name of :class:`energy_flow.choices.Output`, such as ``surface``, or several.
             trace: ``capacity``, ``keep``, ``kinds``, and ``inline``, the number of records that
                 come with the answer.
             model: name of a model on the server.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 
 from energy_flow.client import calls
+from energy_flow.client._async.listing import AsyncListing
 from energy_flow.client.answers import json_as, page_of, read_nothing
 from energy_flow.client.connection import (
     EVENTS_TIMEOUT,
@@ -104,20 +105,23 @@ class AsyncConnection:
                 return read(reply)
             await asyncio.sleep(attempts.wait_after(reply))
 
-    async def items(
+    def items(
         self, path: str, item_type: type[T], page_size: int | None, **query: Any
-    ) -> AsyncIterator[T]:
-        """Read a list page by page.
+    ) -> AsyncListing[T]:
+        """Return a list that is read page by page.
 
         Args:
             path: of the list.
             item_type: type of the items.
             page_size: items per request; by default the server's choice.
             query: further parameters.
-
-        Yields:
-            The items.
         """
+        items = self._read_pages(path, item_type, page_size, query)
+        return AsyncListing(f"{path} at {self.url}", items)
+
+    async def _read_pages(
+        self, path: str, item_type: type[T], page_size: int | None, query: Mapping[str, Any]
+    ) -> AsyncIterator[T]:
         cursor: str | None = None
         while True:
             request = calls.get(path, limit=page_size, cursor=cursor, **query)

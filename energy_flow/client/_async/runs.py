@@ -192,18 +192,24 @@ class AsyncRunMethods:
         """
         return await self._connection.ask(runs.output(run_id, name), read_npy)
 
-    async def download_heat_map(self, run_id: str, path: str | Path, *, sample: int = 0) -> Path:
-        """Write a picture (PNG) of the surface of one sample to a file.
+    async def download_heat_map(
+        self, run_id: str, path: str | Path, *, sample: int = 0, format: str | None = None
+    ) -> Path:
+        """Write a picture of the surface of one sample to a file.
 
         Args:
             run_id: of the run.
             path: of the file.
             sample: row in the run.
+            format: ``png``; by default that of the suffix of the file.
 
         Returns:
             The path of the file.
+
+        Raises:
+            ValueError: no format is given, and the suffix belongs to none.
         """
-        return await self._connection.download(runs.heat_map(run_id, sample, Path(path)))
+        return await self._connection.download(runs.heat_map(run_id, sample, Path(path), format))
 
     async def trace(
         self,
@@ -243,7 +249,7 @@ class AsyncRunMethods:
         run_id: str,
         path: str | Path,
         *,
-        format: str = "parquet",
+        format: str | None = None,
         kind: str | Sequence[str] | None = None,
         sample: int | Sequence[int] | None = None,
         flow: int | Sequence[int] | None = None,
@@ -256,7 +262,7 @@ class AsyncRunMethods:
         Args:
             run_id: of the run.
             path: of the file.
-            format: a name of ``choices.TraceFormat``.
+            format: a name of ``choices.TraceFormat``; by default that of the suffix of the file.
             kind: as for :meth:`trace`.
             sample: as for :meth:`trace`.
             flow: as for :meth:`trace`.
@@ -266,6 +272,9 @@ class AsyncRunMethods:
 
         Returns:
             The path of the file.
+
+        Raises:
+            ValueError: no format is given, and the suffix belongs to none.
         """
         request = runs.trace_file(
             run_id,

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 
 from energy_flow.client import calls
+from energy_flow.client._sync.listing import Listing
 from energy_flow.client.answers import json_as, page_of, read_nothing
 from energy_flow.client.connection import (
     EVENTS_TIMEOUT,
@@ -105,18 +106,21 @@ class Connection:
 
     def items(
         self, path: str, item_type: type[T], page_size: int | None, **query: Any
-    ) -> Iterator[T]:
-        """Read a list page by page.
+    ) -> Listing[T]:
+        """Return a list that is read page by page.
 
         Args:
             path: of the list.
             item_type: type of the items.
             page_size: items per request; by default the server's choice.
             query: further parameters.
-
-        Yields:
-            The items.
         """
+        items = self._read_pages(path, item_type, page_size, query)
+        return Listing(f"{path} at {self.url}", items)
+
+    def _read_pages(
+        self, path: str, item_type: type[T], page_size: int | None, query: Mapping[str, Any]
+    ) -> Iterator[T]:
         cursor: str | None = None
         while True:
             request = calls.get(path, limit=page_size, cursor=cursor, **query)

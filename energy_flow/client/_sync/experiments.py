@@ -64,7 +64,7 @@ class Experiments:
             model: name of a model on the server.
             rows: of the dataset: the first row, and the row after the last.
             options: run-time fields of the config, for all trials.
-            outputs: names of :class:`energy_flow.choices.Output`, such as ``surface``.
+            outputs: a name of :class:`energy_flow.choices.Output`, such as ``surface``, or several.
             sweep: ``{"grid": {field: [values]}}``, or ``{"random": {field: {"low": …, "high": …}},
                 "count": n, "seed": 0}``.
             seeds: a trial for each, at each point of the sweep.
@@ -88,7 +88,7 @@ class Experiments:
             "model": model,
             "rows": rows,
             "options": options,
-            "outputs": outputs,
+            "outputs": calls.as_names(outputs),
             "sweep": sweep,
             "seeds": seeds,
             "trace": trace,
@@ -218,18 +218,21 @@ class Experiments:
         return join_pages(of, pages)
 
     def download_results(
-        self, experiment: str, path: str | Path, *, format: str = "parquet", of: str = "trials"
+        self, experiment: str, path: str | Path, *, format: str | None = None, of: str = "trials"
     ) -> Path:
         """Write the table of :meth:`results` to a file.
 
         Args:
             experiment: id or name.
             path: of the file.
-            format: ``parquet``, ``csv`` or ``json``.
+            format: ``parquet``, ``csv`` or ``json``; by default that of the suffix of the file.
             of: as for :meth:`results`.
 
         Returns:
             The path of the file.
+
+        Raises:
+            ValueError: no format is given, and the suffix belongs to none.
         """
         return self._connection.download(results_file(experiment, Path(path), format, of))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from service.ablations.plan import make_plan
+from service.ablations.plan import find_option_faults, make_plan
 from service.ablations.views import render_ablation
 from service.api.answers import describe_answers
 from service.api.bodies import read_body, read_object
@@ -13,7 +13,8 @@ from service.api.dependencies import ServiceDep
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_json_body
 from service.json_encoding import JsonAnswer
-from service.requests.members import parse_members
+from service.problems import Problem, with_other_faults
+from service.requests.members import check_members
 from service.schemas.ablation import AblationFields, AblationPage, AblationView
 from service.threads import Threads, in_thread
 
@@ -29,12 +30,21 @@ router = APIRouter(prefix="/v1/models/{name}/ablations", tags=["ablations"])
 async def start_ablation(name: str, request: Request, service: ServiceDep) -> Response:
     """Queue an ablation: the model as it is, and with parts of its flows switched off."""
     members = await read_object(request, await read_body(request))
-    fields = parse_members(AblationFields, members)
-    service.models.find(name)
-    dataset = await in_thread(Threads.READS, service.datasets.find, fields.dataset)
+    fields, faults = check_members(AblationFields, members)
+    config = service.models.find(name).config
+    try:
+        dataset = await in_thread(Threads.READS, service.datasets.find, fields.dataset)
+    except Problem as absent:
+        faults += find_option_faults(fields, config)
+        raise with_other_faults(absent, "dataset", faults) from None
     model = await service.models.ready(name)
     plan = make_plan(
-        fields, model, dataset, service.settings.max_samples, service.models.find_fitting
+        fields,
+        faults,
+        model,
+        dataset,
+        service.settings.max_samples,
+        service.models.find_fitting,
     )
     answer = render_ablation(service.ablations.start(plan))
     return JsonAnswer(answer, status_code=202, headers={"Location": answer["url"]})

@@ -10,7 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from energy_flow.choices import EventName
 from service.api.answers import describe_events
 from service.api.dependencies import ServiceDep
-from service.api.find_run import find_run
+from service.api.find_run import RunId, find_run
 from service.api.sse import LastEventId, stream_events
 from service.events import Event
 from service.schemas.bodies import AnswerBody
@@ -31,7 +31,7 @@ _PAYLOADS: Final[dict[EventName, type[AnswerBody]]] = {
     "/{run_id}/events", response_class=StreamingResponse, responses=describe_events(_PAYLOADS)
 )
 async def follow_run(
-    run_id: str, service: ServiceDep, last_event_id: LastEventId = None
+    run_id: RunId, service: ServiceDep, last_event_id: LastEventId = None
 ) -> Response:
     """Send ``state``, ``progress`` and ``step`` events until the run has ended.
 

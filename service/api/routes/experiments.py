@@ -14,10 +14,10 @@ from service.api.dependencies import ExperimentId, ServiceDep, read_idempotency_
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_json_body
 from service.api.sse import LastEventId, stream_events
-from service.experiments.plan import Plan, make_plan
+from service.experiments.plan import Plan, find_faults_without_data, make_plan
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
-from service.problems import invalid
+from service.problems import Problem, invalid, with_other_faults
 from service.requests.members import check_members
 from service.schemas.bodies import AnswerBody
 from service.schemas.experiment import (
@@ -140,8 +140,15 @@ async def _make_plan(service: Service, members: dict[str, Any]) -> Plan:
     faulty = {fault.loc[:1] for fault in faults}
     if ("model",) in faulty or ("dataset",) in faulty:
         raise invalid(faults)
-    model = service.models.find(fields.model)
-    dataset = await in_thread(Threads.READS, service.datasets.find, fields.dataset)
+    try:
+        model = service.models.find(fields.model)
+    except Problem as absent:
+        raise with_other_faults(absent, "model", faults) from None
+    try:
+        dataset = await in_thread(Threads.READS, service.datasets.find, fields.dataset)
+    except Problem as absent:
+        faults += find_faults_without_data(fields, model.config)
+        raise with_other_faults(absent, "dataset", faults) from None
     return await in_thread(
         Threads.BODIES,
         make_plan,

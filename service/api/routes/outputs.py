@@ -17,7 +17,7 @@ from energy_flow.errors import Fault
 from service.api.answers import describe_answers
 from service.api.content_negotiation import choose_format, format_parameter
 from service.api.dependencies import ServiceDep
-from service.api.find_run import find_ended_run
+from service.api.find_run import RunId, find_ended_run
 from service.api.piece_stream import PieceStream
 from service.api.stored_file import StoredFile
 from service.json_encoding import array_pieces, to_json
@@ -98,7 +98,7 @@ class Part:
     responses=describe_answers(InputsAnswer, content={NPY: BINARY, OCTET_STREAM: BINARY}),
 )
 async def read_inputs(
-    run_id: str,
+    run_id: RunId,
     request: Request,
     service: ServiceDep,
     input_format: Annotated[str | None, format_parameter(INPUT_MEDIA_TYPES)] = None,
@@ -139,7 +139,7 @@ async def read_inputs(
     ),
 )
 async def read_output(
-    run_id: str,
+    run_id: RunId,
     name: Output,
     request: Request,
     service: ServiceDep,

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from service.api.answers import describe_answers
 from service.api.bodies import read_body, read_object
 from service.api.dependencies import ServiceDep
-from service.api.find_run import find_ended_run
+from service.api.find_run import OtherRunId, RunId, find_ended_run
 from service.api.request_bodies import describe_json_body
 from service.json_encoding import JsonAnswer
 from service.requests.members import parse_members
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
     responses=describe_answers(ReplayAnswer),
     openapi_extra=describe_json_body(ReplayFields),
 )
-async def replay_sample(run_id: str, request: Request, service: ServiceDep) -> Response:
+async def replay_sample(run_id: RunId, request: Request, service: ServiceDep) -> Response:
     """Simulate one sample again and return the path of every flow, or of one flow's lineage.
 
     ``agrees`` is true if the replay equals the run, record for record; otherwise ``difference`` is
@@ -37,7 +37,7 @@ async def replay_sample(run_id: str, request: Request, service: ServiceDep) -> R
 
 
 @router.get("/{run_id}/compare/{other}", responses=describe_answers(ComparisonAnswer))
-async def compare_runs(run_id: str, other: str, service: ServiceDep) -> Response:
+async def compare_runs(run_id: RunId, other: OtherRunId, service: ServiceDep) -> Response:
     """Compare the metrics, surfaces and traces of two runs.
 
     ``note`` states the arithmetics of both runs if they are not the same.

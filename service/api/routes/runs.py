@@ -15,7 +15,7 @@ from service.api.answers import REFUSALS, describe_answers
 from service.api.bodies import read_body
 from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep, read_idempotency_key
-from service.api.find_run import find_ended_run, find_run
+from service.api.find_run import RunId, find_ended_run, find_run
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_embeddings_body
 from service.api.simulate_request import hold_run, parse_and_validate, require_room
@@ -95,14 +95,14 @@ async def list_runs(
 
 
 @router.get("/{run_id}", responses=describe_answers(RunView))
-async def describe_run(run_id: str, service: ServiceDep) -> Response:
+async def describe_run(run_id: RunId, service: ServiceDep) -> Response:
     """Return the state and progress of a run, and its metrics once it has ended."""
     row = await find_run(service, run_id)
     return JsonAnswer(render_run(row, service.runs.find(run_id)))
 
 
 @router.delete("/{run_id}", status_code=204, responses=REFUSALS)
-async def delete_run(run_id: str, service: ServiceDep) -> Response:
+async def delete_run(run_id: RunId, service: ServiceDep) -> Response:
     """Remove a run that has ended, with all its files."""
     states = () if service.ends.has(run_id) else ENDED_STATES
     if not await in_thread(Threads.CHANGES, service.archive.discard, run_id, *states):
@@ -113,7 +113,7 @@ async def delete_run(run_id: str, service: ServiceDep) -> Response:
 
 
 @router.post("/{run_id}/cancel", responses=describe_answers(RunView, statuses=(200, 202)))
-async def cancel_run(run_id: str, service: ServiceDep) -> Response:
+async def cancel_run(run_id: RunId, service: ServiceDep) -> Response:
     """End a run within a step, and keep its results so far; 202 if that takes longer."""
     run = service.runs.find(run_id)
     if run is not None and run.persistence is Persistence.ANSWER:
@@ -132,20 +132,20 @@ async def cancel_run(run_id: str, service: ServiceDep) -> Response:
 
 
 @router.get("/{run_id}/memory", responses=describe_answers(MemoryAnswer))
-async def read_memory(run_id: str, service: ServiceDep) -> Response:
+async def read_memory(run_id: RunId, service: ServiceDep) -> Response:
     """Return the memory of device and host, predicted and measured, step by step."""
     return await _read_document(service, run_id, "memory")
 
 
 @router.get("/{run_id}/profile", responses=describe_answers(ProfileAnswer))
-async def read_profile(run_id: str, service: ServiceDep) -> Response:
+async def read_profile(run_id: RunId, service: ServiceDep) -> Response:
     """Return the time of each phase of each step, and the metrics of each step."""
     return await _read_document(service, run_id, "profile")
 
 
 @router.get("/{run_id}/samples", responses=describe_answers(SamplePage))
 async def list_samples(
-    run_id: str, service: ServiceDep, limit: Limit = DEFAULT_ITEMS, cursor: str | None = None
+    run_id: RunId, service: ServiceDep, limit: Limit = DEFAULT_ITEMS, cursor: str | None = None
 ) -> Response:
     """Return a page of the counters of samples that have ended, in the order of the rows."""
     row = await find_run(service, run_id)

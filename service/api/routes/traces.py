@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from service.api.dependencies import ServiceDep
+from service.api.find_run import RunId
 from service.api.trace_query import TraceQueryDep
 from service.api.trace_response import TRACE_ANSWERS, answer_trace
 
@@ -14,7 +15,7 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 @router.get("/{run_id}/trace", response_class=Response, responses=TRACE_ANSWERS)
 async def read_trace(
-    run_id: str, request: Request, service: ServiceDep, query: TraceQueryDep
+    run_id: RunId, request: Request, service: ServiceDep, query: TraceQueryDep
 ) -> Response:
     """Return records sorted by (sample, seq); of an active run, those of its ended samples.
 

@@ -71,7 +71,9 @@ class RowRange:
             raise CommandFailed(f"{what} has no rows; at least one is needed")
         if not 0 <= self.start < stop <= rows:
             wanted = f"{self.start}:{'' if self.stop is None else self.stop}"
-            raise CommandFailed(f"{what} has the rows 0:{rows}; --rows {wanted} is not within them")
+            raise CommandFailed(
+                f"{what} has the rows 0:{rows}; --rows {wanted} is not within them", EXIT_USAGE
+            )
         return slice(self.start, stop)
 
 

@@ -8,11 +8,13 @@ from energy_flow.ablation import AblationRun
 from energy_flow.ablation.result import AblationResult
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine import AblationRequest, Engine, LoadedModel
-from energy_flow.errors import CheckpointError, DataError, EnergyFlowError
+from energy_flow.errors import CheckpointError, ConfigError, DataError, EnergyFlowError
 from energy_flow.runtime.process import configure_process
 from energy_flow.training.data import Pairs
 from service.cli.execute.ablation_job import AblationJob, AblationOutcome, describe_progress
 from service.cli.execute.local_engine import running_engine
+from service.cli.execute.model_file import find_checkpoint
+from service.cli.execute.option_faults import refuse_config
 from service.cli.execute.pairs_file import PairsOptions, read_pairs
 from service.cli.input.failures import CommandFailed, require_file
 from service.cli.input.regular_file import is_stream
@@ -31,19 +33,20 @@ def ablate(job: AblationJob, *, options: PairsOptions, device: str) -> AblationO
     Raises:
         CommandFailed: the job is refused or fails.
     """
-    model, data = Path(job.model), Path(job.data)
-    require_file(model)
+    model, data = find_checkpoint(job.model, "MODEL"), Path(job.data)
     if not is_stream(data):
         require_file(data)
     configure_process()
     try:
         with running_engine(device) as engine:
-            loaded = _load(engine, model)
+            loaded = _load(engine, model.path)
             pairs = read_pairs(data, job.rows, options)
             config = loaded.config.with_options(job.fields)
             result = _measure(engine, loaded, config, pairs, job)
     except DataError as error:
         raise CommandFailed(f"{data}: {error}") from None
+    except ConfigError as error:
+        raise refuse_config(error.faults) from error
     except EnergyFlowError as error:
         raise CommandFailed(str(error)) from error
     reference = {

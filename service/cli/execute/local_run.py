@@ -5,71 +5,38 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from energy_flow import pretrained
 from energy_flow.choices import Output, Preset
-from energy_flow.config.flow_config import FlowConfig
+from energy_flow.config.flow_config import MODEL_FIELDS, FlowConfig
 from energy_flow.config.presets import preset as preset_config
 from energy_flow.engine import Engine, LoadedModel, RunListener, RunRequest
-from energy_flow.errors import CheckpointError, EnergyFlowError
+from energy_flow.errors import CheckpointError, ConfigError, EnergyFlowError, Fault
 from energy_flow.runtime.process import configure_process
-from energy_flow.simulation.inputs import check_embeddings, check_keys, check_outputs, check_seed
+from energy_flow.simulation.checkpoint import describe
+from energy_flow.simulation.inputs import (
+    check_embeddings,
+    check_keys,
+    check_outputs,
+    check_seed,
+    describe_seed_fault,
+)
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.ledger import StepMetrics
 from energy_flow.trace.formats.parquet import write_parquet
 from service.cli.execute.job import FileJob
 from service.cli.execute.local_engine import running_engine
+from service.cli.execute.model_file import Checkpoint
+from service.cli.execute.option_faults import refuse_config, refuse_request
 from service.cli.execute.outcome import Outcome
-from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from service.cli.input.failures import CommandFailed
 from service.cli.input.streams import printable
-from service.cli.input.terminal import activity
+from service.cli.input.terminal import activity, print_note
 
 RUN_ID = "local"
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The file of a model.
-
-    Attributes:
-        name: as it was given.
-        path: of the file.
-    """
-
-    name: str
-    path: Path
-
-
-def find_checkpoint(model: str | None, preset: str | None) -> Checkpoint | None:
-    """Return the file of a model; ``None`` if none is named.
-
-    Args:
-        model: file of a checkpoint, or the name of a model of the package.
-        preset: config of an untrained model.
-
-    Raises:
-        CommandFailed: there is no such file, or both are given.
-    """
-    if model is None:
-        return None
-    if preset is not None:
-        raise CommandFailed(
-            "--preset makes an untrained model and --model loads one; give only one of them",
-            EXIT_USAGE,
-        )
-    path = Path(model)
-    if not path.exists() and model in pretrained.names():
-        path = pretrained.find(model).checkpoint
-    if not path.is_file():
-        raise CommandFailed(
-            f"there is no checkpoint {path}; check --model, or name a trained model of the "
-            f"package: {', '.join(pretrained.names())}"
-        )
-    return Checkpoint(model, path)
 
 
 def simulate(
@@ -79,14 +46,17 @@ def simulate(
 
     Args:
         job: what to simulate.
-        preset: config of an untrained model; ``debug`` if there is no checkpoint either.
-        checkpoint: file of a model.
+        preset: config of an untrained model.
+        checkpoint: file of a model; without both, the default model, or an untrained one of
+            ``debug`` for other rows and for options that set fields of the model.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         CommandFailed: the simulation is refused or fails.
     """
     configure_process()
+    if checkpoint is None and preset is None:
+        checkpoint = _find_default(job)
     with _failures_in_one_line(), running_engine(device) as engine:
         model, config = _load(engine, job, preset, checkpoint)
         results = _simulate(engine, _request(job, model, config))
@@ -95,6 +65,7 @@ def simulate(
     report: dict[str, Any] = {
         "run_id": None,
         "url": None,
+        "page": None,
         "model": {
             "name": printable(checkpoint.name if checkpoint else preset or Preset.DEBUG.value),
             "trained": model.trained,
@@ -127,6 +98,23 @@ def simulate(
     return Outcome(
         result.outputs, report, lambda path: write_parquet(result.trace, path), write_picture
     )
+
+
+def _find_default(job: FileJob) -> Checkpoint | None:
+    """Return the default model, if it takes the rows and no option is one of another model."""
+    if any(name.partition(".")[0] in MODEL_FIELDS for name in job.fields):
+        return None
+    path = pretrained.find(pretrained.DEFAULT).checkpoint
+    width = describe(path)["config"].embedding_dim
+    if width == _dimension(job):
+        return Checkpoint(pretrained.DEFAULT, path)
+    if _dimension(job) == preset_config(Preset.DEBUG).embedding_dim:
+        print_note(
+            f"note: an untrained model of the preset {Preset.DEBUG} is used, because the rows have "
+            f"{_dimension(job)} numbers; the default model {pretrained.DEFAULT}, as of a new "
+            f"server, takes {width}"
+        )
+    return None
 
 
 class _Results(RunListener):
@@ -210,7 +198,10 @@ def _check_dimension(job: FileJob, expected: int, remedy: str) -> None:
 
 def _request(job: FileJob, model: LoadedModel, config: FlowConfig) -> RunRequest:
     embeddings = check_embeddings(job.embeddings, config.embedding_dim)
-    seed = config.seed if job.seed is None or config.deterministic else check_seed(job.seed)
+    fault = describe_seed_fault(job.seed, config)
+    if fault is not None:
+        raise refuse_request([Fault(("seed",), fault, job.seed)])
+    seed = config.seed if job.seed is None else check_seed(job.seed)
     return RunRequest(
         RUN_ID,
         model.digest,
@@ -250,5 +241,7 @@ def _simulate(engine: Engine, request: RunRequest) -> _Results:
 def _failures_in_one_line() -> Iterator[None]:
     try:
         yield
+    except ConfigError as error:
+        raise refuse_config(error.faults) from error
     except EnergyFlowError as error:
         raise CommandFailed(str(error)) from error

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from energy_flow.choices import TrainingEvent
-from energy_flow.errors import EnergyFlowError
+from energy_flow.errors import ConfigError, EnergyFlowError
 from energy_flow.runtime.device import resolve_device
 from energy_flow.runtime.limits import memory_limit
 from energy_flow.runtime.process import configure_process
@@ -22,7 +22,7 @@ from energy_flow.training.data import Pairs
 from energy_flow.training.start import from_files
 from service.cli.execute.embeddings_file import RowRange
 from service.cli.execute.pairs_file import PairsOptions, read_pairs
-from service.cli.input.failures import CommandFailed
+from service.cli.input.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
 from service.cli.input.terminal import activity, count_things, print_note
 
 MEBIBYTE = 2**20
@@ -75,6 +75,11 @@ def train(
         for warning in config.warnings(trainer.processor.config):
             print_note(f"warning: {warning}")
         _run(trainer)
+    except ConfigError as error:
+        # Other faults are those of the file.
+        chosen = {*changes, "device"}
+        is_usage = all(".".join(map(str, fault.loc)) in chosen for fault in error.faults)
+        raise CommandFailed(str(error), EXIT_USAGE if is_usage else EXIT_FAILED) from error
     except EnergyFlowError as error:
         raise CommandFailed(str(error)) from error
     return trainer

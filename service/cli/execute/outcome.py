@@ -88,7 +88,7 @@ def summary(report: Mapping[str, Any], outputs: Mapping[str, NDArray[Any]]) -> T
     metrics, timing = report["metrics"], report["timing"]
     rows = [("model", describe_model(report["model"]["name"], report["model"]["trained"]))]
     if report.get("run_id"):
-        rows.append(("run", report["run_id"]))
+        rows += [("run", report["run_id"]), ("page", report["page"])]
     rows += [(name, describe_output(array)) for name, array in outputs.items()]
     rows += [
         ("flows", describe_flows(metrics)),

@@ -9,6 +9,7 @@ from energy_flow.choices import Ablation as Part
 from energy_flow.client import Ablation, FlowClient, FlowClientError, NotFound
 from service.cli.execute.ablation_job import AblationJob, AblationOutcome, describe_progress
 from service.cli.execute.embeddings_file import RowRange
+from service.cli.execute.option_faults import naming_options
 from service.cli.execute.server_client import open_for_datasets
 from service.cli.input.failures import EXIT_INTERRUPTED, CommandFailed
 from service.cli.input.terminal import activity
@@ -23,17 +24,15 @@ def ablate(job: AblationJob, *, url: str, api_key: str | None) -> AblationOutcom
         api_key: its key, if it needs one.
 
     Raises:
-        CommandFailed: the address is wrong, or the ablation did not succeed.
+        CommandFailed: the address is wrong, an option is refused, or the ablation did not succeed.
         FlowClientError: the server refuses the ablation or cannot be reached.
     """
     with open_for_datasets(url, api_key, job.data) as client:
-        ablation = client.ablations.start(
-            job.model,
-            job.data,
-            rows=_choose_rows(client, job),
-            resamples=job.resamples,
-            options=job.fields,
-        )
+        rows = _choose_rows(client, job)
+        with naming_options():
+            ablation = client.ablations.start(
+                job.model, job.data, rows=rows, resamples=job.resamples, options=job.fields
+            )
         first, stop = ablation.dataset.rows
         with (
             _cancel_on_interrupt(client, ablation),

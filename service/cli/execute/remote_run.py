@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from energy_flow.choices import RunState
 from service.cli.execute.job import DatasetJob, FileJob
+from service.cli.execute.option_faults import naming_options
 from service.cli.execute.outcome import Outcome
 from service.cli.execute.server_client import open_client, open_for_datasets
 from service.cli.input.failures import EXIT_INTERRUPTED, CommandFailed
@@ -34,16 +35,17 @@ def simulate(
         api_key: its key, if it needs one.
 
     Raises:
-        CommandFailed: the address is wrong, or the run did not succeed.
+        CommandFailed: the address is wrong, an option is refused, or the run did not succeed.
         FlowClientError: the server refuses the run or cannot be reached.
     """
     names = (job.dataset,) if isinstance(job, DatasetJob) else ()
     with open_for_datasets(url, api_key, *names) as client:
         source, keys = _source(client, job)
         with activity(f"{len(keys):,} samples to {client.url}") as shown:
-            run = client.submit_run(
-                **source, options=job.fields, seed=job.seed, outputs=job.outputs, model=model
-            )
+            with naming_options():
+                run = client.submit_run(
+                    **source, options=job.fields, seed=job.seed, outputs=job.outputs, model=model
+                )
 
             def on_progress(run: Run) -> None:
                 progress = run.progress
@@ -62,6 +64,7 @@ def simulate(
         report: dict[str, Any] = {
             **{name: run.data[name] for name in REPORTED},
             "url": client.url,
+            "page": f"{client.url}/#/runs/{run.run_id}",
             "sample_keys": keys,
             "memory": asdict(client.memory(run.run_id)),
             "samples": list(client.samples(run.run_id, page_size=1000)),

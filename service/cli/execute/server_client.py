@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from energy_flow.choices import closest_name
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
+from service.cli.input.options import API_KEY_ENV, URL_ENV
+from service.settings_table import describe_unknown_variables
 
 if TYPE_CHECKING:
     from energy_flow.client import FlowClient, Retry
@@ -22,8 +24,12 @@ def open_client(url: str, api_key: str | None, retry: Retry | None = None) -> Fl
     """Return a client of the server at an address.
 
     Raises:
-        CommandFailed: the address is not that of a web server, or the key cannot be one.
+        CommandFailed: the address is not that of a web server, the key cannot be one, or the
+            environment has an unknown variable of Energy Flow.
     """
+    fault = describe_unknown_variables((URL_ENV, API_KEY_ENV))
+    if fault is not None:
+        raise CommandFailed(fault, EXIT_USAGE)
     if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
         raise CommandFailed(
             "--api-key: a key has printable ASCII characters alone; check it", EXIT_USAGE
@@ -34,7 +40,7 @@ def open_client(url: str, api_key: str | None, retry: Retry | None = None) -> Fl
     try:
         return FlowClient(url, api_key=api_key, retry=retry)
     except ValueError as error:
-        raise CommandFailed(f"--url: {error}") from None
+        raise CommandFailed(f"--url: {error}", EXIT_USAGE) from None
 
 
 @contextmanager

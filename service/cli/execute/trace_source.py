@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from energy_flow.choices import Output, TraceFormat
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, needing_extra
-from service.cli.input.terminal import print_note
+from service.cli.input.terminal import count_things, print_note
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +44,13 @@ class Filters:
 class TraceSource(Protocol):
     """A trace that can be read, converted and drawn."""
 
+    def check_samples(self, samples: Iterable[int]) -> None:
+        """Refuse samples that the run does not have, if the number of its samples is known.
+
+        Raises:
+            CommandFailed: the run has no such sample.
+        """
+
     def counters(self) -> Mapping[str, Mapping[str, int]] | None:
         """Return numbers of records by kind: in all, recorded and dropped; none if not known."""
         ...
@@ -71,6 +78,17 @@ class ServerTrace:
 
     client: FlowClient
     run_id: str
+
+    def check_samples(self, samples: Iterable[int]) -> None:
+        """Refuse samples that the run does not have."""
+        count = self.client.run(self.run_id).progress.samples
+        for sample in samples:
+            if sample >= count:
+                raise CommandFailed(
+                    f"--sample {sample}: run {self.run_id} has {count_things(count, 'sample')}, "
+                    "counted from 0",
+                    EXIT_USAGE,
+                )
 
     def counters(self) -> Mapping[str, Mapping[str, int]] | None:
         """Return the numbers that the run counted."""
@@ -125,6 +143,9 @@ class FileTrace:
 
     path: Path
     name: Path
+
+    def check_samples(self, samples: Iterable[int]) -> None:
+        """Accept all: a file holds records without the number of samples."""
 
     def counters(self) -> Mapping[str, Mapping[str, int]] | None:
         """Return ``None``: a file holds records without counts."""

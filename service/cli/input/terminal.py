@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from service.cli.input.failures import CommandFailed
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
 
 # Columns for tables where stdout is not a terminal.
 WIDTH = 200
+# Longest line of a table.
+MAX_WIDTH = 10_000
 
 
 def print_text(text: object = "") -> None:
     """Print a result for people; colours are written to a terminal only."""
     width = None if sys.stdout.isatty() else WIDTH
-    Console(width=width, soft_wrap=True, highlight=False, markup=False).print(text)
+    console = Console(width=width, soft_wrap=True, highlight=False, markup=False)
+    if isinstance(text, Table):
+        # rich would cut names and ids, which other commands take; a terminal wraps long lines.
+        wide = console.options.update(max_width=MAX_WIDTH)
+        console.width = max(console.width, Measurement.get(console, wide, text).maximum)
+    console.print(text)
 
 
 def print_json(data: Any) -> None:

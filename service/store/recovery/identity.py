@@ -27,6 +27,7 @@ import orjson
 from sqlalchemy import delete, inspect
 from sqlalchemy.engine import URL
 
+from energy_flow import pretrained
 from service.json_encoding import to_json
 from service.problems import is_disk_full
 from service.store.atomic_files import fsync, write_bytes
@@ -34,7 +35,6 @@ from service.store.database import MAX_WAIT_SECONDS, Database
 from service.store.disk_reserve import DiskReserve
 from service.store.folders import IDENTITY
 from service.store.index_file import find_index_file, is_missing, show_url
-from service.store.names import FIRST_DEFAULT
 from service.store.recovery.content import IndexContent, find_complete, read_index
 from service.store.recovery.describe import describe_stored
 from service.store.recovery.errors import DataDirMismatchError
@@ -97,7 +97,7 @@ def open_index(
     check_not_lost(data_dir, url)
     if _is_new(data_dir, url):
         # Before there is an index, so that a start after a crash knows that it is new as well.
-        _write(data_dir, Mark(make_id(), is_changing=True, default_model=FIRST_DEFAULT))
+        _write(data_dir, Mark(make_id(), is_changing=True, default_model=pretrained.DEFAULT))
     database = Database(url, reserve, request_seconds=request_seconds)
     database.places.add(data_dir)
     try:

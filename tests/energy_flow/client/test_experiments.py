@@ -120,8 +120,10 @@ def test_results_are_a_table(client: FlowClient, dataset: str, tmp_path: Path) -
     table = pq.read_table(client.experiments.download_results(name, tmp_path / "r.parquet"))
     assert tuple(table.column_names) == trials.columns
     assert table.column("created").to_pylist() == expected
-    path = client.experiments.download_results(name, tmp_path / "r.csv", format="csv", of="points")
+    path = client.experiments.download_results(name, tmp_path / "r.csv", of="points")
     assert list(pd.read_csv(path).columns) == list(points.columns)
+    with pytest.raises(ValueError, match=r"\.parquet"):
+        client.experiments.download_results(name, tmp_path / "r.xlsx")
 
 
 def test_a_watch_reports_every_trial(client: FlowClient, dataset: str) -> None:

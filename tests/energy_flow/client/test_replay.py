@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
@@ -82,4 +83,32 @@ def test_filtered_downloads(client: FlowClient, traced_run: Run, tmp_path: Path)
     table = pq.read_table(path)
     records = client.trace(traced_run.run_id, kind=["spawn", "reflect"], sample=[1, 3], step_to=2)
     assert table["seq"].to_pylist() == records["seq"].tolist()
-    assert client.download_trace(traced_run.run_id, tmp_path / "t.csv", format="csv").stat().st_size
+
+
+def test_the_suffix_of_a_file_is_its_format(
+    client: FlowClient, traced_run: Run, tmp_path: Path
+) -> None:
+    lines = client.download_trace(traced_run.run_id, tmp_path / "t.jsonl").read_bytes()
+    assert orjson.loads(lines.splitlines()[0])["seq"] == 0
+    heading = client.download_trace(traced_run.run_id, tmp_path / "t.csv").read_text()
+    assert "seq" in heading.splitlines()[0].split(",")
+    named = client.download_trace(traced_run.run_id, tmp_path / "t.csv", format="parquet")
+    assert len(pq.read_table(named)) == len(client.trace(traced_run.run_id))
+    picture = client.download_heat_map(traced_run.run_id, tmp_path / "p.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "known"),
+    [
+        ("download_trace", "t.txt", ".jsonl"),
+        ("download_trace", "t", ".parquet"),
+        ("download_heat_map", "p.svg", ".png"),
+    ],
+)
+def test_an_unknown_suffix_is_refused_with_the_known_ones(
+    client: FlowClient, traced_run: Run, tmp_path: Path, method: str, name: str, known: str
+) -> None:
+    with pytest.raises(ValueError, match=known):
+        getattr(client, method)(traced_run.run_id, tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -92,6 +92,7 @@ def test_a_picture_has_grey_cells_where_no_flow_arrived(
         ((__file__,), "is not a trace in Parquet"),
         (("none",), "there is no run"),
         (("RUN", "--picture", "p.png", "--sample", "1", "--sample", "2"), "one --sample"),
+        (("RUN", "--picture", "p.svg"), ".png"),
     ],
 )
 def test_the_command_refuses(
