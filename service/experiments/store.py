@@ -13,6 +13,16 @@ from sqlalchemy.orm import Session
 from energy_flow.choices import ENDED_STATES, UNFINISHED_STATES, RunState
 from service.store.database import Database, Removal
 from service.store.idempotency import IdempotencyKey, find_created, has_created
+from service.store.list_entries import (
+    EXPERIMENTS,
+    RUNS,
+    add_entries,
+    add_run_entries,
+    find_keys,
+    find_text,
+    remove_entries,
+    replace_labels,
+)
 from service.store.names import check_new_name, find_like
 from service.store.tables import ExperimentRow, RunRow
 
@@ -57,6 +67,7 @@ class ExperimentStore:
                 check_new_name(row.name, find_like(session, ExperimentRow.name, row.name))
                 check(session)
                 session.execute(insert(RunRow), trials)
+                _add_entries(session, row, trials)
         except IntegrityError:
             if self.find(row.name) is None and not has_created(self.database, row):
                 raise
@@ -113,6 +124,25 @@ class ExperimentStore:
         statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
         with self.database.session(durable=durable) as session:
             session.execute(statement.values(**values))
+
+    def relabel(self, experiment_id: str, **labels: Any) -> ExperimentRow | None:
+        """Change tags or note of an experiment durably.
+
+        Args:
+            experiment_id: Its id.
+            labels: New values by column.
+
+        Returns:
+            The experiment, if there is one of that id.
+        """
+        chosen = ExperimentRow.experiment_id == experiment_id
+        with self.database.session(durable=True) as session:
+            if labels:
+                session.execute(update(ExperimentRow).where(chosen).values(**labels))
+            row = session.scalars(select(ExperimentRow).where(chosen)).one_or_none()
+            if row is not None:
+                replace_labels(session, EXPERIMENTS, row.position, row.name, row.tags, row.note)
+            return row
 
     def change_on_full_disk(self, experiment_id: str, **values: Any) -> None:
         """Set columns of an experiment durably; on a full disk, the room for removals is used.
@@ -215,6 +245,20 @@ class ExperimentStore:
             removed = session.scalar(experiment.returning(ExperimentRow.position))
             if removed is None:
                 return None
-            return list(session.scalars(trials.returning(RunRow.run_id)))
+            remove_entries(session, EXPERIMENTS, [removed])
+            runs = session.execute(trials.returning(RunRow.run_id, RunRow.position)).all()
+            remove_entries(session, RUNS, [run.position for run in runs])
+            return [run.run_id for run in runs]
 
         return removal.run(remove, make_room)
+
+
+def _add_entries(session: Session, row: ExperimentRow, trials: Sequence[Mapping[str, Any]]) -> None:
+    """Add what an experiment and its trials are found by in lists."""
+    query = select(RunRow.trial, RunRow.position).where(RunRow.experiment_id == row.experiment_id)
+    positions = {found.trial: found.position for found in session.execute(query)}
+    keys = find_keys(row.tags, {})
+    for trial in trials:
+        add_run_entries(session, positions[trial["trial"]], trial)
+        keys |= find_keys([], trial["request"]["options"])
+    add_entries(session, EXPERIMENTS, row.position, keys, find_text(row.name, row.tags, row.note))

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from energy_flow.choices import ENDED_STATES, RunState
 from service.store.database import Database, Removal
 from service.store.idempotency import IdempotencyKey, find_created, has_created
+from service.store.list_entries import RUNS, add_run_entries, remove_entries, replace_labels
 from service.store.tables import RunRow
 
 UNFINISHED = (RunState.QUEUED, RunState.RUNNING)
@@ -56,7 +57,9 @@ class RunCatalog:
             # A unit of work of the ORM would be a large part of the cost of a short run.
             values = {name: getattr(row, name) for name in _ADDED}
             with self.database.connection(durable=row.safe) as connection:
-                connection.execute(_RUNS.insert(), values)
+                added = connection.execute(_RUNS.insert(), values)
+                assert added.inserted_primary_key is not None
+                add_run_entries(connection, added.inserted_primary_key.position, values)
         except IntegrityError:
             if not has_created(self.database, row):
                 raise
@@ -126,6 +129,36 @@ class RunCatalog:
         with self.database.connection(durable=durable) as connection:
             return connection.execute(statement).rowcount > 0
 
+    def find_labels(self, run_id: str) -> tuple[str, list[str], str] | None:
+        """Return name, tags and note of a run, if there is one of that id."""
+        query = select(RunRow.name, RunRow.tags, RunRow.note).where(RunRow.run_id == run_id)
+        with self.database.session() as session:
+            found = session.execute(query).one_or_none()
+        return None if found is None else (found.name, found.tags, found.note)
+
+    def relabel(
+        self, run_id: str, describe: Callable[[RunRow], None], **labels: Any
+    ) -> RunRow | None:
+        """Change name, tags or note of a run durably.
+
+        Args:
+            run_id: Id of the run.
+            describe: Function that writes its description, in the transaction.
+            labels: New values by column.
+
+        Returns:
+            The run, if there is one of that id.
+        """
+        chosen = RunRow.run_id == run_id
+        with self.database.session(durable=True) as session:
+            # Also without new values: nothing else changes the row until the end.
+            session.execute(update(RunRow).where(chosen).values(run_id=run_id, **labels))
+            row = session.scalars(select(RunRow).where(chosen)).one_or_none()
+            if row is not None:
+                replace_labels(session, RUNS, row.position, row.name, row.tags, row.note)
+                describe(row)
+            return row
+
     def change_on_full_disk(self, run_id: str, **values: Any) -> None:
         """Set columns of a run durably; on a full disk, the room for removals is used.
 
@@ -157,9 +190,12 @@ class RunCatalog:
             statement = statement.where(RunRow.state.in_(states))
 
         def remove(session: Session) -> tuple[int, str | None] | None:
-            removed = session.execute(statement.returning(RunRow.bytes, RunRow.dataset_digest))
-            found = removed.one_or_none()
-            return None if found is None else (found.bytes, found.dataset_digest)
+            columns = (RunRow.bytes, RunRow.dataset_digest, RunRow.position)
+            found = session.execute(statement.returning(*columns)).one_or_none()
+            if found is None:
+                return None
+            remove_entries(session, RUNS, [found.position])
+            return found.bytes, found.dataset_digest
 
         def make_room_if_removable() -> bool:
             row = self.get(run_id)

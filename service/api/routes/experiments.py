@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 from energy_flow.choices import ENDED_STATES, EventName, ExperimentKind, RunState
 from service.api.answers import REFUSALS, describe_answers, describe_events
-from service.api.bodies import read_body, read_object
+from service.api.bodies import read_body, read_labels, read_object
 from service.api.dependencies import ExperimentId, ServiceDep, read_idempotency_key
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_json_body
@@ -28,6 +28,7 @@ from service.schemas.experiment import (
     ExperimentView,
     TrialView,
 )
+from service.schemas.labels import NoteFields
 from service.schemas.run import GapEvent
 from service.threads import Threads, in_thread
 
@@ -84,6 +85,20 @@ async def list_experiments(
 async def describe_experiment(experiment_id: ExperimentId, service: ServiceDep) -> Response:
     """Return the state, the trials in each state, the progress, and the remaining time."""
     return JsonAnswer(service.experiments.answer(await service.experiments.find(experiment_id)))
+
+
+@router.patch(
+    "/{experiment_id}",
+    responses=describe_answers(ExperimentView),
+    openapi_extra=describe_json_body(NoteFields),
+)
+async def relabel_experiment(
+    experiment_id: ExperimentId, request: Request, service: ServiceDep
+) -> Response:
+    """Change tags or note of an experiment, in any state; members that are absent stay."""
+    labels = await read_labels(request, NoteFields)
+    row = await service.experiments.find(experiment_id)
+    return JsonAnswer(service.experiments.answer(await service.experiments.relabel(row, **labels)))
 
 
 @router.delete("/{experiment_id}", status_code=204, responses=REFUSALS)

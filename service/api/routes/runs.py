@@ -12,18 +12,19 @@ from starlette.responses import Response
 from energy_flow.choices import ENDED_STATES, RunKind, RunState
 from energy_flow.errors import Fault
 from service.api.answers import REFUSALS, describe_answers
-from service.api.bodies import read_body
+from service.api.bodies import read_body, read_labels
 from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep, read_idempotency_key
 from service.api.find_run import find_ended_run, find_run
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
-from service.api.request_bodies import describe_embeddings_body
+from service.api.request_bodies import describe_embeddings_body, describe_json_body
 from service.api.simulate_request import hold_run, parse_and_validate, require_room
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
 from service.problems import Problem, conflict, invalid, not_found
 from service.runs.active_run import Persistence
 from service.runs.views import render_run, run_url
+from service.schemas.labels import LabelFields
 from service.schemas.metrics import SamplePage
 from service.schemas.run import RunPage, RunView
 from service.schemas.simulate import RunFields, RunRequest
@@ -98,6 +99,20 @@ async def list_runs(
 async def describe_run(run_id: str, service: ServiceDep) -> Response:
     """Return the state and progress of a run, and its metrics once it has ended."""
     row = await find_run(service, run_id)
+    return JsonAnswer(render_run(row, service.runs.find(run_id)))
+
+
+@router.patch(
+    "/{run_id}",
+    responses=describe_answers(RunView),
+    openapi_extra=describe_json_body(LabelFields),
+)
+async def relabel_run(run_id: str, request: Request, service: ServiceDep) -> Response:
+    """Change name, tags or note of a run, in any state; members that are absent stay."""
+    labels = await read_labels(request, LabelFields)
+    row = await in_thread(Threads.CHANGES, service.archive.relabel, run_id, **labels)
+    if row is None:
+        raise not_found(f"run {run_id!r}")
     return JsonAnswer(render_run(row, service.runs.find(run_id)))
 
 
