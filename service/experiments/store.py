@@ -23,6 +23,15 @@ from service.store.list_entries import (
     remove_entries,
     replace_labels,
 )
+from service.store.listing import (
+    ListFilter,
+    ListPage,
+    ListSort,
+    Place,
+    count,
+    make_conditions,
+    read_page,
+)
 from service.store.names import check_new_name, find_like
 from service.store.tables import ExperimentRow, RunRow
 
@@ -93,25 +102,33 @@ class ExperimentStore:
         return find_created(self.database, ExperimentRow, idempotency)
 
     def page(
-        self, limit: int, before: int | None, state: str | None, kind: str | None
-    ) -> list[ExperimentRow]:
-        """Return experiments, newest first.
+        self, chosen: ListFilter, sort: ListSort, place: Place | None, limit: int
+    ) -> ListPage[ExperimentRow]:
+        """Return a page of experiments.
 
         Args:
-            limit: Most rows to return.
-            before: Return only experiments that arrived before this position.
-            state: Return only experiments in this state.
-            kind: Return only experiments of this kind.
+            chosen: Which experiments are listed.
+            sort: Their order.
+            place: Where the page begins; ``None`` for the first page.
+            limit: Most experiments of the page.
         """
-        query = select(ExperimentRow).order_by(ExperimentRow.position.desc()).limit(limit)
-        if before is not None:
-            query = query.where(ExperimentRow.position < before)
-        if state is not None:
-            query = query.where(ExperimentRow.state == state)
-        if kind is not None:
-            query = query.where(ExperimentRow.kind == kind)
         with self.database.session() as session:
-            return list(session.scalars(query))
+            return read_page(session, ExperimentRow, chosen, sort, place, limit)
+
+    def find_ids(self, chosen: ListFilter, expected: int) -> tuple[int, list[str]]:
+        """Return how many experiments a filter selects, and their ids if as many are expected.
+
+        Args:
+            chosen: The filter.
+            expected: How many they should be.
+        """
+        with self.database.session() as session:
+            found = count(session, ExperimentRow, chosen)
+            if found != expected:
+                return found, []
+            query = select(ExperimentRow.experiment_id)
+            query = query.where(*make_conditions(ExperimentRow, chosen))
+            return found, list(session.scalars(query.order_by(ExperimentRow.position.desc())))
 
     def change(self, experiment_id: str, *, durable: bool = True, **values: Any) -> None:
         """Set columns of an experiment.

@@ -13,6 +13,15 @@ from energy_flow.choices import ENDED_STATES, RunState
 from service.store.database import Database, Removal
 from service.store.idempotency import IdempotencyKey, find_created, has_created
 from service.store.list_entries import RUNS, add_run_entries, remove_entries, replace_labels
+from service.store.listing import (
+    ListFilter,
+    ListPage,
+    ListSort,
+    Place,
+    count,
+    make_conditions,
+    read_page,
+)
 from service.store.tables import RunRow
 
 UNFINISHED = (RunState.QUEUED, RunState.RUNNING)
@@ -86,33 +95,32 @@ class RunCatalog:
         return find_created(self.database, RunRow, idempotency)
 
     def page(
-        self,
-        limit: int,
-        before: int | None,
-        *,
-        state: str | None = None,
-        kinds: Sequence[str] | None = None,
-        experiment_id: str | None = None,
-    ) -> list[RunRow]:
-        """Return runs, newest first.
+        self, chosen: ListFilter, sort: ListSort, place: Place | None, limit: int
+    ) -> ListPage[RunRow]:
+        """Return a page of runs.
 
         Args:
-            limit: Most rows to return.
-            before: Return only runs that arrived before this position.
-            state: Return only runs in this state.
-            kinds: Return only runs of these kinds.
-            experiment_id: Return only trials of this experiment.
+            chosen: Which runs are listed.
+            sort: Their order.
+            place: Where the page begins; ``None`` for the first page.
+            limit: Most runs of the page.
         """
-        query = select(RunRow).order_by(RunRow.position.desc()).limit(limit)
-        if before is not None:
-            query = query.where(RunRow.position < before)
-        if kinds is not None:
-            query = query.where(RunRow.kind.in_(kinds))
-        for column, value in ((RunRow.state, state), (RunRow.experiment_id, experiment_id)):
-            if value is not None:
-                query = query.where(column == value)
         with self.database.session() as session:
-            return list(session.scalars(query))
+            return read_page(session, RunRow, chosen, sort, place, limit)
+
+    def find_ids(self, chosen: ListFilter, expected: int) -> tuple[int, list[str]]:
+        """Return how many runs a filter selects, and their ids if they are as many as expected.
+
+        Args:
+            chosen: The filter.
+            expected: How many they should be.
+        """
+        with self.database.session() as session:
+            found = count(session, RunRow, chosen)
+            if found != expected:
+                return found, []
+            query = select(RunRow.run_id).where(*make_conditions(RunRow, chosen))
+            return found, list(session.scalars(query.order_by(RunRow.position.desc())))
 
     def change(self, run_id: str, *, durable: bool = False, **values: Any) -> bool:
         """Set columns of a run.

@@ -7,11 +7,11 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from energy_flow.choices import ENDED_STATES, EventName, ExperimentKind, RunState
+from energy_flow.choices import ENDED_STATES, EventName, ExperimentKind
 from service.api.answers import REFUSALS, describe_answers, describe_events
 from service.api.bodies import read_body, read_labels, read_object
 from service.api.dependencies import ExperimentId, ServiceDep, read_idempotency_key
-from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
+from service.api.list_query import ListQueryDep, render_page
 from service.api.request_bodies import describe_json_body
 from service.api.sse import LastEventId, stream_events
 from service.experiments.plan import Plan, make_plan
@@ -68,17 +68,14 @@ async def create_experiment(request: Request, service: ServiceDep) -> Response:
 
 @router.get("", responses=describe_answers(ExperimentPage))
 async def list_experiments(
-    service: ServiceDep,
-    limit: Limit = DEFAULT_ITEMS,
-    cursor: str | None = None,
-    state: RunState | None = None,
-    kind: ExperimentKind | None = None,
+    service: ServiceDep, query: ListQueryDep, kind: ExperimentKind | None = None
 ) -> Response:
-    """Return a page of experiments, newest first."""
-    before = parse_cursor(cursor)
+    """Return a page of experiments, newest first unless they are sorted otherwise."""
+    sort, place = query.parse_sort(), query.parse_place()
+    chosen = query.make_filter(None if kind is None else [kind])
     experiments = service.experiments
-    rows = await in_thread(Threads.READS, experiments.store.page, limit + 1, before, state, kind)
-    return JsonAnswer(make_page(rows, limit, experiments.answer, lambda last, _: last.position))
+    page = await in_thread(Threads.READS, experiments.store.page, chosen, sort, place, query.limit)
+    return JsonAnswer(render_page(page, sort, experiments.answer))
 
 
 @router.get("/{experiment_id}", responses=describe_answers(ExperimentView))

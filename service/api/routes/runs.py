@@ -9,13 +9,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from energy_flow.choices import ENDED_STATES, RunKind, RunState
+from energy_flow.choices import ENDED_STATES, RunKind
 from energy_flow.errors import Fault
 from service.api.answers import REFUSALS, describe_answers
 from service.api.bodies import read_body, read_labels
 from service.api.client_identity import identify_client
 from service.api.dependencies import ServiceDep, read_idempotency_key
 from service.api.find_run import find_ended_run, find_run
+from service.api.list_query import ListQueryDep, render_page
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
 from service.api.request_bodies import describe_embeddings_body, describe_json_body
 from service.api.simulate_request import hold_run, parse_and_validate, require_room
@@ -68,31 +69,22 @@ async def queue_run(request: Request, service: ServiceDep) -> Response:
 @router.get("", responses=describe_answers(RunPage))
 async def list_runs(
     service: ServiceDep,
-    limit: Limit = DEFAULT_ITEMS,
-    cursor: str | None = None,
-    state: RunState | None = None,
+    query: ListQueryDep,
     kind: Annotated[list[RunKind] | None, Query(description="one or several")] = None,
     experiment: Annotated[str | None, Query(description="id or name")] = None,
 ) -> Response:
-    """Return a page of runs, newest first."""
-    before = parse_cursor(cursor)
+    """Return a page of runs, newest first unless they are sorted otherwise."""
+    sort, place = query.parse_sort(), query.parse_place()
     owner = None if experiment is None else await service.experiments.find(experiment)
-    rows = await in_thread(
-        Threads.READS,
-        service.archive.catalog.page,
-        limit + 1,
-        before,
-        state=state,
-        kinds=kind,
-        experiment_id=None if owner is None else owner.experiment_id,
+    chosen = query.make_filter(kind, None if owner is None else owner.experiment_id)
+    page = await in_thread(
+        Threads.READS, service.archive.catalog.page, chosen, sort, place, query.limit
     )
-    page = make_page(
-        rows,
-        limit,
-        lambda row: render_run(row, service.runs.find(row.run_id)),
-        lambda last, _: last.position,
-    )
-    return JsonAnswer(page)
+
+    def render(row: RunRow) -> dict[str, Any]:
+        return render_run(row, service.runs.find(row.run_id))
+
+    return JsonAnswer(render_page(page, sort, render))
 
 
 @router.get("/{run_id}", responses=describe_answers(RunView))
