@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from energy_flow.choices import ENDED_STATES, EventName, ExperimentKind
 from service.api.answers import REFUSALS, describe_answers, describe_events
 from service.api.bodies import read_body, read_labels, read_object
+from service.api.deletion import choose, delete_each, make_filter
 from service.api.dependencies import ExperimentId, ServiceDep, read_idempotency_key
 from service.api.list_query import ListQueryDep, render_page
 from service.api.request_bodies import describe_json_body
@@ -18,7 +19,7 @@ from service.experiments.plan import Plan, make_plan
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
 from service.problems import invalid
-from service.requests.members import check_members
+from service.requests.members import check_members, parse_members
 from service.schemas.bodies import AnswerBody
 from service.schemas.experiment import (
     ExperimentFields,
@@ -29,6 +30,7 @@ from service.schemas.experiment import (
     TrialView,
 )
 from service.schemas.labels import NoteFields
+from service.schemas.list_filter import DeletionAnswer, ExperimentDeletionFields
 from service.schemas.run import GapEvent
 from service.threads import Threads, in_thread
 
@@ -103,6 +105,27 @@ async def delete_experiment(experiment_id: ExperimentId, service: ServiceDep) ->
     """Remove an experiment that has ended, with its trials and all their files."""
     await service.experiments.delete(await service.experiments.find(experiment_id))
     return Response(status_code=204)
+
+
+@router.post(
+    "/delete",
+    responses=describe_answers(DeletionAnswer),
+    openapi_extra=describe_json_body(ExperimentDeletionFields),
+)
+async def delete_experiments(request: Request, service: ServiceDep) -> Response:
+    """Remove several experiments that have ended; answer which were removed, and which not."""
+    members = await read_object(request, await read_body(request))
+    fields = parse_members(ExperimentDeletionFields, members)
+    chosen = None
+    if fields.filter is not None:
+        kind = fields.filter.kind
+        chosen = make_filter(fields.filter, None if kind is None else [kind])
+    ids = await choose(fields, chosen, service.experiments.store.find_ids)
+
+    async def delete(id_or_name: str) -> None:
+        await service.experiments.delete(await service.experiments.find(id_or_name))
+
+    return JsonAnswer(await delete_each(ids, delete))
 
 
 @router.post("/{experiment_id}/pause", responses=describe_answers(ExperimentView))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -12,8 +13,9 @@ from starlette.responses import Response
 from energy_flow.choices import ENDED_STATES, RunKind
 from energy_flow.errors import Fault
 from service.api.answers import REFUSALS, describe_answers
-from service.api.bodies import read_body, read_labels
+from service.api.bodies import read_body, read_labels, read_object
 from service.api.client_identity import identify_client
+from service.api.deletion import choose, delete_each, make_filter
 from service.api.dependencies import ServiceDep, read_idempotency_key
 from service.api.find_run import find_ended_run, find_run
 from service.api.list_query import ListQueryDep, render_page
@@ -23,9 +25,11 @@ from service.api.simulate_request import hold_run, parse_and_validate, require_r
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
 from service.problems import Problem, conflict, invalid, not_found
+from service.requests.members import parse_members
 from service.runs.active_run import Persistence
 from service.runs.views import render_run, run_url
 from service.schemas.labels import LabelFields
+from service.schemas.list_filter import DeletionAnswer, RunDeletionFields
 from service.schemas.metrics import SamplePage
 from service.schemas.run import RunPage, RunView
 from service.schemas.simulate import RunFields, RunRequest
@@ -111,12 +115,27 @@ async def relabel_run(run_id: str, request: Request, service: ServiceDep) -> Res
 @router.delete("/{run_id}", status_code=204, responses=REFUSALS)
 async def delete_run(run_id: str, service: ServiceDep) -> Response:
     """Remove a run that has ended, with all its files."""
-    states = () if service.ends.has(run_id) else ENDED_STATES
-    if not await in_thread(Threads.CHANGES, service.archive.discard, run_id, *states):
-        row = await find_run(service, run_id)
-        _refuse_trial(row, "delete")
-        raise conflict("delete a run", row.state, ENDED_STATES)
+    await _delete(service, run_id)
     return Response(status_code=204)
+
+
+@router.post(
+    "/delete",
+    responses=describe_answers(DeletionAnswer),
+    openapi_extra=describe_json_body(RunDeletionFields),
+)
+async def delete_runs(request: Request, service: ServiceDep) -> Response:
+    """Remove several runs that have ended; answer which were removed, and which not and why."""
+    members = await read_object(request, await read_body(request))
+    fields = parse_members(RunDeletionFields, members)
+    chosen = None
+    if fields.filter is not None:
+        name = fields.filter.experiment
+        owner = None if name is None else await service.experiments.find(name)
+        experiment_id = None if owner is None else owner.experiment_id
+        chosen = make_filter(fields.filter, fields.filter.kind, experiment_id)
+    ids = await choose(fields, chosen, service.archive.catalog.find_ids)
+    return JsonAnswer(await delete_each(ids, partial(_delete, service)))
 
 
 @router.post("/{run_id}/cancel", responses=describe_answers(RunView, statuses=(200, 202)))
@@ -165,6 +184,14 @@ async def list_samples(
     samples = await in_thread(Threads.READS, read)
     page = make_page(samples, limit, lambda sample: sample, lambda *_: first + limit)
     return JsonAnswer(page)
+
+
+async def _delete(service: Service, run_id: str) -> None:
+    states = () if service.ends.has(run_id) else ENDED_STATES
+    if not await in_thread(Threads.CHANGES, service.archive.discard, run_id, *states):
+        row = await find_run(service, run_id)
+        _refuse_trial(row, "delete")
+        raise conflict("delete a run", row.state, ENDED_STATES)
 
 
 def _refuse_trial(row: RunRow, action: str) -> None:
