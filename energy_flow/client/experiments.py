@@ -77,6 +77,8 @@ class Experiment:
         data: the whole answer of the server.
         version: of Energy Flow, that created it; ``None`` if it is not known.
         arithmetic: its number; a server with another number does not continue the experiment.
+        tags: its tags, sorted.
+        note: text about it.
     """
 
     experiment_id: str
@@ -98,6 +100,8 @@ class Experiment:
     # Servers that do not send it compute with arithmetic 1.
     version: str | None = None
     arithmetic: int = 1
+    tags: tuple[str, ...] = ()
+    note: str | None = None
 
     @property
     def ended(self) -> bool:

@@ -56,6 +56,9 @@ class Run:
         dataset: where its embeddings come from; ``None`` if they came with the request.
         version: of Energy Flow, that started it; ``None`` if it is not known.
         arithmetic: its number; bits of runs with another number can differ.
+        name: what it is called; ``None`` if it has no name.
+        tags: its tags, sorted.
+        note: text about it.
     """
 
     run_id: str
@@ -72,6 +75,9 @@ class Run:
     # Servers that do not send it compute with arithmetic 1.
     version: str | None = None
     arithmetic: int = 1
+    name: str | None = None
+    tags: tuple[str, ...] = ()
+    note: str | None = None
 
     @property
     def ended(self) -> bool:

@@ -129,7 +129,7 @@ def test_lists_are_sorted_and_read_in_both_directions(
 ) -> None:
     client, runs = made
     assert names(made, sort=sort) == expected
-    query = {"sort": sort, "kind": "run", "limit": 2}
+    query: dict[str, Any] = {"sort": sort, "kind": "run", "limit": 2}
     pages = [read(client, **query)]
     while pages[-1]["next_cursor"]:
         pages.append(read(client, cursor=pages[-1]["next_cursor"], **query))
