@@ -34,7 +34,7 @@ def test_a_run_is_named_found_changed_and_deleted(
     done = call("simulate", embeddings_file, *at, *labels, "--set", "noise_std=0.03", "--json")
     assert done.returncode == 0, done.stderr
     run_id = json.loads(done.stdout)["run_id"]
-    filters = (
+    filters: tuple[tuple[str, ...], ...] = (
         ("--search", "FIRST try", "--tag", "cli-a"),
         ("--tag", "cli-a", "--tag", "cli-b"),
         ("--tag", "cli-a", "--set", "noise_std=0.03"),
@@ -43,8 +43,8 @@ def test_a_run_is_named_found_changed_and_deleted(
     )
     for chosen in filters:
         assert [run["run_id"] for run in listed(call, "runs", *at, *chosen)] == [run_id]
-    for chosen in (("--set", "noise_std=0.031"), ("--created-before", "2020-01-01")):
-        assert listed(call, "runs", *at, "--tag", "cli-a", *chosen) == []
+    for other in (("--set", "noise_std=0.031"), ("--created-before", "2020-01-01")):
+        assert listed(call, "runs", *at, "--tag", "cli-a", *other) == []
     table = call("runs", "list", *at, "--tag", "cli-a").stdout
     assert "first try" in table
     assert "cli-a, cli-b" in table
