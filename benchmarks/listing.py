@@ -1,4 +1,4 @@
-"""``listing``: lists of many finished runs and experiments, filtered and in pages.
+"""``listing``: lists of many finished runs and experiments, searched, filtered and in pages.
 
 Measures: requests that list 100 of 10,000 runs or experiments. Unit: milliseconds. Baseline: the
 target of 50 ms. One run and one experiment are computed; the others are copies of their rows in the
@@ -16,13 +16,20 @@ from typing import Any
 
 import httpx
 import numpy as np
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from benchmarks.options import Findings, Options
 from benchmarks.server_process import server_of
 from benchmarks.tables import print_line, show
 from benchmarks.workload import DATA, embeddings
 from service.store.database import Database
+from service.store.list_entries import (
+    EXPERIMENTS,
+    add_entries,
+    add_run_entries,
+    find_keys,
+    find_text,
+)
 from service.store.tables import ExperimentRow, RunRow, Table
 
 COUNT = 10_000
@@ -30,6 +37,21 @@ TRIALS = 10
 """Number of trials of an experiment that has runs in the index."""
 ROUNDS = 40
 LIMIT = 100
+NOTE = "What was tried, and what came of it. " * 10
+"""Note of each run and experiment."""
+SEARCHES = (
+    "search=copy 77",
+    "search=nothing",
+    "tag=tag-7",
+    "tag=all",
+    "sort=name",
+    "sort=-duration",
+    "sort=state",
+    "model=default",
+    "created_after=2020-01-01",
+    "created_before=2020-01-01",
+)
+"""Searches, filters and orders of both lists."""
 TARGET_MS = 50
 
 
@@ -88,19 +110,38 @@ def _fill(index: Path) -> None:
         # One in ten has failed, one in ten was cancelled.
         state = {1: "failed", 2: "cancelled"}.get(number % 10, "succeeded")
         identity = f"{number:032x}"
+        labels = {"tags": [f"tag-{number % 50}", "all"], "note": NOTE}
         experiments.append(
-            {**experiment, "experiment_id": identity, "name": f"copy-{number}", "state": state}
+            {
+                **experiment,
+                **labels,
+                "experiment_id": identity,
+                "name": f"copy-{number}",
+                "state": state,
+            }
         )
     for number in range(COUNT - 2):
         identity, state = f"{number:032x}", experiments[number]["state"]
+        labels = {"name": f"Copy {number}", "tags": experiments[number]["tags"], "note": NOTE}
+        options = {"noise_std": number % 100 / 1000}
+        labels["request"] = {**(trial if number % 2 else run)["request"], "options": options}
         if number % 2:
             of = {"experiment_id": f"{number // TRIALS:032x}", "trial": number % TRIALS}
-            runs.append({**trial, **of, "run_id": identity, "state": state})
+            runs.append({**trial, **labels, **of, "run_id": identity, "state": state})
         else:
-            runs.append({**run, "run_id": identity, "state": state})
+            runs.append({**run, **labels, "run_id": identity, "state": state})
     with database.session() as session:
         session.execute(insert(ExperimentRow), experiments)
         session.execute(insert(RunRow), runs)
+        positions = dict(session.execute(select(RunRow.run_id, RunRow.position)).all())
+        for row in runs:
+            add_run_entries(session, positions[row["run_id"]], row)
+        query = select(ExperimentRow.name, ExperimentRow.position)
+        positions = dict(session.execute(query).all())
+        for row in experiments:
+            text = find_text(row["name"], row["tags"], row["note"])
+            position = positions[row["name"]]
+            add_entries(session, EXPERIMENTS, position, find_keys(row["tags"], {}), text)
     database.close()
 
 
@@ -118,18 +159,27 @@ def _times(url: str, rounds: int) -> Mapping[str, list[float]]:
             time.sleep(0.1)
         trials = f"/v1/experiments/{'0' * 32}/trials"
         requests = {
-            **_lists("/v1/runs", client, ("state=failed", "kind=trial", "kind=simulate")),
+            **_lists(
+                "/v1/runs", client, ("state=failed", "kind=trial", "kind=simulate", *SEARCHES)
+            ),
             "/v1/runs of one experiment": ("/v1/runs", {"experiment": "copy-0"}),
             "/v1/runs?state=failed&kind=trial": ("/v1/runs", {"state": "failed", "kind": "trial"}),
-            **_lists("/v1/experiments", client, ("state=failed", "state=running")),
-            "one experiment": ("/v1/experiments/copy-5000", {}),
+            "/v1/runs?options={noise_std}": ("/v1/runs", {"options": '{"noise_std": 0.077}'}),
+            "/v1/runs, all at once": (
+                "/v1/runs",
+                {"search": "copy", "tag": "tag-8", "state": "succeeded", "sort": "-duration"},
+            ),
+            **_lists("/v1/experiments", client, ("state=failed", "state=running", *SEARCHES)),
+            "one experiment": ("/v1/experiments/copy-5000", None),
             "its trials": (trials, {"state": "succeeded"}),
         }
         times: dict[str, list[float]] = {name: [] for name in requests}
         for round_number in range(rounds + 1):
             for name, (path, query) in requests.items():
                 before = time.perf_counter()
-                answer = client.get(path, params={"limit": LIMIT, **query})
+                answer = client.get(
+                    path, params=None if query is None else {"limit": LIMIT, **query}
+                )
                 milliseconds = (time.perf_counter() - before) * 1e3
                 answer.raise_for_status()
                 if round_number:

@@ -63,6 +63,15 @@ UNFINISHED_STATES: Final = tuple(state for state, following in TRANSITIONS.items
 """All other states."""
 
 
+class ListOrder(Choice):
+    """What a list of runs or experiments is sorted by; with a dash before it, it descends."""
+
+    CREATED = "created"
+    NAME = "name"
+    STATE = "state"
+    DURATION = "duration"
+
+
 class EventName(Choice):
     """Name of an event that a server sends about a run or an experiment."""
 

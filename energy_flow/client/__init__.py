@@ -34,6 +34,7 @@ from energy_flow.client.events import RunEvent
 from energy_flow.client.experiment_events import ExperimentEvent
 from energy_flow.client.experiment_results import ExperimentResults
 from energy_flow.client.experiments import Experiment, Trial
+from energy_flow.client.listing import Deletion, Kept
 from energy_flow.client.measurements import Memory, Metrics
 from energy_flow.client.models import Ablation, Model, SampleRows
 from energy_flow.client.replay import Comparison, Difference, Replay, SampleComparison
@@ -57,6 +58,7 @@ __all__ = [
     "Conflict",
     "Dataset",
     "DeadlinePassed",
+    "Deletion",
     "Difference",
     "EmbeddingError",
     "Encoder",
@@ -69,6 +71,7 @@ __all__ = [
     "FlowClient",
     "FlowClientError",
     "Forbidden",
+    "Kept",
     "Memory",
     "Metrics",
     "Model",

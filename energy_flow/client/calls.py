@@ -89,6 +89,16 @@ def as_names(names: str | Sequence[str] | None) -> list[str] | None:
     return [names] if isinstance(names, str) else list(names)
 
 
+def patch(path: str, fields: Mapping[str, Any]) -> Request:
+    """Return a request to change members of something; a repetition changes nothing more.
+
+    Args:
+        path: of what is changed.
+        fields: as for :func:`post`.
+    """
+    return replace(post(path, fields), method="PATCH", repeatable=True)
+
+
 def idempotency_key(key: str | None) -> str:
     """Return the key, or a new one where there is none."""
     return key if key is not None else uuid4().hex

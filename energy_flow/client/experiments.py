@@ -78,6 +78,8 @@ class Experiment(Displayed):
         data: the whole answer of the server.
         version: of Energy Flow, that created it; ``None`` if it is not known.
         arithmetic: its number; a server with another number does not continue the experiment.
+        tags: its tags, sorted.
+        note: text about it.
     """
 
     experiment_id: str
@@ -99,6 +101,8 @@ class Experiment(Displayed):
     # Servers that do not send it compute with arithmetic 1.
     version: str | None = None
     arithmetic: int = 1
+    tags: tuple[str, ...] = ()
+    note: str | None = None
 
     def _facts(self) -> Mapping[str, object]:
         trials = self.trials

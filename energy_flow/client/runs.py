@@ -57,6 +57,9 @@ class Run(Displayed):
         dataset: where its embeddings come from; ``None`` if they came with the request.
         version: of Energy Flow, that started it; ``None`` if it is not known.
         arithmetic: its number; bits of runs with another number can differ.
+        name: what it is called; ``None`` if it has no name.
+        tags: its tags, sorted.
+        note: text about it.
     """
 
     run_id: str
@@ -73,6 +76,9 @@ class Run(Displayed):
     # Servers that do not send it compute with arithmetic 1.
     version: str | None = None
     arithmetic: int = 1
+    name: str | None = None
+    tags: tuple[str, ...] = ()
+    note: str | None = None
 
     def _facts(self) -> Mapping[str, object]:
         progress = self.progress

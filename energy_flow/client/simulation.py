@@ -129,6 +129,9 @@ def request_members(
     model: str | None = None,
     store: bool | None = None,
     timeout_ms: int | None = None,
+    name: str | None = None,
+    tags: Sequence[str] | None = None,
+    note: str | None = None,
 ) -> dict[str, Any]:
     """Return the members of a request to simulate, without its embeddings.
 
@@ -148,6 +151,9 @@ def request_members(
         "model": model,
         "store": store,
         "timeout_ms": timeout_ms,
+        "name": name,
+        "tags": None if tags is None else list(tags),
+        "note": note,
     }
     return {name: value for name, value in members.items() if value is not None}
 

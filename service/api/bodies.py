@@ -10,6 +10,8 @@ from service.media_types import JSON
 from service.problems import Problem
 from service.requests.digits import parse_digits
 from service.requests.json_body import parse_object
+from service.requests.members import parse_members
+from service.schemas.labels import NoteFields
 
 
 async def read_body(request: Request) -> bytes:
@@ -32,6 +34,21 @@ async def read_object(request: Request, body: bytes) -> dict[str, Any]:
         message = f"Content-Type is {media_type or 'missing'}; send {JSON}"
         raise Problem(415, message, headers={"Accept-Post": JSON})
     return await parse_object(body)
+
+
+async def read_labels(request: Request, kind: type[NoteFields]) -> dict[str, Any]:
+    """Return the names, tags and notes that a JSON body gives, by column.
+
+    Args:
+        request: The request.
+        kind: Model of the body.
+
+    Raises:
+        Problem: 400, the body is not a JSON object; 415, its media type is not JSON; 422, it has
+            faults.
+    """
+    fields = parse_members(kind, await read_object(request, await read_body(request)))
+    return {name: getattr(fields, name) for name in fields.model_fields_set}
 
 
 def read_media_type(request: Request) -> str:

@@ -27,7 +27,7 @@ async def _resolve(
     """
     if not is_prefix(run_id):
         return run_id
-    ids = await in_thread(Threads.READS, service.archive.catalog.find_ids, run_id)
+    ids = await in_thread(Threads.READS, service.archive.catalog.find_by_prefix, run_id)
     return choose_id("run", run_id, ids) or run_id
 
 

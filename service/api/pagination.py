@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 from fastapi import Query
 
 from energy_flow.errors import Fault
-from service.problems import invalid
+from service.problems import Problem, invalid
 
 Row = TypeVar("Row")
 
@@ -48,9 +48,14 @@ def decode_cursor(cursor: str, count: int, least: int = 0) -> tuple[int, ...]:
             text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
             numbers = tuple(int(part) for part in text.split("."))
     if len(numbers) != count or not all(least <= number < 2**63 for number in numbers):
-        message = "is not a cursor of this list; send next_cursor of the page before"
-        raise invalid([Fault(("cursor",), message, cursor)])
+        raise refuse_cursor(cursor)
     return numbers
+
+
+def refuse_cursor(cursor: str) -> Problem:
+    """Return the refusal of a cursor that belongs to no place of the list."""
+    message = "is not a cursor of this list; send next_cursor of the page before"
+    return invalid([Fault(("cursor",), message, cursor)])
 
 
 def parse_cursor(cursor: str | None, least: int = 0) -> int | None:

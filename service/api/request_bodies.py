@@ -21,6 +21,9 @@ _FILE_PARAMETERS = {
     "trace": {"type": "string", "description": "a JSON object"},
     "store": {"type": "boolean"},
     "timeout_ms": {"type": "integer"},
+    "name": {"type": "string"},
+    "tags": {"type": "string", "description": "texts, separated by commas"},
+    "note": {"type": "string"},
 }
 
 

@@ -13,6 +13,7 @@ import typer
 
 from energy_flow.choices import DatasetFormat, ExperimentKind, RunState
 from service.cli import datasets
+from service.cli.execute.deletion import report
 from service.cli.execute.server_client import (
     PAGE_SIZE,
     open_client,
@@ -29,6 +30,18 @@ from service.cli.experiment.view import (
     trial_table,
 )
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
+from service.cli.input.list_filters import (
+    CreatedAfter,
+    CreatedBefore,
+    ModelFilter,
+    Note,
+    OptionFilter,
+    Search,
+    Sort,
+    TagFilter,
+    Tags,
+    list_filters,
+)
 from service.cli.input.options import (
     DEFAULT_URL,
     ApiKey,
@@ -59,6 +72,8 @@ def create(
             metavar="NAME", help="Name of the experiment, instead of the one in the file."
         ),
     ] = None,
+    tag: Tags = None,
+    note: Note = None,
     upload: Annotated[
         Path | None,
         typer.Option(
@@ -96,6 +111,10 @@ def create(
     document = read_toml(file)
     if name is not None:
         document["name"] = name
+    if tag:
+        document["tags"] = tag
+    if note is not None:
+        document["note"] = note
     with open_for_datasets(url, api_key, document.get("dataset")) as client:
         if upload is not None:
             options = _UploadOptions(column, file_format, as_json)
@@ -125,19 +144,27 @@ def list_experiments(
     kind: Annotated[
         str | None, choice_filter("experiments of this kind", "KIND", ExperimentKind)
     ] = None,
+    search: Search = None,
+    tag: TagFilter = None,
+    model: ModelFilter = None,
+    options: OptionFilter = None,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
+    sort: Sort = None,
     limit: Limit = 20,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """List experiments, newest first."""
+    """List experiments, newest first unless they are sorted otherwise."""
+    filters = list_filters(search, tag, model, options, created_after, created_before, sort)
     if state is not None:
         check_choice("--state", state, RunState)
     if kind is not None:
         check_choice("--kind", kind, ExperimentKind)
     with open_client(url, api_key) as client:
         page_size = min(limit, PAGE_SIZE)
-        every = client.experiments.list(state=state, kind=kind, page_size=page_size)
+        every = client.experiments.list(state=state, kind=kind, page_size=page_size, **filters)
         experiments = list(islice(every, limit))
     if as_json:
         print_json([experiment.data for experiment in experiments])
@@ -220,14 +247,72 @@ def cancel(
 
 
 @app.command()
-def delete(
-    experiment: ExperimentName, url: Url = DEFAULT_URL, api_key: ApiKey = None, yes: Yes = False
+def change(
+    experiment: ExperimentName,
+    tag: Tags = None,
+    note: Note = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Delete an experiment that has ended, with the runs of its trials."""
-    confirm_deletion(f"experiment {experiment} and its runs on {url}", is_confirmed=yes)
+    """Change the tags or the note of an experiment; what is not given stays."""
     with open_for_experiments(url, api_key, experiment) as client:
-        client.experiments.delete(experiment)
-    print_text(f"deleted {experiment}")
+        # The tags that are given replace all others; one that is empty removes them.
+        tags = None if tag is None else [one for one in tag if one]
+        _print(client.experiments.change(experiment, tags=tags, note=note), as_json)
+
+
+@app.command()
+def delete(
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[EXPERIMENT]...", help="Names or ids of experiments.", show_default=False
+        ),
+    ] = None,
+    state: Annotated[
+        str | None, choice_filter("experiments in this state", "STATE", RunState)
+    ] = None,
+    kind: Annotated[
+        str | None, choice_filter("experiments of this kind", "KIND", ExperimentKind)
+    ] = None,
+    search: Search = None,
+    tag: TagFilter = None,
+    model: ModelFilter = None,
+    options: OptionFilter = None,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    yes: Yes = False,
+) -> None:
+    """Delete experiments that have ended, with the runs of their trials.
+
+    Those that are named are deleted, or those that the options select.
+    """
+    if state is not None:
+        check_choice("--state", state, RunState)
+    if kind is not None:
+        check_choice("--kind", kind, ExperimentKind)
+    filters = list_filters(search, tag, model, options, created_after, created_before)
+    filters |= {key: one for key, one in (("state", state), ("kind", kind)) if one is not None}
+    if bool(experiments) == bool(filters):
+        raise CommandFailed("name experiments, or give options that select some", EXIT_USAGE)
+    with open_for_experiments(url, api_key, *(experiments or ())) as client:
+        chosen = experiments or [
+            one.name for one in client.experiments.list(page_size=PAGE_SIZE, **filters)
+        ]
+        if not chosen:
+            print_text("no experiments")
+            return
+        one = f"experiment {chosen[0]} and its runs"
+        what = one if len(chosen) == 1 else f"{len(chosen):,} experiments and their runs"
+        confirm_deletion(f"{what} on {url}", is_confirmed=yes)
+        if len(chosen) == 1:
+            client.experiments.delete(chosen[0])
+            print_text(f"deleted {chosen[0]}")
+        else:
+            report(client.experiments.delete_several(chosen))
 
 
 app.command()(results)

@@ -9,16 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_flow.choices import RunKind, RunState
+from service.cli.execute.deletion import report
 from service.cli.execute.outcome import (
     describe_events,
     describe_exits,
     describe_flows,
+    describe_labels,
     describe_model,
     describe_version,
 )
 from service.cli.execute.remote_run import failure_reason
 from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_experiments
-from service.cli.input.failures import CommandFailed, check_choice
+from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
+from service.cli.input.list_filters import (
+    CreatedAfter,
+    CreatedBefore,
+    ModelFilter,
+    Note,
+    OptionFilter,
+    Search,
+    Sort,
+    TagFilter,
+    Tags,
+    list_filters,
+)
 from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes, choice_filter
 from service.cli.input.terminal import (
     activity,
@@ -45,12 +59,20 @@ def list_runs(
         str | None,
         typer.Option(metavar="EXPERIMENT", help="Only runs of this experiment, by name or id."),
     ] = None,
+    search: Search = None,
+    tag: TagFilter = None,
+    model: ModelFilter = None,
+    options: OptionFilter = None,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
+    sort: Sort = None,
     url: Url = DEFAULT_URL,
     api_key: ApiKey = None,
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first unless they are sorted otherwise."""
+    filters = list_filters(search, tag, model, options, created_after, created_before, sort)
     if state is not None:
         check_choice("--state", state, RunState)
     if kind is not None:
@@ -58,7 +80,11 @@ def list_runs(
     names = () if experiment is None else (experiment,)
     with open_for_experiments(url, api_key, *names) as client:
         every = client.runs(
-            state=state, kind=kind, experiment=experiment, page_size=min(limit, PAGE_SIZE)
+            state=state,
+            kind=kind,
+            experiment=experiment,
+            page_size=min(limit, PAGE_SIZE),
+            **filters,
         )
         runs = list(islice(every, limit))
         experiments = {} if as_json else _name_experiments(client, runs)
@@ -68,14 +94,23 @@ def list_runs(
     if not runs:
         print_text("no runs")
         return
-    columns = ("run", "state", "model", "samples", "created", "experiment")
+    columns = ("run", "name", "state", "model", "samples", "created", "tags", "experiment")
     table = columns_table(columns, left=[name for name in columns if name != "samples"])
     for run in runs:
         samples, trial = f"{run.progress.samples:,}", run.data.get("experiment")
         experiment = ""
         if trial is not None:
             experiment = f"{experiments[trial['experiment_id']]}, trial {trial['trial']}"
-        table.add_row(run.run_id, run.state, run.model.name, samples, run.created_at, experiment)
+        table.add_row(
+            run.run_id,
+            run.name or "",
+            run.state,
+            run.model.name,
+            samples,
+            run.created_at,
+            ", ".join(run.tags),
+            experiment,
+        )
     print_text(table)
 
 
@@ -163,12 +198,69 @@ def replay(
 
 
 @app.command()
-def delete(run_id: RunId, url: Url = DEFAULT_URL, api_key: ApiKey = None, yes: Yes = False) -> None:
-    """Delete a run and its results."""
-    confirm_deletion(f"run {run_id} and its results on {url}", is_confirmed=yes)
+def change(
+    run_id: RunId,
+    name: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What it is called; '' removes the name.")
+    ] = None,
+    tag: Tags = None,
+    note: Note = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the name, the tags or the note of a run; what is not given stays."""
     with open_client(url, api_key) as client:
-        client.delete_run(run_id)
-    print_text(f"deleted {run_id}")
+        # The tags that are given replace all others; one that is empty removes them.
+        tags = None if tag is None else [one for one in tag if one]
+        _print(client.change_run(run_id, name=name, tags=tags, note=note), as_json)
+
+
+@app.command()
+def delete(
+    run_ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN_ID]...", help="Ids of runs.", show_default=False),
+    ] = None,
+    state: Annotated[str | None, choice_filter("runs in this state", "STATE", RunState)] = None,
+    search: Search = None,
+    tag: TagFilter = None,
+    model: ModelFilter = None,
+    options: OptionFilter = None,
+    created_after: CreatedAfter = None,
+    created_before: CreatedBefore = None,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    yes: Yes = False,
+) -> None:
+    """Delete runs and their results: those of the ids, or those that the options select.
+
+    Runs of experiments are not selected; they are deleted with their experiment.
+    """
+    if state is not None:
+        check_choice("--state", state, RunState)
+    filters = list_filters(search, tag, model, options, created_after, created_before)
+    if state is not None:
+        filters["state"] = state
+    if bool(run_ids) == bool(filters):
+        raise CommandFailed("give ids of runs, or options that select some", EXIT_USAGE)
+    with open_client(url, api_key) as client:
+        chosen = run_ids or [
+            run.run_id
+            for kind in (RunKind.SIMULATE, RunKind.RUN)
+            for run in client.runs(kind=kind, page_size=PAGE_SIZE, **filters)
+        ]
+        if not chosen:
+            print_text("no runs")
+            return
+        one = f"run {chosen[0]} and its results"
+        what = one if len(chosen) == 1 else f"{len(chosen):,} runs and their results"
+        confirm_deletion(f"{what} on {url}", is_confirmed=yes)
+        if len(chosen) == 1:
+            client.delete_run(chosen[0])
+            print_text(f"deleted {chosen[0]}")
+        else:
+            report(client.delete_runs(chosen))
 
 
 def _print(run: Run, as_json: bool) -> None:
@@ -177,6 +269,7 @@ def _print(run: Run, as_json: bool) -> None:
         return
     rows = [
         ("run", run.run_id),
+        *describe_labels(run.name, run.tags, run.note),
         ("state", run.state),
         ("model", describe_model(run.model.name, run.model.trained)),
         ("version", describe_version(run.version, run.arithmetic)),

@@ -102,6 +102,17 @@ def simulate(
         str | None,
         typer.Option(metavar="DEVICE", help="Device: auto, cpu, cuda or cuda:N. Not with --url."),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What the run is called. Only on a server."),
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Tag of the run; repeatable. Only on a server."),
+    ] = None,
+    note: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Text about the run. Only on a server.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -139,6 +150,9 @@ def simulate(
     outputs = tuple(dict.fromkeys([*(output or [surface]), *([surface] if out else [])]))
     if url is None and dataset is not None:
         url = os.environ.get(URL_ENV) or None
+    labels = {"name": name, "tags": tag, "note": note}
+    if url is None:
+        _refuse_remote_options({"--name": name, "--tag": tag, "--note": note})
     source = _choose_source(file, dataset, column, file_format)
     fields, chosen_rows = parse_assignments(assignments or ()), RowRange.parse(rows)
 
@@ -157,7 +171,7 @@ def simulate(
             source.find_format()
             remote_run.check_model(url, model, api_key)
             job = read(source)
-        outcome = remote_run.simulate(job, url=url, model=model, api_key=api_key)
+        outcome = remote_run.simulate(job, url=url, model=model, api_key=api_key, labels=labels)
     elif isinstance(source, str):
         raise CommandFailed(
             f"--dataset is on a server; add its address with --url, or set {URL_ENV}", EXIT_USAGE
@@ -196,6 +210,14 @@ def _choose_source(
         if value is not None:
             raise CommandFailed(f"{flag} is for FILE; leave it out with --dataset", EXIT_USAGE)
     return dataset
+
+
+def _refuse_remote_options(options: Mapping[str, object]) -> None:
+    for flag, value in options.items():
+        if value is not None:
+            raise CommandFailed(
+                f"{flag} is for runs that a server keeps; add its address with --url", EXIT_USAGE
+            )
 
 
 def _refuse_local_options(url: str, options: Mapping[str, str | None]) -> None:

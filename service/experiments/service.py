@@ -115,6 +115,25 @@ class ExperimentService:
                 return row
             # It has ended since the row was read.
 
+    async def relabel(self, row: ExperimentRow, **labels: Any) -> ExperimentRow:
+        """Change tags or note of an experiment.
+
+        Args:
+            row: The experiment.
+            labels: New values by column.
+
+        Raises:
+            Problem: 404, it was removed before.
+        """
+        changed = await in_thread(Threads.CHANGES, self.store.relabel, row.experiment_id, **labels)
+        if changed is None:
+            raise not_found(f"experiment {row.name!r}")
+        active = self.runner.find(row.experiment_id)
+        if active is None:
+            return changed
+        active.row.tags, active.row.note = changed.tags, changed.note
+        return active.row
+
     def answer(self, row: ExperimentRow) -> dict[str, Any]:
         """Return an experiment as a resource."""
         return render_experiment(row, self.runner.find(row.experiment_id))
@@ -248,6 +267,8 @@ def _make_row(plan: Plan, idempotency: IdempotencyKey | None) -> ExperimentRow:
     row = ExperimentRow(
         experiment_id=uuid.uuid4().hex,
         name=fields.name,
+        tags=fields.tags,
+        note=fields.note,
         kind=fields.kind,
         state=RunState.QUEUED,
         cancelling=False,
@@ -301,6 +322,9 @@ def _make_trial(trial: TrialPlan, number: int, row: ExperimentRow) -> dict[str, 
     }
     return {
         "run_id": uuid.uuid4().hex,
+        "name": "",
+        "tags": [],
+        "note": "",
         "kind": RunKind.TRIAL if trial.training is None else RunKind.TRAINING,
         "state": RunState.QUEUED,
         "created_at": row.created_at,

@@ -14,6 +14,25 @@ from energy_flow.choices import ENDED_STATES, UNFINISHED_STATES, RunState
 from service.store.database import Database, Removal
 from service.store.id_prefix import MAX_CANDIDATES, begins_with, choose_id, is_prefix
 from service.store.idempotency import IdempotencyKey, find_created, has_created
+from service.store.list_entries import (
+    EXPERIMENTS,
+    RUNS,
+    add_entries,
+    add_run_entries,
+    find_keys,
+    find_text,
+    remove_entries,
+    replace_labels,
+)
+from service.store.listing import (
+    ListFilter,
+    ListPage,
+    ListSort,
+    Place,
+    count,
+    make_conditions,
+    read_page,
+)
 from service.store.names import check_new_name, find_like
 from service.store.tables import ExperimentRow, RunRow
 
@@ -58,6 +77,7 @@ class ExperimentStore:
                 check_new_name(row.name, find_like(session, ExperimentRow.name, row.name))
                 check(session)
                 session.execute(insert(RunRow), trials)
+                _add_entries(session, row, trials)
         except IntegrityError:
             if self.find(row.name) is None and not has_created(self.database, row):
                 raise
@@ -99,25 +119,33 @@ class ExperimentStore:
         return find_created(self.database, ExperimentRow, idempotency)
 
     def page(
-        self, limit: int, before: int | None, state: str | None, kind: str | None
-    ) -> list[ExperimentRow]:
-        """Return experiments, newest first.
+        self, chosen: ListFilter, sort: ListSort, place: Place | None, limit: int
+    ) -> ListPage[ExperimentRow]:
+        """Return a page of experiments.
 
         Args:
-            limit: Most rows to return.
-            before: Return only experiments that arrived before this position.
-            state: Return only experiments in this state.
-            kind: Return only experiments of this kind.
+            chosen: Which experiments are listed.
+            sort: Their order.
+            place: Where the page begins; ``None`` for the first page.
+            limit: Most experiments of the page.
         """
-        query = select(ExperimentRow).order_by(ExperimentRow.position.desc()).limit(limit)
-        if before is not None:
-            query = query.where(ExperimentRow.position < before)
-        if state is not None:
-            query = query.where(ExperimentRow.state == state)
-        if kind is not None:
-            query = query.where(ExperimentRow.kind == kind)
         with self.database.session() as session:
-            return list(session.scalars(query))
+            return read_page(session, ExperimentRow, chosen, sort, place, limit)
+
+    def find_ids(self, chosen: ListFilter, expected: int) -> tuple[int, list[str]]:
+        """Return how many experiments a filter selects, and their ids if as many are expected.
+
+        Args:
+            chosen: The filter.
+            expected: How many they should be.
+        """
+        with self.database.session() as session:
+            found = count(session, ExperimentRow, chosen)
+            if found != expected:
+                return found, []
+            query = select(ExperimentRow.experiment_id)
+            query = query.where(*make_conditions(ExperimentRow, chosen))
+            return found, list(session.scalars(query.order_by(ExperimentRow.position.desc())))
 
     def change(self, experiment_id: str, *, durable: bool = True, **values: Any) -> None:
         """Set columns of an experiment.
@@ -130,6 +158,25 @@ class ExperimentStore:
         statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
         with self.database.session(durable=durable) as session:
             session.execute(statement.values(**values))
+
+    def relabel(self, experiment_id: str, **labels: Any) -> ExperimentRow | None:
+        """Change tags or note of an experiment durably.
+
+        Args:
+            experiment_id: Its id.
+            labels: New values by column.
+
+        Returns:
+            The experiment, if there is one of that id.
+        """
+        chosen = ExperimentRow.experiment_id == experiment_id
+        with self.database.session(durable=True) as session:
+            if labels:
+                session.execute(update(ExperimentRow).where(chosen).values(**labels))
+            row = session.scalars(select(ExperimentRow).where(chosen)).one_or_none()
+            if row is not None:
+                replace_labels(session, EXPERIMENTS, row.position, row.name, row.tags, row.note)
+            return row
 
     def change_on_full_disk(self, experiment_id: str, **values: Any) -> None:
         """Set columns of an experiment durably; on a full disk, the room for removals is used.
@@ -232,6 +279,20 @@ class ExperimentStore:
             removed = session.scalar(experiment.returning(ExperimentRow.position))
             if removed is None:
                 return None
-            return list(session.scalars(trials.returning(RunRow.run_id)))
+            remove_entries(session, EXPERIMENTS, [removed])
+            runs = session.execute(trials.returning(RunRow.run_id, RunRow.position)).all()
+            remove_entries(session, RUNS, [run.position for run in runs])
+            return [run.run_id for run in runs]
 
         return removal.run(remove, make_room)
+
+
+def _add_entries(session: Session, row: ExperimentRow, trials: Sequence[Mapping[str, Any]]) -> None:
+    """Add what an experiment and its trials are found by in lists."""
+    query = select(RunRow.trial, RunRow.position).where(RunRow.experiment_id == row.experiment_id)
+    positions = {found.trial: found.position for found in session.execute(query)}
+    keys = find_keys(row.tags, {})
+    for trial in trials:
+        add_run_entries(session, positions[trial["trial"]], trial)
+        keys |= find_keys([], trial["request"]["options"])
+    add_entries(session, EXPERIMENTS, row.position, keys, find_text(row.name, row.tags, row.note))

@@ -24,6 +24,8 @@ def render_experiment(row: ExperimentRow, active: ActiveExperiment | None) -> di
     return {
         "experiment_id": row.experiment_id,
         "name": row.name,
+        "tags": row.tags,
+        "note": row.note or None,
         "kind": row.kind,
         "state": row.state,
         "created_at": format_timestamp(row.created_at),

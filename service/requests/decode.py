@@ -33,8 +33,8 @@ from service.threads import Threads, in_thread
 MEDIA_TYPES: Final = (JSON, *FILE_FORMATS, OCTET_STREAM)
 """Media types of bodies that can be parsed, those of :data:`FILE_FORMATS` by their loader."""
 
-_TEXT_PARAMETERS = frozenset({"model"})
-_LIST_PARAMETERS = frozenset({"outputs"})
+_TEXT_PARAMETERS = frozenset({"model", "name", "note"})
+_LIST_PARAMETERS = frozenset({"outputs", "tags"})
 _NUMBER_LIST_PARAMETERS = frozenset({"sample_keys"})
 _TENSORS = ("embeddings", REQUEST)
 

@@ -105,6 +105,9 @@ def make_row(run_id: str, kind: RunKind, request: SimulationRequest, model: Mode
     """
     return RunRow(
         run_id=run_id,
+        name=request.fields.name,
+        tags=request.fields.tags,
+        note=request.fields.note,
         kind=kind,
         state=RunState.QUEUED,
         created_at=time.time(),

@@ -56,6 +56,9 @@ def render_run(row: RunRow, active: ActiveRun | None) -> dict[str, Any]:
     url = run_url(row.run_id)
     return {
         "run_id": row.run_id,
+        "name": row.name or None,
+        "tags": row.tags,
+        "note": row.note or None,
         "kind": row.kind,
         "state": state,
         "model": render_model_reference(

@@ -16,6 +16,7 @@ from service.schemas.bodies import (
     Timestamp,
 )
 from service.schemas.dataset import DatasetReference
+from service.schemas.labels import NoteFields
 from service.schemas.metrics import RunMetrics
 from service.schemas.model import ModelReference
 from service.schemas.problem import ProblemView
@@ -67,7 +68,7 @@ class Sweep(RequestBody):
     seed: int = Field(0, ge=0, le=MAX_SEED, description="seed of a random sweep")
 
 
-class ExperimentFields(RequestBody):
+class ExperimentFields(NoteFields):
     """A request for an experiment."""
 
     name: ModelName = Field(description="name of the experiment; no other has it")
@@ -141,6 +142,8 @@ class ExperimentView(AnswerBody):
 
     experiment_id: str
     name: str
+    tags: list[str]
+    note: str | None
     kind: ExperimentKind
     state: RunState
     created_at: Timestamp
@@ -176,10 +179,11 @@ class ExperimentView(AnswerBody):
 
 
 class ExperimentPage(AnswerBody):
-    """A page of experiments, newest first."""
+    """A page of experiments, newest first unless they are sorted otherwise."""
 
     items: list[ExperimentView]
     next_cursor: str | None
+    previous_cursor: str | None
 
 
 class TrialView(AnswerBody):

@@ -50,6 +50,9 @@ class RunView(AnswerBody):
     """A run as a resource."""
 
     run_id: str
+    name: str | None
+    tags: list[str]
+    note: str | None
     kind: RunKind
     state: RunState
     model: ModelReference
@@ -79,10 +82,11 @@ class RunView(AnswerBody):
 
 
 class RunPage(AnswerBody):
-    """A page of runs, newest first."""
+    """A page of runs, newest first unless they are sorted otherwise."""
 
     items: list[RunView]
     next_cursor: str | None
+    previous_cursor: str | None
 
 
 class InputsAnswer(AnswerBody):

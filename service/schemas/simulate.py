@@ -7,14 +7,15 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from energy_flow.choices import Output
-from service.schemas.bodies import MAX_SEED, AnswerBody, ModelName, OutputName, RequestBody
+from service.schemas.bodies import MAX_SEED, AnswerBody, ModelName, OutputName
+from service.schemas.labels import LabelFields
 from service.schemas.metrics import RunMetrics, SampleMetrics
 from service.schemas.model import ModelReference
 from service.schemas.telemetry import MemoryAnswer, Timing
 from service.schemas.trace import TraceAnswer, TraceFields
 
 
-class SimulateFields(RequestBody):
+class SimulateFields(LabelFields):
     """A request to simulate, without its embeddings and sample keys."""
 
     model: ModelName = Field("default", description="name of the model")

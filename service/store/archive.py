@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from energy_flow.choices import ENDED_STATES, RunKind
 from energy_flow.engine import EmbeddingSource
 from service.problems import DamagedFile, damaged_index, not_found
+from service.store.atomic_files import write_bytes
 from service.store.catalog import RunCatalog
 from service.store.datasets import DatasetRegistry
-from service.store.descriptions.run import describe_run
+from service.store.descriptions.run import DESCRIPTION, describe_run
 from service.store.run_folder import RunFolder, WholeRun, remove_folders
 from service.store.run_layouts import find_output_layouts
 from service.store.run_summary import RunSummary
@@ -217,6 +218,7 @@ class RunArchive:
         }
         row = new_row or self.catalog.get(run_id)
         description = None if row is None else describe_run(row, **columns)
+        described = None if row is None else (row.name, row.tags, row.note)
         if whole is None:
             digests = self._seal(folder, summary, row, description, durable=durable)
             size = folder.size()
@@ -229,6 +231,9 @@ class RunArchive:
             self.make_room(size)
         if new_row is None:
             is_stored = self.catalog.change(run_id, **columns)
+            if described is not None and self.catalog.find_labels(run_id) not in (None, described):
+                # Changed since it was described.
+                self.relabel(run_id)
         else:
             for name, value in columns.items():
                 setattr(new_row, name, value)
@@ -236,6 +241,28 @@ class RunArchive:
         # One that failed before can have been removed meanwhile.
         if is_stored and not is_trial:
             self._add_ended_bytes(size)
+
+    def relabel(self, run_id: str, **labels: Any) -> RunRow | None:
+        """Change name, tags or note of a run, also in its description.
+
+        Args:
+            run_id: Id of the run.
+            labels: New values by column.
+
+        Returns:
+            The run, if there is one of that id.
+
+        Raises:
+            OSError: The description could not be written; nothing has changed.
+        """
+        folder = self.path / run_id
+
+        def describe(row: RunRow) -> None:
+            # A trial that has not started has no folder.
+            if folder.is_dir():
+                write_bytes(folder / DESCRIPTION, describe_run(row))
+
+        return self.catalog.relabel(run_id, describe, **labels)
 
     def fsync(self, run_ids: Sequence[str], *, is_synced: bool = False) -> None:
         """Wait until the files of ended runs are on the disk, and record it in their rows.

@@ -13,6 +13,16 @@ from energy_flow.choices import ENDED_STATES, RunState
 from service.store.database import Database, Removal
 from service.store.id_prefix import MAX_CANDIDATES, begins_with
 from service.store.idempotency import IdempotencyKey, find_created, has_created
+from service.store.list_entries import RUNS, add_run_entries, remove_entries, replace_labels
+from service.store.listing import (
+    ListFilter,
+    ListPage,
+    ListSort,
+    Place,
+    count,
+    make_conditions,
+    read_page,
+)
 from service.store.tables import RunRow
 
 UNFINISHED = (RunState.QUEUED, RunState.RUNNING)
@@ -57,7 +67,9 @@ class RunCatalog:
             # A unit of work of the ORM would be a large part of the cost of a short run.
             values = {name: getattr(row, name) for name in _ADDED}
             with self.database.connection(durable=row.safe) as connection:
-                connection.execute(_RUNS.insert(), values)
+                added = connection.execute(_RUNS.insert(), values)
+                assert added.inserted_primary_key is not None
+                add_run_entries(connection, added.inserted_primary_key.position, values)
         except IntegrityError:
             if not has_created(self.database, row):
                 raise
@@ -69,7 +81,7 @@ class RunCatalog:
         with self.database.session() as session:
             return session.scalars(select(RunRow).where(RunRow.run_id == run_id)).one_or_none()
 
-    def find_ids(self, prefix: str) -> list[str]:
+    def find_by_prefix(self, prefix: str) -> list[str]:
         """Return the ids that begin with a prefix, in their order.
 
         Args:
@@ -102,33 +114,32 @@ class RunCatalog:
         return find_created(self.database, RunRow, idempotency)
 
     def page(
-        self,
-        limit: int,
-        before: int | None,
-        *,
-        state: str | None = None,
-        kinds: Sequence[str] | None = None,
-        experiment_id: str | None = None,
-    ) -> list[RunRow]:
-        """Return runs, newest first.
+        self, chosen: ListFilter, sort: ListSort, place: Place | None, limit: int
+    ) -> ListPage[RunRow]:
+        """Return a page of runs.
 
         Args:
-            limit: Most rows to return.
-            before: Return only runs that arrived before this position.
-            state: Return only runs in this state.
-            kinds: Return only runs of these kinds.
-            experiment_id: Return only trials of this experiment.
+            chosen: Which runs are listed.
+            sort: Their order.
+            place: Where the page begins; ``None`` for the first page.
+            limit: Most runs of the page.
         """
-        query = select(RunRow).order_by(RunRow.position.desc()).limit(limit)
-        if before is not None:
-            query = query.where(RunRow.position < before)
-        if kinds is not None:
-            query = query.where(RunRow.kind.in_(kinds))
-        for column, value in ((RunRow.state, state), (RunRow.experiment_id, experiment_id)):
-            if value is not None:
-                query = query.where(column == value)
         with self.database.session() as session:
-            return list(session.scalars(query))
+            return read_page(session, RunRow, chosen, sort, place, limit)
+
+    def find_ids(self, chosen: ListFilter, expected: int) -> tuple[int, list[str]]:
+        """Return how many runs a filter selects, and their ids if they are as many as expected.
+
+        Args:
+            chosen: The filter.
+            expected: How many they should be.
+        """
+        with self.database.session() as session:
+            found = count(session, RunRow, chosen)
+            if found != expected:
+                return found, []
+            query = select(RunRow.run_id).where(*make_conditions(RunRow, chosen))
+            return found, list(session.scalars(query.order_by(RunRow.position.desc())))
 
     def change(self, run_id: str, *, durable: bool = False, **values: Any) -> bool:
         """Set columns of a run.
@@ -144,6 +155,36 @@ class RunCatalog:
         statement = _RUNS.update().where(_RUNS.c.run_id == run_id).values(**values)
         with self.database.connection(durable=durable) as connection:
             return connection.execute(statement).rowcount > 0
+
+    def find_labels(self, run_id: str) -> tuple[str, list[str], str] | None:
+        """Return name, tags and note of a run, if there is one of that id."""
+        query = select(RunRow.name, RunRow.tags, RunRow.note).where(RunRow.run_id == run_id)
+        with self.database.session() as session:
+            found = session.execute(query).one_or_none()
+        return None if found is None else (found.name, found.tags, found.note)
+
+    def relabel(
+        self, run_id: str, describe: Callable[[RunRow], None], **labels: Any
+    ) -> RunRow | None:
+        """Change name, tags or note of a run durably.
+
+        Args:
+            run_id: Id of the run.
+            describe: Function that writes its description, in the transaction.
+            labels: New values by column.
+
+        Returns:
+            The run, if there is one of that id.
+        """
+        chosen = RunRow.run_id == run_id
+        with self.database.session(durable=True) as session:
+            # Also without new values: nothing else changes the row until the end.
+            session.execute(update(RunRow).where(chosen).values(run_id=run_id, **labels))
+            row = session.scalars(select(RunRow).where(chosen)).one_or_none()
+            if row is not None:
+                replace_labels(session, RUNS, row.position, row.name, row.tags, row.note)
+                describe(row)
+            return row
 
     def change_on_full_disk(self, run_id: str, **values: Any) -> None:
         """Set columns of a run durably; on a full disk, the room for removals is used.
@@ -176,9 +217,12 @@ class RunCatalog:
             statement = statement.where(RunRow.state.in_(states))
 
         def remove(session: Session) -> tuple[int, str | None] | None:
-            removed = session.execute(statement.returning(RunRow.bytes, RunRow.dataset_digest))
-            found = removed.one_or_none()
-            return None if found is None else (found.bytes, found.dataset_digest)
+            columns = (RunRow.bytes, RunRow.dataset_digest, RunRow.position)
+            found = session.execute(statement.returning(*columns)).one_or_none()
+            if found is None:
+                return None
+            remove_entries(session, RUNS, [found.position])
+            return found.bytes, found.dataset_digest
 
         def make_room_if_removable() -> bool:
             row = self.get(run_id)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    Text,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -50,6 +51,9 @@ class RunRow(KeyedRow, Table):
 
     Attributes:
         position: Number in the order of arrival.
+        name: What people call it; empty for none.
+        tags: Its tags, sorted.
+        note: Text about it.
         request: What is needed to run it, besides its embeddings: options, outputs and timeout.
         samples: Number of samples; the embeddings are in the run's folder, or are as many rows of
             a dataset.
@@ -74,6 +78,11 @@ class RunRow(KeyedRow, Table):
         Index("ix_runs_state", "state", "position"),
         Index("ix_runs_kind", "kind", "position"),
         Index("ix_runs_experiment_state", "experiment_id", "state"),
+        Index("ix_runs_model", "model", "position"),
+        Index("ix_runs_created_at", "created_at"),
+        Index("ix_runs_name", "name", "position"),
+        # Durations follow from these alone.
+        Index("ix_runs_times", "started_at", "ended_at"),
         {"sqlite_autoincrement": True},
     )
 
@@ -108,6 +117,9 @@ class RunRow(KeyedRow, Table):
     experiment_id: Mapped[str | None] = mapped_column(String(64))
     trial: Mapped[int | None] = mapped_column(Integer)
     digests: Mapped[Binary | None] = mapped_column(LargeBinary, deferred=True)
+    name: Mapped[str] = mapped_column(String(200))
+    tags: Mapped[list[str]] = mapped_column(_Json)
+    note: Mapped[str] = mapped_column(Text)
 
     @property
     def is_complete(self) -> bool:
@@ -120,6 +132,8 @@ class ExperimentRow(KeyedRow, Table):
 
     Attributes:
         position: Number in the order of arrival.
+        tags: Its tags, sorted.
+        note: Text about it.
         cancelling: Whether it was cancelled, also before all of its trials have ended.
         dataset_from: First row of the dataset.
         samples: Number of samples of each trial.
@@ -138,6 +152,8 @@ class ExperimentRow(KeyedRow, Table):
         UniqueConstraint("idempotency_key", name="experiments_idempotency_key"),
         Index("ix_experiments_state", "state", "position"),
         Index("ix_experiments_kind", "kind", "position"),
+        Index("ix_experiments_created_at", "created_at"),
+        Index("ix_experiments_times", "started_at", "ended_at"),
         {"sqlite_autoincrement": True},
     )
 
@@ -168,6 +184,43 @@ class ExperimentRow(KeyedRow, Table):
     last_event_id: Mapped[int] = mapped_column(BigInteger)
     arithmetic: Mapped[int] = mapped_column(Integer)
     version: Mapped[str | None] = mapped_column(String(64))
+    tags: Mapped[list[str]] = mapped_column(_Json)
+    note: Mapped[str] = mapped_column(Text)
+
+
+class ListKeyRow(Table):
+    """A value by which runs or experiments are selected: a tag, or a given option.
+
+    Attributes:
+        owner: Table of the row that has it.
+        field: ``tag``, or ``option`` with the dotted name of the option.
+        value: The tag, or the value of the option as JSON.
+        position: Position of the row that has it.
+    """
+
+    __tablename__ = "list_keys"
+    __table_args__ = (Index("ix_list_keys_position", "owner", "position"),)
+
+    owner: Mapped[str] = mapped_column(String(16), primary_key=True)
+    field: Mapped[str] = mapped_column(String(128), primary_key=True)
+    value: Mapped[str] = mapped_column(String(200), primary_key=True)
+    position: Mapped[int] = mapped_column(_Position, primary_key=True, autoincrement=False)
+
+
+class ListTextRow(Table):
+    """The text in which a list is searched; narrow, because a search reads all of them.
+
+    Attributes:
+        owner: Table of the row that it is about.
+        position: Position of that row.
+        text: Name, tags and note without differences in case.
+    """
+
+    __tablename__ = "list_texts"
+
+    owner: Mapped[str] = mapped_column(String(16), primary_key=True)
+    position: Mapped[int] = mapped_column(_Position, primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(Text)
 
 
 class ModelRow(KeyedRow, Table):

@@ -64,6 +64,7 @@ export const MODEL: Model = {
 
 export const EXPERIMENT: Experiment = {
   experiment_id: "e1",
+  tags: [], note: null,
   name: "noise",
   kind: "simulate",
   state: "running",

@@ -24,6 +24,7 @@ afterEach(cleanup);
 
 const RUN: Run = {
   run_id: "0123456789abcdef",
+  name: null, tags: [], note: null,
   kind: "run",
   experiment: null,
   dataset: null,

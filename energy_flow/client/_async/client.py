@@ -110,6 +110,9 @@ class AsyncFlowClient(AsyncRunMethods, AsyncModelMethods):
         model: str | None = None,
         store: bool | None = None,
         timeout_ms: int | None = None,
+        name: str | None = None,
+        tags: Sequence[str] | None = None,
+        note: str | None = None,
     ) -> Simulation:
         """Simulate a batch now and return everything.
 
@@ -130,6 +133,9 @@ class AsyncFlowClient(AsyncRunMethods, AsyncModelMethods):
             model: name of a model on the server.
             store: whether the server keeps the run; by default it does.
             timeout_ms: time after which the server aborts the run.
+            name: what the run is called; need not be unique.
+            tags: by which :meth:`runs` finds it.
+            note: text about it.
 
         Raises:
             ValueError: both or neither of embeddings and texts are given, the embeddings are not
@@ -150,6 +156,9 @@ class AsyncFlowClient(AsyncRunMethods, AsyncModelMethods):
             model=model,
             store=store,
             timeout_ms=timeout_ms,
+            name=name,
+            tags=tags,
+            note=note,
         )
         return await self._connection.ask(request, read_simulation)
 

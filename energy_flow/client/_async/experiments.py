@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,13 @@ from energy_flow.client.experiment_results import (
     results_file,
 )
 from energy_flow.client.experiments import Experiment, Trial, experiment_path
+from energy_flow.client.listing import (
+    Deletion,
+    change_labels,
+    deletions,
+    join_deletions,
+    list_filters,
+)
 from energy_flow.client.retry import PATIENT, Retry
 from energy_flow.client.subscription import Subscription
 
@@ -52,6 +60,8 @@ class AsyncExperiments:
         fail_fast: bool | None = None,
         chunk_samples: int | None = None,
         train: Mapping[str, Any] | None = None,
+        tags: Sequence[str] | None = None,
+        note: str | None = None,
         idempotency_key: str | None = None,
     ) -> Experiment:
         """Create an experiment and return at once; the server chooses what is left out.
@@ -73,6 +83,8 @@ class AsyncExperiments:
             chunk_samples: number of samples after which a trial can be paused, or resumed after a
                 crash.
             train: config of a training.
+            tags: by which :meth:`list` finds it.
+            note: text about it.
             idempotency_key: two requests with the same key make one experiment. By default a new
                 key, so that the client can repeat this request when the connection breaks.
 
@@ -95,6 +107,8 @@ class AsyncExperiments:
             "fail_fast": fail_fast,
             "chunk_samples": chunk_samples,
             "train": train,
+            "tags": tags,
+            "note": note,
         }
         return await self.create_from(document, idempotency_key=idempotency_key)
 
@@ -120,17 +134,45 @@ class AsyncExperiments:
         *,
         state: str | None = None,
         kind: str | None = None,
+        search: str | None = None,
+        tag: str | Sequence[str] | None = None,
+        model: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        created_after: str | datetime | None = None,
+        created_before: str | datetime | None = None,
+        sort: str | None = None,
         page_size: int | None = None,
     ) -> AsyncIterator[Experiment]:
-        """List the experiments on the server, newest first.
+        """List the experiments on the server.
 
         Args:
             state: those in this state alone.
             kind: those of this kind alone.
+            search: those whose name, note, a tag or model contains this text, or whose id begins
+                with it.
+            tag: those that have this tag, or all of several.
+            model: those of the model of this name.
+            options: those whose request gave these options.
+            created_after: those created after this time (ISO 8601).
+            created_before: those created before this time.
+            sort: ``created``, ``name``, ``state`` or ``duration``; with a dash before it, it
+                descends. By default the newest are first.
             page_size: experiments per request; by default the server's choice.
         """
-        path = calls.api_path("experiments")
-        return self._connection.items(path, Experiment, page_size, state=state, kind=kind)
+        chosen = list_filters(
+            state=state,
+            kind=kind,
+            search=search,
+            tag=tag,
+            model=model,
+            options=options,
+            created_after=created_after,
+            created_before=created_before,
+            sort=sort,
+        )
+        return self._connection.items(
+            calls.api_path("experiments"), Experiment, page_size, **chosen
+        )
 
     async def get(self, experiment: str) -> Experiment:
         """Return an experiment.
@@ -198,6 +240,41 @@ class AsyncExperiments:
             Conflict: it has not ended.
         """
         await self._connection.ask(calls.delete(experiment_path(experiment)), read_nothing)
+
+    async def change(
+        self,
+        experiment: str,
+        *,
+        tags: Sequence[str] | None = None,
+        note: str | None = None,
+    ) -> Experiment:
+        """Change tags or note of an experiment.
+
+        Args:
+            experiment: id or name.
+            tags: in place of all its tags.
+            note: its new note; the empty text removes it.
+
+        Raises:
+            NotFound: there is none of this id or name.
+        """
+        request = change_labels(experiment_path(experiment), tags=tags, note=note)
+        return await self._connection.ask(request, json_as(Experiment))
+
+    async def delete_several(self, names: Sequence[str]) -> Deletion:
+        """Remove several experiments that have ended, and the runs of their trials.
+
+        Args:
+            names: their ids or names.
+
+        Returns:
+            Which were removed, and which not and why.
+        """
+        parts = [
+            await self._connection.ask(request, json_as(Deletion))
+            for request in deletions(calls.api_path("experiments"), names)
+        ]
+        return join_deletions(parts)
 
     async def results(self, experiment: str, *, of: str = "trials") -> ExperimentResults:
         """Return parameters and metrics as a table.

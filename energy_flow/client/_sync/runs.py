@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ from energy_flow.client._sync.connection import Connection
 from energy_flow.client._sync.texts import Texts
 from energy_flow.client.answers import json_as, read_nothing, read_npy, read_object
 from energy_flow.client.events import RunEvent
+from energy_flow.client.listing import (
+    Deletion,
+    change_labels,
+    deletions,
+    join_deletions,
+    list_filters,
+)
 from energy_flow.client.measurements import Memory
 from energy_flow.client.replay import Comparison, Replay, read_comparison, read_replay
 from energy_flow.client.runs import Run, run_path
@@ -46,6 +54,9 @@ class RunMethods:
         trace: Mapping[str, Any] | None = None,
         model: str | None = None,
         timeout_ms: int | None = None,
+        name: str | None = None,
+        tags: Sequence[str] | None = None,
+        note: str | None = None,
         idempotency_key: str | None = None,
     ) -> Run:
         """Queue a run and return at once.
@@ -64,6 +75,9 @@ class RunMethods:
             trace: as for :meth:`simulate`.
             model: as for :meth:`simulate`.
             timeout_ms: as for :meth:`simulate`.
+            name: as for :meth:`simulate`.
+            tags: as for :meth:`simulate`.
+            note: as for :meth:`simulate`.
             idempotency_key: two requests with the same key make one run. By default a new key, so
                 that the client can repeat this request when the connection breaks.
 
@@ -88,6 +102,9 @@ class RunMethods:
             trace=trace,
             model=model,
             timeout_ms=timeout_ms,
+            name=name,
+            tags=tags,
+            note=note,
             key=idempotency_key,
         )
         return self._connection.ask(request, json_as(Run))
@@ -136,17 +153,44 @@ class RunMethods:
         state: str | None = None,
         kind: str | None = None,
         experiment: str | None = None,
+        search: str | None = None,
+        tag: str | Sequence[str] | None = None,
+        model: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        created_after: str | datetime | None = None,
+        created_before: str | datetime | None = None,
+        sort: str | None = None,
         page_size: int | None = None,
     ) -> Iterator[Run]:
-        """List the runs that the server keeps, newest first.
+        """List the runs that the server keeps.
 
         Args:
             state: those in this state alone.
             kind: those of this kind alone.
             experiment: those of this experiment alone, by its name or id.
+            search: those whose name, note, a tag or model contains this text, or whose id begins
+                with it.
+            tag: those that have this tag, or all of several.
+            model: those of the model of this name.
+            options: those whose request gave these options.
+            created_after: those created after this time (ISO 8601).
+            created_before: those created before this time.
+            sort: ``created``, ``name``, ``state`` or ``duration``; with a dash before it, it
+                descends. By default the newest are first.
             page_size: runs per request; by default the server's choice.
         """
-        chosen = {"state": state, "kind": kind, "experiment": experiment}
+        chosen = list_filters(
+            state=state,
+            kind=kind,
+            experiment=experiment,
+            search=search,
+            tag=tag,
+            model=model,
+            options=options,
+            created_after=created_after,
+            created_before=created_before,
+            sort=sort,
+        )
         return self._connection.items(calls.api_path("runs"), Run, page_size, **chosen)
 
     def run(self, run_id: str) -> Run:
@@ -172,6 +216,43 @@ class RunMethods:
             Conflict: the run has not ended.
         """
         self._connection.ask(calls.delete(run_path(run_id)), read_nothing)
+
+    def change_run(
+        self,
+        run_id: str,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] | None = None,
+        note: str | None = None,
+    ) -> Run:
+        """Change name, tags or note of a run.
+
+        Args:
+            run_id: of the run.
+            name: its new name; the empty text removes it.
+            tags: in place of all its tags.
+            note: its new note; the empty text removes it.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        request = change_labels(run_path(run_id), name=name, tags=tags, note=note)
+        return self._connection.ask(request, json_as(Run))
+
+    def delete_runs(self, run_ids: Sequence[str]) -> Deletion:
+        """Remove several runs that have ended; one that cannot be removed does not keep others.
+
+        Args:
+            run_ids: their ids.
+
+        Returns:
+            Which were removed, and which not and why.
+        """
+        parts = [
+            self._connection.ask(request, json_as(Deletion))
+            for request in deletions(calls.api_path("runs"), run_ids)
+        ]
+        return join_deletions(parts)
 
     def inputs(self, run_id: str) -> NDArray[np.float32]:
         """Return the embeddings of a run that has ended, [samples, dimension].

@@ -8,7 +8,7 @@ from typing import Any, Final
 from service.api.trace_response import COMPLETE, FORMAT, NEXT_CURSOR
 from service.open_inference.inference_request import HEADER_LENGTH
 
-_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "DELETE")
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REQUEST_HEADERS: Final = (
     "Authorization",
     "Content-Encoding",

@@ -7,18 +7,19 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
-from energy_flow.choices import ENDED_STATES, EventName, ExperimentKind, RunState
+from energy_flow.choices import ENDED_STATES, EventName, ExperimentKind
 from service.api.answers import REFUSALS, describe_answers, describe_events
-from service.api.bodies import read_body, read_object
+from service.api.bodies import read_body, read_labels, read_object
+from service.api.deletion import choose, delete_each, make_filter
 from service.api.dependencies import ExperimentId, ServiceDep, read_idempotency_key
-from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
+from service.api.list_query import ListQueryDep, render_page
 from service.api.request_bodies import describe_json_body
 from service.api.sse import LastEventId, stream_events
 from service.experiments.plan import Plan, find_faults_without_data, make_plan
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
 from service.problems import Problem, invalid, with_other_faults
-from service.requests.members import check_members
+from service.requests.members import check_members, parse_members
 from service.schemas.bodies import AnswerBody
 from service.schemas.experiment import (
     ExperimentFields,
@@ -28,6 +29,8 @@ from service.schemas.experiment import (
     ExperimentView,
     TrialView,
 )
+from service.schemas.labels import NoteFields
+from service.schemas.list_filter import DeletionAnswer, ExperimentDeletionFields
 from service.schemas.run import GapEvent
 from service.threads import Threads, in_thread
 
@@ -67,17 +70,14 @@ async def create_experiment(request: Request, service: ServiceDep) -> Response:
 
 @router.get("", responses=describe_answers(ExperimentPage))
 async def list_experiments(
-    service: ServiceDep,
-    limit: Limit = DEFAULT_ITEMS,
-    cursor: str | None = None,
-    state: RunState | None = None,
-    kind: ExperimentKind | None = None,
+    service: ServiceDep, query: ListQueryDep, kind: ExperimentKind | None = None
 ) -> Response:
-    """Return a page of experiments, newest first."""
-    before = parse_cursor(cursor)
+    """Return a page of experiments, newest first unless they are sorted otherwise."""
+    sort, place = query.parse_sort(), query.parse_place()
+    chosen = query.make_filter(None if kind is None else [kind])
     experiments = service.experiments
-    rows = await in_thread(Threads.READS, experiments.store.page, limit + 1, before, state, kind)
-    return JsonAnswer(make_page(rows, limit, experiments.answer, lambda last, _: last.position))
+    page = await in_thread(Threads.READS, experiments.store.page, chosen, sort, place, query.limit)
+    return JsonAnswer(render_page(page, sort, experiments.answer))
 
 
 @router.get("/{experiment_id}", responses=describe_answers(ExperimentView))
@@ -86,11 +86,46 @@ async def describe_experiment(experiment_id: ExperimentId, service: ServiceDep) 
     return JsonAnswer(service.experiments.answer(await service.experiments.find(experiment_id)))
 
 
+@router.patch(
+    "/{experiment_id}",
+    responses=describe_answers(ExperimentView),
+    openapi_extra=describe_json_body(NoteFields),
+)
+async def relabel_experiment(
+    experiment_id: ExperimentId, request: Request, service: ServiceDep
+) -> Response:
+    """Change tags or note of an experiment, in any state; members that are absent stay."""
+    labels = await read_labels(request, NoteFields)
+    row = await service.experiments.find(experiment_id)
+    return JsonAnswer(service.experiments.answer(await service.experiments.relabel(row, **labels)))
+
+
 @router.delete("/{experiment_id}", status_code=204, responses=REFUSALS)
 async def delete_experiment(experiment_id: ExperimentId, service: ServiceDep) -> Response:
     """Remove an experiment that has ended, with its trials and all their files."""
     await service.experiments.delete(await service.experiments.find(experiment_id))
     return Response(status_code=204)
+
+
+@router.post(
+    "/delete",
+    responses=describe_answers(DeletionAnswer),
+    openapi_extra=describe_json_body(ExperimentDeletionFields),
+)
+async def delete_experiments(request: Request, service: ServiceDep) -> Response:
+    """Remove several experiments that have ended; answer which were removed, and which not."""
+    members = await read_object(request, await read_body(request))
+    fields = parse_members(ExperimentDeletionFields, members)
+    chosen = None
+    if fields.filter is not None:
+        kind = fields.filter.kind
+        chosen = make_filter(fields.filter, None if kind is None else [kind])
+    ids = await choose(fields, chosen, service.experiments.store.find_ids)
+
+    async def delete(id_or_name: str) -> None:
+        await service.experiments.delete(await service.experiments.find(id_or_name))
+
+    return JsonAnswer(await delete_each(ids, delete))
 
 
 @router.post("/{experiment_id}/pause", responses=describe_answers(ExperimentView))

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from energy_flow.choices import ENDED_STATES, RunKind, RunState
+from energy_flow.choices import ENDED_STATES, RunKind
 from energy_flow.errors import Fault
 from service.api.answers import REFUSALS, describe_answers
-from service.api.bodies import read_body
+from service.api.bodies import read_body, read_labels, read_object
 from service.api.client_identity import identify_client
+from service.api.deletion import choose, delete_each, make_filter
 from service.api.dependencies import ServiceDep, read_idempotency_key
 from service.api.find_run import RunId, find_ended_run, find_run
+from service.api.list_query import ListQueryDep, render_page
 from service.api.pagination import DEFAULT_ITEMS, Limit, make_page, parse_cursor
-from service.api.request_bodies import describe_embeddings_body
+from service.api.request_bodies import describe_embeddings_body, describe_json_body
 from service.api.simulate_request import hold_run, parse_and_validate, require_room
 from service.json_encoding import JsonAnswer
 from service.lifespan import Service
 from service.problems import Problem, conflict, invalid, not_found
+from service.requests.members import parse_members
 from service.runs.active_run import Persistence
 from service.runs.views import render_run, run_url
+from service.schemas.labels import LabelFields
+from service.schemas.list_filter import DeletionAnswer, RunDeletionFields
 from service.schemas.metrics import SamplePage
 from service.schemas.run import RunPage, RunView
 from service.schemas.simulate import RunFields, RunRequest
@@ -67,31 +73,22 @@ async def queue_run(request: Request, service: ServiceDep) -> Response:
 @router.get("", responses=describe_answers(RunPage))
 async def list_runs(
     service: ServiceDep,
-    limit: Limit = DEFAULT_ITEMS,
-    cursor: str | None = None,
-    state: RunState | None = None,
+    query: ListQueryDep,
     kind: Annotated[list[RunKind] | None, Query(description="one or several")] = None,
     experiment: Annotated[str | None, Query(description="id or name")] = None,
 ) -> Response:
-    """Return a page of runs, newest first."""
-    before = parse_cursor(cursor)
+    """Return a page of runs, newest first unless they are sorted otherwise."""
+    sort, place = query.parse_sort(), query.parse_place()
     owner = None if experiment is None else await service.experiments.find(experiment)
-    rows = await in_thread(
-        Threads.READS,
-        service.archive.catalog.page,
-        limit + 1,
-        before,
-        state=state,
-        kinds=kind,
-        experiment_id=None if owner is None else owner.experiment_id,
+    chosen = query.make_filter(kind, None if owner is None else owner.experiment_id)
+    page = await in_thread(
+        Threads.READS, service.archive.catalog.page, chosen, sort, place, query.limit
     )
-    page = make_page(
-        rows,
-        limit,
-        lambda row: render_run(row, service.runs.find(row.run_id)),
-        lambda last, _: last.position,
-    )
-    return JsonAnswer(page)
+
+    def render(row: RunRow) -> dict[str, Any]:
+        return render_run(row, service.runs.find(row.run_id))
+
+    return JsonAnswer(render_page(page, sort, render))
 
 
 @router.get("/{run_id}", responses=describe_answers(RunView))
@@ -101,15 +98,44 @@ async def describe_run(run_id: RunId, service: ServiceDep) -> Response:
     return JsonAnswer(render_run(row, service.runs.find(run_id)))
 
 
+@router.patch(
+    "/{run_id}",
+    responses=describe_answers(RunView),
+    openapi_extra=describe_json_body(LabelFields),
+)
+async def relabel_run(run_id: RunId, request: Request, service: ServiceDep) -> Response:
+    """Change name, tags or note of a run, in any state; members that are absent stay."""
+    labels = await read_labels(request, LabelFields)
+    row = await in_thread(Threads.CHANGES, service.archive.relabel, run_id, **labels)
+    if row is None:
+        raise not_found(f"run {run_id!r}")
+    return JsonAnswer(render_run(row, service.runs.find(run_id)))
+
+
 @router.delete("/{run_id}", status_code=204, responses=REFUSALS)
 async def delete_run(run_id: RunId, service: ServiceDep) -> Response:
     """Remove a run that has ended, with all its files."""
-    states = () if service.ends.has(run_id) else ENDED_STATES
-    if not await in_thread(Threads.CHANGES, service.archive.discard, run_id, *states):
-        row = await find_run(service, run_id)
-        _refuse_trial(row, "delete")
-        raise conflict("delete a run", row.state, ENDED_STATES)
+    await _delete(service, run_id)
     return Response(status_code=204)
+
+
+@router.post(
+    "/delete",
+    responses=describe_answers(DeletionAnswer),
+    openapi_extra=describe_json_body(RunDeletionFields),
+)
+async def delete_runs(request: Request, service: ServiceDep) -> Response:
+    """Remove several runs that have ended; answer which were removed, and which not and why."""
+    members = await read_object(request, await read_body(request))
+    fields = parse_members(RunDeletionFields, members)
+    chosen = None
+    if fields.filter is not None:
+        name = fields.filter.experiment
+        owner = None if name is None else await service.experiments.find(name)
+        experiment_id = None if owner is None else owner.experiment_id
+        chosen = make_filter(fields.filter, fields.filter.kind, experiment_id)
+    ids = await choose(fields, chosen, service.archive.catalog.find_ids)
+    return JsonAnswer(await delete_each(ids, partial(_delete, service)))
 
 
 @router.post("/{run_id}/cancel", responses=describe_answers(RunView, statuses=(200, 202)))
@@ -158,6 +184,14 @@ async def list_samples(
     samples = await in_thread(Threads.READS, read)
     page = make_page(samples, limit, lambda sample: sample, lambda *_: first + limit)
     return JsonAnswer(page)
+
+
+async def _delete(service: Service, run_id: str) -> None:
+    states = () if service.ends.has(run_id) else ENDED_STATES
+    if not await in_thread(Threads.CHANGES, service.archive.discard, run_id, *states):
+        row = await find_run(service, run_id)
+        _refuse_trial(row, "delete")
+        raise conflict("delete a run", row.state, ENDED_STATES)
 
 
 def _refuse_trial(row: RunRow, action: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +105,14 @@ def summary(report: Mapping[str, Any], outputs: Mapping[str, NDArray[Any]]) -> T
 def describe_model(name: str, is_trained: bool) -> str:
     """Return the name of a model and whether it is trained."""
     return f"{name} ({'trained' if is_trained else 'untrained'})"
+
+
+def describe_labels(
+    name: str | None, tags: Sequence[str], note: str | None
+) -> list[tuple[str, str]]:
+    """Return rows with the name, the tags and the note of a run or an experiment, where given."""
+    rows = (("name", name), ("tags", ", ".join(tags)), ("note", note))
+    return [(label, text) for label, text in rows if text]
 
 
 def describe_version(version: str | None, arithmetic: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +24,12 @@ REPORTED = ("run_id", "model", "seed", "metrics", "trace", "timing", "warnings")
 
 
 def simulate(
-    job: FileJob | DatasetJob, *, url: str, model: str | None, api_key: str | None
+    job: FileJob | DatasetJob,
+    *,
+    url: str,
+    model: str | None,
+    api_key: str | None,
+    labels: Mapping[str, Any],
 ) -> Outcome:
     """Submit a run, show its progress and fetch its results.
 
@@ -33,6 +38,7 @@ def simulate(
         url: address of the server.
         model: name of a model on the server; its default model if not given.
         api_key: its key, if it needs one.
+        labels: name, tags and note of the run.
 
     Raises:
         CommandFailed: the address is wrong, an option is refused, or the run did not succeed.
@@ -44,7 +50,12 @@ def simulate(
         with activity(f"{len(keys):,} samples to {client.url}") as shown:
             with naming_options():
                 run = client.submit_run(
-                    **source, options=job.fields, seed=job.seed, outputs=job.outputs, model=model
+                    **source,
+                    **labels,
+                    options=job.fields,
+                    seed=job.seed,
+                    outputs=job.outputs,
+                    model=model,
                 )
 
             def on_progress(run: Run) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from energy_flow.choices import ENDED_STATES, RunState
-from service.cli.execute.outcome import describe_model, describe_version
+from service.cli.execute.outcome import describe_labels, describe_model, describe_version
 from service.cli.input.options import DEFAULT_URL
 from service.cli.input.terminal import columns_table, properties_table
 
@@ -21,7 +21,7 @@ STATES = (*ENDED_STATES, RunState.RUNNING, RunState.PAUSED, RunState.QUEUED)
 
 def experiment_list(experiments: Iterable[Experiment]) -> Table:
     """Return a table with a row for each experiment."""
-    columns = ("experiment", "kind", "state", "done", "trials", "failed", "created")
+    columns = ("experiment", "kind", "state", "done", "trials", "failed", "created", "tags")
     table = columns_table(columns, left=set(columns) - {"done", "failed"})
     for one in experiments:
         table.add_row(
@@ -32,6 +32,7 @@ def experiment_list(experiments: Iterable[Experiment]) -> Table:
             f"{one.trials.ended:,} of {one.trials.total:,}",
             f"{one.trials.failed:,}",
             one.created_at,
+            ", ".join(one.tags),
         )
     return table
 
@@ -48,6 +49,7 @@ def experiment_table(experiment: Experiment, failed: Iterable[Trial] = ()) -> Ta
     left = describe_time_left(experiment.state, experiment.progress.seconds_left)
     rows = [
         ("experiment", f"{experiment.name} ({experiment.experiment_id})"),
+        *describe_labels(None, experiment.tags, experiment.note),
         ("kind", experiment.kind),
         ("state", experiment.state),
         ("model", describe_model(model.name, model.trained)),

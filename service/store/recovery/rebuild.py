@@ -21,6 +21,7 @@ from service.store.descriptions.dataset_names import FOLDER as NAMES_FOLDER
 from service.store.descriptions.dataset_names import DatasetName, DatasetNames
 from service.store.descriptions.run import DESCRIPTION, describe_run
 from service.store.index_file import explain_failures, find_index_file, is_missing, show_url
+from service.store.list_entries import add_run_entries, columns_of
 from service.store.names import find_fault, make_name
 from service.store.recovery.content import (
     SAFETENSORS,
@@ -340,6 +341,8 @@ def _fill(database: Database, found: FoundRows, new: str) -> None:
             for rows in (found.contents, found.datasets, found.models, found.runs):
                 session.add_all(rows)
                 session.flush()
+            for run in found.runs:
+                add_run_entries(session, run.position, columns_of(run))
             session.add(IdentityRow(id=new))
     except IntegrityError as error:
         raise RecoveryError(f"two files describe the same thing: {error.orig}") from None

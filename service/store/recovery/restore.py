@@ -18,6 +18,7 @@ from service.store.database import Database
 from service.store.dataset_files import HEADER_BYTES
 from service.store.descriptions.dataset_names import DatasetName
 from service.store.descriptions.run import read_run
+from service.store.list_entries import add_run_entries, columns_of
 from service.store.names import DEFAULT, SERVED_DEFAULT, find_fault, find_like
 from service.store.recovery.content import Kind
 from service.store.recovery.errors import RecoveryError
@@ -155,6 +156,8 @@ def restore_entry(
                         )
                 session.add(row)
                 session.flush()
+                if isinstance(row, RunRow):
+                    add_run_entries(session, row.position, columns_of(row))
             # A crash before the commit leaves a file that the next start puts back.
             with quarantine.taken_out(one, place, names):
                 session.commit()

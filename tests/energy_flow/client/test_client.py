@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -401,3 +402,27 @@ def test_the_server_closes_no_connection_before_its_clients_do(server: LiveServe
         answer = connection.getresponse()
         assert (answer.status, bool(answer.read())) == (200, True)
     connection.close()
+
+
+def test_runs_are_labelled_listed_and_deleted(
+    client: FlowClient, embeddings: NDArray[np.float32]
+) -> None:
+    queued = client.submit_run(embeddings, name="Queued", tags=["client", "b"], note="a\nb")
+    assert (queued.name, queued.tags, queued.note) == ("Queued", ("b", "client"), "a\nb")
+    client.wait(queued.run_id)
+    simulated = client.simulate(embeddings, tags=["client"], options={"noise_std": 0.06}).run_id
+    assert simulated is not None
+    by_tag = [run.run_id for run in client.runs(tag="client", sort="created", page_size=1)]
+    assert by_tag == [queued.run_id, simulated]
+    assert [run.run_id for run in client.runs(tag=["client", "b"])] == [queued.run_id]
+    given = client.runs(tag="client", options={"noise_std": 0.06})
+    assert [run.run_id for run in given] == [simulated]
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    assert not list(client.runs(tag="client", created_before=hour_ago))
+    assert len(list(client.runs(tag="client", created_after=hour_ago))) == 2
+    changed = client.change_run(queued.run_id, name="")
+    assert (changed.name, changed.tags) == (None, ("b", "client"))
+    deletion = client.delete_runs([queued.run_id, "nothing", simulated])
+    assert deletion.deleted == (queued.run_id, simulated)
+    assert [one.id for one in deletion.kept] == ["nothing"]
+    assert isinstance(deletion.kept[0].problem, NotFound)

@@ -286,6 +286,14 @@ export type DatasetView = {
 };
 
 /**
+ * What was deleted, and what was not.
+ */
+export type DeletionAnswer = {
+  deleted: Array<string>;
+  kept: Array<Kept>;
+};
+
+/**
  * Memory of the device; null where it cannot be known, as on a CPU.
  */
 export type DeviceMemory = {
@@ -351,9 +359,29 @@ export type EstimateAnswer = {
 };
 
 /**
+ * Experiments to delete.
+ */
+export type ExperimentDeletionFields = {
+  ids?: Array<string> | null;
+  /**
+   * how many the filter is expected to select
+   */
+  count?: number | null;
+  filter?: ExperimentFilterFields | null;
+};
+
+/**
  * A request for an experiment.
  */
 export type ExperimentFields = {
+  /**
+   * tags, a set; they are found by lists
+   */
+  tags?: Array<string>;
+  /**
+   * text about it
+   */
+  note?: string;
   /**
    * name of the experiment; no other has it
    */
@@ -417,16 +445,33 @@ export type ExperimentFields = {
 };
 
 /**
+ * A filter of experiments.
+ */
+export type ExperimentFilterFields = {
+  search?: string | null;
+  tag?: Array<string> | null;
+  state?: RunState | null;
+  model?: string | null;
+  options?: {
+    [key: string]: unknown;
+  } | null;
+  created_after?: string | null;
+  created_before?: string | null;
+  kind?: ExperimentKind | null;
+};
+
+/**
  * What the trials of an experiment do.
  */
 export type ExperimentKind = "simulate" | "train";
 
 /**
- * A page of experiments, newest first.
+ * A page of experiments, newest first unless they are sorted otherwise.
  */
 export type ExperimentPage = {
   items: Array<ExperimentView>;
   next_cursor: string | null;
+  previous_cursor: string | null;
 };
 
 /**
@@ -468,6 +513,8 @@ export type ExperimentStateEvent = {
 export type ExperimentView = {
   experiment_id: string;
   name: string;
+  tags: Array<string>;
+  note: string | null;
   kind: ExperimentKind;
   state: RunState;
   created_at: string;
@@ -734,6 +781,32 @@ export type IntervalView = {
 };
 
 /**
+ * What was not deleted, and why.
+ */
+export type Kept = {
+  id: string;
+  error: ProblemView;
+};
+
+/**
+ * A name, tags and a note.
+ */
+export type LabelFields = {
+  /**
+   * tags, a set; they are found by lists
+   */
+  tags?: Array<string>;
+  /**
+   * text about it
+   */
+  note?: string;
+  /**
+   * text of one line; need not be unique
+   */
+  name?: string;
+};
+
+/**
  * Layers of the mappers between embeddings and surfaces.
  */
 export type MapperKind = "mlp" | "linear" | "identity";
@@ -846,6 +919,20 @@ export type ModelView = {
    */
   sample_url: string | null;
   url: string;
+};
+
+/**
+ * Tags and a note.
+ */
+export type NoteFields = {
+  /**
+   * tags, a set; they are found by lists
+   */
+  tags?: Array<string>;
+  /**
+   * text about it
+   */
+  note?: string;
 };
 
 /**
@@ -1096,6 +1183,38 @@ export type RingFields = {
 };
 
 /**
+ * Runs to delete.
+ */
+export type RunDeletionFields = {
+  ids?: Array<string> | null;
+  /**
+   * how many the filter is expected to select
+   */
+  count?: number | null;
+  filter?: RunFilterFields | null;
+};
+
+/**
+ * A filter of runs.
+ */
+export type RunFilterFields = {
+  search?: string | null;
+  tag?: Array<string> | null;
+  state?: RunState | null;
+  model?: string | null;
+  options?: {
+    [key: string]: unknown;
+  } | null;
+  created_after?: string | null;
+  created_before?: string | null;
+  kind?: Array<RunKind> | null;
+  /**
+   * id or name
+   */
+  experiment?: string | null;
+};
+
+/**
  * How a run came to be.
  */
 export type RunKind = "simulate" | "run" | "trial" | "training";
@@ -1196,14 +1315,27 @@ export type RunMetrics = {
 };
 
 /**
- * A page of runs, newest first.
+ * A page of runs, newest first unless they are sorted otherwise.
  */
 export type RunPage = {
   items: Array<RunView>;
   next_cursor: string | null;
+  previous_cursor: string | null;
 };
 
 export type RunRequest = unknown & {
+  /**
+   * tags, a set; they are found by lists
+   */
+  tags?: Array<string>;
+  /**
+   * text about it
+   */
+  note?: string;
+  /**
+   * text of one line; need not be unique
+   */
+  name?: string;
   /**
    * name of the model
    */
@@ -1305,6 +1437,9 @@ export type RunTrace = {
  */
 export type RunView = {
   run_id: string;
+  name: string | null;
+  tags: Array<string>;
+  note: string | null;
   kind: RunKind;
   state: RunState;
   model: ModelReference;
@@ -1590,6 +1725,18 @@ export type SimulateAnswer = {
  * Embeddings to simulate; only ``embeddings`` is required.
  */
 export type SimulateRequest = {
+  /**
+   * tags, a set; they are found by lists
+   */
+  tags?: Array<string>;
+  /**
+   * text about it
+   */
+  note?: string;
+  /**
+   * text of one line; need not be unique
+   */
+  name?: string;
   /**
    * name of the model
    */
