@@ -33,7 +33,9 @@ def test_a_run_is_submitted_and_shown(server: LiveServer, page: Page) -> None:
     page.get_by_label("seed", exact=True).fill("3")
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("succeeded")).to_be_visible()
-    expect(page.get_by_text("seed", exact=True).locator("xpath=..")).to_contain_text("3")
+    expect(
+        page.locator(".facts").get_by_text("seed", exact=True).locator("xpath=..")
+    ).to_contain_text("3")
     surface = page.get_by_role("img", name=re.compile("surface of sample 0: 8 by 8 cells"))
     surface.hover()
     expect(page.get_by_text(re.compile("x 4, y [34]"))).to_be_visible()
