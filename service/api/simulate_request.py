@@ -139,7 +139,7 @@ def predict_run(simulation: SimulationRequest, copies: int) -> int:
     if simulation.sample_keys is not None:
         needed += KEY_BYTES * samples
     if copies:
-        outputs = sample_bytes(simulation.fields.outputs, simulation.config)
+        outputs = sample_bytes(simulation.outputs, simulation.config)
         needed += samples * (copies * outputs + COUNTERS_BYTES)
     return needed
 

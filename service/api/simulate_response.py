@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import Request
+from numpy.typing import NDArray
 
+from energy_flow.choices import names_of
 from energy_flow.trace.records import KINDS
 from service.api.content_negotiation import choose_format
 from service.api.simulate_request import JSON_COPIES, TENSOR_COPIES
@@ -57,7 +59,7 @@ def _encode_json(
     assert run.results is not None
     records = run.results.joined_records()
     members = _render(run, simulation, model, total_ms)
-    members["outputs"] = run.results.joined_outputs()
+    members["outputs"] = _requested_outputs(run.results, simulation)
     members["trace"]["records"] = {**records, "kind": names_fragment(KINDS, records["kind"])}
     return large_to_json(members)
 
@@ -67,12 +69,20 @@ def _encode_tensors(
 ) -> bytes:
     """Return outputs and records as tensors, ``kind`` as its code, and all else as JSON in one."""
     assert run.results is not None
-    tensors = run.results.joined_outputs()
+    tensors = _requested_outputs(run.results, simulation)
     if run.results.held_records:
         records = run.results.joined_records()
         tensors |= {TRACE_PREFIX + name: column for name, column in records.items()}
     members = large_to_json(_render(run, simulation, model, total_ms))
     return write_tensors(tensors, {ANSWER: members})
+
+
+def _requested_outputs(
+    results: BufferedResults, simulation: SimulationRequest
+) -> dict[str, NDArray[Any]]:
+    """Return the outputs that the request names; the store can have others besides."""
+    outputs = results.joined_outputs()
+    return {name: outputs[name] for name in names_of(simulation.fields.outputs)}
 
 
 def _render(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
 from fastapi import Depends, Query
@@ -32,15 +32,35 @@ _Numbers = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class TraceQuery:
-    """The format of a trace and the records that it is to have."""
+class TraceSelection:
+    """Which records of a trace are meant."""
 
-    trace_format: Annotated[str | None, format_parameter(MEDIA_TYPES)] = None
     kind: Annotated[list[_Kinds] | None, Query(description=f"{', '.join(KINDS)}; {_MANY}")] = None
     sample: Annotated[list[_Numbers] | None, Query(description=_MANY)] = None
     flow: Annotated[list[_Numbers] | None, Query(description=_MANY)] = None
     step_from: Annotated[int | None, Query(description="first step")] = None
     step_to: Annotated[int | None, Query(description="last step")] = None
+
+    def make_filter(self) -> TraceFilter:
+        """Return the filter that selects the records.
+
+        Raises:
+            Problem: 422, with every fault of a parameter.
+        """
+        return TraceFilter(
+            kinds=_parse_kinds(self.kind),
+            samples=_parse_numbers("sample", self.sample),
+            flows=_parse_numbers("flow", self.flow),
+            step_from=self.step_from,
+            step_to=self.step_to,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TraceQuery(TraceSelection):
+    """The format of a trace and the records that it is to have."""
+
+    trace_format: Annotated[str | None, format_parameter(MEDIA_TYPES)] = None
     limit: Annotated[int | None, Query(ge=1, le=MAX_RECORDS, description="most records")] = None
     cursor: Annotated[
         str | None, Query(description="Next-Cursor of an answer: the records after that answer")
@@ -53,16 +73,12 @@ class TraceQuery:
             Problem: 422, with every fault of a parameter.
         """
         after = None if self.cursor is None else decode_cursor(self.cursor, 2)
-        return TraceFilter(
-            kinds=_parse_kinds(self.kind),
-            samples=_parse_numbers("sample", self.sample),
-            flows=_parse_numbers("flow", self.flow),
-            step_from=self.step_from,
-            step_to=self.step_to,
-            after=None if after is None else (after[0], after[1]),
+        return replace(
+            TraceSelection.make_filter(self), after=None if after is None else (after[0], after[1])
         )
 
 
+TraceSelectionDep = Annotated[TraceSelection, Depends()]
 TraceQueryDep = Annotated[TraceQuery, Depends()]
 
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from fastapi import Request
 from starlette.responses import Response
 
 from energy_flow.choices import TraceFormat
-from energy_flow.trace.batches import FORMAT_VERSION
+from energy_flow.trace.batches import FORMAT_VERSION, columns_of
 from energy_flow.trace.formats import StepCounter, encode_trace
 from energy_flow.trace.reader import TraceFilter, last_of
+from energy_flow.trace.records import KINDS
 from service.api.answers import Responses, describe_answers
 from service.api.content_negotiation import choose_format
 from service.api.find_run import find_simulation
 from service.api.pagination import encode_cursor
 from service.api.piece_stream import PieceStream
 from service.api.stored_file import StoredFile
-from service.api.trace_query import MEDIA_TYPES, TraceQuery
+from service.api.trace_query import MEDIA_TYPES, TraceQuery, TraceSelection
 from service.lifespan import Service
 from service.problems import not_found
 from service.schemas.json_schema import BINARY
@@ -85,6 +88,43 @@ async def answer_trace(
 
     pieces = (piece for piece in encode_trace(chosen, part.read(), read_counters) if piece)
     return PieceStream(pieces, chosen.media_type, headers)
+
+
+async def count_trace(run_id: str, service: Service, query: TraceSelection) -> dict[str, Any]:
+    """Return how many records of a trace there are of each step and kind.
+
+    Args:
+        run_id: Id of the run.
+        service: The service.
+        query: Which records.
+
+    Raises:
+        Problem: 404, there is no such simulation; 422, with every fault of a parameter.
+    """
+    keep = query.make_filter()
+    row = await find_simulation(service, run_id)
+    first = min(keep.samples or (), default=0)
+    stop = max(keep.samples) + 1 if keep.samples else None
+
+    def count() -> dict[str, Any]:
+        counts: Counter[tuple[int, int]] = Counter()
+        with service.archive.noticing_removal(run_id):
+            trace = service.archive.open(row).trace
+            for batch in trace.read(trace.files(first, stop), keep):
+                columns = columns_of((batch,))
+                pairs = np.stack([columns["step"].astype(np.int64), columns["kind"]], axis=1)
+                found, times = np.unique(pairs, axis=0, return_counts=True)
+                counts.update(dict(zip(map(tuple, found.tolist()), times.tolist(), strict=True)))
+        steps = sorted({step for step, _ in counts})
+        return {
+            "records": counts.total(),
+            "steps": [
+                {"step": step} | {kind: counts[step, code] for code, kind in enumerate(KINDS)}
+                for step in steps
+            ],
+        }
+
+    return await in_thread(Threads.FILES, count)
 
 
 async def _answer_stored_file(

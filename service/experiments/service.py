@@ -18,6 +18,7 @@ from service.experiments.store import ExperimentStore
 from service.experiments.trial_plans import TrialPlan
 from service.experiments.views import render_experiment
 from service.models.registry import ModelRegistry
+from service.plots.unreached_cells import add_marks
 from service.problems import Problem, not_found
 from service.runs.arithmetic import find_arithmetic, installed_version
 from service.states import refusal, states_before
@@ -312,9 +313,10 @@ def _make_trials(plan: Plan, row: ExperimentRow) -> list[dict[str, Any]]:
 
 def _make_trial(trial: TrialPlan, number: int, row: ExperimentRow) -> dict[str, Any]:
     config = trial.config.to_dict()
+    outputs = row.request["outputs"]
     request = {
         "options": trial.options,
-        "outputs": row.request["outputs"],
+        "outputs": outputs if trial.training is not None else list(add_marks(outputs)),
         "timeout_ms": None,
         "parameters": trial.parameters,
         "training": None if trial.training is None else trial.training.to_dict(),

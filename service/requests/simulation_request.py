@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_flow.choices import names_of
 from energy_flow.config.flow_config import FlowConfig
+from service.plots.unreached_cells import add_marks
 from service.schemas.simulate import RunFields, SimulateFields
 from service.store.dataset_files import DatasetRows
 
@@ -59,6 +61,13 @@ class SimulationRequest:
             return keys
         first = 0 if self.dataset is None else self.dataset.first
         return range(first, first + self.samples)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs to compute: those of the request, and what its store has besides."""
+        return (
+            add_marks(self.fields.outputs) if self.fields.store else names_of(self.fields.outputs)
+        )
 
     @property
     def array(self) -> NDArray[np.float32] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_flow.choices import RunKind, RunState, arithmetic_of, names_of
+from energy_flow.choices import RunKind, RunState, arithmetic_of
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine import EmbeddingSource, RunRequest
 from service.models.model import Model
@@ -88,7 +88,7 @@ def make_job(
         embeddings=embeddings,
         seed=request.seed,
         sample_keys=request.keys,
-        outputs=names_of(request.fields.outputs),
+        outputs=request.outputs,
         deadline=None if timeout_ms is None else time.monotonic() + timeout_ms / 1e3,
         client=client,
     )
@@ -123,7 +123,7 @@ def make_row(run_id: str, kind: RunKind, request: SimulationRequest, model: Mode
         config=request.config.to_dict(),
         request={
             "options": request.options,
-            "outputs": list(names_of(request.fields.outputs)),
+            "outputs": list(request.outputs),
             "timeout_ms": request.fields.timeout_ms,
         },
         warnings=[],

@@ -109,6 +109,22 @@ class TraceColumns(
     """Records of a trace as columns of equal length, sorted by (sample, seq)."""
 
 
+class StepRecords(AnswerBody):
+    """How many records of a step there are, by kind."""
+
+    step: int
+    spawn: int
+    reflect: int
+    terminate: int
+
+
+class TraceCountsAnswer(AnswerBody):
+    """How many of the selected records there are, in all and by step and kind."""
+
+    records: int
+    steps: list[StepRecords] = Field(description="steps that have records, in order")
+
+
 class TraceAnswer(TraceCounts):
     """Exact counts of a trace, and its first records."""
 

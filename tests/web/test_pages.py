@@ -33,7 +33,9 @@ def test_a_run_is_submitted_and_shown(server: LiveServer, page: Page) -> None:
     page.get_by_label("seed", exact=True).fill("3")
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("succeeded")).to_be_visible()
-    expect(page.get_by_text("seed", exact=True).locator("xpath=..")).to_contain_text("3")
+    expect(
+        page.locator(".facts").get_by_text("seed", exact=True).locator("xpath=..")
+    ).to_contain_text("3")
     surface = page.get_by_role("img", name=re.compile("surface of sample 0: 8 by 8 cells"))
     surface.hover()
     expect(page.get_by_text(re.compile("x 4, y [34]"))).to_be_visible()
@@ -154,12 +156,12 @@ def test_a_flow_is_selected_in_the_lattice(server: LiveServer, page: Page, run_i
     slider.focus()
     slider.press("ArrowRight")
     slider.press("ArrowRight")
-    expect(slider).to_have_attribute("aria-valuetext", re.compile("^2 of"))
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^after step 1, 2 of"))
     # At this speed, the end is not reached before the pause.
     page.get_by_label("speed").select_option("0.25")
     page.get_by_role("button", name="Play").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    expect(slider).not_to_have_attribute("aria-valuetext", re.compile("^2 of"))
+    expect(slider).not_to_have_attribute("aria-valuetext", re.compile("^after step 1,"))
     page.get_by_role("button", name="Pause").click()
     slider.press("Home")
     page.evaluate(NEXT_FRAME)
@@ -181,7 +183,7 @@ def test_a_flow_is_selected_in_the_lattice(server: LiveServer, page: Page, run_i
     expect(records.locator("tbody td").first).to_have_text("0")
     records.get_by_role("button").first.click()
     expect(card).to_be_visible()
-    expect(slider).to_have_attribute("aria-valuetext", re.compile("^1 of"))
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^after step 0, 1 of"))
 
 
 NEXT_FRAME = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -229,7 +231,7 @@ def test_two_runs_are_compared(
     page.goto(server.url)
     for name in (run_id, other_run_id):
         page.get_by_role("checkbox", name=f"Compare run {name[:8]}").check()
-    page.get_by_role("link", name="Compare the two").click()
+    page.get_by_role("link", name="Compare 2 runs").click()
     expect(page.get_by_role("img", name=re.compile("difference of the surfaces"))).to_be_visible()
     expect(page.get_by_text("First difference of the traces of sample 0")).to_be_visible()
     expect(page.get_by_text(re.compile("step 0, flow \\d+: ")).first).to_be_visible()

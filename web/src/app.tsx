@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { onKeyNeeded } from "./api/key";
+import { forgetKey, isKeyKept, type KeyEntry, onKeyNeeded } from "./api/key";
 import { getSystem } from "./api/runs";
 import { ComparePage } from "./pages/compare_page";
 import { DataPage } from "./pages/data_page";
@@ -13,7 +13,7 @@ import { TracePage } from "./pages/trace_page";
 import { TryPage } from "./pages/try_page";
 import { useLoad } from "./parts/hooks";
 import { Notice, Waiting } from "./parts/notice";
-import { type Route, useRoute } from "./route";
+import { linkTo, type Route, useRoute } from "./route";
 
 export function App() {
   const route = useRoute();
@@ -36,7 +36,7 @@ export function App() {
       <header class="site-head">
         <a class="brand" href="#/">
           <img src="./icon.svg" alt="" width={26} height={26} />
-          Energy Flow
+          <span>Energy Flow</span>
         </a>
         <nav aria-label="Pages">
           <NavLink href="#/" active={place === "" || route.parts[0] === "runs"}>
@@ -76,7 +76,11 @@ function NavLink({ href, active, children }: { href: string; active: boolean; ch
 
 function CurrentPage({ route }: { route: Route }) {
   const [first, id, part] = route.parts;
-  if (first === undefined) {
+  const isKnown = isPage(route.parts);
+  if (!isKnown) {
+    return <NotFound parts={route.parts} />;
+  }
+  if (first === undefined || (first === "runs" && id === undefined)) {
     return <RunsPage route={route} />;
   }
   if (first === "try") {
@@ -91,7 +95,7 @@ function CurrentPage({ route }: { route: Route }) {
     }
     return id === "new" ? <NewExperimentPage /> : <ExperimentPage key={id} id={id} route={route} />;
   }
-  if (first === "data") {
+  if (first === "data" || (first === "models" && id === undefined)) {
     return <DataPage route={route} />;
   }
   if (first === "models" && id !== undefined) {
@@ -110,12 +114,38 @@ function CurrentPage({ route }: { route: Route }) {
       <RunPage key={id} runId={id} route={route} />
     );
   }
+  return <NotFound parts={route.parts} />;
+}
+
+/** The parts that may follow the first one of an address. */
+const PARTS: Readonly<Record<string, (rest: readonly string[]) => boolean>> = {
+  runs: ([, part, ...rest]) =>
+    (part === undefined || part === "lattice" || part === "trace") && rest.length === 0,
+  experiments: (rest) => rest.length <= 1,
+  models: (rest) => rest.length <= 1,
+};
+
+function isPage([first, ...rest]: readonly string[]): boolean {
+  return first === undefined || (PARTS[first]?.(rest) ?? rest.length === 0);
+}
+
+function NotFound({ parts: [first, id] }: { parts: readonly string[] }) {
+  const isPart = id !== undefined && first in PARTS;
   return (
     <>
       <h1>Page not found</h1>
-      <p>
-        <a href="#/">All runs</a>
-      </p>
+      <ul>
+        {isPart && (
+          <li>
+            <a href={linkTo([first, id])}>
+              {first} {id}
+            </a>
+          </li>
+        )}
+        <li>
+          <a href="#/">All runs</a>
+        </li>
+      </ul>
     </>
   );
 }
@@ -141,6 +171,21 @@ function SiteFoot() {
   return (
     <footer class="site-foot">
       Energy Flow {system.versions.energy_flow} on {system.device}
+      {isKeyKept() && (
+        <>
+          {" · "}
+          <button
+            type="button"
+            class="link"
+            onClick={() => {
+              forgetKey();
+              location.reload();
+            }}
+          >
+            Forget the API key
+          </button>
+        </>
+      )}
     </footer>
   );
 }
@@ -148,7 +193,7 @@ function SiteFoot() {
 /** Ask for the API key when the server needs one. */
 function KeyDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
-  const answer = useRef<((key: string) => void) | null>(null);
+  const answer = useRef<((entry: KeyEntry) => void) | null>(null);
   const [refused, setRefused] = useState(false);
   useEffect(() => {
     onKeyNeeded((wasRefused) => {
@@ -162,11 +207,15 @@ function KeyDialog() {
   const submit = (event: SubmitEvent): void => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
-    const key = (form.elements.namedItem("key") as HTMLInputElement).value.trim();
+    const { value, checked } = {
+      value: (form.elements.namedItem("key") as HTMLInputElement).value,
+      checked: (form.elements.namedItem("keep") as HTMLInputElement).checked,
+    };
+    const key = value.trim();
     if (key !== "") {
       form.reset();
       dialog.current?.close();
-      answer.current?.(key);
+      answer.current?.({ key, isKept: checked });
     }
   };
   return (
@@ -178,7 +227,11 @@ function KeyDialog() {
           Key
           <input name="key" type="password" autocomplete="off" required />
         </label>
-        <p class="quiet">The key is kept until this tab is closed.</p>
+        <label class="check">
+          <input name="keep" type="checkbox" />
+          keep it in this browser, for other tabs and later
+        </label>
+        <p class="quiet">Otherwise, the key is kept until this tab is closed.</p>
         <button class="button-main" type="submit">
           Use this key
         </button>

@@ -36,6 +36,11 @@ export function stretchPart(scale: Uint8Array, from: number, to: number): Uint8A
   });
 }
 
+/** Return the part of viridis that contrasts with the ground of the pages. */
+export function contrastingScale(dark: boolean): Uint8Array {
+  return dark ? stretchPart(viridis, 0.3, 1) : stretchPart(viridis, 0, 0.8);
+}
+
 /** Return the index of a value on a scale, 0 to 255. */
 export function scaleIndex(value: number, low: number, high: number): number {
   if (!(high > low)) {

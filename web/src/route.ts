@@ -45,6 +45,8 @@ export function useRoute(): Route {
   useEffect(() => {
     const changed = () => setRoute(readRoute(location.hash));
     addEventListener("hashchange", changed);
+    // The address may have changed since the first rendering.
+    changed();
     return () => removeEventListener("hashchange", changed);
   }, []);
   return route;

@@ -214,14 +214,13 @@ def _parse_range(
 
 def _read_sample(run: StoredRun, row: RunRow, name: str, sample: int) -> NDArray[Any]:
     """Return an output of one sample, without the cells that are not reached where it is known."""
-    from service.plots.unreached_cells import hide_unreached
+    from service.plots.unreached_cells import find_marks, hide_unreached
 
     values: NDArray[Any] = run.output(name).read(sample, sample + 1)[0]
-    is_known = Output.REACHED in row.request["outputs"]
-    if not is_known or name == Output.REACHED or Axis.X not in Output(name).axes:
+    marks = find_marks(row.request["outputs"], row.config["aggregation_mode"])
+    if marks is None or name == Output.REACHED or Axis.X not in Output(name).axes:
         return values
-    reached = run.output(Output.REACHED.value).read(sample, sample + 1)[0]
-    return hide_unreached(values, reached)
+    return hide_unreached(values, run.output(marks.value).read(sample, sample + 1)[0])
 
 
 async def _answer_picture(

@@ -35,6 +35,7 @@ from service.cli.execute.outcome import Outcome
 from service.cli.input.failures import CommandFailed
 from service.cli.input.streams import printable
 from service.cli.input.terminal import activity, print_note
+from service.plots.unreached_cells import add_marks, hide_unreached
 
 RUN_ID = "local"
 
@@ -88,16 +89,14 @@ def simulate(
 
     def write_picture(path: Path) -> None:
         from service.plots.heat_map import heat_map
-        from service.plots.unreached_cells import hide_unreached
 
-        surface = result.outputs[Output.SURFACE][0]
-        if Output.REACHED in result.outputs:
-            surface = hide_unreached(surface, result.outputs[Output.REACHED][0])
+        surface = hide_unreached(
+            result.outputs[Output.SURFACE][0], result.outputs[Output.REACHED][0]
+        )
         path.write_bytes(heat_map({"surface": surface}, f"surface, sample {job.sample_keys[0]}"))
 
-    return Outcome(
-        result.outputs, report, lambda path: write_parquet(result.trace, path), write_picture
-    )
+    outputs = {name: result.outputs[name] for name in job.outputs}
+    return Outcome(outputs, report, lambda path: write_parquet(result.trace, path), write_picture)
 
 
 def _find_default(job: FileJob) -> Checkpoint | None:
@@ -209,7 +208,8 @@ def _request(job: FileJob, model: LoadedModel, config: FlowConfig) -> RunRequest
         embeddings,
         seed,
         check_keys(job.sample_keys, len(embeddings)),
-        check_outputs(job.outputs),
+        # A picture of the surface also shows which cells are reached.
+        check_outputs(add_marks(job.outputs)),
         # Only the samples in the pool must fit into the device's memory.
         streams=True,
     )

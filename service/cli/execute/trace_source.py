@@ -121,15 +121,17 @@ class ServerTrace:
 
     def _surface(self, sample: int) -> NDArray[Any] | None:
         """Return the surface of a sample, if the run has it, without cells that are not reached."""
-        from service.plots.unreached_cells import hide_unreached
+        from service.plots.unreached_cells import find_marks, hide_unreached
 
-        stored = self.client.run(self.run_id).data["outputs"]
+        data = self.client.run(self.run_id).data
+        stored = data["outputs"]
         if Output.SURFACE not in stored:
             return None
         surface: NDArray[Any] = self.client.outputs(self.run_id, Output.SURFACE)[sample]
-        if Output.REACHED not in stored:
+        marks = find_marks(stored, data["config"]["aggregation_mode"])
+        if marks is None:
             return surface
-        return hide_unreached(surface, self.client.outputs(self.run_id, Output.REACHED)[sample])
+        return hide_unreached(surface, self.client.outputs(self.run_id, marks)[sample])
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,22 +84,39 @@ def test_pictures(client: httpx.Client, url: str, query: str) -> None:
     assert picture.content.startswith(PNG)
 
 
-def test_pictures_leave_out_cells_that_are_not_reached(client: httpx.Client) -> None:
-    def draw(outputs: list[str]) -> NDArray[np.float32]:
-        fields = {"embeddings": rows(1).tolist(), "outputs": outputs}
-        run = client.post("/v1/simulate", json=fields).json()
-        reached = run["outputs"].get("reached")
-        assert reached is None or not np.all(reached)
-        picture = client.get(f"/v1/runs/{run['run_id']}/outputs/planes?format=png")
-        return imread(io.BytesIO(picture.content))
+@pytest.mark.parametrize("outputs", [["planes"], ["planes", "reached"], ["planes", "hits"]])
+def test_pictures_leave_out_cells_that_are_not_reached(
+    client: httpx.Client, outputs: list[str]
+) -> None:
+    fields = {"embeddings": rows(1).tolist(), "outputs": outputs}
+    run = client.post("/v1/simulate", json=fields).json()
+    assert list(run["outputs"]) == outputs
+    url = f"/v1/runs/{run['run_id']}"
+    assert set(client.get(url).json()["outputs"]) == {*outputs, "reached"}
+    reached = client.get(f"{url}/outputs/reached").json()["data"]
+    assert not np.all(reached)
+    picture = client.get(f"{url}/outputs/planes?format=png")
 
     def count_grey(picture: NDArray[np.float32]) -> int:
         is_near = np.isclose(picture[..., :3], float(COLOUR), atol=0.01)
         return int(np.all(is_near, axis=-1).sum())
 
     # The smoothed edges of letters can have the same grey; a cell has some ten thousand points.
-    assert count_grey(draw(["planes"])) < 1000
-    assert count_grey(draw(["planes", "reached"])) > 5000
+    assert count_grey(imread(io.BytesIO(picture.content))) > 5000
+
+
+def test_an_answer_that_is_not_stored_has_what_was_requested(client: httpx.Client) -> None:
+    fields = {"embeddings": rows(1).tolist(), "outputs": ["surface"], "store": False}
+    assert list(client.post("/v1/simulate", json=fields).json()["outputs"]) == ["surface"]
+    headers = {"accept": "application/octet-stream"}
+    stored = client.post("/v1/simulate", json={**fields, "store": True}, headers=headers)
+    assert "reached" not in safetensors.numpy.load(stored.content)
+
+
+def test_a_run_without_outputs_of_cells_stores_none(client: httpx.Client) -> None:
+    fields = {"embeddings": rows(1).tolist(), "outputs": ["embedding"]}
+    run = client.post("/v1/simulate", json=fields).json()
+    assert client.get(f"/v1/runs/{run['run_id']}").json()["outputs"] == ["embedding"]
 
 
 def test_formats_by_accept(client: httpx.Client, url: str) -> None:

@@ -190,3 +190,21 @@ def test_a_run_without_a_trace_has_an_empty_one(client: httpx.Client) -> None:
     url = client.post("/v1/simulate", json=fields).json()["trace"]["url"]
     assert read(client, url)[0] == []
     assert pd.read_parquet(io.BytesIO(client.get(url).content)).empty
+
+
+def test_records_are_counted_by_step_and_kind(server: Any, url: str, records: pd.DataFrame) -> None:
+    counted = server.client.get(f"{url}/counts").json()
+    assert counted["records"] == len(records)
+    table = pd.crosstab(records["step"], records["kind"])
+    for entry in counted["steps"]:
+        step = entry.pop("step")
+        assert entry == {kind: int(table.loc[step].get(kind, 0)) for kind in entry}
+    assert sum(sum(entry.values()) for entry in counted["steps"]) == len(records)
+    query = {"sample": "3,1050", "kind": "terminate", "step_from": 1}
+    chosen = records[
+        records["sample"].isin([3, 1050])
+        & (records["kind"] == "terminate")
+        & (records["step"] >= 1)
+    ]
+    assert server.client.get(f"{url}/counts", params=query).json()["records"] == len(chosen)
+    assert server.client.get(f"{url}/counts", params={"limit": 3}).status_code == 422

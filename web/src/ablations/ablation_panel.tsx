@@ -76,6 +76,11 @@ export function AblationPanel({ model }: { model: Model }) {
             </button>
           </div>
           {!isEnded(shown) && <AblationProgress ablation={shown} />}
+          {shown.warnings.map((text) => (
+            <Notice key={text} tone="warning">
+              {text}
+            </Notice>
+          ))}
           {shown.error !== null && (
             <Notice tone="problem">
               <b>{shown.error.title}.</b> {shown.error.detail}

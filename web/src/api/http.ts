@@ -138,9 +138,20 @@ export function explain(error: unknown): string {
     return error.detail ? `${error.title}: ${error.detail}` : error.title;
   }
   if (error instanceof TypeError) {
-    return "The server cannot be reached. Check that it is running.";
+    return "The server cannot be reached. Check that it is running; this page tries again.";
   }
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Statuses of a server, or of a proxy in front of it, that is starting. */
+const STARTING_STATUSES: readonly number[] = [502, 503, 504];
+
+/** Return whether a server did not answer, so that a later request may succeed. */
+export function isUnreachable(error: unknown): boolean {
+  return (
+    error instanceof TypeError ||
+    (error instanceof Problem && STARTING_STATUSES.includes(error.status))
+  );
 }
 
 export function isAbort(error: unknown): boolean {

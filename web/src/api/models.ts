@@ -11,8 +11,16 @@ export function modelPath(name: string): string {
   return `/v1/models/${encodeURIComponent(name)}`;
 }
 
-export function listModels(signal?: AbortSignal): Promise<Page<Model>> {
-  return getJson<Page<Model>>(`/v1/models${query({ limit: 100 })}`, signal);
+/** Return all models; those of Energy Flow are the last. */
+export async function listModels(signal?: AbortSignal): Promise<Model[]> {
+  const models: Model[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: Page<Model> = await getJson(`/v1/models${query({ limit: 100, cursor })}`, signal);
+    models.push(...page.items);
+    cursor = page.next_cursor;
+  } while (cursor);
+  return models;
 }
 
 export function getModel(name: string, signal?: AbortSignal): Promise<Model> {
@@ -30,7 +38,7 @@ export async function findSampleRows(
   signal?: AbortSignal,
 ): Promise<SampleRows | null> {
   const models = await listModels(signal);
-  const model = models.items.find((each) => each.name === name);
+  const model = models.find((each) => each.name === name);
   return model?.sample_url ? getJson<SampleRows>(model.sample_url, signal) : null;
 }
 

@@ -2,7 +2,16 @@
 
 import { getBytes, getJson, query, request, sendJson } from "./http";
 import { type NumberArray, readNpy } from "./npy";
-import type { Comparison, Memory, Page, Profile, Run, System, TraceRecord } from "./types";
+import type {
+  Comparison,
+  Memory,
+  Page,
+  Profile,
+  Run,
+  System,
+  TraceCountsByStep,
+  TraceRecord,
+} from "./types";
 import type { Output, RunKind, TraceKind } from "../generated/choices";
 
 export function runPath(runId: string): string {
@@ -89,13 +98,22 @@ export function getReflections(
 
 export const MAX_REFLECTIONS = 200_000;
 
-interface TraceFilter {
+export interface TraceFilter {
   kind?: TraceKind | null;
   sample?: number | null;
   /** One flow, or several separated by commas. */
   flow?: string | null;
   step_from?: number | null;
   step_to?: number | null;
+}
+
+/** Return how many records of each step and kind match a filter. */
+export function countRecords(
+  runId: string,
+  filter: TraceFilter,
+  signal?: AbortSignal,
+): Promise<TraceCountsByStep> {
+  return getJson(`${runPath(runId)}/trace/counts${query({ ...filter })}`, signal);
 }
 
 export interface TracePage {

@@ -24,6 +24,7 @@ import type {
   RunView,
   SampleRowsAnswer,
   SystemView,
+  TraceCountsAnswer,
   TrialView,
 } from "../generated/schema";
 
@@ -31,6 +32,7 @@ export type {
   ComparedSample as SampleComparison,
   ExperimentProgress,
   IntervalView as Interval,
+  MemoryStep,
   Progress,
   StepMetrics,
   Sweep,
@@ -55,6 +57,8 @@ export type SampleRows = SampleRowsAnswer;
 export type Profile = ProfileAnswer;
 export type Replay = ReplayAnswer;
 export type System = SystemView;
+/** Records of a trace by step and kind. */
+export type TraceCountsByStep = TraceCountsAnswer;
 export type TraceCounts = Pick<RunTrace, "totals" | "recorded" | "dropped">;
 export type Trial = TrialView;
 

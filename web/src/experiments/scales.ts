@@ -1,6 +1,6 @@
 /** Positions and colours for the values of a swept field. */
 
-import { toCss, stretchPart, scaleIndex, viridis } from "../colour";
+import { contrastingScale, scaleIndex, toCss } from "../colour";
 import { type Axis, categoryAxis, paddedAxis } from "../parts/axis";
 import { formatValue } from "./measures";
 
@@ -47,7 +47,7 @@ interface FieldColours {
 
 /** Return colours for the values of a field that contrast with the background. */
 export function fieldColours(values: readonly unknown[], dark: boolean): FieldColours {
-  const scale = dark ? stretchPart(viridis, 0.3, 1) : stretchPart(viridis, 0, 0.8);
+  const scale = contrastingScale(dark);
   const distinct = [...new Set(values)];
   const numbers = distinct.filter((value) => typeof value === "number").sort((a, b) => a - b);
   const sorted = numbers.length === distinct.length ? numbers : distinct;

@@ -1849,6 +1849,16 @@ export type StepMetrics = {
 };
 
 /**
+ * How many records of a step there are, by kind.
+ */
+export type StepRecords = {
+  step: number;
+  spawn: number;
+  reflect: number;
+  terminate: number;
+};
+
+/**
  * Size of the store.
  */
 export type StoreView = {
@@ -2027,6 +2037,17 @@ export type TraceConfig = {
    * kinds that are recorded; all kinds are counted
    */
   kinds: Array<TraceKind>;
+};
+
+/**
+ * How many of the selected records there are, in all and by step and kind.
+ */
+export type TraceCountsAnswer = {
+  records: number;
+  /**
+   * steps that have records, in order
+   */
+  steps: Array<StepRecords>;
 };
 
 /**

@@ -9,10 +9,8 @@ import {
   Points,
   RGBAFormat,
   ShaderMaterial,
-  type Texture,
   Vector3,
 } from "three";
-import { viridis } from "../colour";
 import type { FlowPaths } from "./flow_paths";
 import { HIDDEN, HIGHLIGHTED, NORMAL } from "./lineage";
 import { countEndedBefore, findEnd, placeFlow } from "./positions";
@@ -24,7 +22,8 @@ export class FlowShapes {
   /** The objects to add to the scene. */
   readonly objects: readonly (Points | LineSegments)[];
 
-  readonly #scale = buildScaleTexture();
+  readonly #colours = new Uint8Array(4 * 256).fill(255);
+  readonly #scale = new DataTexture(this.#colours, 256, 1, RGBAFormat);
   readonly #pointUniforms = { fraction: { value: 0 } };
   readonly #moving: Points<BufferGeometry, ShaderMaterial>;
   readonly #ended: Points<BufferGeometry, ShaderMaterial>;
@@ -50,6 +49,14 @@ export class FlowShapes {
       object.frustumCulled = false;
       object.visible = false;
     }
+  }
+
+  /** Set the colours of values from 0 to 1, as a table of 256 RGB colours. */
+  setScale(scale: Uint8Array): void {
+    for (let index = 0; index < 256; index++) {
+      this.#colours.set(scale.subarray(3 * index, 3 * index + 3), 4 * index);
+    }
+    this.#scale.needsUpdate = true;
   }
 
   setPaths(paths: FlowPaths): void {
@@ -348,15 +355,4 @@ function reshape(points: Points, count: number, dynamic: boolean): void {
     }
     points.geometry.setAttribute(name, column);
   }
-}
-
-function buildScaleTexture(): Texture {
-  const colours = new Uint8Array(4 * 256);
-  for (let index = 0; index < 256; index++) {
-    colours.set(viridis.subarray(3 * index, 3 * index + 3), 4 * index);
-    colours[4 * index + 3] = 255;
-  }
-  const texture = new DataTexture(colours, 256, 1, RGBAFormat);
-  texture.needsUpdate = true;
-  return texture;
 }

@@ -152,6 +152,11 @@ export class LatticeView {
     this.#requestFrame();
   }
 
+  setScale(scale: Uint8Array): void {
+    this.#flows.setScale(scale);
+    this.#requestFrame();
+  }
+
   /** Set how each flow is shown: a constant of `lineage.ts`. */
   setEmphasis(emphasis: Uint8Array): void {
     this.#flows.setEmphasis(emphasis);

@@ -152,7 +152,7 @@ function Datasets({ cursor }: { cursor: string | null }) {
 function Models() {
   const listed = useWatch(listModels, [], PERIOD_MS);
   const { failure, act } = useActions(listed.reload);
-  const { value: page, now } = listed;
+  const { value: models, now } = listed;
   return (
     <>
       {(failure ?? listed.failure) !== null && (
@@ -161,8 +161,8 @@ function Models() {
       <UploadForm what="model" accept=".safetensors" send={uploadModel} onDone={listed.reload}>
         A checkpoint, as .safetensors
       </UploadForm>
-      {page === null && listed.loading && <Waiting what="Loading models" />}
-      {page !== null && (
+      {models === null && listed.loading && <Waiting what="Loading models" />}
+      {models !== null && (
         <div class="table-frame">
           <table>
             <caption class="hidden">Models, newest first</caption>
@@ -182,7 +182,7 @@ function Models() {
               </tr>
             </thead>
             <tbody>
-              {page.items.map(
+              {models.map(
                 ({ name, trained, loaded, config, output_width, digest, created_at, ...more }) => (
                   <tr key={name}>
                     <td title={digest}>

@@ -11,7 +11,7 @@ import { useExperiment } from "../experiments/use_experiment";
 import { Download } from "../parts/download";
 import { Facts } from "../parts/facts";
 import { useActions, useTitle } from "../parts/hooks";
-import { Notice, Waiting } from "../parts/notice";
+import { Missing, Notice, Waiting } from "../parts/notice";
 import { StateBadge } from "../parts/state_badge";
 import { navigate, type Route } from "../route";
 import {
@@ -32,7 +32,7 @@ export function ExperimentPage({ id, route }: { id: string; route: Route }) {
     return loadFailure === null ? (
       <Waiting what="Loading the experiment" />
     ) : (
-      <Notice tone="problem">{loadFailure}</Notice>
+      <Missing failure={loadFailure} href="#/experiments" back="All experiments" />
     );
   }
   const { experiment, trials } = data;

@@ -1,25 +1,32 @@
-import { useCallback, useMemo, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import type { NumberArray } from "../api/npy";
 import { getOutput, getReflections, getRun, MAX_REFLECTIONS, replaySample } from "../api/runs";
 import type { Run, TraceRecord } from "../api/types";
 import { REASONS, type Reason } from "../generated/choices";
-import { findExtent, scaleIndex, viridis } from "../colour";
+import { contrastingScale, findExtent, scaleIndex } from "../colour";
 import type { FlowPaths } from "../lattice/flow_paths";
-import { type FlowFilter, findLineage, NO_FILTER, computeEmphasis } from "../lattice/lineage";
+import {
+  type FlowFilter,
+  findLineage,
+  HIDDEN,
+  NO_FILTER,
+  computeEmphasis,
+} from "../lattice/lineage";
 import { loadFlowPaths } from "../lattice/load";
 import { Player } from "../lattice/player";
 import type { PlanePicture } from "../lattice/view";
 import { ColourBar } from "../parts/colour_bar";
 import { FlowCard } from "../parts/flow_card";
-import { useLoad, useTitle } from "../parts/hooks";
+import { useLoad, useMedia, useTitle } from "../parts/hooks";
 import { LatticeCanvas } from "../parts/lattice_canvas";
-import { Notice, Waiting } from "../parts/notice";
+import { Missing, Notice, Waiting } from "../parts/notice";
+import { PlaneThumbnail } from "../parts/plane_thumbnail";
 import { loadReached } from "../parts/reached";
 import { ALL_RECORDS, RecordsTable, describeRecord } from "../parts/records_table";
 import { SamplePicker } from "../parts/sample_picker";
 import { selectPlane } from "../parts/surface_panel";
 import { Timeline } from "../parts/timeline";
-import { getWholeNumber, linkTo, type Route } from "../route";
+import { getWholeNumber, linkTo, type Route, setParameters } from "../route";
 import { formatCount, shortenId } from "../text/numbers";
 
 type Colouring = "energy" | "age" | "generation";
@@ -55,13 +62,16 @@ export function LatticePage({ runId, route }: LatticePageProps) {
   const difference = agreement?.difference ?? null;
   const title =
     runId === null ? `${formatCount(flows)} invented flows` : `Flows of sample ${sample}`;
+  if (run.failure !== null && run.value === null) {
+    return <Missing failure={run.failure} href="#/" back="All runs" />;
+  }
   return (
     <>
       <div class="page-head page-head-tight">
         <div>
           {runId !== null && (
             <p class="crumb">
-              <a href={linkTo(["runs", runId], { sample })}>Run {shortenId(runId)}</a>
+              <a href={linkTo(["runs", runId], { sample })}>Run {runId}</a>
             </p>
           )}
           <h1>{title}</h1>
@@ -88,13 +98,15 @@ export function LatticePage({ runId, route }: LatticePageProps) {
           )}
         </Notice>
       )}
-      {loaded.value && (
+      {loaded.value && (runId === null || run.value) && (
         <Lattice
           // Another sample starts at time 0, with no flow selected.
           key={`${sample}`}
           paths={loaded.value.paths}
           agrees={agreement?.agrees ?? null}
           planes={planes.value}
+          run={run.value}
+          route={route}
           runId={runId}
           sample={sample}
           title={title}
@@ -108,19 +120,38 @@ interface LatticeProps {
   paths: FlowPaths;
   agrees: boolean | null;
   planes: Planes | null;
+  /** null for invented flows. */
+  run: Run | null;
+  route: Route;
   runId: string | null;
   sample: number;
   title: string;
 }
 
-function Lattice({ paths, agrees, planes, runId, sample, title }: LatticeProps) {
-  const player = useMemo(() => new Player(paths.steps), [paths]);
+function Lattice({ paths, agrees, planes, run, route, runId, sample, title }: LatticeProps) {
+  // The address has the step, from 0, after which flows are shown; without it, they are at the start.
+  const step = getWholeNumber(route, "step", -1);
+  const player = useMemo(() => {
+    const made = new Player(paths.steps);
+    made.seek(getWholeNumber(route, "step", -1) + 1);
+    return made;
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- later steps are those of the player.
+  }, [paths]);
+  useStepInAddress(player, step, runId !== null);
+  const dark = useMedia("(prefers-color-scheme: dark)");
+  const scale = useMemo(() => contrastingScale(dark), [dark]);
+  // Flows have no children where spawning is off.
+  const hasChildren = run?.config.spawn?.mode !== "off";
   const [colouring, setColouring] = useState<Colouring>("energy");
   const [flowFilter, setFlowFilter] = useState<FlowFilter>(NO_FILTER);
-  const [selected, setSelected] = useState(-1);
+  const chosen = getWholeNumber(route, "flow", -1);
+  const selected = useMemo(() => paths.flow.indexOf(chosen), [paths, chosen]);
   const [showEnded, setShowEnded] = useState(true);
   const [wholeLineage, setWholeLineage] = useState(true);
-  const [recordFilter, setRecordFilter] = useState(ALL_RECORDS);
+  const [recordFilter, setRecordFilter] = useState({
+    ...ALL_RECORDS,
+    flow: selected < 0 ? null : chosen,
+  });
 
   const colours = useMemo(() => colourRows(paths, colouring), [paths, colouring]);
   const emphasis = useMemo(
@@ -133,8 +164,9 @@ function Lattice({ paths, agrees, planes, runId, sample, title }: LatticeProps) 
     }
     // The planes have the colour scale of the energies of flows.
     const range = colourRows(paths, "energy");
-    return [paintPlane(planes, 0, range), paintPlane(planes, 1, range)];
-  }, [paths, planes]);
+    return [paintPlane(planes, 0, range, scale), paintPlane(planes, 1, range, scale)];
+  }, [paths, planes, scale]);
+  const input = useMemo(() => run && paintInput(paths, run, scale), [paths, run, scale]);
   const relatives = useMemo(() => {
     if (selected < 0 || !wholeLineage) {
       return [];
@@ -147,7 +179,7 @@ function Lattice({ paths, agrees, planes, runId, sample, title }: LatticeProps) 
 
   const select = useCallback(
     (flow: number) => {
-      setSelected(flow);
+      setParameters({ flow: flow < 0 ? null : paths.flow[flow] });
       setRecordFilter((before) => ({
         ...before,
         flow: flow < 0 ? null : paths.flow[flow],
@@ -155,9 +187,22 @@ function Lattice({ paths, agrees, planes, runId, sample, title }: LatticeProps) 
     },
     [paths],
   );
-  const selectId = (id: number | null): void => {
-    const index = id === null ? -1 : paths.flow.indexOf(id);
-    setSelected(index);
+  useEffect(() => {
+    // The address was changed elsewhere.
+    if (selected >= 0) {
+      setRecordFilter((before) => ({ ...before, flow: paths.flow[selected] }));
+    }
+  }, [paths, selected]);
+  const pick = (direction: 1 | -1): void => {
+    const count = emphasis.length;
+    const from = selected < 0 && direction < 0 ? 0 : selected;
+    for (let away = 1; away <= count; away++) {
+      const flow = (from + direction * away + count) % count;
+      if (emphasis[flow] !== HIDDEN) {
+        select(flow);
+        return;
+      }
+    }
   };
   const choose = (record: TraceRecord): void => {
     select(paths.flow.indexOf(record.flow));
@@ -178,10 +223,19 @@ function Lattice({ paths, agrees, planes, runId, sample, title }: LatticeProps) 
             values={colours.values}
             emphasis={emphasis}
             showEnded={showEnded}
+            scale={scale}
             planes={pictures}
             onSelect={select}
+            onPick={pick}
             title={title}
           />
+          {(input ?? pictures[0]) && (
+            <div class="lattice-inset">
+              {input && <PlaneThumbnail name="input" picture={input} />}
+              {pictures[0] && <PlaneThumbnail name="z0" picture={pictures[0]} />}
+              {pictures[1] && <PlaneThumbnail name="zdepth" picture={pictures[1]} />}
+            </div>
+          )}
           <Timeline player={player} />
         </section>
         <section class="lattice-side" aria-label="What is shown">
@@ -193,10 +247,10 @@ function Lattice({ paths, agrees, planes, runId, sample, title }: LatticeProps) 
             >
               <option>energy</option>
               <option>age</option>
-              <option>generation</option>
+              {hasChildren && <option>generation</option>}
             </select>
           </label>
-          <ColourBar scale={viridis} low={colours.low} high={colours.high} label={colouring} />
+          <ColourBar scale={scale} low={colours.low} high={colours.high} label={colouring} />
           <label class="row">
             show
             <select
@@ -209,9 +263,9 @@ function Lattice({ paths, agrees, planes, runId, sample, title }: LatticeProps) 
               }
             >
               <option value="any">all flows</option>
-              <option value="spawned">flows with children</option>
+              {hasChildren && <option value="spawned">flows with children</option>}
               <option value="reflected">reflected flows</option>
-              <option value="born">children</option>
+              {hasChildren && <option value="born">children</option>}
             </select>
           </label>
           <label class="row">
@@ -247,9 +301,19 @@ function Lattice({ paths, agrees, planes, runId, sample, title }: LatticeProps) 
             {selected < 0 ? "no flow selected" : `flow ${paths.flow[selected]} selected`}
           </output>
           {selected < 0 ? (
-            <p class="quiet">Click a flow to see its ancestors and descendants.</p>
+            <p class="quiet">
+              {hasChildren
+                ? "Click a flow to see its ancestors and descendants."
+                : "Click a flow to see its path."}
+            </p>
           ) : (
-            <FlowCard paths={paths} player={player} flow={selected} onSelect={select} />
+            <FlowCard
+              hasChildren={hasChildren}
+              paths={paths}
+              player={player}
+              flow={selected}
+              onSelect={select}
+            />
           )}
         </section>
       </div>
@@ -257,14 +321,16 @@ function Lattice({ paths, agrees, planes, runId, sample, title }: LatticeProps) 
         <section class="panel">
           <div class="panel-head">
             <h2>Records</h2>
-            <label class="check">
-              <input
-                type="checkbox"
-                checked={wholeLineage}
-                onChange={(event) => setWholeLineage(event.currentTarget.checked)}
-              />
-              show the records of the whole lineage
-            </label>
+            {hasChildren && (
+              <label class="check">
+                <input
+                  type="checkbox"
+                  checked={wholeLineage}
+                  onChange={(event) => setWholeLineage(event.currentTarget.checked)}
+                />
+                show the records of the whole lineage
+              </label>
+            )}
           </div>
           <RecordsTable
             runId={runId}
@@ -273,7 +339,7 @@ function Lattice({ paths, agrees, planes, runId, sample, title }: LatticeProps) 
             onFilter={(filter) => {
               setRecordFilter(filter);
               if (filter.flow !== recordFilter.flow) {
-                selectId(filter.flow);
+                setParameters({ flow: filter.flow });
               }
             }}
             onChoose={choose}
@@ -344,13 +410,57 @@ async function loadPlanes(run: Run, sample: number, signal: AbortSignal): Promis
   return reached && { energies, reached };
 }
 
-function paintPlane({ energies, reached }: Planes, plane: 0 | 1, range: RowColours): PlanePicture {
+/** Keep the step of the player in the address while it does not play, and follow the address. */
+function useStepInAddress(player: Player, step: number, isKept: boolean): void {
+  useEffect(() => {
+    if (!player.playing && step !== Math.floor(player.time) - 1) {
+      player.seek(step + 1);
+    }
+  }, [player, step]);
+  useEffect(() => {
+    if (!isKept) {
+      return undefined;
+    }
+    return player.subscribe(() => {
+      const done = Math.floor(player.time);
+      if (!player.playing) {
+        setParameters({ step: done === 0 ? null : done - 1 });
+      }
+    });
+  }, [player, isKept]);
+}
+
+/** Return the energies with which flows start, in their cells of the input plane. */
+function paintInput(paths: FlowPaths, run: Run, scale: Uint8Array): PlanePicture | null {
+  const { lattice_width: width, lattice_height: height } = run.config;
+  if (width === undefined || height === undefined) {
+    return null;
+  }
+  const range = colourRows(paths, "energy");
+  const cellOf = (at: number, side: number) => Math.round(((at + 1) / 2) * (side - 1));
+  const colours = new Uint8Array(4 * width * height);
+  for (let row = 0; row < (paths.stepStart[1] ?? 0); row++) {
+    const x = cellOf(paths.position[3 * row], width);
+    const y = cellOf(paths.position[3 * row + 1], height);
+    const colour = 3 * scaleIndex(paths.energy[row], range.low, range.high);
+    colours.set(scale.subarray(colour, colour + 3), 4 * (y * width + x));
+    colours[4 * (y * width + x) + 3] = 255;
+  }
+  return { width, height, colours };
+}
+
+function paintPlane(
+  { energies, reached }: Planes,
+  plane: 0 | 1,
+  range: RowColours,
+  scale: Uint8Array,
+): PlanePicture {
   const [height, width] = energies.shape.slice(-2);
   const marks = selectPlane(reached, plane);
   const colours = new Uint8Array(4 * width * height);
   selectPlane(energies, plane).forEach((value, index) => {
     const colour = 3 * scaleIndex(value, range.low, range.high);
-    colours.set(viridis.subarray(colour, colour + 3), 4 * index);
+    colours.set(scale.subarray(colour, colour + 3), 4 * index);
     colours[4 * index + 3] = marks[index] > 0 ? 235 : 0;
   });
   return { width, height, colours };

@@ -4,7 +4,7 @@ import type { Model } from "../api/types";
 import { Download } from "../parts/download";
 import { Facts } from "../parts/facts";
 import { useLoad, useTitle } from "../parts/hooks";
-import { Notice, Waiting } from "../parts/notice";
+import { Missing, Notice, Waiting } from "../parts/notice";
 import { formatCount, formatNumber, formatTime } from "../text/numbers";
 import { SampleForm } from "../try/sample_form";
 
@@ -16,7 +16,7 @@ export function ModelPage({ name }: { name: string }) {
     return failure === null ? (
       <Waiting what="Loading the model" />
     ) : (
-      <Notice tone="problem">{failure}</Notice>
+      <Missing failure={failure} href="#/data" back="All models" />
     );
   }
   return (

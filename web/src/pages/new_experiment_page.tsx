@@ -48,7 +48,7 @@ export function NewExperimentPage() {
   const [refusal, setRefusal] = useState<Refusal>(NO_REFUSAL);
   const [sending, setSending] = useState(false);
 
-  const config = models.value?.items.find((each) => each.name === model)?.config ?? null;
+  const config = models.value?.find((each) => each.name === model)?.config ?? null;
   const loadedDatasets = datasets.value?.items ?? [];
   const chosen = loadedDatasets.find((each) => each.name === dataset) ?? loadedDatasets[0] ?? null;
   const body = useMemo<ExperimentBody | null>(
@@ -131,7 +131,7 @@ export function NewExperimentPage() {
               errors={fields.get("name")}
             />
             <ModelField
-              models={models.value?.items ?? []}
+              models={models.value ?? []}
               model={model}
               onModel={setModel}
               errors={fields.get("model")}

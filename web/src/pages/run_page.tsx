@@ -5,6 +5,7 @@ import { explain } from "../api/http";
 import { cancelRun, deleteRun, getMemory, getProfile, getRun, runPath } from "../api/runs";
 import {
   type Memory,
+  type MemoryStep,
   type Metrics,
   type Progress,
   type Run,
@@ -17,12 +18,14 @@ import { flattenNumbers } from "../experiments/measures";
 import { Exits } from "../parts/exits";
 import { Facts } from "../parts/facts";
 import { useActions, useLoad, useTitle } from "../parts/hooks";
-import { Notice, Waiting } from "../parts/notice";
+import { Missing, Notice, Waiting } from "../parts/notice";
+import { OptionsPanel } from "../parts/options_panel";
 import { hasPictures, PicturesPanel } from "../parts/pictures_panel";
 import { RunProgress, StateBadge } from "../parts/state_badge";
 import { StepChart } from "../parts/step_chart";
 import { SurfacePanel } from "../parts/surface_panel";
 import { TracePanel } from "../parts/trace_panel";
+import { WholeId } from "../parts/whole_id";
 import { getWholeNumber, linkTo, navigate, type Route } from "../route";
 import {
   formatBytes,
@@ -79,7 +82,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
     return loaded.failure === null ? (
       <Waiting what="Loading the run" />
     ) : (
-      <Notice tone="problem">{loaded.failure}</Notice>
+      <Missing failure={loaded.failure} href="#/" back="All runs" />
     );
   }
   const ended = ENDED_STATES.includes(run.state);
@@ -96,7 +99,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
             </p>
           )}
           <h1>
-            Run <span class="run-id">{shortenId(runId)}</span>
+            Run <WholeId id={runId} />
           </h1>
           <p class="run-line" aria-live="polite">
             <StateBadge state={run.state} /> <RunProgress run={run} />
@@ -114,7 +117,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
             </a>
           )}
           {simulated && (
-            <a class="button" href={linkTo(["compare"], { a: runId })}>
+            <a class="button" href={linkTo(["compare"], { runs: runId })}>
               Compare
             </a>
           )}
@@ -154,6 +157,7 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
         </Notice>
       ))}
       <RunFacts run={run} />
+      {run.kind !== "training" && <OptionsPanel run={run} />}
       {run.kind === "training" ? (
         <Training run={run} />
       ) : ended && metrics ? (
@@ -286,7 +290,7 @@ function MetricsList({
     ["flow-steps", formatCount(metrics.flow_steps)],
     [
       "mean path",
-      `${formatNumber(metrics.mean_path_steps, 3)} steps, length ${formatNumber(metrics.mean_path_length, 3)}`,
+      `${formatNumber(metrics.mean_path_steps, 3)} ${metrics.mean_path_steps === 1 ? "step" : "steps"}, length ${formatNumber(metrics.mean_path_length, 3)}`,
     ],
     ["variance of z displacements", formatNumber(metrics.z_displacement_variance, 3)],
     [
@@ -298,11 +302,12 @@ function MetricsList({
   if (memory) {
     rows.push(
       ["device memory, peak", formatBytes(memory.device.peak_bytes)],
-      ["process memory, peak", formatBytes(memory.host.peak_rss_bytes)],
+      ["host memory, peak", formatBytes(memory.host.peak_rss_bytes)],
       [
-        "state and trace",
+        "state and trace memory",
         `${formatBytes(memory.state_bytes)} and ${formatBytes(memory.trace_bytes)}`,
       ],
+      ["predicted memory", formatBytes(memory.predicted_bytes)],
     );
   }
   return (
@@ -331,12 +336,30 @@ function sum(counts: Record<string, number>): number {
   return Object.values(counts).reduce((total, value) => total + value, 0);
 }
 
+/** Return the largest memory of each step: parts of a run take the same steps one after another. */
+export function foldByStep(steps: readonly MemoryStep[]): MemoryStep[] {
+  const folded = new Map<number, MemoryStep>();
+  for (const entry of steps) {
+    const before = folded.get(entry.step) ?? entry;
+    const { device_allocated_bytes: one } = before;
+    const { device_allocated_bytes: other } = entry;
+    folded.set(entry.step, {
+      ...before,
+      host_rss_bytes: Math.max(before.host_rss_bytes, entry.host_rss_bytes),
+      device_allocated_bytes:
+        one === null || other === null ? (one ?? other) : Math.max(one, other),
+    });
+  }
+  return [...folded.values()].sort((a, b) => a.step - b.step);
+}
+
 function StepCharts({ steps, memory }: { steps: StepMetrics[]; memory: Memory | null }) {
   const series = useMemo(() => {
     const ended = (step: StepMetrics) =>
       REASONS.reduce((all, reason) => all + step.terminated[reason], 0);
     const mebibytes = (value: number | null) => value && value / 2 ** 20;
-    const device = memory?.steps.map((step) => mebibytes(step.device_allocated_bytes)) ?? [];
+    const byStep = foldByStep(memory?.steps ?? []);
+    const device = byStep.map((step) => mebibytes(step.device_allocated_bytes));
     return {
       flows: [{ name: "active flows", values: steps.map((step) => step.active) }],
       events: [
@@ -348,8 +371,8 @@ function StepCharts({ steps, memory }: { steps: StepMetrics[]; memory: Memory | 
       memory: [
         ...(device.some((value) => value !== null) ? [{ name: "device", values: device }] : []),
         {
-          name: "process",
-          values: memory?.steps.map((step) => mebibytes(step.host_rss_bytes)) ?? [],
+          name: "host",
+          values: byStep.map((step) => mebibytes(step.host_rss_bytes)),
         },
       ],
     };

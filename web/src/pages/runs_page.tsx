@@ -5,11 +5,15 @@ import { cancelRun, deleteRun, listRuns } from "../api/runs";
 import { type Run, simulationMetrics } from "../api/types";
 import { ENDED_STATES, type RunKind } from "../generated/choices";
 import { useActions, useLoad, useTitle, useWatch } from "../parts/hooks";
+import { ColumnPicker } from "../parts/column_picker";
 import { CreatedAt } from "../parts/created_at";
 import { Notice, Waiting } from "../parts/notice";
 import { Paging } from "../parts/paging";
 import { RunProgress, StateBadge } from "../parts/state_badge";
+import { useStoredNames } from "../parts/stored";
+import { MAX_COMPARED } from "../compare/differences";
 import { linkTo, type Route, setParameters } from "../route";
+import { flattenFields } from "../text/config_values";
 import { formatCompact, formatMilliseconds, shortenId } from "../text/numbers";
 import { DEFAULT_ROWS, runSample } from "../try/run_sample";
 
@@ -24,6 +28,7 @@ export function RunsPage({ route }: { route: Route }) {
   useTitle("Runs");
   const cursor = route.parameters.get("cursor");
   const [chosen, setChosen] = useState<string[]>([]);
+  const [columns, setColumns] = useStoredNames("run-columns");
   const trials = route.parameters.get("kind") === "trial";
   const listed = useWatch(
     (signal) => listRuns(cursor, PAGE, trials ? TRIALS : SINGLE_RUNS, signal),
@@ -33,9 +38,9 @@ export function RunsPage({ route }: { route: Route }) {
   const { value: page, now } = listed;
   const { failure, act } = useActions(listed.reload);
   const choose = (runId: string, on: boolean): void => {
-    // The two that were chosen last are compared.
+    // Those that were chosen last are compared.
     setChosen((before) =>
-      [...before.filter((id) => id !== runId), ...(on ? [runId] : [])].slice(-2),
+      [...before.filter((id) => id !== runId), ...(on ? [runId] : [])].slice(-MAX_COMPARED),
     );
   };
 
@@ -44,12 +49,12 @@ export function RunsPage({ route }: { route: Route }) {
       <div class="page-head">
         <h1>Runs</h1>
         <div class="actions">
-          {chosen.length === 2 ? (
-            <a class="button" href={linkTo(["compare"], { a: chosen[0], b: chosen[1] })}>
-              Compare the two
+          {chosen.length >= 2 ? (
+            <a class="button" href={linkTo(["compare"], { runs: chosen.join() })}>
+              Compare {chosen.length} runs
             </a>
           ) : (
-            <button type="button" disabled title="Select two runs">
+            <button type="button" disabled title={`Select 2 to ${MAX_COMPARED} runs`}>
               Compare
             </button>
           )}
@@ -72,6 +77,7 @@ export function RunsPage({ route }: { route: Route }) {
             <option value="trial">trials of experiments</option>
           </select>
         </label>
+        <ColumnPicker chosen={columns} onChosen={setColumns} />
       </div>
       {page === null && listed.loading && <Waiting what="Loading runs" />}
       {page?.items.length === 0 && trials && <Notice tone="hint">There is no trial yet.</Notice>}
@@ -98,6 +104,11 @@ export function RunsPage({ route }: { route: Route }) {
                 <th scope="col" class="number">
                   time
                 </th>
+                {columns.map((name) => (
+                  <th key={name} scope="col" class="number">
+                    {name}
+                  </th>
+                ))}
                 <th scope="col">created</th>
                 <th scope="col">
                   <span class="hidden">actions</span>
@@ -116,8 +127,8 @@ export function RunsPage({ route }: { route: Route }) {
                     />
                   </td>
                   <td>
-                    <a class="run-id" href={linkTo(["runs", run.run_id])} title={run.run_id}>
-                      {shortenId(run.run_id)}
+                    <a class="run-id" href={linkTo(["runs", run.run_id])}>
+                      {run.run_id}
                     </a>
                   </td>
                   <td>
@@ -133,6 +144,7 @@ export function RunsPage({ route }: { route: Route }) {
                   <td class="number">{run.seed}</td>
                   <td class="number">{flowsOf(run)}</td>
                   <td class="number">{formatMilliseconds(run.timing?.compute_ms)}</td>
+                  <OptionCells run={run} columns={columns} />
                   <td>
                     <CreatedAt at={run.created_at} now={now} />
                   </td>
@@ -180,6 +192,20 @@ export function RunsPage({ route }: { route: Route }) {
   );
 }
 
+/** The values of options; those that the request set are bold. */
+function OptionCells({ run, columns }: { run: Run; columns: readonly string[] }) {
+  if (columns.length === 0) {
+    return null;
+  }
+  const config = flattenFields(run.config);
+  const options = flattenFields(run.options);
+  return columns.map((name) => (
+    <td key={name} class="number">
+      {options.has(name) ? <b>{config.get(name)}</b> : (config.get(name) ?? "–")}
+    </td>
+  ));
+}
+
 function flowsOf(run: Run): string {
   const metrics = simulationMetrics(run);
   return metrics === null ? "–" : formatCompact(metrics.created);
@@ -191,7 +217,7 @@ function FirstRun() {
   const [sending, setSending] = useState(false);
   const { failure, act } = useActions();
   const key = useRef(newKey());
-  const ready = (models.value?.items ?? []).filter(({ sample_url }) => sample_url !== null);
+  const ready = (models.value ?? []).filter(({ sample_url }) => sample_url !== null);
   // The default model may be one of the others under another name.
   const first = ready.find(({ name }) => name === DEFAULT_MODEL) ?? ready[0];
   const others = ready.filter(({ digest }) => digest !== first?.digest);

@@ -1,6 +1,6 @@
 import { getRun } from "../api/runs";
 import { useLoad, useTitle } from "../parts/hooks";
-import { Notice, Waiting } from "../parts/notice";
+import { Missing, Notice, Waiting } from "../parts/notice";
 import { SamplePicker } from "../parts/sample_picker";
 import { TracePanel } from "../parts/trace_panel";
 import { getWholeNumber, linkTo, type Route } from "../route";
@@ -11,12 +11,15 @@ export function TracePage({ runId, route }: { runId: string; route: Route }) {
   useTitle(`Trace of run ${shortenId(runId)}`);
   const { value: run, failure } = useLoad((signal) => getRun(runId, signal), [runId]);
   const sample = getWholeNumber(route, "sample");
+  if (failure !== null && run === null) {
+    return <Missing failure={failure} href="#/" back="All runs" />;
+  }
   return (
     <>
       <div class="page-head page-head-tight">
         <div>
           <p class="crumb">
-            <a href={linkTo(["runs", runId], { sample })}>Run {shortenId(runId)}</a>
+            <a href={linkTo(["runs", runId], { sample })}>Run {runId}</a>
           </p>
           <h1>Trace of sample {sample}</h1>
         </div>

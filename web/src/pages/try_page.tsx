@@ -37,7 +37,7 @@ export function TryPage({ route }: { route: Route }) {
   const [checked, setChecked] = useState<Checked>(UNCHECKED);
   const [sending, setSending] = useState(false);
 
-  const chosen = models.value?.items.find(({ name }) => name === model) ?? null;
+  const chosen = models.value?.find(({ name }) => name === model) ?? null;
   const config = chosen?.config ?? null;
   const entry = useMemo<RunEntry | null>(
     () => embeddings && { embeddings, model, seed, outputs, options: collectOptions(entered) },
@@ -110,7 +110,7 @@ export function TryPage({ route }: { route: Route }) {
           <fieldset class="panel">
             <legend>Run</legend>
             <ModelField
-              models={models.value?.items ?? []}
+              models={models.value ?? []}
               model={model}
               onModel={setModel}
               errors={fields.get("model")}

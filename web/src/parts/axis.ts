@@ -10,6 +10,20 @@ export interface Axis {
   label: (value: number) => string;
 }
 
+/** Return about `parts` values to label, and their labels, which are distinct. */
+export function labelTicks(axis: Axis, parts: number): [number, string][] {
+  const values = axis.ticks(parts);
+  const isDistinct = (label: (value: number) => string) =>
+    new Set(values.map(label)).size === values.length;
+  const digits = [4, 6, 8, 10, 12].find((count) =>
+    isDistinct((value) => formatNumber(value, count)),
+  );
+  const label = isDistinct(axis.label)
+    ? axis.label
+    : (value: number) => formatNumber(value, digits ?? 15);
+  return values.map((value) => [value, label(value)]);
+}
+
 export function linearAxis(
   low: number,
   high: number,

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import type { Axis } from "./axis";
+import { type Axis, labelTicks } from "./axis";
 import { useSize } from "./hooks";
 
 /** The area in which a chart draws, in pixels. */
@@ -32,6 +32,8 @@ interface ChartProps {
 
 const HEIGHT = 190;
 const MARGIN = { top: 10, right: 12, bottom: 26, left: 64 };
+/** Width of a digit of a label, at most. */
+const DIGIT = 7.2;
 const NAME_HEIGHT = 18;
 
 /** A chart with axes, read with the pointer or the arrow keys. */
@@ -50,10 +52,15 @@ export function Chart(props: ChartProps) {
   } = props;
   const [attach, size] = useSize();
   const width = Math.max(size.width, 200);
-  const right = width - MARGIN.right;
+  const yLabels = labelTicks(y, Math.round(height / 48));
+  const xLabels = labelTicks(x, width / 80);
+  const widest = (labels: [number, string][]) =>
+    Math.max(0, ...labels.map(([, text]) => text.length)) * DIGIT;
+  const left = Math.min(Math.max(MARGIN.left, widest(yLabels) + 12), width / 2);
+  const right = width - Math.max(MARGIN.right, widest(xLabels) / 2 + 2);
   const bottom = height - MARGIN.bottom - (xName === undefined ? 0 : NAME_HEIGHT);
   const plane: PlotArea = {
-    x: (value) => MARGIN.left + x.fractionOf(value) * (right - MARGIN.left),
+    x: (value) => left + x.fractionOf(value) * (right - left),
     y: (value) => bottom - y.fractionOf(value) * (bottom - MARGIN.top),
     top: MARGIN.top,
     bottom,
@@ -91,15 +98,15 @@ export function Chart(props: ChartProps) {
           onPointerDown={point}
           onPointerLeave={onLeave}
         >
-          {y.ticks(Math.round(height / 48)).map((value) => (
+          {yLabels.map(([value, text]) => (
             <g key={value} class="chart-grid">
-              <line x1={MARGIN.left} x2={right} y1={plane.y(value)} y2={plane.y(value)} />
-              <text x={MARGIN.left - 8} y={plane.y(value)} dy="0.32em" text-anchor="end">
-                {y.label(value)}
+              <line x1={left} x2={right} y1={plane.y(value)} y2={plane.y(value)} />
+              <text x={left - 8} y={plane.y(value)} dy="0.32em" text-anchor="end">
+                {text}
               </text>
             </g>
           ))}
-          {x.ticks(width / 80).map((value) => (
+          {xLabels.map(([value, text]) => (
             <text
               key={value}
               class="chart-step"
@@ -107,11 +114,11 @@ export function Chart(props: ChartProps) {
               y={bottom + 18}
               text-anchor="middle"
             >
-              {x.label(value)}
+              {text}
             </text>
           ))}
           {xName !== undefined && (
-            <text x={(MARGIN.left + right) / 2} y={height - 6} text-anchor="middle">
+            <text x={(left + right) / 2} y={height - 6} text-anchor="middle">
               {xName}
             </text>
           )}

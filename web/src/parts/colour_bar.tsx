@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "preact/hooks";
-import { formatNumber, ticks } from "../text/numbers";
+import { formatNumber } from "../text/numbers";
+import { labelTicks, linearAxis } from "./axis";
 
 interface ColourBarProps {
   scale: Uint8Array;
@@ -28,6 +29,10 @@ export function ColourBar({ scale, low, high, label, mark = null, parts = 4 }: C
     context.putImageData(image, 0, 0);
   }, [scale]);
   const share = (value: number) => (high > low ? (100 * (value - low)) / (high - low) : 50);
+  const labels = labelTicks(
+    linearAxis(low, high, (value) => formatNumber(value, 3)),
+    parts,
+  );
   return (
     <div class="colour-bar">
       <span class="colour-bar-label">{label}</span>
@@ -41,9 +46,9 @@ export function ColourBar({ scale, low, high, label, mark = null, parts = 4 }: C
         />
         {mark !== null && <span class="colour-bar-mark" style={{ left: `${share(mark)}%` }} />}
         <div class="colour-bar-ticks">
-          {ticks(low, high, parts).map((value) => (
+          {labels.map(([value, text]) => (
             <span key={value} style={{ left: `${share(value)}%` }}>
-              {formatNumber(value, 3)}
+              {text}
             </span>
           ))}
         </div>

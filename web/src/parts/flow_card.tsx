@@ -10,10 +10,12 @@ interface FlowCardProps {
   /** Index of the flow. */
   flow: number;
   onSelect: (flow: number) => void;
+  /** Whether flows can have children. */
+  hasChildren: boolean;
 }
 
 /** The selected flow: its parent, its children, its position and its end. */
-export function FlowCard({ paths, player, flow, onSelect }: FlowCardProps) {
+export function FlowCard({ paths, player, flow, onSelect, hasChildren }: FlowCardProps) {
   const [, redraw] = useReducer<number, number>((_, step) => step, 0);
   // The card changes with whole steps alone.
   useEffect(() => player.subscribe(() => redraw(Math.floor(player.time))), [player]);
@@ -38,29 +40,33 @@ export function FlowCard({ paths, player, flow, onSelect }: FlowCardProps) {
         </button>
       </p>
       <dl>
-        <dt>parent</dt>
-        <dd>
-          {parent < 0 ? (
-            "none: an initial flow"
-          ) : (
-            <button type="button" class="link" onClick={() => onSelect(parent)}>
-              flow {paths.flow[parent]}
-            </button>
-          )}
-        </dd>
-        <dt>children</dt>
-        <dd>
-          {children.length === 0 && "none"}
-          {children.slice(0, 8).map((child, index) => (
-            <span key={child}>
-              {index > 0 && ", "}
-              <button type="button" class="link" onClick={() => onSelect(child)}>
-                {paths.flow[child]}
-              </button>
-            </span>
-          ))}
-          {children.length > 8 && ` and ${children.length - 8} more`}
-        </dd>
+        {hasChildren && (
+          <>
+            <dt>parent</dt>
+            <dd>
+              {parent < 0 ? (
+                "none: an initial flow"
+              ) : (
+                <button type="button" class="link" onClick={() => onSelect(parent)}>
+                  flow {paths.flow[parent]}
+                </button>
+              )}
+            </dd>
+            <dt>children</dt>
+            <dd>
+              {children.length === 0 && "none"}
+              {children.slice(0, 8).map((child, index) => (
+                <span key={child}>
+                  {index > 0 && ", "}
+                  <button type="button" class="link" onClick={() => onSelect(child)}>
+                    {paths.flow[child]}
+                  </button>
+                </span>
+              ))}
+              {children.length > 8 && ` and ${children.length - 8} more`}
+            </dd>
+          </>
+        )}
         <dt>steps</dt>
         <dd>
           {paths.bornStep[flow] < 0 ? "from the start" : `spawned in step ${paths.bornStep[flow]}`}

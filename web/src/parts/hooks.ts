@@ -2,7 +2,7 @@
 
 import { type Inputs, useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { delay } from "../api/event_stream";
-import { explain, isAbort } from "../api/http";
+import { explain, isAbort, isUnreachable } from "../api/http";
 
 interface Loaded<T> {
   value: T | null;
@@ -11,7 +11,13 @@ interface Loaded<T> {
   reload: () => void;
 }
 
-/** Load a value whenever `inputs` change. The old value stays until the new one is loaded. */
+/** After this time, a value is loaded again that a lost server did not send. */
+const RETRY_MS = 2000;
+
+/**
+ * Load a value whenever `inputs` change, and again while the server cannot be reached. The old value
+ * stays until the new one is loaded.
+ */
 export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, inputs: Inputs): Loaded<T> {
   const [value, setValue] = useState<T | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
@@ -21,6 +27,7 @@ export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, inputs: In
   latest.current = load;
   useEffect(() => {
     const controller = new AbortController();
+    let retry: ReturnType<typeof setTimeout> | undefined;
     setLoading(true);
     latest
       .current(controller.signal)
@@ -35,9 +42,15 @@ export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, inputs: In
         if (!controller.signal.aborted && !isAbort(error)) {
           setFailure(explain(error));
           setLoading(false);
+          if (isUnreachable(error)) {
+            retry = setTimeout(() => setRound((number) => number + 1), RETRY_MS);
+          }
         }
       });
-    return () => controller.abort();
+    return () => {
+      clearTimeout(retry);
+      controller.abort();
+    };
     // eslint-disable-next-line react-hooks/exhaustive-deps -- the caller names the inputs.
   }, [...inputs, round]);
   const reload = useCallback(() => setRound((number) => number + 1), []);

@@ -12,8 +12,12 @@ interface LatticeCanvasProps {
   values: Float32Array;
   emphasis: Uint8Array;
   showEnded: boolean;
+  /** Colours of the values. */
+  scale: Uint8Array;
   planes: [PlanePicture | null, PlanePicture | null];
   onSelect: (flow: number) => void;
+  /** Called to select the next shown flow, or the one before. */
+  onPick: (direction: 1 | -1) => void;
   /** What the picture shows. */
   title: string;
 }
@@ -24,7 +28,8 @@ const TURN = Math.PI / 24;
 
 /** The lattice with its flows. Dragging or the arrow keys turn it; the wheel, + and − zoom. */
 export function LatticeCanvas(props: LatticeCanvasProps) {
-  const { paths, player, values, emphasis, showEnded, planes, onSelect, title } = props;
+  const { paths, player, values, emphasis, showEnded, scale, planes, onSelect, onPick, title } =
+    props;
   const canvas = useRef<HTMLCanvasElement>(null);
   const labels = useRef<HTMLDivElement>(null);
   const figures = useRef<HTMLOutputElement>(null);
@@ -71,6 +76,7 @@ export function LatticeCanvas(props: LatticeCanvasProps) {
   }, [view, dark, planes]);
   useEffect(() => view?.setPaths(paths), [view, paths]);
   useEffect(() => view?.setValues(values), [view, paths, values]);
+  useEffect(() => view?.setScale(scale), [view, scale]);
   useEffect(() => view?.setEmphasis(emphasis), [view, paths, emphasis]);
   useEffect(() => view?.setEndedShown(showEnded), [view, showEnded]);
   useEffect(() => view?.setPlanes(...planes), [view, planes]);
@@ -122,6 +128,10 @@ export function LatticeCanvas(props: LatticeCanvasProps) {
       "+": () => view?.zoom(0.9),
       "-": () => view?.zoom(1.1),
       " ": () => player.toggle(),
+      ",": () => player.step(-1),
+      ".": () => player.step(1),
+      n: () => onPick(1),
+      p: () => onPick(-1),
       Escape: () => onSelect(-1),
     };
     const act = acts[event.key];
@@ -144,7 +154,7 @@ export function LatticeCanvas(props: LatticeCanvasProps) {
         ref={canvas}
         tabIndex={0}
         role="img"
-        aria-label={`${title}. Drag or use the arrow keys to turn, plus and minus to zoom, space to play.`}
+        aria-label={`${title}. Drag or use the arrow keys to turn, plus and minus to zoom, space to play, comma and full stop to step, n and p to select flows.`}
         onPointerDown={(event) => {
           pressed.current = [event.clientX, event.clientY];
         }}

@@ -14,6 +14,26 @@ export function Notice({ tone, children }: NoticeProps) {
   );
 }
 
+interface MissingProps {
+  failure: string;
+  /** Where else to go. */
+  href: string;
+  back: string;
+}
+
+/** A page whose resource could not be loaded, with a way back. */
+export function Missing({ failure, href, back }: MissingProps) {
+  return (
+    <>
+      <h1>Not shown</h1>
+      <Notice tone="problem">{failure}</Notice>
+      <p>
+        <a href={href}>{back}</a>
+      </p>
+    </>
+  );
+}
+
 export function Waiting({ what }: { what: string }) {
   return (
     <p class="waiting" role="status">

@@ -9,11 +9,14 @@ import { getWholeNumber, type Route } from "../route";
 import { type Cell, HeatMap } from "./heat_map";
 import { useLoad } from "./hooks";
 import { Notice, Waiting } from "./notice";
+import { loadReached } from "./reached";
 import { SamplePicker } from "./sample_picker";
 
 interface Picture {
   title: string;
   values: ArrayLike<number>;
+  /** Whether a cell is not reached. */
+  empty?: (index: number) => boolean;
 }
 
 /** Return whether the inputs of a run are pictures of the surface, one number a cell. */
@@ -29,11 +32,12 @@ export function PicturesPanel({ run, route }: { run: Run; route: Route }) {
   const output = (["embedding", "planes"] as const).find((name) => run.outputs.includes(name));
   const loaded = useLoad(
     async (signal) => {
-      const [input, result] = await Promise.all([
+      const [input, result, reached] = await Promise.all([
         getInputs(run.run_id, sample, signal),
         output ? getOutput(run.run_id, output, sample, signal) : null,
+        output === "planes" ? loadReached(run, sample, signal) : null,
       ]);
-      return { input, result };
+      return { input, result, reached };
     },
     [run.run_id, output, sample],
   );
@@ -48,6 +52,7 @@ export function PicturesPanel({ run, route }: { run: Run; route: Route }) {
         output,
         findTarget(known.value, loaded.value.input),
         width * height,
+        loaded.value.reached,
       ),
     [loaded.value, known.value, output, width, height],
   );
@@ -71,7 +76,7 @@ export function PicturesPanel({ run, route }: { run: Run; route: Route }) {
       {pictures === null && loaded.loading && <Waiting what="Loading the pictures" />}
       {pictures !== null && most !== null && (
         <div class="triple">
-          {pictures.map(({ title, values }) => (
+          {pictures.map(({ title, values, empty }) => (
             <div key={title}>
               <h3>{title}</h3>
               <HeatMap
@@ -82,6 +87,7 @@ export function PicturesPanel({ run, route }: { run: Run; route: Route }) {
                 title={`${title} of sample ${sample}`}
                 scale={signed}
                 range={[-most, most]}
+                {...(empty && { empty })}
                 cell={cell}
                 onCell={setCell}
               />
@@ -108,11 +114,17 @@ export function collectPictures(
   output: Output | undefined,
   target: number[] | null,
   cells: number,
+  reached: NumberArray | null = null,
 ): Picture[] {
   const what = output === "embedding" ? "Prediction" : "Energy";
   return [
     { title: "Input", values: input.data },
-    ...splitByPlane(what, result === null ? [] : Array.from(result.data), cells),
+    ...splitByPlane(what, result === null ? [] : Array.from(result.data), cells).map(
+      (picture, plane) =>
+        reached === null
+          ? picture
+          : { ...picture, empty: (index: number) => reached.data[plane * cells + index] === 0 },
+    ),
     ...splitByPlane("Target", target ?? [], cells),
   ];
 }

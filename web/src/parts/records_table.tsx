@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { explain, isAbort } from "../api/http";
-import { getRecords } from "../api/runs";
-import type { TraceRecord } from "../api/types";
+import { countRecords, getRecords, type TraceFilter } from "../api/runs";
+import type { TraceCountsByStep, TraceRecord } from "../api/types";
 import {
   PLANES,
   type Reason,
@@ -10,8 +10,10 @@ import {
   type TraceKind,
   WALLS,
 } from "../generated/choices";
-import { formatCount, formatFixed, formatNumber } from "../text/numbers";
+import { formatCount, formatCounted, formatFixed, formatNumber } from "../text/numbers";
+import { useLoad } from "./hooks";
 import { Notice } from "./notice";
+import { TraceTimeline } from "./trace_timeline";
 
 interface RecordFilter {
   kind: TraceKind | null;
@@ -78,6 +80,15 @@ export function RecordsTable(props: RecordsTableProps) {
     }
   };
   const { kind, reason, flow, stepFrom, stepTo } = filter;
+  // All steps are counted, so that others than the selected ones can be selected.
+  const counted = useLoad(
+    (signal) => {
+      const all = { ...filter, stepFrom: null, stepTo: null };
+      return countRecords(runId, askFor(sample, all, relatives), signal);
+    },
+    [runId, sample, kind, reason, flow, relatives],
+  );
+  const total = reason === null && counted.value ? sumSteps(counted.value, stepFrom, stepTo) : null;
   useEffect(() => {
     // Wait until no more keys are pressed in a field.
     const timer = setTimeout(() => {
@@ -93,6 +104,14 @@ export function RecordsTable(props: RecordsTableProps) {
   return (
     <div class="records">
       <RecordFilters filter={filter} onFilter={onFilter} />
+      {counted.value && (
+        <TraceTimeline
+          counts={counted.value.steps}
+          from={stepFrom}
+          to={stepTo}
+          onSelect={(from, to) => onFilter({ ...filter, stepFrom: from, stepTo: to })}
+        />
+      )}
       {failure !== null && <Notice tone="problem">{failure}</Notice>}
       <div class="table-frame records-frame" tabIndex={0} role="region" aria-label="Trace records">
         <table class="records-table">
@@ -169,7 +188,9 @@ export function RecordsTable(props: RecordsTableProps) {
         )}
       </div>
       <div class="records-foot">
-        <output aria-live="polite">{loading ? "Loading…" : found && describeCount(found)}</output>
+        <output aria-live="polite">
+          {loading ? "Loading…" : found && describeCount(found, total)}
+        </output>
         {found && found.cursor !== null && (
           <button
             type="button"
@@ -184,9 +205,31 @@ export function RecordsTable(props: RecordsTableProps) {
   );
 }
 
-function describeCount({ records, cursor }: Found): string {
-  const text = `${formatCount(records.length)} ${records.length === 1 ? "record" : "records"}`;
-  return cursor === null ? text : `the first ${text}`;
+/** @param total Number of all records that match; null where only some of them are known. */
+function describeCount({ records, cursor }: Found, total: number | null): string {
+  if (cursor === null) {
+    return formatCounted(records.length, "record");
+  }
+  return total === null
+    ? `the first ${formatCounted(records.length, "record")}`
+    : `the first ${formatCount(records.length)} of ${formatCounted(total, "record")}`;
+}
+
+function sumSteps({ steps }: TraceCountsByStep, from: number | null, to: number | null): number {
+  return steps
+    .filter(({ step }) => step >= (from ?? 0) && step <= (to ?? Infinity))
+    .reduce((sum, step) => sum + step.spawn + step.reflect + step.terminate, 0);
+}
+
+/** Return the filter of the server. */
+function askFor(sample: number, filter: RecordFilter, relatives: readonly number[]): TraceFilter {
+  return {
+    kind: filter.reason === null ? filter.kind : "terminate",
+    sample,
+    flow: filter.flow === null ? null : [filter.flow, ...relatives].join(","),
+    step_from: filter.stepFrom,
+    step_to: filter.stepTo,
+  };
 }
 
 async function findRecords(
@@ -200,19 +243,7 @@ async function findRecords(
   const records: TraceRecord[] = [];
   let cursor = from;
   for (let page = 0; page < MAX_PAGES; page++) {
-    const answer = await getRecords(
-      runId,
-      {
-        kind: filter.reason === null ? filter.kind : "terminate",
-        sample,
-        flow: filter.flow === null ? null : [filter.flow, ...relatives].join(","),
-        step_from: filter.stepFrom,
-        step_to: filter.stepTo,
-      },
-      PAGE,
-      cursor,
-      signal,
-    );
+    const answer = await getRecords(runId, askFor(sample, filter, relatives), PAGE, cursor, signal);
     cursor = answer.cursor;
     records.push(
       ...answer.records.filter(

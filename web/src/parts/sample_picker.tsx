@@ -4,7 +4,8 @@ import { setParameters } from "../route";
 export function SamplePicker({ samples, sample }: { samples: number; sample: number }) {
   const choose = (value: number): void => {
     if (Number.isInteger(value) && value >= 0 && value < samples) {
-      setParameters({ sample: value });
+      // A flow and a step belong to a sample.
+      setParameters({ sample: value, flow: null, step: null });
     }
   };
   return (

@@ -1,12 +1,16 @@
 import { useEffect, useReducer } from "preact/hooks";
 import { type Player, SPEEDS } from "../lattice/player";
+import { formatCounted } from "../text/numbers";
 
 /** The controls of the player: play, pause, step, time and speed. */
 export function Timeline({ player }: { player: Player }) {
   const [, redraw] = useReducer<number, undefined>((count) => count + 1, 0);
   useEffect(() => player.subscribe(() => redraw(undefined)), [player]);
   const done = Math.floor(player.time);
-  const text = player.time === 0 ? "start" : `${done} of ${player.steps} steps`;
+  const text =
+    done === 0
+      ? "start"
+      : `after step ${done - 1}, ${done} of ${formatCounted(player.steps, "step")}`;
   return (
     <div class="timeline" role="group" aria-label="Time">
       <button type="button" class="play button-main" onClick={() => player.toggle()}>

@@ -7,6 +7,11 @@ export function formatCount(value: number): string {
   return COUNT.format(value);
 }
 
+/** Return a number of things, such as "1 step" and "2 steps". */
+export function formatCounted(count: number, thing: string): string {
+  return `${formatCount(count)} ${thing}${count === 1 ? "" : "s"}`;
+}
+
 export function formatCompact(value: number): string {
   return withMinus(Math.abs(value) < 10_000 ? COUNT.format(round(value, 4)) : SHORT.format(value));
 }

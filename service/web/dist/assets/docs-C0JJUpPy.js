@@ -1,1 +1,0 @@
-import{n as e}from"./rolldown-runtime-WkwZ5CU-.js";import{t}from"./swagger-DPIWsSBQ.js";import{r as n}from"./key-CMObHxBC.js";(0,e(t(),1).default)({url:`./openapi.json`,dom_id:`#docs`,deepLinking:!0,requestInterceptor:e=>{let t=n();if(t===null)return e;let r=e.headers;return{...e,headers:{...r,Authorization:`Bearer ${t}`}}}});

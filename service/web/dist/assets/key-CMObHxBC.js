@@ -1,1 +1,0 @@
-var e=`energy-flow-api-key`,t=null,n=null;function r(){return sessionStorage.getItem(e)}function i(e){t=e}async function a(i){if(r()===i){if(n===null){if(t===null)throw Error(`The server needs an API key.`);n=t(i!==null).then(t=>sessionStorage.setItem(e,t)).finally(()=>{n=null})}await n}}export{i as n,r,a as t};
