@@ -64,7 +64,8 @@ export const MODEL: Model = {
 
 export const EXPERIMENT: Experiment = {
   experiment_id: "e1",
-  tags: [], note: null,
+  tags: [],
+  note: null,
   name: "noise",
   kind: "simulate",
   state: "running",

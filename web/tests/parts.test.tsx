@@ -24,7 +24,9 @@ afterEach(cleanup);
 
 const RUN: Run = {
   run_id: "0123456789abcdef",
-  name: null, tags: [], note: null,
+  name: null,
+  tags: [],
+  note: null,
   kind: "run",
   experiment: null,
   dataset: null,

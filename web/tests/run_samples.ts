@@ -8,7 +8,9 @@ import { configWith } from "./config_samples";
 export function runWith(outputs: Output[], config: Partial<Config>): Run {
   return {
     run_id: "r1",
-    name: null, tags: [], note: null,
+    name: null,
+    tags: [],
+    note: null,
     kind: "run",
     experiment: null,
     dataset: null,
