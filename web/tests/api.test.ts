@@ -17,7 +17,10 @@ describe("requests", () => {
         ? json({ device: "cpu" })
         : json({ title: "Not authenticated", detail: "send the API key" }, 401),
     );
-    const prompt = vi.fn().mockResolvedValueOnce("wrong").mockResolvedValueOnce("right");
+    const prompt = vi
+      .fn()
+      .mockResolvedValueOnce({ key: "wrong", isKept: false })
+      .mockResolvedValueOnce({ key: "right", isKept: false });
     onKeyNeeded(prompt);
     const both = await Promise.all([getJson("/v1/system"), getJson("/v1/system")]);
     expect(both).toEqual([{ device: "cpu" }, { device: "cpu" }]);

@@ -165,18 +165,19 @@ describe("the list of runs", () => {
       next_cursor: null,
     });
     render(<RunsPage route={readRoute("#/")} />);
-    for (const box of await screen.findAllByRole("checkbox")) {
+    for (const box of await screen.findAllByRole("checkbox", { name: /^Compare run/ })) {
       fireEvent.click(box);
     }
-    const link = await screen.findByRole("link", { name: "Compare the two" });
-    expect(link.getAttribute("href")).toBe(`#/compare?a=${RUN.run_id}&b=${"b".repeat(16)}`);
+    const link = await screen.findByRole("link", { name: "Compare 2 runs" });
+    const runs = encodeURIComponent(`${RUN.run_id},${"b".repeat(16)}`);
+    expect(link.getAttribute("href")).toBe(`#/compare?runs=${runs}`);
   });
 
   it("shows that the server cannot be reached", async () => {
     vi.stubGlobal("fetch", () => Promise.reject(new TypeError("refused")));
     render(<RunsPage route={readRoute("#/")} />);
     expect((await screen.findByRole("alert")).textContent).toBe(
-      "The server cannot be reached. Check that it is running.",
+      "The server cannot be reached. Check that it is running; this page tries again.",
     );
   });
 });
@@ -256,7 +257,8 @@ describe("the records", () => {
     fireEvent.click(await screen.findByRole("button", { name: "Flow 200 at step 1" }));
     expect(screen.getAllByText("converged → z0")).toHaveLength(2);
     expect(chosen).toEqual([200]);
-    const requested = server.requests.map(({ url }) => url.searchParams.get("kind"));
+    const pages = server.requests.filter(({ url }) => url.pathname.endsWith("/trace"));
+    const requested = pages.map(({ url }) => url.searchParams.get("kind"));
     expect(requested).toEqual(["terminate", "terminate"]);
     expect(screen.queryByRole("button", { name: "More" })).toBeNull();
   });
