@@ -30,7 +30,10 @@ exclude_patterns = ["extensions"]
 # Types that have no entry here are named, but not linked.
 nitpick_ignore_regex = [
     # Python's and other packages': links to them would need the network.
-    ("py:.*", r"(collections|concurrent|contextlib|httpx|numpy|os|pathlib|pd|pyarrow|torch)\..*"),
+    (
+        "py:.*",
+        r"(collections|concurrent|contextlib|datetime|httpx|numpy|os|pathlib|pd|pyarrow|torch)\..*",
+    ),
     ("py:.*", "ArrayLike|TypeAliasForwardRef"),
     # Not public (docs/stability.md).
     ("py:class", r"energy_flow\.(choices|config|engine|model|simulation|telemetry|training)\..*"),
