@@ -55,7 +55,8 @@ class Dataset:
     targets_dim: int | None
     bytes: int
     created_at: str
-    data: Mapping[str, Any] = field(repr=False)
+    # The answer to an upload also has what was read of the file.
+    data: Mapping[str, Any] = field(repr=False, compare=False)
 
 
 def dataset_path(name: str) -> str:

@@ -134,8 +134,8 @@ def simulate(
     from service.cli.execute.model_file import find_checkpoint
     from service.cli.execute.outcome import summary
 
-    for name in output or ():
-        check_choice("--output", name, Output)
+    for chosen in output or ():
+        check_choice("--output", chosen, Output)
     if preset is not None:
         check_choice("--preset", preset, Preset)
     if preset is not None and model is not None and url is None:

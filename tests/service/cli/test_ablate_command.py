@@ -65,7 +65,9 @@ def test_a_table_for_people(call: Caller, folder: Path) -> None:
     assert "r2 [95 %]" in head
     assert [line.split("  ")[0] for line in lines[: 1 + len(LABELS)]] == ["as it is", *LABELS]
     assert lines[2 + len(LABELS)].startswith("change: figure minus that of the model as it is")
-    assert done.stderr == ""
+    (read,) = done.stderr.splitlines()
+    assert read.startswith("read ")
+    assert read.endswith("from tensor 'inputs', with targets of 8 numbers from tensor 'targets'")
 
 
 def test_other_figures_and_options(call: Caller, folder: Path) -> None:
@@ -145,7 +147,7 @@ def test_faults_are_reported_in_one_line(call: Caller, folder: Path) -> None:
     assert_refused(call("ablate", data, data), str(data))
     unpaired = call("ablate", model, folder / "inputs.safetensors")
     assert_refused(unpaired, "has no targets")
-    assert unpaired.stderr.count("inputs.safetensors") == 1
+    assert unpaired.stderr.splitlines()[-1].count("inputs.safetensors") == 1
     narrow = call("ablate", model, folder / "narrow.safetensors")
     assert_refused(narrow, "narrow.safetensors", "targets: must have 8", "got 5")
     assert_refused(call("ablate", model, data, "--rows", "0:99"), "rows 0:30")
