@@ -83,7 +83,7 @@ def deletions(path: str, ids: Iterable[str]) -> Iterator[Request]:
     """
     given = list(ids)
     for first in range(0, len(given), MAX_DELETED):
-        yield calls.post(f"{path}/delete", {"ids": given[first : first + MAX_DELETED]})
+        yield calls.post(f"{path}:delete", {"ids": given[first : first + MAX_DELETED]})
 
 
 def join_deletions(parts: Sequence[Deletion]) -> Deletion:

@@ -117,6 +117,9 @@ def run_document(state: str = RunState.RUNNING, **members: Any) -> dict[str, Any
     samples = 2
     return {
         "run_id": run_id,
+        "name": None,
+        "tags": [],
+        "note": None,
         "kind": RunKind.RUN,
         "state": state,
         "model": dict(MODEL),

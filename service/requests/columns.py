@@ -257,7 +257,7 @@ def _find_inputs(
     others = [column for column in columns if column.name not in NAMES["targets"]]
     if len(others) == len(columns) == 1 and others[0].content is Content.ROWS:
         return (others[0].name,)
-    is_single = len(others) == len(columns) == 1
+    is_single = len(others) == len(columns) == 1 and others[0].name not in _BESIDE
     if is_single and others[0].content is Content.NUMBER and not may_be_spread:
         # Such as a tensor with one axis.
         return _require_rows(others[0], rows_are)

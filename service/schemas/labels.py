@@ -70,12 +70,14 @@ class NoteFields(RequestBody):
     """Tags and a note."""
 
     tags: Annotated[list[Tag], AfterValidator(_check_tags)] = Field(
-        default=[], description="tags, a set; they are found by lists"
+        default=[],
+        description="tags, a set; they are found by lists",
+        json_schema_extra={"type": ["array", "null"]},
     )
     note: Annotated[str, AfterValidator(_check_note)] = Field(
         "",
         description="text about it",
-        json_schema_extra={"maxLength": MAX_NOTE_CHARACTERS},
+        json_schema_extra={"type": ["string", "null"], "maxLength": MAX_NOTE_CHARACTERS},
     )
 
 
@@ -85,5 +87,5 @@ class LabelFields(NoteFields):
     name: Annotated[str, AfterValidator(_check_name)] = Field(
         "",
         description="text of one line; need not be unique",
-        json_schema_extra={"maxLength": MAX_NAME_CHARACTERS},
+        json_schema_extra={"type": ["string", "null"], "maxLength": MAX_NAME_CHARACTERS},
     )

@@ -32,7 +32,15 @@ SWEEP: dict[str, Any] = {
     "chunk_samples": 4,
 }
 FILES = (
-    *("surface.npy", "hits.npy", "trace.parquet", "chunks.jsonl", "memory.json", "profile.json"),
+    *(
+        "surface.npy",
+        "hits.npy",
+        "reached.npy",
+        "trace.parquet",
+        "chunks.jsonl",
+        "memory.json",
+        "profile.json",
+    ),
     "run.json",
 )
 

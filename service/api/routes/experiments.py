@@ -108,7 +108,7 @@ async def delete_experiment(experiment_id: ExperimentId, service: ServiceDep) ->
 
 
 @router.post(
-    "/delete",
+    ":delete",
     responses=describe_answers(DeletionAnswer),
     openapi_extra=describe_json_body(ExperimentDeletionFields),
 )

@@ -120,7 +120,7 @@ async def delete_run(run_id: RunId, service: ServiceDep) -> Response:
 
 
 @router.post(
-    "/delete",
+    ":delete",
     responses=describe_answers(DeletionAnswer),
     openapi_extra=describe_json_body(RunDeletionFields),
 )

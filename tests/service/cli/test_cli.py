@@ -147,7 +147,7 @@ def test_a_summary_for_people(call: Caller, server: LiveServer, embeddings_file:
         assert re.search(r"reached +6 × 2 × 4 × 4, bool, \d+ of 192 true", done.stdout)
         for word in ("surface", "flows", "exits z0", "exits zdepth", "memory", "flow-steps"):
             assert word in done.stdout
-        assert done.stderr == ""
+        assert done.stderr == f"read {embeddings_file}: 6 rows of 8 numbers\n"
 
 
 def test_a_checkpoint_can_be_simulated_here(
@@ -220,9 +220,9 @@ def test_files_that_are_not_embeddings_are_refused(call: Caller, tmp_path: Path)
         "noise.jsonl": (b"[1, 2]\n{nonsense\n", "line 2"),
         "ragged.jsonl": (b"[1, 2]\n[1]\n", "embeddings.1: has length 1"),
         "text.jsonl": (b'["a"]\n', "embeddings.0.0: must be a number"),
-        "other.jsonl": (b'{"text": "a"}\n', "embedding, inputs, input, vector"),
+        "other.jsonl": (b'{"text": "a"}\n', "energy-flow embed FILE --column NAME"),
         "empty.jsonl": (b"", "at least one row"),
-        "table.txt": (b"1,2\n", "the suffix belongs to no format; add --format"),
+        "table.txt": (b"1,2\n", "energy-flow embed FILE, or add --format"),
     }
     for name, (content, words) in contents.items():
         (tmp_path / name).write_bytes(content)

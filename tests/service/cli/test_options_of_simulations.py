@@ -38,7 +38,8 @@ def test_another_default_than_that_of_a_server_is_named(call: Caller, tmp_path: 
     assert json.loads(done.stdout)["model"]["trained"] is False
     assert "preset debug" in done.stderr
     assert "dictionary" in done.stderr
-    assert call("simulate", rows, "--preset", "debug", "--set", "max_steps=1").stderr == ""
+    done = call("simulate", rows, "--preset", "debug", "--set", "max_steps=1", "--json")
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(

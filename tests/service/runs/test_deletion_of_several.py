@@ -18,7 +18,7 @@ def finished(client: httpx.Client, **fields: Any) -> str:
     return run_id
 
 
-def delete(client: httpx.Client, path: str = "/v1/runs/delete", **fields: Any) -> dict[str, Any]:
+def delete(client: httpx.Client, path: str = "/v1/runs:delete", **fields: Any) -> dict[str, Any]:
     answer = client.post(path, json=fields)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -56,7 +56,7 @@ def test_a_filter_deletes_as_many_as_are_expected(server: RunningServer) -> None
     client = server.client
     runs = [finished(client, tags=["gone"]) for _ in range(3)]
     stays = finished(client, tags=["stays"])
-    refused = client.post("/v1/runs/delete", json={"filter": {"tag": ["gone"]}, "count": 2})
+    refused = client.post("/v1/runs:delete", json={"filter": {"tag": ["gone"]}, "count": 2})
     assert (refused.status_code, refused.json()["count"]) == (409, 3)
     assert len(client.get("/v1/runs", params={"tag": "gone"}).json()["items"]) == 3
     chosen = {"tag": ["gone"], "state": "succeeded", "kind": ["run"]}
@@ -68,7 +68,7 @@ def test_a_filter_deletes_as_many_as_are_expected(server: RunningServer) -> None
 
 
 def test_experiments_are_deleted_with_their_runs(server: RunningServer) -> None:
-    client, path = server.client, "/v1/experiments/delete"
+    client, path = server.client, "/v1/experiments:delete"
     put_dataset(client, "few", 2)
     for name in ("one", "two", "three"):
         start_experiment(client, name=name, dataset="few", tags=["batch"])
@@ -101,7 +101,7 @@ def test_experiments_are_deleted_with_their_runs(server: RunningServer) -> None:
 def test_a_request_that_states_no_choice_is_refused(
     server: RunningServer, fields: dict[str, Any], place: list[str]
 ) -> None:
-    for path in ("/v1/runs/delete", "/v1/experiments/delete"):
+    for path in ("/v1/runs:delete", "/v1/experiments:delete"):
         refused = server.client.post(path, json=fields)
         assert refused.status_code == 422, refused.text
         assert [fault["loc"] for fault in refused.json()["errors"]] == [place]
