@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from energy_flow.choices import ServerState
+from service.store.migrations.versions.v0008_names_tags_and_notes import INDEXES
 from tests.support.bodies import NPY, npy
 from tests.support.servers import CONFIG, rows, serving, wait_until_ended
 from tests.support.waits import until
@@ -65,6 +66,13 @@ def make_earlier(data_dir: Path) -> None:
     with closing(sqlite3.connect(data_dir / "index.sqlite3")) as index, index:
         index.execute("DROP TABLE identity")
         index.execute("DROP TABLE api_keys")
+        for table in ("list_keys", "list_texts"):
+            index.execute(f"DROP TABLE {table}")
+        for table, indexes in INDEXES.items():
+            for name in indexes:
+                index.execute(f"DROP INDEX {name}")
+            for column in ("tags", "note", *(["name"] if table == "runs" else [])):
+                index.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         index.execute("ALTER TABLE dataset_contents DROP COLUMN pieces")
         index.execute("ALTER TABLE runs DROP COLUMN digests")
         index.execute("UPDATE alembic_version SET version_num = '0004'")
