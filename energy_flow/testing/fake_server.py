@@ -212,7 +212,9 @@ class FakeFlowServer(InProcessServer):
                 return self._submit(request)
             case "GET", ["v1", "runs"]:
                 items = [run.document() for run in reversed(self._runs.values())]
-                return httpx.Response(200, json={"items": items, "next_cursor": None, "previous_cursor": None})
+                return httpx.Response(
+                    200, json={"items": items, "next_cursor": None, "previous_cursor": None}
+                )
             case method, ["v1", "runs", run_id, *rest] if run_id in self._runs:
                 return self._answer_run(method, self._runs[run_id], rest, request)
         return _not_found(request)
