@@ -377,11 +377,11 @@ export type ExperimentFields = {
   /**
    * tags, a set; they are found by lists
    */
-  tags?: Array<string>;
+  tags?: Array<string> | null;
   /**
    * text about it
    */
-  note?: string;
+  note?: string | null;
   /**
    * name of the experiment; no other has it
    */
@@ -795,15 +795,15 @@ export type LabelFields = {
   /**
    * tags, a set; they are found by lists
    */
-  tags?: Array<string>;
+  tags?: Array<string> | null;
   /**
    * text about it
    */
-  note?: string;
+  note?: string | null;
   /**
    * text of one line; need not be unique
    */
-  name?: string;
+  name?: string | null;
 };
 
 /**
@@ -928,11 +928,11 @@ export type NoteFields = {
   /**
    * tags, a set; they are found by lists
    */
-  tags?: Array<string>;
+  tags?: Array<string> | null;
   /**
    * text about it
    */
-  note?: string;
+  note?: string | null;
 };
 
 /**
@@ -1327,15 +1327,15 @@ export type RunRequest = unknown & {
   /**
    * tags, a set; they are found by lists
    */
-  tags?: Array<string>;
+  tags?: Array<string> | null;
   /**
    * text about it
    */
-  note?: string;
+  note?: string | null;
   /**
    * text of one line; need not be unique
    */
-  name?: string;
+  name?: string | null;
   /**
    * name of the model
    */
@@ -1728,15 +1728,15 @@ export type SimulateRequest = {
   /**
    * tags, a set; they are found by lists
    */
-  tags?: Array<string>;
+  tags?: Array<string> | null;
   /**
    * text about it
    */
-  note?: string;
+  note?: string | null;
   /**
    * text of one line; need not be unique
    */
-  name?: string;
+  name?: string | null;
   /**
    * name of the model
    */
