@@ -98,7 +98,7 @@ def test_what_breaks_a_rule_is_refused(
 
 def test_an_experiment_keeps_its_name_and_has_tags_and_a_note(server: RunningServer) -> None:
     client = server.client
-    put_dataset(client, "few", 3)
+    put_dataset(client, "few", 2)
     made = start_experiment(client, name="labelled", dataset="few", tags=["b", "a"], note="x")
     assert (made["name"], made["tags"], made["note"]) == ("labelled", ["a", "b"], "x")
     answer = client.patch("/v1/experiments/labelled", json={"tags": ["c"]})
