@@ -11,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from energy_flow.choices import ENDED_STATES, UNFINISHED_STATES, RunState
+from service.store import id_prefix
 from service.store.database import Database, Removal
-from service.store.id_prefix import MAX_CANDIDATES, begins_with, choose_id, is_prefix
+from service.store.id_prefix import choose_id, is_prefix
 from service.store.idempotency import IdempotencyKey, find_created, has_created
 from service.store.list_entries import (
     EXPERIMENTS,
@@ -29,8 +30,7 @@ from service.store.listing import (
     ListPage,
     ListSort,
     Place,
-    count,
-    make_conditions,
+    find_ids,
     read_page,
 )
 from service.store.names import check_new_name, find_like
@@ -100,15 +100,12 @@ class ExperimentStore:
                     return row
             if not is_prefix(id_or_name):
                 return None
-            query = (
-                select(ExperimentRow)
-                .where(begins_with(ExperimentRow.experiment_id, id_or_name))
-                .order_by(ExperimentRow.experiment_id)
-                .limit(MAX_CANDIDATES + 1)
-            )
-            rows = {row.experiment_id: row for row in session.scalars(query)}
-        found = choose_id("experiment", id_or_name, list(rows))
-        return None if found is None else rows[found]
+            ids = id_prefix.find_ids(session, ExperimentRow.experiment_id, id_or_name)
+            found = choose_id("experiment", id_or_name, ids)
+            if found is None:
+                return None
+            query = select(ExperimentRow).where(ExperimentRow.experiment_id == found)
+            return session.scalars(query).one_or_none()
 
     def find_created(self, idempotency: IdempotencyKey | None) -> ExperimentRow | None:
         """Return the experiment that an earlier request with the same key created, if any.
@@ -140,12 +137,7 @@ class ExperimentStore:
             expected: How many they should be.
         """
         with self.database.session() as session:
-            found = count(session, ExperimentRow, chosen)
-            if found != expected:
-                return found, []
-            query = select(ExperimentRow.experiment_id)
-            query = query.where(*make_conditions(ExperimentRow, chosen))
-            return found, list(session.scalars(query.order_by(ExperimentRow.position.desc())))
+            return find_ids(session, ExperimentRow, chosen, expected)
 
     def change(self, experiment_id: str, *, durable: bool = True, **values: Any) -> None:
         """Set columns of an experiment.

@@ -10,8 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from energy_flow.choices import ENDED_STATES, RunState
+from service.store import id_prefix
 from service.store.database import Database, Removal
-from service.store.id_prefix import MAX_CANDIDATES, begins_with
 from service.store.idempotency import IdempotencyKey, find_created, has_created
 from service.store.list_entries import RUNS, add_run_entries, remove_entries, replace_labels
 from service.store.listing import (
@@ -19,8 +19,7 @@ from service.store.listing import (
     ListPage,
     ListSort,
     Place,
-    count,
-    make_conditions,
+    find_ids,
     read_page,
 )
 from service.store.tables import RunRow
@@ -90,14 +89,8 @@ class RunCatalog:
         Returns:
             The ids, at most one more than a refusal names.
         """
-        query = (
-            select(RunRow.run_id)
-            .where(begins_with(RunRow.run_id, prefix))
-            .order_by(RunRow.run_id)
-            .limit(MAX_CANDIDATES + 1)
-        )
         with self.database.session() as session:
-            return list(session.scalars(query))
+            return id_prefix.find_ids(session, RunRow.run_id, prefix)
 
     def find_digests(self, run_id: str) -> bytes | None:
         """Return the encoded digests of the files of a run, if it has any."""
@@ -135,11 +128,7 @@ class RunCatalog:
             expected: How many they should be.
         """
         with self.database.session() as session:
-            found = count(session, RunRow, chosen)
-            if found != expected:
-                return found, []
-            query = select(RunRow.run_id).where(*make_conditions(RunRow, chosen))
-            return found, list(session.scalars(query.order_by(RunRow.position.desc())))
+            return find_ids(session, RunRow, chosen, expected)
 
     def change(self, run_id: str, *, durable: bool = False, **values: Any) -> bool:
         """Set columns of a run.

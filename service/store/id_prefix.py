@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_
+from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy.orm import Session
 
 from service.problems import Problem
 
@@ -33,6 +34,21 @@ def begins_with(column: Any, prefix: str) -> ColumnElement[bool]:
         prefix: Beginning of an id.
     """
     return and_(column >= prefix, column < prefix + _BEHIND_DIGITS)
+
+
+def find_ids(session: Session, column: Any, prefix: str) -> list[str]:
+    """Return the ids that begin with a prefix, in their order.
+
+    Args:
+        session: A transaction.
+        column: Column of the ids.
+        prefix: Beginning of an id.
+
+    Returns:
+        The ids, at most one more than a refusal names.
+    """
+    query = select(column).where(begins_with(column, prefix)).order_by(column)
+    return list(session.scalars(query.limit(MAX_CANDIDATES + 1)))
 
 
 def choose_id(what: str, prefix: str, ids: Sequence[str]) -> str | None:

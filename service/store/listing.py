@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, and_, func, select, tuple_, union
+from sqlalchemy import ColumnElement, func, select, tuple_, union
 from sqlalchemy.orm import Session
 
 from energy_flow.choices import ListOrder
+from service.store.id_prefix import begins_with
 from service.store.list_entries import TAG, list_options, option_field, option_value
 from service.store.tables import ExperimentRow, ListKeyRow, ListTextRow, RunRow
 
@@ -20,7 +21,6 @@ Row = TypeVar("Row", RunRow, ExperimentRow)
 
 _UNENDED: Final = -1.0
 """In place of the duration of what has not ended."""
-_AFTER_HEX = "g"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def read_page(
     descends = sort.descends is not is_backward
     key = _find_key(table, sort.order)
     keys = [table.position] if key is None else [key, table.position]
-    query = select(*keys).where(*make_conditions(table, chosen))
+    query = select(*keys).where(*_make_conditions(table, chosen))
     if place is not None:
         after = [place.position] if key is None else [place.value, place.position]
         query = query.where(tuple_(*keys) < after if descends else tuple_(*keys) > after)
@@ -147,19 +147,26 @@ def read_page(
     )
 
 
-def count(session: Session, table: type[Row], chosen: ListFilter) -> int:
-    """Return how many entries a filter selects.
+def find_ids(
+    session: Session, table: type[Row], chosen: ListFilter, expected: int
+) -> tuple[int, list[str]]:
+    """Return how many entries a filter selects, and their ids if they are as many as expected.
 
     Args:
         session: A transaction.
         table: Table of the list.
         chosen: The filter.
+        expected: How many they should be.
     """
-    query = select(func.count()).select_from(table).where(*make_conditions(table, chosen))
-    return int(session.scalar(query) or 0)
+    conditions = _make_conditions(table, chosen)
+    found = session.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
+    if found != expected:
+        return found, []
+    query = select(_id_column(table)).where(*conditions).order_by(table.position.desc())
+    return found, list(session.scalars(query))
 
 
-def make_conditions(
+def _make_conditions(
     table: type[RunRow] | type[ExperimentRow], chosen: ListFilter
 ) -> list[ColumnElement[bool]]:
     """Return the conditions of a filter.
@@ -206,11 +213,13 @@ def _match(table: type[RunRow] | type[ExperimentRow], text: str) -> ColumnElemen
         ListTextRow.owner == table.__tablename__,
         ListTextRow.text.contains(folded, autoescape=True),
     )
-    ids = RunRow.run_id if table is RunRow else ExperimentRow.experiment_id
-    # Ids are hexadecimal, so this is a range of their index.
-    by_id = select(table.position).where(and_(ids >= folded, ids < folded + _AFTER_HEX))
+    by_id = select(table.position).where(begins_with(_id_column(table), folded))
     by_model = select(table.position).where(table.model.icontains(folded, autoescape=True))
     return table.position.in_(union(texts, by_id, by_model))
+
+
+def _id_column(table: type[RunRow] | type[ExperimentRow]) -> Any:
+    return RunRow.run_id if table is RunRow else ExperimentRow.experiment_id
 
 
 def _find_key(
