@@ -8,10 +8,11 @@ from typing import Final
 
 from energy_flow.ablation.result import MIN_ROWS
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.errors import ConfigError, Fault
+from energy_flow.errors import Fault
 from service.models.model import Model
 from service.problems import Problem, invalid
 from service.requests.embeddings import FindFitting, describe_other_dimension
+from service.requests.validate import find_option_faults
 from service.schemas.ablation import AblationFields
 from service.store.datasets import Dataset
 
@@ -36,20 +37,6 @@ class AblationPlan:
     dataset: Dataset
     rows: tuple[int, int]
     config: FlowConfig
-
-
-def find_option_faults(fields: AblationFields, config: FlowConfig) -> list[Fault]:
-    """Return the faults of the options of a request.
-
-    Args:
-        fields: The request.
-        config: Config of its model.
-    """
-    try:
-        config.with_options(fields.options)
-    except ConfigError as error:
-        return [Fault(("options", *fault.loc), fault.msg, fault.got) for fault in error.faults]
-    return []
 
 
 def make_plan(
@@ -80,7 +67,7 @@ def make_plan(
     if not 0 <= first <= stop - MIN_ROWS <= held - MIN_ROWS:
         message = f"must be [from, to] within [0, {held}], with at least {MIN_ROWS} rows"
         faults.append(Fault(("rows",), message, [first, stop]))
-    faults += find_option_faults(fields, model.config)
+    faults += find_option_faults(model.config, fields.options)
     if faults:
         raise invalid(faults)
     config = model.config.with_options(fields.options)

@@ -9,7 +9,7 @@ from typing import Any
 from energy_flow.choices import ExperimentKind
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.validation import nest
-from energy_flow.errors import ConfigError, Fault
+from energy_flow.errors import Fault
 from service.experiments.sweep import MAX_TRIALS, count_points, find_faults, swept_fields
 from service.experiments.swept_fields import OF_A_RUN, OF_A_TRAINING
 from service.experiments.training_plan import find_training_faults
@@ -24,7 +24,7 @@ from service.experiments.trial_plans import (
 from service.models.model import Model
 from service.problems import Problem, invalid
 from service.requests.embeddings import FindFitting, describe_other_dimension
-from service.requests.validate import merge_options
+from service.requests.validate import find_option_faults, merge_options
 from service.schemas.experiment import ExperimentFields
 from service.store.datasets import Dataset
 
@@ -90,13 +90,8 @@ def make_plan(
     if held != wanted:
         message = describe_other_dimension(model.name, wanted, held, find_fitting)
         faults.append(Fault(("dataset",), message, held))
-    options, option_faults = merge_options(fields.options, fields.trace.options())
-    faults += option_faults
-    faults += _find_repeated_seeds(fields.seeds)
-    swept = OF_A_TRAINING if is_training else OF_A_RUN
-    given = nest(fields.train or {}) if is_training else options
-    sweep_faults = [*find_faults(fields.sweep, swept), *_find_fields_set_twice(fields, given)]
-    faults += sweep_faults
+    options, option_faults, sweep_faults = _check_members(fields)
+    faults += [*option_faults, *sweep_faults]
     # What else is wrong is found with the rest of the sweep.
     sound = _drop_faulty_fields(fields, sweep_faults)
     count = count_points(sound.sweep) * len(fields.seeds)
@@ -134,17 +129,23 @@ def find_faults_without_data(fields: ExperimentFields, config: FlowConfig) -> li
         fields: The request.
         config: Config of its model.
     """
+    options, option_faults, sweep_faults = _check_members(fields)
+    found = find_option_faults(config, options, fields.trace.options())
+    return [*option_faults, *sweep_faults, *found]
+
+
+def _check_members(fields: ExperimentFields) -> tuple[dict[str, Any], list[Fault], list[Fault]]:
+    """Return the options of all trials, the faults of options and seeds, and those of the sweep."""
     is_training = fields.kind is ExperimentKind.TRAIN
-    swept = OF_A_TRAINING if is_training else OF_A_RUN
     options, faults = merge_options(fields.options, fields.trace.options())
-    given = nest(fields.train or {}) if is_training else options
     faults += _find_repeated_seeds(fields.seeds)
-    faults += [*find_faults(fields.sweep, swept), *_find_fields_set_twice(fields, given)]
-    try:
-        config.with_options(options)
-    except ConfigError as error:
-        faults += [Fault(("options", *fault.loc), fault.msg, fault.got) for fault in error.faults]
-    return faults
+    swept = OF_A_TRAINING if is_training else OF_A_RUN
+    given = nest(fields.train or {}) if is_training else options
+    return (
+        options,
+        faults,
+        [*find_faults(fields.sweep, swept), *_find_fields_set_twice(fields, given)],
+    )
 
 
 def _choose_rows(rows: list[int] | None, dataset: Dataset) -> tuple[int, int, list[Fault]]:

@@ -13,6 +13,7 @@ from service.experiments.sweep import Point, count_points, points
 from service.experiments.swept_fields import OF_A_TRAINING
 from service.experiments.training_plan import find_size_faults, make_train_config, model_name
 from service.models.model import Model
+from service.requests.validate import relocate_options
 from service.schemas.experiment import ExperimentFields
 
 FitCheck = Callable[[FlowConfig, int], None]
@@ -112,9 +113,7 @@ def plan_trainings(
     try:
         config = model.config.with_options(options)
     except ConfigError as error:
-        plans.add_faults(
-            [Fault(("options", *fault.loc), fault.msg, fault.got) for fault in error.faults]
-        )
+        plans.add_faults(relocate_options(error.faults))
         return plans
     for point in points(fields.sweep, OF_A_TRAINING):
         for seed in fields.seeds:
@@ -151,9 +150,8 @@ def _relocate_option(fault: Fault, fields: ExperimentFields, point: Point) -> Fa
     for name in named:
         if name in point.places:
             return _relocate_to_sweep(fault, fields, point, name)
-    if fault.loc[:1] == ("trace",) and set(fault.loc[1:2]) & set(fields.trace.options()):
-        return fault
-    return Fault(("options", *fault.loc), fault.msg, fault.got)
+    (relocated,) = relocate_options([fault], fields.trace.options())
+    return relocated
 
 
 def _relocate_to_sweep(fault: Fault, fields: ExperimentFields, point: Point, name: str) -> Fault:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -92,6 +92,38 @@ def merge_options(
     return merged, faults
 
 
+def relocate_options(faults: Iterable[Fault], trace: Collection[str] = ()) -> list[Fault]:
+    """Return faults of a config as those of the request whose options it has.
+
+    Args:
+        faults: Of the config.
+        trace: Fields that the member ``trace`` of the request gives.
+    """
+    return [
+        fault
+        if fault.loc[:1] == ("trace",) and set(fault.loc[1:2]) & set(trace)
+        else Fault(("options", *fault.loc), fault.msg, fault.got)
+        for fault in faults
+    ]
+
+
+def find_option_faults(
+    config: FlowConfig, options: Mapping[str, Any], trace: Collection[str] = ()
+) -> list[Fault]:
+    """Return the faults of the options of a request.
+
+    Args:
+        config: Config of its model.
+        options: The options, with those of the member ``trace``.
+        trace: Fields that this member gives.
+    """
+    try:
+        config.with_options(options)
+    except ConfigError as error:
+        return relocate_options(error.faults, trace)
+    return []
+
+
 def _validate(
     request: ParsedRequest,
     config: FlowConfig,
@@ -120,7 +152,7 @@ def _validate(
     try:
         config = config.with_options(options)
     except ConfigError as error:
-        faults += [_relocate(fault, fields) for fault in error.faults]
+        faults += relocate_options(error.faults, fields.trace.options())
     faults += _find_seed_faults(fields, config)
     if faults or embeddings is None:
         raise invalid(faults)
@@ -162,13 +194,6 @@ def _check_rows(
         message = describe_other_dimension(fields.model, dimension, dataset.dim, find_fitting)
         faults.append(Fault(("dataset",), message, dataset.dim))
     return (None, faults) if faults else (dataset.part(first, stop), [])
-
-
-def _relocate(fault: Fault, fields: SimulateFields) -> Fault:
-    """Return a fault of the config as one of the request."""
-    if fault.loc[:1] == ("trace",) and set(fault.loc[1:2]) & set(fields.trace.options()):
-        return fault
-    return Fault(("options", *fault.loc), fault.msg, fault.got)
 
 
 def _find_seed_faults(fields: SimulateFields, config: FlowConfig) -> list[Fault]:

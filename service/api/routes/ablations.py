@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from service.ablations.plan import find_option_faults, make_plan
+from service.ablations.plan import make_plan
 from service.ablations.views import render_ablation
 from service.api.answers import describe_answers
 from service.api.bodies import read_body, read_object
@@ -15,6 +15,7 @@ from service.api.request_bodies import describe_json_body
 from service.json_encoding import JsonAnswer
 from service.problems import Problem, with_other_faults
 from service.requests.members import check_members
+from service.requests.validate import find_option_faults
 from service.schemas.ablation import AblationFields, AblationPage, AblationView
 from service.threads import Threads, in_thread
 
@@ -35,7 +36,7 @@ async def start_ablation(name: str, request: Request, service: ServiceDep) -> Re
     try:
         dataset = await in_thread(Threads.READS, service.datasets.find, fields.dataset)
     except Problem as absent:
-        faults += find_option_faults(fields, config)
+        faults += find_option_faults(config, fields.options)
         raise with_other_faults(absent, "dataset", faults) from None
     model = await service.models.ready(name)
     plan = make_plan(
