@@ -162,15 +162,16 @@ def parse_value(text: bytes) -> Any:
     # A number such as 1e999 is JSON, but no double. The slower parser reads it as infinity, so that
     # a later check can name its place.
     has_large = "infinity" in str(reason)
-    if not has_large and WORDS.search(text) is None:
-        raise malformed(reason) from None
-    try:
-        document = parse_non_finite(text)
-    except (ValueError, RecursionError) as error:
-        raise malformed(error if has_large else reason) from None
-    if not has_large:
-        raise malformed(reason) from None
-    return document
+    why: Exception = reason
+    if has_large or WORDS.search(text) is not None:
+        try:
+            document = parse_non_finite(text)
+        except (ValueError, RecursionError) as error:
+            why = error if has_large else reason
+        else:
+            if has_large:
+                return document
+    raise malformed(why) from None
 
 
 def _check_size(size: int, most: int) -> None:
