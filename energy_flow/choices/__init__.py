@@ -34,6 +34,7 @@ from energy_flow.choices.outputs import (
 )
 from energy_flow.choices.service import (
     ENDED_STATES,
+    LIST_SORTS,
     TRANSITIONS,
     UNFINISHED_STATES,
     EngineState,
@@ -86,6 +87,7 @@ __all__ = [
     "ARITHMETIC",
     "ENDED_STATES",
     "FAILED",
+    "LIST_SORTS",
     "NDJSON",
     "OUTCOMES",
     "PARQUET",

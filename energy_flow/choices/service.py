@@ -72,6 +72,10 @@ class ListOrder(Choice):
     DURATION = "duration"
 
 
+LIST_SORTS: Final = tuple(f"{dash}{order}" for order in ListOrder for dash in ("", "-"))
+"""Every order of a list."""
+
+
 class EventName(Choice):
     """Name of an event that a server sends about a run or an experiment."""
 

@@ -14,7 +14,7 @@ import orjson
 from fastapi import Depends, Query
 from pydantic import WithJsonSchema
 
-from energy_flow.choices import ListOrder, RunState
+from energy_flow.choices import LIST_SORTS, ListOrder, RunState
 from energy_flow.errors import Fault
 from service.api.pagination import (
     DEFAULT_ITEMS,
@@ -28,14 +28,11 @@ from service.requests.json_body import parse_json
 from service.schemas.list_filter import MAX_SEARCH_CHARACTERS, Instant, parse_instant
 from service.store.listing import NEWEST_FIRST, ListFilter, ListPage, ListSort, Place, Row
 
-SORTS: Final = tuple(
-    str(ListSort(order, descends)) for order in ListOrder for descends in (False, True)
-)
 MAX_CURSOR_CHARACTERS: Final = 2000
 """Longest cursor that can be one; it has a name of 200 characters at most."""
 
 _Sort = Annotated[
-    str, WithJsonSchema({"type": "string", "enum": list(SORTS), "default": str(NEWEST_FIRST)})
+    str, WithJsonSchema({"type": "string", "enum": list(LIST_SORTS), "default": str(NEWEST_FIRST)})
 ]
 
 
@@ -110,8 +107,8 @@ class ListQuery:
         Raises:
             Problem: 422, there is no such order.
         """
-        if self.sort not in SORTS:
-            message = f"must be one of {', '.join(SORTS)}"
+        if self.sort not in LIST_SORTS:
+            message = f"must be one of {', '.join(LIST_SORTS)}"
             raise invalid([Fault(("sort",), message, self.sort)])
         return ListSort(ListOrder(self.sort.removeprefix("-")), self.sort.startswith("-"))
 

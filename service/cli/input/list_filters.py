@@ -7,12 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from energy_flow.choices import ListOrder
+from energy_flow.choices import LIST_SORTS, ListOrder
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import check_choice
 from service.cli.input.options import complete
-
-SORTS = tuple(f"{dash}{order}" for order in ListOrder for dash in ("", "-"))
 
 Search = Annotated[
     str | None,
@@ -49,7 +47,7 @@ Sort = Annotated[
         metavar="ORDER",
         help=f"Order: {', '.join(ListOrder)}; with a dash before it, it descends, as in "
         "--sort=-name. By default the newest are first.",
-        autocompletion=complete(SORTS),
+        autocompletion=complete(LIST_SORTS),
     ),
 ]
 Tags = Annotated[
@@ -82,7 +80,7 @@ def list_filters(
         CommandFailed: an option is no assignment, or there is no such order.
     """
     if sort is not None:
-        check_choice("--sort", sort, SORTS)
+        check_choice("--sort", sort, LIST_SORTS)
     filters = {
         "search": search,
         "tag": list(tags or ()) or None,
