@@ -77,7 +77,6 @@ async def receive_upload(
     sink = await in_thread(Threads.UPLOADS, open_sink)
     lock = threading.Lock()
     memory = memory_of(request)
-    is_finished = False
     try:
         async for piece in _read_pieces(request):
             if service.state is not ServerState.READY:
@@ -88,14 +87,12 @@ async def receive_upload(
             await _call_exclusively(lock, partial(sink.feed, piece))
             await memory.hold(usual)
         await memory.hold(memory.bytes + LINE_FACTOR * sink.pending_bytes)
-        result = await _finish(request, sink, lock)
-        is_finished = True
-        return result
-    finally:
-        if not is_finished:
-            # If this task was cancelled, the call in progress still runs.
-            sink.cancel()
-            await _call_exclusively(lock, sink.close)
+        return await _finish(request, sink, lock)
+    except BaseException:
+        # If this task was cancelled, the call in progress still runs.
+        sink.cancel()
+        await _call_exclusively(lock, sink.close)
+        raise
 
 
 async def _finish(request: Request, sink: Sink[Result], lock: threading.Lock) -> Result:

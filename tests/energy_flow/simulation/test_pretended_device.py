@@ -108,3 +108,5 @@ def test_a_watch_sees_mixtures_waits_and_copies() -> None:
     assert [operation for operation, _ in watch.mixtures] == ["aten.add.Tensor"]
     assert list(watch.of_phase(watch.waits, "step").values()) == [1]
     assert list(watch.of_phase(watch.transfers, "step").values()) == [1]
+    # Ones, a sum, a comparison, whether all hold, and the sum of both devices.
+    assert sum(watch.launches.values()) - watch.launches["elsewhere", ""] == 5
