@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# Tests at a time, by files; 0 for a debugger.
+PROCESSES ?= 2
 
 BIN := $(VENV)/bin
 # The pages' tools come with the development packages; no Node.js needs to be installed.
@@ -18,7 +20,7 @@ STAMP := $(VENV)/.installed
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Settings: PYTHON=$(PYTHON) (for a new environment), VENV=$(VENV), ARGS= (for serve, test, quick, bench)"
+	@echo "Settings: PYTHON=$(PYTHON) (for a new environment), VENV=$(VENV), ARGS= (for serve, test, quick, bench), PROCESSES=$(PROCESSES) (for test)"
 
 install: $(STAMP) ## Make the virtual environment with everything in it
 
@@ -43,7 +45,7 @@ serve: $(STAMP) ## Keep a server running; ARGS='--port 9000' goes to energy-flow
 test: check ## Lint, types, import rules, then all tests; ARGS='-k ring' goes to pytest
 	@test -n "$(BROWSER)" || echo "note: no Chromium found, so the tests of the pages in a browser are left out" >&2
 	@test -n "$(NGINX)" || echo "note: no nginx found, so the tests of the server behind it are left out" >&2
-	$(BIN)/python -m pytest $(if $(BROWSER),,--ignore=tests/web) \
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(if $(BROWSER),,--ignore=tests/web) \
 		$(if $(NGINX),,--ignore=tests/service/test_behind_nginx.py) $(ARGS)
 
 quick: $(STAMP) ## The tests that are not marked as slow, in two minutes; ARGS='-k ring' goes to pytest
