@@ -12,6 +12,7 @@ NPM := PATH="$(abspath $(BIN)):$$PATH" npm --prefix web
 BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 # Not in the path of every user.
 NGINX := $(shell PATH="$$PATH:/usr/sbin:/usr/local/sbin" && command -v nginx)
+PROMETHEUS := $(shell command -v prometheus && command -v promtool)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -45,8 +46,10 @@ serve: $(STAMP) ## Keep a server running; ARGS='--port 9000' goes to energy-flow
 test: check ## Lint, types, import rules, then all tests; ARGS='-k ring' goes to pytest
 	@test -n "$(BROWSER)" || echo "note: no Chromium found, so the tests of the pages in a browser are left out" >&2
 	@test -n "$(NGINX)" || echo "note: no nginx found, so the tests of the server behind it are left out" >&2
+	@test -n "$(PROMETHEUS)" || echo "note: no Prometheus found, so the tests of its rules and of the dashboard are left out" >&2
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(if $(BROWSER),,--ignore=tests/web) \
-		$(if $(NGINX),,--ignore=tests/service/test_behind_nginx.py) $(ARGS)
+		$(if $(NGINX),,--ignore=tests/service/test_behind_nginx.py) \
+		$(if $(PROMETHEUS),,--ignore=tests/service/monitoring/test_prometheus.py) $(ARGS)
 
 quick: $(STAMP) ## The tests that are not marked as slow, in two minutes; ARGS='-k ring' goes to pytest
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
@@ -60,7 +63,8 @@ check: $(STAMP) web/node_modules/.installed ## Formatting, lint, generated code,
 	$(NPM) run --silent check
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/yamllint --strict -d '{extends: default, rules: {document-start: disable, line-length: {max: 100}}}' \
-		docker-compose.yml .github .pre-commit-config.yaml CITATION.cff
+		docker-compose.yml docker .github .pre-commit-config.yaml CITATION.cff \
+		tests/service/monitoring/alerts.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/pre-commit validate-config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics_core import Metric
@@ -131,12 +131,15 @@ class Instruments(Collector):
         """
         self._connections_refused.labels(reason).inc()
 
-    def watch_connections(self, count: Callable[[], int]) -> None:
+    def watch_connections(self, count: Callable[[], int], reasons: Iterable[str]) -> None:
         """Report the number of connections.
 
         Args:
             count: Returns it; any thread may call it.
+            reasons: Why connections may be refused; the count of each begins at zero.
         """
+        for reason in reasons:
+            self._connections_refused.labels(reason)
         self._gauge("connections", "Accepted connections.").set_function(count)
 
     def watch_bodies(self, count: Callable[[], int], limit: int) -> None:

@@ -18,7 +18,7 @@ import uvicorn
 from energy_flow.choices import ServerState
 from service.app import create_app
 from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits
-from service.serving.connections import Connections, ServerConnections
+from service.serving.connections import Connections, Refusal, ServerConnections
 from service.serving.limits import ConnectionLimits
 from service.serving.protocol import LimitedProtocol
 from service.settings import Settings
@@ -52,7 +52,7 @@ class FlowServer(uvicorn.Server):
         self._connections = Connections(
             ConnectionLimits.of(settings, limits), instruments.connection_refused
         )
-        instruments.watch_connections(lambda: len(self._connections))
+        instruments.watch_connections(lambda: len(self._connections), tuple(Refusal))
         self._stop_requested = False
         self._draining: asyncio.Task[None] | None = None
         self._ends_work = False
