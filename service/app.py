@@ -160,6 +160,10 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     app.add_middleware(CheckHost, names=names, is_open=lambda: service.keys.is_open)
     app.add_middleware(RequestIds)
     app.add_middleware(CountRequests, instruments=service.instruments)
+    if service.tracer_provider is not None:
+        from service.monitoring.spans import RequestSpans
+
+        app.add_middleware(RequestSpans, tracer=service.tracer_provider.get_tracer(__name__))
     app.add_middleware(PathPrefix, prefix=settings.root_path or "")
     app.add_middleware(UnreadBody)
     service.instruments.registry.register(StateCollector(service, installed))

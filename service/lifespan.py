@@ -8,6 +8,8 @@ import logging
 import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from energy_flow.choices import EngineState, ServerState
 from energy_flow.config.flow_config import FlowConfig
@@ -28,7 +30,7 @@ from service.models.registry import ModelRegistry
 from service.monitoring.instruments import Instruments
 from service.problems import Problem, problem_of
 from service.runs.active_runs import ActiveRuns
-from service.runs.recorder import RunRecorder
+from service.runs.recorder import RunObserver, RunRecorder
 from service.runs.replays import Replays
 from service.runs.request_shares import RequestShares
 from service.settings import Settings, default_config
@@ -54,6 +56,9 @@ from service.store.recovery.lock import IndexLock, lock_data_dir
 from service.store.run_ends import RunEnds
 from service.store.tables import RunRow
 from service.store.writer import Writer
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +106,7 @@ class Service:
         limits: The server's other limits.
         state: The server's state.
         instruments: Counts what happens.
+        tracer_provider: Makes spans of requests and runs, and exports them, if that is set.
         keys: API keys that requests may carry.
         failure: Why the server could not start.
         engine: The engine; like the following attributes, it exists once the server is ready.
@@ -136,6 +142,13 @@ class Service:
         self.settings = settings
         self.limits = limits
         self.instruments = Instruments()
+        self.tracer_provider: TracerProvider | None = None
+        self._observer: RunObserver = self.instruments
+        if settings.otel:
+            from service.monitoring.spans import RunSpans, make_provider
+
+            self.tracer_provider = make_provider(version("energy-flow"))
+            self._observer = RunSpans(self.instruments, self.tracer_provider.get_tracer(__name__))
         self.request_shares = RequestShares(settings.max_active_requests)
         self.keys = KeyRing(settings.api_key, is_required=settings.needs_key)
         self.state = ServerState.STARTING
@@ -280,7 +293,7 @@ class Service:
                 self._writer,
                 fsync_thread,
                 loop,
-                self.instruments,
+                self._observer,
             )
             self.replays = Replays(self.engine, self.archive, self.models)
             self.ablations = Ablations(self.engine, self.models, self.datasets)
@@ -314,7 +327,7 @@ class Service:
             self._writer,
             self.engine.cancel,
             self.runs.forget,
-            self.instruments,
+            self._observer,
         )
         trainings = Trainings(self.engine, self.models, self.runs)
         trials = TrialRunner(self.archive, self.runs, self.models, trainings, recorder, loop)
@@ -409,6 +422,8 @@ class Service:
             self._database.close()
         if self._locks is not None:
             self._locks.close()
+        if self.tracer_provider is not None:
+            await asyncio.to_thread(self.tracer_provider.shutdown)
         if self.state is not ServerState.FAILED:
             self.state = ServerState.STOPPED
             log.info("stopped")

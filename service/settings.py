@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 from pydantic import (
@@ -139,6 +140,13 @@ class Settings(SettingsTable, BaseSettings):
                 raise ValueError(f"needs the package {error.name}; install it") from None
         return value
 
+    @field_validator("otel")
+    @classmethod
+    def _refuse_missing_packages(cls, value: bool) -> bool:
+        if value and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+            raise ValueError("needs more packages: pip install 'energy-flow[otel]'")
+        return value
+
     @field_validator("root_path")
     @classmethod
     def _refuse_no_path(cls, value: str | None) -> str | None:
@@ -233,3 +241,9 @@ def default_config(settings: Settings) -> FlowConfig:
         message = "changes a preset, but the default model is a checkpoint; leave one of them out"
         raise ConfigError(Fault(("set",), message, list(settings.set)))
     return preset(settings.preset or Preset.DEBUG).replace(parse_assignments(settings.set))
+
+
+def _is_installed(module: str) -> bool:
+    with suppress(ModuleNotFoundError):
+        return find_spec(module) is not None
+    return False

@@ -285,6 +285,14 @@ class SettingsTable:
             metavar="NAME",
         ),
     ] = LogFormat.TEXT
+    otel: Annotated[
+        bool,
+        About(
+            "Export spans of requests and runs by OpenTelemetry.",
+            PROCESS,
+            note="The usual variables, such as OTEL_EXPORTER_OTLP_ENDPOINT, say where to.",
+        ),
+    ] = False
     drain_seconds: Annotated[
         float,
         About(

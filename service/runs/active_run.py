@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,7 @@ class ActiveRun(RunListener):
         error: The error with which the engine or the server ended it.
         storage_error: The error because of which it could not be stored.
         problem: What a waiting caller gets instead of results.
+        context: The context of the task that submitted it.
         abandoned: Whether its caller has disconnected.
         samples_done: Samples that have ended.
         step: Newest step of its flows.
@@ -119,6 +121,7 @@ class ActiveRun(RunListener):
         self.error: EnergyFlowError | Problem | None = None
         self.storage_error: BaseException | None = None
         self.problem: Problem | None = None
+        self.context = copy_context()
         self.abandoned = False
         self.samples_done = 0
         self.step: int | None = None

@@ -97,7 +97,10 @@ def _run(settings: Settings, bound: socket.socket) -> None:
     configure_process()
     _allow_open_files(settings.max_connections)
     sys.setswitchinterval(SWITCH_SECONDS)
-    server = AnnouncingServer(settings, client_url(bound))
+    try:
+        server = AnnouncingServer(settings, client_url(bound))
+    except ConfigError as error:
+        raise CommandFailed(str(error), EXIT_USAGE) from None
     try:
         server.service.check_access()
         server.service.lock_data_dir()
