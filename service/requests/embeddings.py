@@ -56,6 +56,8 @@ def describe_other_dimension(
         find_fitting: Finds the models that take rows of a dimension.
     """
     problem = f"embeddings have {given} numbers, the model {model!r} takes {dimension}"
+    if not given:
+        return problem
     fitting = list(find_fitting(given))
     if not fitting:
         return (

@@ -109,9 +109,12 @@ def find_unfit_number(
 def _blocks(numbers: NDArray[Any]) -> Iterator[tuple[int, int, NDArray[Any]]]:
     """Yield parts of [rows, columns] in the order of the numbers, each with its first indices."""
     rows, columns = numbers.shape
-    height, width = max(1, _BLOCK_NUMBERS // max(1, columns)), min(columns, _BLOCK_NUMBERS)
+    if not numbers.size:
+        # A file of a few bytes can state any number of rows without numbers.
+        return
+    height, width = max(1, _BLOCK_NUMBERS // columns), min(columns, _BLOCK_NUMBERS)
     for top in range(0, rows, height):
-        for left in range(0, columns, max(1, width)):
+        for left in range(0, columns, width):
             yield top, left, numbers[top : top + height, left : left + width]
 
 

@@ -183,3 +183,24 @@ def test_a_long_header_and_much_json_are_refused_like_others(client: httpx.Clien
     assert answer.status_code == 422
     answer = post(client, body(rows(), sample_keys=list(range(50_000))))
     assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["sample_keys"])
+
+
+@pytest.mark.parametrize("shape", [(2**53, 0), (2**40, 0), (1, 0), (0, 2**53)])
+def test_rows_without_numbers_are_refused_however_many(
+    client: httpx.Client, shape: tuple[int, int]
+) -> None:
+    # A file of 128 bytes, which once occupied a thread for hours.
+    empty = np.empty(shape, dtype=np.float32)
+    for path in ("/v1/simulate", "/v1/runs", "/v1/simulate?dry_run=true"):
+        answers = [
+            client.post(path, content=npy(empty), headers=NPY),
+            client.post(
+                path, content=save({"embeddings": empty}), headers={"content-type": OCTETS}
+            ),
+        ]
+        for answer in answers:
+            assert answer.status_code == 422
+            assert answer.json()["detail"].startswith("embeddings: ")
+    keys = {"embeddings": rows(), "sample_keys": np.empty(shape, dtype=np.int64)}
+    assert post(client, save(keys)).status_code == 422
+    assert client.put("/v1/datasets/none", content=npy(empty), headers=NPY).status_code == 422
