@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from energy_flow.errors import Fault
+from service.api.list_query import check_size
 from service.problems import Problem, invalid, problem_of
 from service.schemas.list_filter import DeletionFields, ListFilterFields, parse_instant
 from service.store.listing import ListFilter
@@ -24,19 +25,24 @@ def make_filter(
         fields: Its members.
         kinds: Kinds that are selected; ``None`` for all.
         experiment_id: Id of the experiment whose runs are selected.
+
+    Raises:
+        Problem: 422, it has too many tags or options.
     """
     after, before = fields.created_after, fields.created_before
-    return ListFilter(
+    chosen = ListFilter(
         search=fields.search,
-        tags=fields.tag or (),
+        tags=list(dict.fromkeys(fields.tag or ())),
         options=fields.options or {},
         state=fields.state,
-        kinds=None if kinds is None else list(kinds),
+        kinds=None if kinds is None else list(dict.fromkeys(kinds)),
         model=fields.model,
         created_after=None if after is None else parse_instant(after),
         created_before=None if before is None else parse_instant(before),
         experiment_id=experiment_id,
     )
+    check_size(chosen)
+    return chosen
 
 
 async def choose(

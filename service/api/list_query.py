@@ -25,11 +25,16 @@ from service.api.pagination import (
 )
 from service.problems import Problem, invalid
 from service.requests.json_body import parse_json
+from service.schemas.labels import MAX_TAGS
 from service.schemas.list_filter import MAX_SEARCH_CHARACTERS, Instant, parse_instant
+from service.store.list_entries import list_options
 from service.store.listing import NEWEST_FIRST, ListFilter, ListPage, ListSort, Place, Row
 
 MAX_CURSOR_CHARACTERS: Final = 2000
 """Longest cursor that can be one; it has a name of 200 characters at most."""
+
+MAX_CONDITIONS: Final = MAX_TAGS
+"""Most tags, and most options, of a filter; nothing has more tags."""
 
 _Sort = Annotated[
     str, WithJsonSchema({"type": "string", "enum": list(LIST_SORTS), "default": str(NEWEST_FIRST)})
@@ -89,17 +94,19 @@ class ListQuery:
                 faults.append(Fault((name,), str(error), text))
         if faults:
             raise invalid(faults)
-        return ListFilter(
+        chosen = ListFilter(
             search=self.search,
             tags=split_tags(self.tag or ()),
             options=options,
             state=self.state,
-            kinds=kinds,
+            kinds=None if kinds is None else list(dict.fromkeys(kinds)),
             model=self.model,
             created_after=moments["created_after"],
             created_before=moments["created_before"],
             experiment_id=experiment_id,
         )
+        check_size(chosen)
+        return chosen
 
     def parse_sort(self) -> ListSort:
         """Return the order.
@@ -135,7 +142,25 @@ ListQueryDep = Annotated[ListQuery, Depends()]
 def split_tags(values: Sequence[str]) -> list[str]:
     """Return the tags of a filter, each of which may be several separated by commas."""
     tags = (tag.strip() for value in values for tag in value.split(","))
-    return [tag for tag in tags if tag]
+    return list(dict.fromkeys(tag for tag in tags if tag))
+
+
+def check_size(chosen: ListFilter) -> None:
+    """Refuse a filter with more conditions than the index can answer in reasonable time.
+
+    Args:
+        chosen: The filter.
+
+    Raises:
+        Problem: 422, it has more than ``MAX_CONDITIONS`` tags or options.
+    """
+    counts = {"tag": len(chosen.tags), "options": sum(1 for _ in list_options(chosen.options))}
+    message = f"may be at most {MAX_CONDITIONS}"
+    faults = [
+        Fault((name,), message, count) for name, count in counts.items() if count > MAX_CONDITIONS
+    ]
+    if faults:
+        raise invalid(faults)
 
 
 def render_page(

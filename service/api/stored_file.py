@@ -13,6 +13,7 @@ import anyio.to_thread
 from starlette.responses import FileResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from service.api.byte_ranges import correct_ranges
 from service.api.piece_stream import ending_at_damage
 from service.problems import Problem
 from service.store.verification.piece_digests import PIECE_BYTES
@@ -69,8 +70,9 @@ class StoredFile(FileResponse):
             if refused is None:
                 await send(message)
 
+        corrected = correct_ranges(scope, self.stat_result.st_size)
         with ending_at_damage():
-            await super().__call__(scope, receive, send_if_valid)
+            await super().__call__(corrected, receive, send_if_valid)
         if refused is not None:
             size = self.headers["content-length"]
             message = f"the file has {int(size):,} bytes, and the header Range selects none of them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -69,7 +70,21 @@ def test_polars_reads_a_trace_by_ranges(server: RunningServer, run: dict[str, An
     assert frame.item() == sum(run["trace"]["recorded"].values())
 
 
-@pytest.mark.parametrize("value", ["bytes=9999999999-", "bytes=5-2", "bytes=a-b", "lines=1-2"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "bytes=9999999999-",
+        "bytes=5-2",
+        "bytes=a-b",
+        "bytes=1_0-2_0",
+        "bytes=+1-+5",
+        "bytes=",
+        "bytes",
+        "bytes=-0",
+        f"bytes={'9' * 5000}-",
+        f"bytes={2**63}-,{2**64}-",
+    ],
+)
 def test_a_range_that_a_file_does_not_have(
     client: httpx.Client, run: dict[str, Any], value: str
 ) -> None:
@@ -80,6 +95,55 @@ def test_a_range_that_a_file_does_not_have(
         assert refused.headers["content-type"] == "application/problem+json"
         assert refused.headers["content-range"] == f"bytes */{size}"
         assert refused.json()["status"] == 416
+
+
+@pytest.mark.parametrize(
+    ("value", "first", "last"),
+    [
+        ("bytes=0-1,99999999-", 0, 1),
+        (f"bytes={'9' * 5000}-,3-4", 3, 4),
+        ("bytes = 2-5", 2, 5),
+        ("BYTES=2-5", 2, 5),
+        ("bytes=\t2-5 , -0", 2, 5),
+        ("bytes=0000000000000000000007-8", 7, 8),
+    ],
+)
+def test_ranges_behind_the_end_are_left_out(
+    client: httpx.Client, run: dict[str, Any], value: str, first: int, last: int
+) -> None:
+    path = f"{run['url']}/outputs/surface?format=npy"
+    whole = client.get(path).content
+    part = client.get(path, headers={"Range": value})
+    assert part.status_code == 206
+    assert part.headers["content-range"] == f"bytes {first}-{last}/{len(whole)}"
+    assert part.content == whole[first : last + 1]
+
+
+@pytest.mark.parametrize("value", ["lines=1-2", "items=0-5", "bytes2=0-1"])
+def test_ranges_of_another_unit_are_ignored(
+    client: httpx.Client, run: dict[str, Any], value: str
+) -> None:
+    path = f"{run['url']}/outputs/surface?format=npy"
+    answer = client.get(path, headers={"Range": value})
+    assert answer.status_code == 200
+    assert answer.content == client.get(path).content
+
+
+@pytest.mark.parametrize("path", ["/v1/runs", "/v1/experiments"])
+def test_filters_have_a_limited_number_of_conditions(client: httpx.Client, path: str) -> None:
+    tags = [f"tag-{number}" for number in range(33)]
+    options = {f"option_{number}": number for number in range(33)}
+    for given in (tags, [",".join(tags)], [",".join(tags * 50)]):
+        refused = client.get(path, params={"tag": given})
+        assert refused.status_code == 422
+        assert refused.json()["errors"] == [{"loc": ["tag"], "msg": "may be at most 32", "got": 33}]
+    refused = client.get(path, params={"options": json.dumps(options)})
+    assert [fault["loc"] for fault in refused.json()["errors"]] == [["options"]]
+    for members in ({"tag": tags * 300}, {"options": {"a": options}}):
+        body = {"filter": members, "count": 0}
+        assert client.post(f"{path}:delete", json=body).status_code == 422
+    # The same one again is no further condition.
+    assert client.get(path, params={"tag": tags[1:] * 2}).status_code == 200
 
 
 def test_all_unknown_query_parameters_are_named(client: httpx.Client, run: dict[str, Any]) -> None:
