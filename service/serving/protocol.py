@@ -10,6 +10,7 @@ from collections import deque
 from enum import Enum, auto
 from typing import Any, Final
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -67,7 +68,7 @@ class LimitedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._parser = ParserWithoutUpgrades(self.parser, self._encode_head)
+        self._parser = ParserWithoutUpgrades(self._make_parser, self._encode_head)
         self.parser = self._parser  # type: ignore[assignment]
         assert isinstance(server_state, ServerConnections)
         self._all = server_state.limited
@@ -166,6 +167,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self._open) > MAX_PIPELINED:
             # The parser reports an error, which is answered by `send_400_response`.
             raise ValueError("too many requests are sent before their answers")
+        if self.parser.get_http_version() == "1.0":
+            # Which has no answers before the answer (RFC 9110, 15.2).
+            self.expect_100_continue = False
         super().on_headers_complete()
         self._open.append(self.cycle)
         self._phase = _Phase.BODY
@@ -258,6 +262,12 @@ class LimitedProtocol(HttpToolsProtocol):
             if name != b"upgrade":
                 lines.append(b"%b: %b" % (name, kept))
         return b"\r\n".join((*lines, b"", b""))
+
+    def _make_parser(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self)
+        # As uvicorn sets it: what follows a request that is the last of its connection is no error.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
 
     def _end_headers(self) -> None:
         if not self._has_begun:

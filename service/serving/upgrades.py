@@ -15,13 +15,19 @@ class ParserWithoutUpgrades:
     what it is told of a message while :attr:`is_repeating`.
 
     Args:
-        parser: The library's parser.
+        make_parser: Returns a new parser of the library. One that has seen the offer reads no
+            further message if the connection is to be closed.
         read_head: Returns the request line and the headers that were parsed last, without the
             offer.
     """
 
-    def __init__(self, parser: httptools.HttpRequestParser, read_head: Callable[[], bytes]) -> None:
-        self._parser = parser
+    def __init__(
+        self,
+        make_parser: Callable[[], httptools.HttpRequestParser],
+        read_head: Callable[[], bytes],
+    ) -> None:
+        self._make_parser = make_parser
+        self._parser = make_parser()
         self._read_head = read_head
 
     @property
@@ -46,6 +52,7 @@ class ParserWithoutUpgrades:
                 if not self.is_repeating:
                     return
                 data = self._read_head() + data[upgrade.args[0] :]
+                self._parser = self._make_parser()
 
     def should_upgrade(self) -> bool:
         """Return that the connection keeps its protocol."""

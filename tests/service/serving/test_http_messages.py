@@ -47,6 +47,29 @@ def test_an_offer_of_another_protocol_is_ignored(
     assert b'"hits"' in answers
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize("connection", [b"close, Upgrade", b"Upgrade, close", b"Upgrade"])
+def test_an_offer_on_the_last_request_of_a_connection_is_ignored(
+    server: RunningServer, connection: bytes, version: bytes
+) -> None:
+    request = b"GET /livez HTTP/%b\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: %b\r\n\r\n" % (
+        version,
+        connection,
+    )
+    after = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    answers = exchange(server, request if b"close" in connection else request + after)
+    assert answers.startswith(b"HTTP/1.1 200 OK")
+
+
+def test_no_answer_precedes_the_answer_of_http_1_0(server: RunningServer) -> None:
+    head = (
+        b"POST /v1/simulate HTTP/%b\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+    )
+    assert exchange(server, head % b"1.1", b"{}").startswith(b"HTTP/1.1 100 Continue")
+    assert exchange(server, head % b"1.0", b"{}").startswith(b"HTTP/1.1 422")
+
+
 def test_a_body_behind_an_offer_of_another_protocol_is_no_request(server: RunningServer) -> None:
     inner = b"DELETE /v1/datasets/none HTTP/1.1\r\nHost: localhost\r\n\r\n"
     head = (
