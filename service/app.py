@@ -26,6 +26,7 @@ from service.api.middleware.cross_site import RefuseCrossSite
 from service.api.middleware.head_requests import HeadRequests
 from service.api.middleware.host_check import CheckHost
 from service.api.middleware.host_names import HostNames
+from service.api.middleware.path_check import CheckPath
 from service.api.middleware.path_prefix import PathPrefix
 from service.api.middleware.query_limit import QueryLimit
 from service.api.middleware.request_ids import RequestIds
@@ -158,6 +159,7 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
         # Outside the check of keys: a browser asks without one whether it may send it.
         app.add_middleware(CORSMiddleware, **cors_options(settings.cors_origins))
     app.add_middleware(CheckHost, names=names, is_open=lambda: service.keys.is_open)
+    app.add_middleware(CheckPath)
     app.add_middleware(RequestIds)
     app.add_middleware(CountRequests, instruments=service.instruments)
     if service.tracer_provider is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from energy_flow.choices import KeyRole
+from service.media_types import EVENT_STREAM
 from service.problems import OPEN_INFERENCE, Problem, unavailable
 from service.store.keys.key_ring import ActiveKey, KeyRing
 
@@ -54,7 +57,26 @@ class RequireKey:
         if not key.role.allows(needed):
             await _refuse_role(key, needed)(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        await self.app(scope, receive, self._end_when_revoked(key, send))
+
+    def _end_when_revoked(self, key: ActiveKey, send: Send) -> Send:
+        """Return ``send`` for a request with a key: a stream of events ends with the key."""
+        is_stream = False
+
+        async def send_while_active(message: Message) -> None:
+            nonlocal is_stream
+            if message["type"] == "http.response.start":
+                media_type = Headers(raw=message["headers"]).get("content-type", "")
+                is_stream = media_type.startswith(EVENT_STREAM)
+            elif is_stream and message.get("more_body") and not self.keys.is_active(key):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                return
+            await send(message)
+
+        return send_while_active
 
     def _is_open(self, path: str) -> bool:
         return path in self.OPEN or self.is_open(path)

@@ -23,7 +23,7 @@ from service.open_inference.schemas import (
     TraceSetting,
 )
 from service.open_inference.served_models import find_served_model
-from service.problems import Problem, invalid
+from service.problems import MAX_CHARACTERS, Problem, invalid
 from service.requests.json_body import parse_object
 from service.requests.members import parse_members
 from service.threads import Threads, in_thread
@@ -139,7 +139,8 @@ async def change_log_settings(request: Request) -> Response:
 @router.post("/{kind}sharedmemory/region/{region}/unregister", include_in_schema=False)
 async def refuse_shared_memory(kind: str) -> Response:
     """Refuse shared memory of the system and of CUDA."""
-    raise Problem(501, f"{kind or 'shared'} shared memory is not offered; send tensors as bytes")
+    kind = kind[:MAX_CHARACTERS] or "shared"
+    raise Problem(501, f"{kind} shared memory is not offered; send tensors as bytes")
 
 
 async def _read_members(request: Request) -> dict[str, Any]:

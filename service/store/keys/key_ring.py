@@ -93,6 +93,14 @@ class KeyRing:
                 found = key
         return found
 
+    def is_active(self, key: ActiveKey) -> bool:
+        """Return whether a key can still be used.
+
+        Args:
+            key: A key that was found.
+        """
+        return key in self._keys
+
     def start(self, stored: StoredKeys) -> None:
         """Read the keys of the index, and start the thread that reads them again.
 

@@ -18,7 +18,7 @@ from service.settings import Settings
 from service.store.database import Database
 from service.store.keys.stored_keys import StoredKeys
 from tests.support.inference_requests import INFER, make_request, read_refusal
-from tests.support.servers import RunningServer, rows, serving
+from tests.support.servers import ENDLESS, RunningServer, rows, serving
 from tests.support.waits import LIMIT_SECONDS, until
 
 
@@ -113,6 +113,40 @@ def test_roles_allow_what_they_are_for(
     # The key of the settings allows everything, and no key nothing but the pages.
     assert send({"Authorization": "Bearer sesame"}).status_code not in (401, 403)
     assert send({}).status_code == (200 if path == "/" else 401)
+
+
+@pytest.mark.parametrize("end", ["%0A", "%0D", "%00", "%7F", "%0A%0A"])
+@pytest.mark.parametrize("action", ["load", "unload"])
+def test_a_path_with_a_control_character_needs_no_lower_role(
+    guarded: RunningServer, headers: dict[str, dict[str, str]], action: str, end: str
+) -> None:
+    before = guarded.client.get("/v1/models/spectrometer", headers=headers[KeyRole.READ]).json()
+    for key in (*headers.values(), {}):
+        path = f"/v1/models/spectrometer/{action}{end}"
+        assert guarded.client.post(path, headers=key).status_code == 400
+        assert guarded.client.get(f"/metrics{end}", headers=key).status_code == 400
+    after = guarded.client.get("/v1/models/spectrometer", headers=headers[KeyRole.READ]).json()
+    assert after["loaded"] == before["loaded"]
+
+
+def test_a_stream_of_events_ends_with_its_key(tmp_path: Path) -> None:
+    with serving(tmp_path, api_key="sesame") as server:
+        own = {"Authorization": "Bearer sesame"}
+        body = {"embeddings": rows(1).tolist(), "options": ENDLESS}
+        run_id = server.client.post("/v1/runs", json=body, headers=own).json()["run_id"]
+        reader = create(tmp_path, KeyRole.READ, "reader")
+        until(lambda: server.client.get("/v1/runs", headers=reader).status_code == 200)
+        path = f"/v1/runs/{run_id}/events"
+        with server.client.stream("GET", path, headers=reader) as stream:
+            for number, _ in enumerate(stream.iter_bytes()):
+                if number == 3:
+                    revoke(tmp_path, "reader")
+        # The run goes on, and with it the streams of others.
+        with server.client.stream("GET", path, headers=own) as stream:
+            assert (
+                len([piece for _, piece in zip(range(9), stream.iter_bytes(), strict=False)]) == 9
+            )
+        server.client.post(f"/v1/runs/{run_id}/cancel", headers=own)
 
 
 def test_a_key_must_be_whole(guarded: RunningServer, headers: dict[str, dict[str, str]]) -> None:
