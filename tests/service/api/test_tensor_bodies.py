@@ -201,6 +201,9 @@ def test_rows_without_numbers_are_refused_however_many(
         for answer in answers:
             assert answer.status_code == 422
             assert answer.json()["detail"].startswith("embeddings: ")
-    keys = {"embeddings": rows(), "sample_keys": np.empty(shape, dtype=np.int64)}
+    keys: dict[str, NDArray[Any]] = {
+        "embeddings": rows(),
+        "sample_keys": np.empty(shape, dtype=np.int64),
+    }
     assert post(client, save(keys)).status_code == 422
     assert client.put("/v1/datasets/none", content=npy(empty), headers=NPY).status_code == 422
