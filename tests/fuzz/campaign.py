@@ -36,7 +36,11 @@ REFUSALS = (429, 503, 504, 507)
 """Statuses from 429 on that refuse for lack of room or time."""
 
 WARM_UP = 50
-"""Cases after which memory is looked at for the first time: caches are full by then."""
+"""Cases after which memory is looked at for the first time, and then after twice as many each time.
+
+The end is compared with the last time in the first half. Pools and caches grow with the largest
+cases, of which later ones are rarely larger; a leak also grows in the second half.
+"""
 
 SPARE_BYTES = 96 * MEBIBYTE
 """By how much memory may grow; the allocator keeps some of what was freed."""
@@ -77,7 +81,7 @@ class Report:
         cases: number of cases.
         statuses: number of answers by status.
         faults: what should not have happened, by case.
-        before: size of the server after the first cases.
+        before: size of the server after a quarter of the cases or more, half of them at most.
         after: size of the server in the end.
         ended_parsers: number of parser processes that ended on a file.
     """
@@ -140,6 +144,8 @@ class Campaign:
         """
         report = Report()
         log_start = self._server.log.stat().st_size
+        sizes: dict[int, Size] = {}
+        next_size = WARM_UP
         until_time = None if seconds is None else time.monotonic() + seconds
         while cases is None or report.cases < cases:
             if until_time is not None and time.monotonic() > until_time:
@@ -154,8 +160,11 @@ class Campaign:
             if self._server.process.poll() is not None:
                 report.faults.append(f"the server ended: {self._server.process.returncode}")
                 return report
-            if report.cases == WARM_UP:
-                report.before = Size.of(self._server)
+            if report.cases == next_size:
+                sizes[report.cases] = Size.of(self._server)
+                next_size *= 2
+        in_first_half = [count for count in sizes if 2 * count <= report.cases]
+        report.before = sizes[max(in_first_half)] if in_first_half else None
         report.faults += self._check_end(report)
         with self._server.log.open("rb") as log:
             log.seek(log_start)
