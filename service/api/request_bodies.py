@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from energy_flow.choices import DatasetFormat
 from service.media_types import FILE_FORMATS, JSON, OCTET_STREAM
-from service.requests.query import COLUMN
+from service.requests.query import COLUMN, FORMAT
 from service.requests.safetensors_body import REQUEST
 from service.schemas.json_schema import BINARY, refer_to
 from service.schemas.simulate import SimulateFields
@@ -68,15 +69,20 @@ def describe_embeddings_body(model: type[SimulateFields]) -> dict[str, Any]:
         }
         for name, schema in _FILE_PARAMETERS.items()
     ]
-    parameters.append(
+    about_the_file = {
+        COLUMN: ("the column of the embeddings", {"type": "string"}),
+        FORMAT: ("its format; else by Content-Type", {"enum": list(DatasetFormat)}),
+    }
+    parameters += [
         {
-            "name": COLUMN,
+            "name": name,
             "in": "query",
             "required": False,
-            "description": "with a body that is a file: the column of the embeddings",
-            "schema": {"type": "string"},
+            "description": f"with a body that is a file: {description}",
+            "schema": schema,
         }
-    )
+        for name, (description, schema) in about_the_file.items()
+    ]
     return {**_describe(content), "parameters": parameters}
 
 

@@ -8,8 +8,9 @@ from typing import Final
 
 from fastapi import Request
 
-from energy_flow.choices import DatasetFormat
+from energy_flow.choices import DatasetFormat, unknown_name
 from energy_flow.engine import Engine
+from energy_flow.errors import Fault
 from energy_flow.simulation.tally.outputs import sample_bytes
 from service.api.bodies import read_media_type
 from service.api.client_identity import identify_client
@@ -20,11 +21,11 @@ from service.datasets.formats.reader import GZIP
 from service.lifespan import Service
 from service.media_types import FILE_FORMATS, JSON, OCTET_STREAM
 from service.models.model import Model
-from service.problems import Problem, invalid, with_other_faults
+from service.problems import Problem, cut_text, invalid, with_other_faults
 from service.requests.decode import make_file_request, parse_request
 from service.requests.parsed_request import ParsedRequest
 from service.requests.parsing_memory import predict_check, predict_json
-from service.requests.query import COLUMN, check_parameter_count, take_column
+from service.requests.query import COLUMN, FORMAT, check_parameter_count, take_parameter
 from service.requests.simulation_request import SimulationRequest
 from service.requests.validate import validate_request
 from service.schemas.simulate import SimulateFields
@@ -151,7 +152,8 @@ async def _parse(
     query: dict[str, list[str]],
     kind: type[SimulateFields],
 ) -> ParsedRequest:
-    media_type = read_media_type(request)
+    named, query = take_parameter(query, FORMAT)
+    media_type = read_media_type(request) if named is None else _find_media_type(named)
     memory, limit = memory_of(request), service.settings.max_body_bytes
     if media_type == JSON:
         await memory.hold(await predict_json(body))
@@ -162,12 +164,27 @@ async def _parse(
     if file_format is None or (file_format is DatasetFormat.NPY and COLUMN not in query):
         return await parse_request(body, media_type, query, kind)
     check_parameter_count(query)
-    column, members = take_column(query)
+    column, members = take_parameter(query, COLUMN)
     # Columns can be compressed themselves. The shortest number of a text has two bytes.
     numbers_bytes = TEXT_FACTOR * len(body) if file_format in TEXTS else limit
     await memory.hold(len(body) + numbers_bytes)
     numbers = await load_rows(service, request, body, file_format, column)
     return make_file_request(numbers, members, kind)
+
+
+def _find_media_type(name: str) -> str:
+    """Return the media type of a format of files.
+
+    Args:
+        name: Name of the format.
+
+    Raises:
+        Problem: 422, there is no such format.
+    """
+    if name not in list(DatasetFormat):
+        message = f"cannot be '{cut_text(name)}'; {unknown_name(name, DatasetFormat)}"
+        raise invalid([Fault((FORMAT,), message, name)])
+    return DatasetFormat(name).media_type or OCTET_STREAM
 
 
 def require_room(service: Service, request: Request) -> None:

@@ -21,7 +21,7 @@ from service.cli.input.failures import (
 )
 from service.cli.input.options import MAX_SEED, URL_ENV, ApiKey, AsJson, Assignments, complete
 from service.cli.input.streams import printable
-from service.cli.input.terminal import print_json, print_text
+from service.cli.input.terminal import print_json, print_note, print_text
 
 if TYPE_CHECKING:
     from service.cli.execute.embeddings_file import EmbeddingsFile
@@ -117,7 +117,8 @@ def simulate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder to write: each output as .npy, trace.parquet, metrics.json, surface.png.",
+            help="Folder to write: each output as .npy, trace.parquet, metrics.json, surface.png. "
+            "Results of an earlier run in it are replaced.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -178,6 +179,8 @@ def simulate(
         )
     else:
         source.find_format()
+        if os.environ.get(URL_ENV) and not as_json:
+            print_note(f"note: simulating in this process; {URL_ENV} is used with --url URL alone")
         if out is not None:
             # Before the run, whose results would be lost.
             require_package("matplotlib", "plots", "--out")

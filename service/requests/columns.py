@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,11 @@ _MIN_SPREAD: Final = 2
 
 _ENCODE: Final = "make embeddings of texts first, with energy-flow embed FILE --column NAME"
 """What to do with texts, for messages."""
+
+_NUMBER: Final = re.compile("[0-9]+")
+
+_MAX_UNLIKE: Final = 3
+"""Columns that are named as unlike all others; of more, the others have no common form."""
 
 _MAX_LISTED: Final = 5
 """Columns that are named of those that are left out."""
@@ -104,16 +110,28 @@ class PartSource:
         count: How many they are.
         first: Name of the first one.
         last: Name of the last one.
+        unlike: Names of up to three that are not numbered as all others are; they may be no part
+            of an embedding.
     """
 
     count: int
     first: str
     last: str
+    unlike: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, names: Sequence[str]) -> PartSource:
         """Return the source of a part from the names of its columns, at least one."""
-        return cls(len(names), cut_text(names[0]), cut_text(names[-1]))
+        return cls(len(names), cut_text(names[0]), cut_text(names[-1]), _find_unlike(names))
+
+
+def _find_unlike(names: Sequence[str]) -> tuple[str, ...]:
+    forms = [_NUMBER.sub("#", name) for name in names]
+    (most, count), *_ = Counter(forms).most_common(1)
+    is_numbered = "#" in most and count > _MAX_UNLIKE * _MAX_UNLIKE
+    if not is_numbered or len(names) - count > _MAX_UNLIKE:
+        return ()
+    return tuple(cut_text(name) for name, form in zip(names, forms, strict=True) if form != most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,14 +267,15 @@ def _find_inputs(
     if len(numeric) > 1:
         message = (
             f"is there several times, as {', '.join(numeric)}; choose one with column "
-            "(--column on the command line)"
+            "(--column in commands)"
         )
         return Fault((numeric[0],), message, numeric)
     if numeric:
         return (numeric[0],)
     others = [column for column in columns if column.name not in NAMES["targets"]]
-    if len(others) == len(columns) == 1 and others[0].content is Content.ROWS:
-        return (others[0].name,)
+    rows = [column.name for column in others if column.content is Content.ROWS]
+    if len(rows) == 1:
+        return (rows[0],)
     is_single = len(others) == len(columns) == 1 and others[0].name not in _BESIDE
     if is_single and others[0].content is Content.NUMBER and not may_be_spread:
         # Such as a tensor with one axis.
@@ -268,7 +287,7 @@ def _find_inputs(
         return Fault((twice,), "is there several times; rename it", twice) if twice else spread
     if candidates:
         return _require_rows(candidates[0], rows_are)
-    return _require_name(columns)
+    return _require_name(columns, rows)
 
 
 def _require_rows(column: Column, rows_are: str) -> tuple[str, ...] | Fault:
@@ -280,15 +299,23 @@ def _require_rows(column: Column, rows_are: str) -> tuple[str, ...] | Fault:
     return Fault((column.name,), message, None)
 
 
-def _require_name(columns: Sequence[Column]) -> Fault:
+def _require_name(columns: Sequence[Column], rows: Sequence[str]) -> Fault:
     names = NAMES["inputs"]
+    if rows:
+        listed = ", ".join(map(repr, map(cut_text, rows[:_MAX_LISTED])))
+        more = len(rows) - _MAX_LISTED
+        message = (
+            f"can be any of {listed}{f' and {more} more' if more > 0 else ''}; choose one with "
+            "column (--column in commands)"
+        )
+        return Fault((names[0],), message, len(rows))
     known = sorted(column.name for column in columns)[:10]
     texts = [column.name for column in columns if column.content is Content.TEXT]
     if texts and not any(column.content in _NUMERIC for column in columns):
         return Fault((texts[0],), f"holds texts, and no column holds numbers; {_ENCODE}", known)
     message = (
         f"is required; its name can be {', '.join(names)}, or choose another one with column "
-        "(--column on the command line)"
+        "(--column in commands)"
     )
     return Fault((names[0],), message, known)
 

@@ -19,7 +19,12 @@ from service.requests.large_arrays import PIECE_BYTES
 from service.requests.members import check_members
 from service.requests.npy_body import read_npy
 from service.requests.parsed_request import ParsedRequest
-from service.requests.query import check_parameter_count, take_column, unknown_parameter
+from service.requests.query import (
+    COLUMN,
+    check_parameter_count,
+    take_parameter,
+    unknown_parameter,
+)
 from service.requests.safetensors_body import (
     REQUEST,
     ROWS_ARE,
@@ -118,7 +123,7 @@ def make_file_request(
 async def _parse_safetensors(
     body: bytes, query: Mapping[str, list[str]], kind: type[SimulateFields]
 ) -> ParsedRequest:
-    column, query = take_column(query)
+    column, query = take_parameter(query, COLUMN)
     if read_header_length(body) <= PIECE_BYTES:
         known = _read_known_tensors(body, column)
     else:

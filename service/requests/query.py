@@ -31,19 +31,26 @@ def check_parameter_count(query: Sized) -> None:
         raise Problem(413, f"{message}, the most that are read")
 
 
-def take_column(query: Mapping[str, list[str]]) -> tuple[str | None, dict[str, list[str]]]:
-    """Return the column of a file that the parameters name, and the other parameters.
+FORMAT: Final = "format"
+"""The parameter that names the format of a file."""
+
+
+def take_parameter(
+    query: Mapping[str, list[str]], name: str
+) -> tuple[str | None, dict[str, list[str]]]:
+    """Return the value of a parameter about a file, and the other parameters.
 
     Args:
         query: All values of each parameter.
+        name: Name of the parameter.
 
     Raises:
         Problem: 422, it is given twice.
     """
     rest = dict(query)
-    values = rest.pop(COLUMN, [])
+    values = rest.pop(name, [])
     if len(values) > 1:
-        raise invalid([Fault((COLUMN,), "may be given once", values)])
+        raise invalid([Fault((name,), "may be given once", values)])
     return (values[0] if values else None), rest
 
 

@@ -36,6 +36,7 @@ class PartSourceView(AnswerBody):
     count: int
     first: str = Field(description="name of the first column")
     last: str = Field(description="name of the last column")
+    unlike: list[str] = Field(description="up to three that are not numbered as all others are")
 
 
 class FileSourceView(AnswerBody):

@@ -101,12 +101,11 @@ def simulate(
 
 def _find_default(job: FileJob) -> Checkpoint | None:
     """Return the default model, if it takes the rows and no option is one of another model."""
-    if any(name.partition(".")[0] in MODEL_FIELDS for name in job.fields):
+    if _sets_model(job):
         return None
-    path = pretrained.find(pretrained.DEFAULT).checkpoint
-    width = describe(path)["config"].embedding_dim
+    width = _read_dimension(pretrained.DEFAULT)
     if width == _dimension(job):
-        return Checkpoint(pretrained.DEFAULT, path)
+        return Checkpoint(pretrained.DEFAULT, pretrained.find(pretrained.DEFAULT).checkpoint)
     if _dimension(job) == preset_config(Preset.DEBUG).embedding_dim:
         print_note(
             f"note: an untrained model of the preset {Preset.DEBUG} is used, because the rows have "
@@ -114,6 +113,10 @@ def _find_default(job: FileJob) -> Checkpoint | None:
             f"server, takes {width}"
         )
     return None
+
+
+def _sets_model(job: FileJob) -> bool:
+    return any(name.partition(".")[0] in MODEL_FIELDS for name in job.fields)
 
 
 class _Results(RunListener):
@@ -170,16 +173,23 @@ def _load(
     """Return the model and the config of the run."""
     if checkpoint is None:
         config = preset_config(preset or Preset.DEBUG).replace(job.fields)
-        trained = " or ".join(f"--model {name}" for name in pretrained.names())
-        remedy = f"--set embedding_dim={_dimension(job)} for untrained weights, or {trained}"
         # Before a large model is made.
-        _check_dimension(job, config.embedding_dim, remedy)
+        if _dimension(job) != config.embedding_dim:
+            if preset is None and not _sets_model(job):
+                what, expected = (
+                    f"default model {pretrained.DEFAULT}",
+                    _read_dimension(pretrained.DEFAULT),
+                )
+            else:
+                what, expected = f"preset {preset or Preset.DEBUG}", config.embedding_dim
+            raise _refuse_dimension(job, what, expected)
         return engine.load_model(config), config
     try:
         model = engine.load_model(checkpoint.path)
     except CheckpointError as error:
         raise CommandFailed(f"{checkpoint.path}: {error}") from None
-    _check_dimension(job, model.config.embedding_dim, "another --model")
+    if _dimension(job) != model.config.embedding_dim:
+        raise _refuse_dimension(job, f"model {checkpoint.name}", model.config.embedding_dim)
     return model, model.config.with_options(job.fields)
 
 
@@ -187,12 +197,20 @@ def _dimension(job: FileJob) -> int:
     return int(job.embeddings.shape[1])
 
 
-def _check_dimension(job: FileJob, expected: int, remedy: str) -> None:
-    if _dimension(job) != expected:
-        raise CommandFailed(
-            f"the model expects embeddings of dimension {expected} and the file has "
-            f"{_dimension(job)}; use {remedy}"
-        )
+def _read_dimension(name: str) -> int:
+    """Return the numbers of a row that a model of the package takes."""
+    dimension: int = describe(pretrained.find(name).checkpoint)["config"].embedding_dim
+    return dimension
+
+
+def _refuse_dimension(job: FileJob, what: str, expected: int) -> CommandFailed:
+    given = _dimension(job)
+    fitting = [f"--model {name}" for name in pretrained.names() if _read_dimension(name) == given]
+    remedies = [*fitting, f"--set embedding_dim={given} for untrained weights"]
+    return CommandFailed(
+        f"the rows have {given} numbers, and the {printable(what)} takes {expected}; use "
+        f"{' or '.join(remedies)}"
+    )
 
 
 def _request(job: FileJob, model: LoadedModel, config: FlowConfig) -> RunRequest:

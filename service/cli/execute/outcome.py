@@ -7,16 +7,21 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from energy_flow.choices import Output
 from service.cli.input.failures import CommandFailed
 from service.cli.input.terminal import count_things, format_bytes, properties_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table
+
+
+_REPORT: Final = "metrics.json"
+_OUTPUTS: Final = frozenset(f"{known}.npy" for known in Output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,8 @@ class Outcome:
     def write(self, folder: Path) -> list[Path]:
         """Write the outputs, the trace, the report and a picture; all of them or none.
 
+        Results of an earlier run in the folder are replaced, all of them.
+
         Args:
             folder: created if missing.
 
@@ -57,9 +64,13 @@ class Outcome:
             part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             try:
                 names = self._write_into(part)
+                is_used = (folder / _REPORT).exists()
                 folder.mkdir(exist_ok=True)
                 for name in names:
                     (part / name).replace(folder / name)
+                for name in _OUTPUTS - set(names) if is_used else ():
+                    # Of the earlier run: it would lie beside the report of this one.
+                    (folder / name).unlink(missing_ok=True)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
         except OSError as error:
@@ -74,13 +85,13 @@ class Outcome:
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
             names.append(f"{name}.npy")
         self.write_trace(folder / "trace.parquet")
-        (folder / "metrics.json").write_bytes(
+        (folder / _REPORT).write_bytes(
             orjson.dumps(
                 self.report, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY, default=str
             )
         )
         self.write_picture(folder / "surface.png")
-        return [*names, "trace.parquet", "metrics.json", "surface.png"]
+        return [*names, "trace.parquet", _REPORT, "surface.png"]
 
 
 def summary(report: Mapping[str, Any], outputs: Mapping[str, NDArray[Any]]) -> Table:

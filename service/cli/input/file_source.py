@@ -15,7 +15,7 @@ _MAX_NAME: Final = 60
 def describe_rows(
     file: str, shape: tuple[int, int], targets_dim: int | None, source: FileSource | None
 ) -> str:
-    """Return what was read of a file, for stderr.
+    """Return what was read of a file, for stderr; with a warning if a column is unlike the others.
 
     Args:
         file: the file, as it was given.
@@ -35,6 +35,13 @@ def describe_rows(
         names = ", ".join(map(_quote, source.left_out))
         more = source.left_out_count - len(source.left_out)
         text += f"; not read: {names}" + (f" and {more:,} more" if more else "")
+    unlike = () if source is None else source.parts["inputs"].unlike
+    if unlike:
+        names = ", ".join(map(_quote, unlike))
+        text += (
+            f"\nwarning: {names}: {'are' if len(unlike) > 1 else 'is'} not named as the other "
+            "columns of the embedding; if this is no part of it, write a file without it"
+        )
     return text
 
 

@@ -54,6 +54,30 @@ def test_members_are_query_parameters(client: httpx.Client) -> None:
         assert [one["sample_key"] for one in answer.json()["samples"]] == [7, 8, 9]
 
 
+def test_the_format_is_named_in_the_query(client: httpx.Client) -> None:
+    expected = post(client, npy(rows()), NPY, seed=4, store="false").json()["outputs"]
+    for name, body in (
+        ("csv", csv(rows().tolist())),
+        ("npy", npy(rows())),
+        ("parquet", parquet(pa.table({"inputs": list(rows())}))),
+        ("safetensors", save({"inputs": rows()})),
+    ):
+        for media_type in (OCTET_STREAM, "application/json", "some/thing"):
+            answer = post(client, body, media_type, format=name, seed=4, store="false")
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["outputs"] == expected
+            query = {"format": name, "seed": 4}
+            headers = {"content-type": media_type}
+            queued = client.post("/v1/runs", params=query, content=body, headers=headers)
+            assert queued.status_code == 202, queued.text
+
+
+def test_an_unknown_format_is_refused(client: httpx.Client) -> None:
+    refused = post(client, npy(rows()), NPY, format="cvs")
+    assert refused.status_code == 422
+    assert "did you mean 'csv'" in refused.json()["errors"][0]["msg"]
+
+
 def test_a_column_is_named(client: httpx.Client) -> None:
     expected = post(client, npy(rows(seed=1)), NPY, seed=4, store="false").json()["outputs"]
     table = pa.table({name: list(array) for name, array in TWO.items()})

@@ -94,7 +94,83 @@ def test_an_upload_states_what_was_read(
         "count": 8,
         "first": "e0",
         "last": "e7",
+        "unlike": [],
     }
+
+
+def test_a_column_unlike_the_others_is_named(
+    call: Caller, server: LiveServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "labelled.csv"
+    values = np.ones((3, 14), dtype=np.float32)
+    names = ["score", *(f"e{place}" for place in range(12)), "class"]
+    pd.DataFrame(values, columns=names).to_csv(path, index=False)
+    done = call("dataset", "put", "labelled", path, "--url", server.url)
+    assert done.returncode == 0, done.stderr
+    assert "from 14 columns 'score' to 'class'\nwarning: 'score', 'class': are not" in done.stderr
+    # Names without a common form say nothing.
+    pd.DataFrame(values, columns=list("abcdefghijklmn")).to_csv(path, index=False)
+    assert "warning" not in call("dataset", "put", "letters", path, "--url", server.url).stderr
+
+
+def test_the_only_column_of_rows_is_read(
+    call: Caller, tmp_path: Path, embeddings: NDArray[np.float32]
+) -> None:
+    path = tmp_path / "named.parquet"
+    rows = list(embeddings)
+    frame = pd.DataFrame({"id": range(6), "text": "a", "emb vec (small)": rows, "target": rows})
+    frame.to_parquet(path)
+    done = call("simulate", path, *TINY_FLAGS)
+    assert done.returncode == 0, done.stderr
+    assert "from column 'emb vec (small)'; not read: 'id', 'text', 'target'" in done.stderr
+    frame.assign(other=rows).to_parquet(path)
+    done = call("simulate", path, *TINY_FLAGS)
+    assert done.returncode != 0
+    assert "can be any of 'emb vec (small)', 'other'; choose one with column" in done.stderr
+
+
+def test_a_url_that_is_not_used_is_noted(
+    call: Caller, lists: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENERGY_FLOW_URL", "http://127.0.0.1:1")
+    done = call("simulate", lists, *TINY_FLAGS)
+    assert done.returncode == 0
+    assert "ENERGY_FLOW_URL is used with --url URL alone" in done.stderr
+
+
+def test_a_folder_has_the_results_of_one_run(call: Caller, lists: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    outputs = [word for name in ("hits", "reached", "surface") for word in ("--output", name)]
+    assert call("simulate", lists, "--out", out, *outputs, *TINY_FLAGS).returncode == 0
+    (out / "mine.npy").write_bytes(b"kept")
+    assert call("simulate", lists, "--rows", "0:2", "--out", out, *TINY_FLAGS).returncode == 0
+    assert {path.name for path in out.iterdir()} == {
+        "surface.npy",
+        "trace.parquet",
+        "metrics.json",
+        "surface.png",
+        "mine.npy",
+    }
+    # What lies in another folder is nobody's result.
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "hits.npy").write_bytes(b"kept")
+    assert call("simulate", lists, "--out", other, *TINY_FLAGS).returncode == 0
+    assert (other / "hits.npy").read_bytes() == b"kept"
+
+
+def test_another_width_names_what_takes_it(call: Caller, tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    np.save(path, np.ones((2, 100), dtype=np.float32))
+    done = call("simulate", path)
+    assert done.returncode != 0
+    assert "the rows have 100 numbers, and the default model dictionary takes 384" in done.stderr
+    assert "--model spectrometer" in done.stderr
+    assert "--model dictionary" not in done.stderr
+    done = call("simulate", path, "--preset", "debug")
+    assert "the preset debug takes 768" in done.stderr
+    done = call("simulate", path, "--model", "dictionary")
+    assert "the model dictionary takes 384" in done.stderr
 
 
 def test_a_long_list_of_columns_is_cut(
