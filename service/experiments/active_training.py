@@ -39,7 +39,7 @@ class ActiveTraining(ActiveTrial):
         is_under_way: Whether it has been started and has not stopped; then :meth:`ended` requests
             a stop.
         stop_reason: Why it is to stop after the current step.
-        request_stop: Asks the engine to stop it.
+        request_stop: Asks the executor to stop it.
 
     Args:
         row: Its row.
@@ -63,6 +63,11 @@ class ActiveTraining(ActiveTrial):
         self._ms_before = (row.timing or {}).get("compute_ms", 0.0)
         self.summary.figures = row.metrics
         self._set_samples(row.samples_done)
+
+    @property
+    def has_results(self) -> bool:
+        """Whether it may continue from a snapshot of an earlier worker."""
+        return self.placement.attempts > 0
 
     def progressed(self, progress: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Record the progress of the training.

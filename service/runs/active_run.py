@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.choices import EventName, RunState
-from energy_flow.engine import RunListener
+from energy_flow.engine import EmbeddingSource, WorkListener
 from energy_flow.errors import EnergyFlowError
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.ledger import StepMetrics
 from service.events import EventLog
 from service.problems import Problem
 from service.runs.buffered_results import BufferedResults
+from service.runs.placement import Placement
 from service.store.run_folder import WholeRun
 from service.store.run_summary import RunSummary
 from service.store.tables import RunRow
@@ -68,8 +69,8 @@ class PendingRun:
     whole: WholeRun | None = None
 
 
-class ActiveRun(RunListener):
-    """The state, progress and events of one run; the engine's listener.
+class ActiveRun(WorkListener):
+    """The state, progress and events of one run; the listener of its work.
 
     The engine's thread calls the methods from ``started`` to ``ended``; they return at once.
 
@@ -89,6 +90,8 @@ class ActiveRun(RunListener):
         abandoned: Whether its caller has disconnected.
         samples_done: Samples that have ended.
         step: Newest step of its flows.
+        placement: Its workers.
+        embeddings: Its embeddings if they are not in memory, until it has ended.
 
     Args:
         run_id: Id of the run.
@@ -125,6 +128,8 @@ class ActiveRun(RunListener):
         self.abandoned = False
         self.samples_done = 0
         self.step: int | None = None
+        self.embeddings: EmbeddingSource | None = None
+        self.placement = Placement()
         self.submitted_at = time.perf_counter()
         self.started_at: float | None = None
         self.started_time: float | None = None
@@ -136,6 +141,15 @@ class ActiveRun(RunListener):
         self._finalized = asyncio.Event()
         self._add_state_event(None)
 
+    def assigned(self, worker: str, kind: str) -> None:
+        """Record which worker gets the run.
+
+        Args:
+            worker: Name of the worker.
+            kind: Its kind.
+        """
+        self.placement.assign(worker, kind)
+
     def started(self, entering_seconds: float) -> None:
         """Record that the engine has started the run.
 
@@ -144,6 +158,7 @@ class ActiveRun(RunListener):
         """
         self.started_at = time.perf_counter() - entering_seconds
         self.started_time = time.time() - entering_seconds
+        self.placement.start(has_results=self.has_results)
         self.state = RunState.RUNNING
         self._add_state_event(None)
         if self.persistence is Persistence.STORE:
@@ -174,6 +189,16 @@ class ActiveRun(RunListener):
         ):
             self._was_stored_late = True
             self._recorder.begin(self)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return embeddings, as :meth:`WorkListener.read`.
+
+        Args:
+            start: First row.
+            stop: Row behind the last one.
+        """
+        assert self.embeddings is not None
+        return self.embeddings.read(start, stop)
 
     def accepts(self) -> bool:
         """Return whether another chunk may be started."""
@@ -221,6 +246,7 @@ class ActiveRun(RunListener):
         self.problem = problem
         self.samples_done = self.summary.samples_done
         self.pending = None
+        self.embeddings = None
         self.events.append(EventName.PROGRESS, self.progress())
         self._add_state_event(problem)
         self.events.close()
@@ -233,6 +259,11 @@ class ActiveRun(RunListener):
         """Free the results; state, progress and events are kept."""
         self.results = None
         self.summary = RunSummary()
+
+    @property
+    def has_results(self) -> bool:
+        """Whether earlier workers have computed a part of it that is kept."""
+        return self.samples_done > 0
 
     @property
     def is_finalized(self) -> bool:

@@ -1074,7 +1074,7 @@ export type ReplayAnswer = {
   agrees: boolean;
   difference: ReplayDifference | null;
   /**
-   * instead of a difference: the arithmetic of the run and that of the server, if they are not the same
+   * instead of a difference: the arithmetic of the run and that of the server, or the kinds of their workers, if they are not the same
    */
   note: string | null;
   flows: ReplayFlows;
@@ -1469,6 +1469,18 @@ export type RunView = {
    * number of the arithmetic; with another number, bits can differ
    */
   arithmetic: number;
+  /**
+   * that has started it last; null before, or not known
+   */
+  worker: string | null;
+  /**
+   * kinds of the workers that have computed it; bits of several are mixed
+   */
+  worker_kinds: Array<string>;
+  /**
+   * times that a worker has started it; null: not known
+   */
+  attempts: number | null;
   url: string;
 };
 
@@ -1947,6 +1959,7 @@ export type SystemView = {
   };
   device: string;
   engine: EngineView;
+  workers: Array<WorkerView>;
   memory: ServerMemory;
   cpu: ServerCpu;
   store: StoreView;
@@ -2215,4 +2228,55 @@ export type TrialView = {
    * for a training: name of the model that it makes
    */
   makes_model: string | null;
+};
+
+/**
+ * Memory of a worker, as predicted.
+ */
+export type WorkerMemoryView = {
+  /**
+   * of models, runs and other work
+   */
+  limit_bytes: number | null;
+  /**
+   * of loaded models, and reserved for work on others
+   */
+  models_bytes: number;
+  /**
+   * of what is in the pools
+   */
+  admitted_bytes: number;
+};
+
+/**
+ * A worker: an engine on one device.
+ */
+export type WorkerView = {
+  name: string;
+  host: string;
+  pid: number;
+  device: string;
+  /**
+   * results of workers of equal kinds have equal bits
+   */
+  kind: string;
+  state: EngineState;
+  /**
+   * that compute at once
+   */
+  threads: number;
+  /**
+   * digests of the models that it has loaded
+   */
+  models: Array<string>;
+  /**
+   * runs
+   */
+  queued: number;
+  active_flows: number;
+  memory: WorkerMemoryView;
+  /**
+   * time since its last heartbeat
+   */
+  last_heartbeat_ms: number;
 };
