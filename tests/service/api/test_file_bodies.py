@@ -66,7 +66,7 @@ def test_the_format_is_named_in_the_query(client: httpx.Client) -> None:
             answer = post(client, body, media_type, format=name, seed=4, store="false")
             assert answer.status_code == 200, answer.text
             assert answer.json()["outputs"] == expected
-            query = {"format": name, "seed": 4}
+            query: dict[str, str | int] = {"format": name, "seed": 4}
             headers = {"content-type": media_type}
             queued = client.post("/v1/runs", params=query, content=body, headers=headers)
             assert queued.status_code == 202, queued.text
