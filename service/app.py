@@ -138,7 +138,7 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     # The last one added is the outermost.
     in_flight = BytesInFlight(settings.max_inflight_bytes)
     service.instruments.watch_bodies(lambda: in_flight.count, in_flight.limit)
-    memory = RequestMemory(lambda: service.host_memory)
+    memory = RequestMemory(lambda: service.executor.host_memory)
     service.instruments.watch_requests(lambda: memory.bytes)
     app.add_middleware(
         BodyLimit,

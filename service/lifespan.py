@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from energy_flow.choices import EngineState, ServerState
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.engine import Engine
-from energy_flow.engine.model_memory import ModelMemory
+from energy_flow.engine import Engine, EngineStatus, Executor, LocalExecutor, WorkerStatus
 from energy_flow.runtime.device import resolve_device
 from energy_flow.runtime.limits import memory_limit
 from service.ablations.ablations import Ablations
@@ -93,6 +92,9 @@ class ServiceLimits:
 
 DEFAULT_LIMITS = ServiceLimits()
 
+# Name of the worker in the server's own process.
+LOCAL = "local"
+
 
 class OpenAddressError(ValueError):
     """Other machines can reach the server, and there is no API key."""
@@ -109,8 +111,8 @@ class Service:
         tracer_provider: Makes spans of requests and runs, and exports them, if that is set.
         keys: API keys that requests may carry.
         failure: Why the server could not start.
-        engine: The engine; like the following attributes, it exists once the server is ready.
-        host_memory: Memory of the host, in which requests are.
+        executor: Carries out work; like the following attributes, it exists once the server is
+            ready.
         archive: Stored runs.
         ends: Ends of runs that could not be stored at once.
         models: Models.
@@ -127,8 +129,7 @@ class Service:
         limits: The server's other limits.
     """
 
-    engine: Engine
-    host_memory: ModelMemory
+    executor: Executor
     archive: RunArchive
     ends: RunEnds
     models: ModelRegistry
@@ -163,7 +164,7 @@ class Service:
         self._database: Database | None = None
         self._writer = Writer()
         self._fsync_thread: FsyncThread | None = None
-        self._engine_started = False
+        self._executor_started = False
         self._starting: asyncio.Task[None] | None = None
         self._resuming: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -242,23 +243,32 @@ class Service:
             return f"the server could not start: {self.failure}"
         if self.state is not ServerState.READY:
             return f"the server is {self.state}"
-        restart_reason = self.restart_reason()
-        if restart_reason is not None:
-            return restart_reason
+        workers = self.executor.status()
+        failure = _find_failure(workers)
+        if failure is not None:
+            return failure
         lost = None if self._database is None else self._database.places.find_lost()
         if lost is not None:
             return str(lost)
-        status = self.engine.status()
+        faults = [self._find_fault(worker.engine) for worker in workers]
+        return faults[0] if all(faults) else None
+
+    def restart_reason(self) -> str | None:
+        """Return why only a restart of the process helps; ``None`` if it is not needed."""
+        return _find_failure(self.executor.status()) if self._executor_started else None
+
+    def _find_fault(self, status: EngineStatus) -> str | None:
+        """Return why a worker accepts no work now."""
         if status.state != EngineState.RUNNING:
             return f"the engine is {status.state}"
         if status.heartbeat_age_seconds > self.limits.max_heartbeat_seconds:
             return f"the engine has had no heartbeat for {status.heartbeat_age_seconds:.0f} s"
         return None
 
-    def restart_reason(self) -> str | None:
-        """Return why only a restart of the process helps; ``None`` if it is not needed."""
-        failure = self.engine.failure if self._engine_started else None
-        return None if failure is None else f"the engine has failed: {failure}"
+    @property
+    def device_type(self) -> str:
+        """Type of the workers' devices, such as ``cpu``, once the server is ready."""
+        return self.executor.status()[0].device.partition(":")[0]
 
     @property
     def default_model_config(self) -> FlowConfig | None:
@@ -278,15 +288,15 @@ class Service:
 
     async def end_running_work(self) -> None:
         """End what runs now, while the server drains."""
-        if self._engine_started:
-            await asyncio.to_thread(self.engine.stop)
+        if self._executor_started:
+            await asyncio.to_thread(self.executor.stop)
 
     async def _start(self, config: FlowConfig, device: str) -> None:
         try:
             queued, fsync_thread = await asyncio.to_thread(self._open, config, device)
             loop = asyncio.get_running_loop()
             self.runs = ActiveRuns(
-                self.engine,
+                self.executor,
                 self.archive,
                 self.ends,
                 self.models,
@@ -295,8 +305,8 @@ class Service:
                 loop,
                 self._observer,
             )
-            self.replays = Replays(self.engine, self.archive, self.models)
-            self.ablations = Ablations(self.engine, self.models, self.datasets)
+            self.replays = Replays(self.executor, self.archive, self.models)
+            self.ablations = Ablations(self.executor, self.models, self.datasets)
             self.experiments = self._make_experiments(loop)
             await self.experiments.runner.open()
             if self.state is ServerState.STARTING:
@@ -325,11 +335,11 @@ class Service:
         recorder = RunRecorder(
             TrialStorage(self.archive, self.ends, self.instruments),
             self._writer,
-            self.engine.cancel,
+            self.executor.cancel,
             self.runs.forget,
             self._observer,
         )
-        trainings = Trainings(self.engine, self.models, self.runs)
+        trainings = Trainings(self.executor, self.models, self.runs)
         trials = TrialRunner(self.archive, self.runs, self.models, trainings, recorder, loop)
         runner = ExperimentRunner(store, self.archive, trials, loop)
         return ExperimentService(
@@ -370,23 +380,19 @@ class Service:
         self._fsync_thread = fsync_thread = FsyncThread(self.archive)
         fsync_thread.start()
         self.ends.start()
-        self.engine = Engine(
+        engine = Engine(
             device=device,
             memory_limit_bytes=memory_limit(device, settings.memory_limit),
             max_queued_flow_steps=settings.max_queued_flow_steps,
             max_pool_flows=self.limits.max_pool_flows,
-            on_step=self.instruments.stepped,
+            on_step=self.instruments.watch_steps(LOCAL),
+            name=LOCAL,
         )
-        self.host_memory = self.engine.memory
-        if self.engine.device.type != "cpu":
-            # The limit of the engine is that of the accelerator.
-            self.host_memory = ModelMemory.without_models(
-                memory_limit("cpu", settings.memory_limit)
-            )
-        self.engine.start()
-        self._engine_started = True
+        self.executor = LocalExecutor(engine, memory_limit("cpu", settings.memory_limit))
+        self.executor.start()
+        self._executor_started = True
         self.models = ModelRegistry(
-            self._database, settings.data_dir / "models", self.engine, settings.max_models_bytes
+            self._database, settings.data_dir / "models", self.executor, settings.max_models_bytes
         )
         packaged = None if settings.choose_model else read_default_model(settings.data_dir)
         self.models.open(config, settings.model, packaged, warm_up=settings.warm_up)
@@ -405,10 +411,10 @@ class Service:
             self.runs.stop()
         if self._resuming is not None:
             self._resuming.cancel()
-        if self._engine_started:
+        if self._executor_started:
             seconds = self.settings.drain_seconds
             log.info("running work has up to %g s; a second SIGINT ends it", seconds)
-            await asyncio.to_thread(self.engine.drain, seconds)
+            await asyncio.to_thread(self.executor.drain, seconds)
         await asyncio.to_thread(self._writer.stop)
         if self._fsync_thread is not None:
             await asyncio.to_thread(self._fsync_thread.stop)
@@ -427,3 +433,9 @@ class Service:
         if self.state is not ServerState.FAILED:
             self.state = ServerState.STOPPED
             log.info("stopped")
+
+
+def _find_failure(workers: list[WorkerStatus]) -> str | None:
+    """Return why no worker can do any work until the process starts again."""
+    failures = [worker.engine.failure for worker in workers]
+    return f"the engine has failed: {failures[0]}" if all(failures) else None

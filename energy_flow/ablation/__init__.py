@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ablate,
         find_parts,
     )
+    from energy_flow.ablation.measurements import AblationMeasurements
     from energy_flow.ablation.result import (
         DEFAULT_RESAMPLES,
         AblationEntry,
@@ -34,6 +35,7 @@ __all__ = [
     "DEFAULT_RESAMPLES",
     "DEFAULT_ROWS_AT_ONCE",
     "AblationEntry",
+    "AblationMeasurements",
     "AblationResult",
     "AblationRun",
     "Interval",
@@ -41,11 +43,13 @@ __all__ = [
     "find_parts",
 ]
 
-_RESULTS = ("DEFAULT_RESAMPLES", "AblationEntry", "AblationResult", "Interval")
+_MODULES = dict.fromkeys(
+    ("DEFAULT_RESAMPLES", "AblationEntry", "AblationResult", "Interval"), "result"
+) | {"AblationMeasurements": "measurements"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "result" if name in _RESULTS else "ablation_run"
+    module = _MODULES.get(name, "ablation_run")
     return getattr(import_module(f"{__name__}.{module}"), name)

@@ -11,12 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from energy_flow.ablation.bootstrap import compare_figures
+from energy_flow.ablation.measurements import AblationMeasurements, find_missing_part
 from energy_flow.ablation.result import (
     DEFAULT_RESAMPLES,
     MIN_ROWS,
-    AblationEntry,
-    AblationFlows,
     AblationResult,
 )
 from energy_flow.choices import Ablation, SpawnMode
@@ -141,6 +139,18 @@ class AblationRun:
             self._finish_part(variant)
         return not self._is_measured
 
+    def measurements(self) -> AblationMeasurements:
+        """Return what was measured; to be called once nothing is left."""
+        return AblationMeasurements(
+            self._base,
+            tuple(variant.ablation for variant in self._variants),
+            tuple(self._measured),
+            tuple(Counters.total(variant.counters) for variant in self._variants),
+            self._pairs.targets,
+            self._resamples,
+            self._seed,
+        )
+
     def result(self, should_stop: Callable[[], bool] = lambda: False) -> AblationResult:
         """Return the figures of all variants; to be called once nothing is left.
 
@@ -152,28 +162,7 @@ class AblationRun:
         Raises:
             RunCancelled: ``should_stop`` returned true.
         """
-        figures = compare_figures(
-            self._measured, self._pairs.targets, self._resamples, self._seed, should_stop
-        )
-        measured = {
-            variant.ablation: AblationEntry(
-                variant.ablation,
-                None,
-                values,
-                changes,
-                _describe_flows(Counters.total(variant.counters)),
-            )
-            for variant, (values, changes) in zip(self._variants, figures, strict=True)
-        }
-        entries = [measured[None]]
-        for ablation in Ablation:
-            reason = _missing_part(self._base, ablation)
-            entries.append(
-                measured[ablation]
-                if reason is None
-                else AblationEntry(ablation, reason, {}, {}, None)
-            )
-        return AblationResult(len(self._pairs), self._resamples, tuple(entries))
+        return self.measurements().result(should_stop)
 
     def _start_part(self, variant: _Variant) -> FlowState:
         first = variant.rows
@@ -278,7 +267,7 @@ def find_parts(config: FlowConfig) -> tuple[Ablation, ...]:
     Args:
         config: of the runs.
     """
-    return tuple(ablation for ablation in Ablation if _missing_part(config, ablation) is None)
+    return tuple(ablation for ablation in Ablation if find_missing_part(config, ablation) is None)
 
 
 def _check_counts(counts: Mapping[str, int]) -> None:
@@ -288,28 +277,6 @@ def _check_counts(counts: Mapping[str, int]) -> None:
     ]
     if faults:
         raise ConfigError(*faults)
-
-
-def _describe_flows(counters: Counters) -> AblationFlows:
-    """Return what the flows of some runs did."""
-    completed = max(counters.completed, 1)
-    return AblationFlows(
-        counters.mean_path_steps,
-        counters.mean_path_length,
-        counters.spawned / counters.initial,
-        {name: count / completed for name, count in counters.planes.items()},
-    )
-
-
-def _missing_part(config: FlowConfig, ablation: Ablation) -> str | None:
-    """Return why a model has nothing to switch off, if so."""
-    match ablation:
-        case Ablation.SPAWNING if config.spawn.mode is SpawnMode.OFF:
-            return "the model has no spawning"
-        case Ablation.NOISE if config.noise_std == 0:
-            return "the model has no noise"
-        case _:
-            return None
 
 
 def _ablate_config(config: FlowConfig, ablation: Ablation) -> FlowConfig:

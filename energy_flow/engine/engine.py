@@ -7,53 +7,29 @@ is lost, or the thread fails again and again, the engine has failed until the pr
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from energy_flow.ablation import AblationRun
 from energy_flow.choices import EngineState
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine.capacity import pool_flows
 from energy_flow.engine.clients import has_room
 from energy_flow.engine.estimate import Estimate, flow_steps_bound, needed_bytes
 from energy_flow.engine.job_queue import JobQueue
-from energy_flow.engine.jobs import (
-    AblationJob,
-    CallJob,
-    Job,
-    ModelJob,
-    PreparationJob,
-    ReplayJob,
-    ReplayOutcome,
-    TrainingJob,
-)
-from energy_flow.engine.loaded_models import (
-    LoadedModel,
-    LoadedModels,
-    ModelKey,
-    make_processor,
-    model_key,
-)
-from energy_flow.engine.model_memory import ModelMemory, Work
+from energy_flow.engine.loaded_models import LoadedModels, model_key
+from energy_flow.engine.model_loader import ModelLoader
+from energy_flow.engine.model_memory import ModelMemory, ModelUse
 from energy_flow.engine.pools import Pools
-from energy_flow.engine.request import (
-    AblationRequest,
-    ReplayRequest,
-    RunListener,
-    RunRequest,
-    TrainingListener,
-    TrainingRequest,
-)
+from energy_flow.engine.request import RunListener, RunRequest
 from energy_flow.engine.rounds import run_rounds
 from energy_flow.engine.schedule import Chunk, Run, packed_for_run
-from energy_flow.engine.status import EngineStatus
+from energy_flow.engine.status import EngineStatus, WorkerMemory, WorkerStatus
 from energy_flow.errors import (
     CapacityError,
     EnergyFlowError,
@@ -61,14 +37,10 @@ from energy_flow.errors import (
     EngineUnavailable,
     QueueFull,
 )
+from energy_flow.runtime.limits import computing_threads
 from energy_flow.runtime.malloc import HeapTrimmer
-from energy_flow.runtime.threads import run_in_temporary_thread
-from energy_flow.simulation.checkpoint import describe, save
-from energy_flow.simulation.flow_processor import FlowProcessor
+from energy_flow.runtime.worker_kind import find_kind
 from energy_flow.simulation.footprint import require_fit
-from energy_flow.simulation.model_footprint import create_bytes, load_bytes, loaded_bytes
-
-Answer = TypeVar("Answer")
 
 IDLE_SECONDS = 0.5
 """Longest wait without work; the heartbeat is renewed after it."""
@@ -76,7 +48,7 @@ BLOCKED_SECONDS = 0.002
 """Wait between two attempts while runs wait for a disk or a listener."""
 
 
-class Engine:
+class Engine(ModelLoader):
     """One thread that owns a device; any thread may call the methods.
 
     Args:
@@ -88,12 +60,16 @@ class Engine:
         max_pool_flows: active flows up to which the pools admit samples; by default, as many as
             suit the device.
         on_step: called with the seconds of every step of a pool, on the engine's thread.
+        name: name of the worker that the engine is, for listeners.
 
     Attributes:
         device: device that the engine owns.
         memory_limit_bytes: as given.
         max_queued_flow_steps: as given.
         max_pool_flows: as given, or the default of the device.
+        name: as given.
+        kind: what decides the bits of results, as ``runtime.worker_kind.find_kind``.
+        memory: the memory of models, runs and requests.
     """
 
     def __init__(
@@ -104,8 +80,13 @@ class Engine:
         max_queued_flow_steps: int = 10**12,
         max_pool_flows: int | None = None,
         on_step: Callable[[float], None] | None = None,
+        name: str = "local",
     ) -> None:
         self.device = torch.device(device)
+        self.name = name
+        self.kind = find_kind(self.device)
+        self._host = socket.gethostname()
+        self._threads = computing_threads()
         self.memory_limit_bytes = memory_limit_bytes
         self.max_queued_flow_steps = max_queued_flow_steps
         self.max_pool_flows = max_pool_flows or pool_flows(self.device.type)
@@ -113,13 +94,13 @@ class Engine:
         self._queue: list[Run] = []
         self._jobs = JobQueue(self.device)
         self._models = LoadedModels()
-        self._memory = ModelMemory(memory_limit_bytes, self._models, self._lock, self._find_work)
+        self.memory = ModelMemory(memory_limit_bytes, self._models, self._lock, self._find_work)
         self._state = EngineState.STARTING
         self._failure: str | None = None
         self._thread: threading.Thread | None = None
         # Its thread starts with the first embeddings that are read.
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="energy-flow-reader")
-        self._pools = Pools(self.device, self.max_pool_flows, self._memory, self._readers, on_step)
+        self._pools = Pools(self.device, self.max_pool_flows, self.memory, self._readers, on_step)
         self._heartbeat = time.monotonic()
         self._held: tuple[Chunk, ...] = ()
         self._active_flows = 0
@@ -186,13 +167,15 @@ class Engine:
         self.check(
             config, samples, streams=request.streams, model=request.model, base=processor.config
         )
-        bound = flow_steps_bound(config, samples - request.first_sample)
+        done = request.first_sample - request.first_row
+        bound = flow_steps_bound(config, samples - done)
         with self._lock:
             if self._state != EngineState.RUNNING:
                 raise self._unavailable()
             self._require_room(request.client, bound)
             run = Run(request, processor, listener, bound)
-            self._memory.check_room("the run", processor, run.sample_bytes, may_wait=True)
+            self.memory.check_room("the run", processor, run.sample_bytes, may_wait=True)
+            run.notify(listener.assigned, self.name, self.kind)
             self._queue.append(run)
             self._lock.notify_all()
 
@@ -232,12 +215,12 @@ class Engine:
                 it does not stream them.
         """
         key = model_key(model, config)
-        available = self._memory.available_bytes(key)
+        available = self.memory.available_bytes(key)
         if available is None:
             return
         require_fit(config, available)
         if not self._models.has(key):
-            self._memory.check_load(config)
+            self.memory.check_load(config)
         needed = needed_bytes(config, samples, streams=streams)
         needed += packed_for_run(base or config, config)
         if needed > available:
@@ -276,204 +259,6 @@ class Engine:
             self._lock.notify_all()
         return bool(found)
 
-    def call(self, function: Callable[[], Answer]) -> Future[Answer]:
-        """Call a short function on the engine's thread, between steps.
-
-        Args:
-            function: called once.
-
-        Returns:
-            What the function returns or raises.
-
-        Raises:
-            EngineUnavailable: the engine is not running.
-        """
-        job = CallJob(function)
-        self._enqueue(job)
-        return job.future
-
-    def load_model(
-        self, source: FlowConfig | Path, *, prepare: bool = True, is_permanent: bool = True
-    ) -> LoadedModel:
-        """Load a model and prepare it for its first run; blocks until that is done.
-
-        If memory is short, models that are not permanent and that no run uses are unloaded first.
-
-        Args:
-            source: a checkpoint, or the config of an untrained model.
-            prepare: whether to pack the weights and try block heights now, which can take
-                seconds; otherwise the first run does.
-            is_permanent: whether the engine never unloads it by itself.
-
-        Raises:
-            CheckpointError: the file is not a usable checkpoint.
-            CapacityError: the model can never be loaded, for want of memory.
-            MemoryInUse: runs and their models have the memory.
-            EngineUnavailable: the engine is not running.
-            OSError: the file cannot be read.
-        """
-        config = source if isinstance(source, FlowConfig) else describe(source)["config"]
-        with self._memory.reserved(
-            "loading the model", load_bytes(config, prepare=prepare), loaded_bytes(config)
-        ):
-            make = partial(make_processor, source, str(self.device))
-            # On a CPU, another thread does it, so that steps do not wait.
-            on_cpu = self.device.type == "cpu"
-            processor = run_in_temporary_thread(make) if on_cpu else self.call(make).result()
-            if prepare:
-                preparation = PreparationJob(processor)
-                self._enqueue(preparation)
-                preparation.future.result()
-            return self._models.add(processor, is_permanent=is_permanent)
-
-    def add_model(self, processor: FlowProcessor) -> LoadedModel:
-        """Make a model of this process available to runs.
-
-        Args:
-            processor: model on the engine's device; its weights must not change any more.
-        """
-        return self._models.add(processor)
-
-    def has_model(self, key: ModelKey) -> bool:
-        """Return whether a model is loaded.
-
-        Args:
-            key: of the model.
-        """
-        return self._models.has(key)
-
-    @property
-    def memory(self) -> ModelMemory:
-        """The memory of models, runs and requests."""
-        return self._memory
-
-    @property
-    def models_bytes(self) -> int:
-        """Predicted memory of the models, and of work that loads or trains others."""
-        return self._memory.used_bytes
-
-    def check_model(self, config: FlowConfig) -> None:
-        """Refuse a model that can never be loaded beside the models that always stay.
-
-        Args:
-            config: config of the model.
-
-        Raises:
-            ConfigError: one sample of the model cannot fit in memory.
-            CapacityError: the model can never be loaded, for want of memory.
-        """
-        self._memory.check(config)
-        self._memory.check_load(config)
-
-    def create_checkpoint(self, config: FlowConfig, path: Path) -> LoadedModel:
-        """Draw the weights of an untrained model and write them to a file, without loading them.
-
-        Args:
-            config: config of the model.
-            path: file to write.
-
-        Raises:
-            ConfigError: one sample of the model cannot fit in memory.
-            CapacityError: the model can never be loaded, for want of memory.
-            MemoryInUse: runs and their models have the memory.
-            OSError: the file cannot be written.
-        """
-        self.check_model(config)
-
-        def create() -> LoadedModel:
-            processor = FlowProcessor(config)
-            save(processor, path)
-            return LoadedModel(processor.digest(), config, processor.trained)
-
-        with self._memory.reserved("drawing the weights of the model", create_bytes(config), 0):
-            return run_in_temporary_thread(create)
-
-    def save_model(self, digest: str, config: FlowConfig, path: Path) -> None:
-        """Write a loaded model as a checkpoint.
-
-        Args:
-            digest: digest of the weights.
-            config: config of the model.
-            path: file to write.
-
-        Raises:
-            ModelNotLoaded: the model is not loaded.
-            OSError: the file cannot be written.
-        """
-        save(self._models.get(digest, config), path)
-
-    def unload_model(self, digest: str, config: FlowConfig) -> None:
-        """Forget a model; runs that use it continue.
-
-        Args:
-            digest: digest of the weights.
-            config: config of the model.
-        """
-        self._models.remove(digest, config)
-
-    def replay(self, request: ReplayRequest) -> Future[ReplayOutcome]:
-        """Simulate one sample of an earlier run again, in short turns between steps.
-
-        Args:
-            request: sample to simulate.
-
-        Raises:
-            CapacityError: one sample can never fit.
-            EngineUnavailable: the engine is not running.
-            MemoryInUse: runs and their models have the memory.
-            ModelNotLoaded: the model is not loaded.
-        """
-        job = ReplayJob(request, self._models.get(request.model, request.config))
-        self._enqueue_with_model("the replay", job)
-        return job.future
-
-    def ablate(self, request: AblationRequest) -> Future[AblationRun]:
-        """Measure a model with parts of it switched off, in short turns between steps.
-
-        Args:
-            request: what to measure.
-
-        Returns:
-            The run after its last step; until then it can be cancelled.
-
-        Raises:
-            DataError: the rows do not suit the model.
-            CapacityError: one sample can never fit.
-            EngineUnavailable: the engine is not running.
-            MemoryInUse: runs and their models have the memory.
-            ModelNotLoaded: the model is not loaded.
-        """
-        processor = self._models.get(request.model, request.config)
-        available = self._memory.available_bytes(model_key(request.model, request.config))
-        if available is not None:
-            available -= loaded_bytes(processor.config)
-        job = AblationJob(request, processor, self.max_pool_flows, available)
-        self._enqueue_with_model("the ablation", job)
-        return job.future
-
-    def train(self, request: TrainingRequest, listener: TrainingListener) -> None:
-        """Start a training and return at once; it does one turn after each step of the pools.
-
-        Args:
-            request: training to start or to resume.
-            listener: notified of the training, on the engine's thread.
-
-        Raises:
-            EngineUnavailable: the engine is not running.
-        """
-        self._enqueue(TrainingJob(request, listener, str(self.device), self._memory))
-
-    def stop_training(self, run_id: str) -> bool:
-        """Request a training to save a snapshot and end with ``RunPaused``.
-
-        Args:
-            run_id: id of the training.
-
-        Returns:
-            Whether there is a training with this id.
-        """
-        return self._jobs.stop_training(run_id)
-
     def estimate(self, config: FlowConfig, samples: int, model: str = "") -> Estimate:
         """Return what a run would cost.
 
@@ -488,7 +273,7 @@ class Engine:
             config,
             samples,
             max_pool_flows=self.max_pool_flows,
-            memory_limit_bytes=self._memory.available_bytes(model_key(model, config)),
+            memory_limit_bytes=self.memory.available_bytes(model_key(model, config)),
             queue_wait_seconds=wait,
         )
 
@@ -496,6 +281,20 @@ class Engine:
     def failure(self) -> str | None:
         """Why the engine can do no work until the process starts again; none if it can."""
         return self._failure
+
+    def worker_status(self) -> WorkerStatus:
+        """Return what the worker is that the engine is, and what it is doing now."""
+        return WorkerStatus(
+            name=self.name,
+            host=self._host,
+            pid=os.getpid(),
+            device=str(self.device),
+            kind=self.kind,
+            threads=self._threads,
+            models=self._models.digests,
+            memory=WorkerMemory(self.memory_limit_bytes, self.models_bytes),
+            engine=self.status(),
+        )
 
     def status(self) -> EngineStatus:
         """Return what the engine is doing now, without waiting for a step."""
@@ -520,11 +319,11 @@ class Engine:
                 out_of_memory_splits=throughput.splits,
             )
 
-    def _find_work(self) -> Work:
+    def _find_work(self) -> ModelUse:
         """Return what uses models now; the caller has the lock."""
         runs = [run for run in self._queue if not run.ended]
         jobs = self._jobs.model_jobs
-        return Work(
+        return ModelUse(
             models=frozenset(id(run.processor) for run in runs)
             | frozenset(id(job.processor) for job in jobs),
             job_bytes=sum(job.bytes for job in jobs),
@@ -589,18 +388,9 @@ class Engine:
                 return True
             return self._lock.wait(IDLE_SECONDS)
 
-    def _enqueue(self, job: Job) -> None:
-        with self._lock:
-            if self._state not in {EngineState.RUNNING, EngineState.DRAINING}:
-                raise self._unavailable()
-            self._jobs.add(job)
-            self._lock.notify_all()
-
-    def _enqueue_with_model(self, what: str, job: ModelJob[Any]) -> None:
-        """Add a job that uses a loaded model, if there is memory for it."""
-        with self._lock:
-            self._memory.check_room(what, job.processor, job.bytes, may_wait=False)
-            self._enqueue(job)
+    def _check_accepting(self) -> None:
+        if self._state not in {EngineState.RUNNING, EngineState.DRAINING}:
+            raise self._unavailable()
 
     def _unavailable(self) -> EngineUnavailable:
         if self._failure is not None:

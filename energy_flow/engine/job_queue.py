@@ -52,7 +52,7 @@ class JobQueue:
         """
         with self._lock:
             for job in self._jobs:
-                if isinstance(job, TrainingJob) and job.request.run_id == run_id:
+                if isinstance(job, TrainingJob) and job.work.run_id == run_id:
                     job.stopping = True
                     return True
         return False

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from energy_flow.ablation import DEFAULT_ROWS_AT_ONCE, AblationRun
+from energy_flow.ablation import DEFAULT_ROWS_AT_ONCE, AblationMeasurements, AblationRun
 from energy_flow.engine.capacity import chunk_samples
 from energy_flow.engine.failures import as_energy_flow_error
 from energy_flow.engine.model_memory import ModelMemory, Reservation
@@ -19,15 +19,15 @@ from energy_flow.engine.request import (
     AblationRequest,
     ReplayRequest,
     TrainingListener,
-    TrainingRequest,
+    TrainingWork,
 )
 from energy_flow.errors import EnergyFlowError, RunPaused
 from energy_flow.runtime.device_errors import is_out_of_memory
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.footprint import footprint
-from energy_flow.simulation.replay import Replay, ReplayRun
+from energy_flow.simulation.replay import PathRecorder, Replay, ReplayRun
 from energy_flow.simulation.tally.result import SimulationResult
-from energy_flow.training.start import from_files
+from energy_flow.training.start import start_training
 from energy_flow.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Job(Protocol):
         ...
 
 
-class _FutureJob(ABC, Generic[Answer]):
+class FutureJob(ABC, Generic[Answer]):
     """Work whose result is a future.
 
     Attributes:
@@ -98,7 +98,7 @@ class _FutureJob(ABC, Generic[Answer]):
         """Do a turn, and return whether more is left; set the result if nothing is."""
 
 
-class CallJob(_FutureJob[Any]):
+class CallJob(FutureJob[Any]):
     """One call of a function.
 
     Args:
@@ -115,7 +115,7 @@ class CallJob(_FutureJob[Any]):
         return False
 
 
-class ModelJob(_FutureJob[Answer]):
+class ModelJob(FutureJob[Answer]):
     """Work that uses a loaded model.
 
     Attributes:
@@ -133,7 +133,7 @@ class ModelJob(_FutureJob[Answer]):
         self.bytes = bytes
 
 
-class PreparationJob(_FutureJob[None]):
+class PreparationJob(FutureJob[None]):
     """The preparation of a model for its first run, one part in a turn.
 
     Args:
@@ -153,18 +153,20 @@ class PreparationJob(_FutureJob[None]):
 
 @dataclass(frozen=True, slots=True)
 class ReplayOutcome:
-    """One sample, simulated again.
+    """One sample, simulated again. It can be pickled, and needs neither model nor device.
 
     Attributes:
         result: result of a run of this sample alone.
+        kind: kind of the worker that has simulated it.
     """
 
     result: SimulationResult
-    _replay_run: ReplayRun
+    kind: str
+    _recorder: PathRecorder
 
     def paths(self) -> Replay:
         """Return the paths of all flows; takes long for many flows."""
-        return self._replay_run.assemble(self.result.trace)
+        return self._recorder.assemble(self.result.trace)
 
 
 class ReplayJob(ModelJob[ReplayOutcome]):
@@ -173,12 +175,14 @@ class ReplayJob(ModelJob[ReplayOutcome]):
     Args:
         request: sample to simulate.
         processor: model of the request.
+        kind: kind of the worker.
     """
 
-    def __init__(self, request: ReplayRequest, processor: FlowProcessor) -> None:
+    def __init__(self, request: ReplayRequest, processor: FlowProcessor, kind: str) -> None:
         one = footprint(request.config, 1)
         super().__init__(processor, one.state + one.trace + one.workspace)
         self._request = request
+        self._kind = kind
         self._replay_run: ReplayRun | None = None
 
     def _advance(self) -> bool:
@@ -196,11 +200,12 @@ class ReplayJob(ModelJob[ReplayOutcome]):
         while self._replay_run.step():
             if time.perf_counter() > until:
                 return True
-        self.future.set_result(ReplayOutcome(self._replay_run.result(), self._replay_run))
+        run = self._replay_run
+        self.future.set_result(ReplayOutcome(run.result(), self._kind, run.recorder))
         return False
 
 
-class AblationJob(ModelJob[AblationRun]):
+class AblationJob(ModelJob[AblationMeasurements]):
     """An ablation: in a turn at least one step, and more within ``TURN_SECONDS``.
 
     Args:
@@ -240,7 +245,7 @@ class AblationJob(ModelJob[AblationRun]):
                 return True
         self._request.on_turn(self._run)
         if self.future.set_running_or_notify_cancel():
-            self.future.set_result(self._run)
+            self.future.set_result(self._run.measurements())
         return False
 
 
@@ -248,25 +253,25 @@ class TrainingJob:
     """A training, one optimiser step or one batch of validation rows in a turn.
 
     Args:
-        request: training to start or to resume.
-        listener: notified of the training.
+        work: training to start or to resume.
+        listener: notified of the training, and keeps it.
         device: where to train.
         memory: the memory that it shares with models and runs.
 
     Attributes:
-        request: as given.
+        work: as given.
         stopping: set by any thread to save a snapshot and end.
         failure: what a turn raised, once one has.
     """
 
     def __init__(
         self,
-        request: TrainingRequest,
+        work: TrainingWork,
         listener: TrainingListener,
         device: str,
         memory: ModelMemory,
     ) -> None:
-        self.request = request
+        self.work = work
         self.stopping = False
         self.failure: BaseException | None = None
         self._listener = listener
@@ -294,16 +299,15 @@ class TrainingJob:
 
     def _advance(self) -> bool:
         if self._trainer is None:
-            self._trainer = from_files(
-                self.request.config,
-                self.request.folder,
-                resume=True,
+            self._trainer = start_training(
+                self.work.config,
+                self._listener.store,
                 device=self._device,
                 memory_limit_bytes=self._memory.available_bytes(),
             )
         elif self.stopping:
             self._trainer.save()
-            self._end(RunPaused(f"training {self.request.run_id} was stopped"))
+            self._end(RunPaused(f"training {self.work.run_id} was stopped"))
             return False
         elif self._reservation is None:
             self._reservation = self._memory.reserve(self._trainer.predicted.total)
@@ -326,4 +330,4 @@ class TrainingJob:
         try:
             self._listener.ended(error)
         except BaseException:
-            logger.exception("the listener of training %s failed", self.request.run_id)
+            logger.exception("the listener of training %s failed", self.work.run_id)

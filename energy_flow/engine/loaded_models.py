@@ -140,6 +140,12 @@ class LoadedModels:
         with self._lock:
             return key in self._models
 
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Digests of the models, each once."""
+        with self._lock:
+            return tuple(dict.fromkeys(digest for digest, _ in self._models))
+
     def remove(self, digest: str, config: FlowConfig) -> None:
         """Forget a model; runs that use it continue.
 

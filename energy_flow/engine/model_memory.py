@@ -38,7 +38,7 @@ SMALLER = "lower the width of embeddings, mapper_hidden_dim, the hidden size or 
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ModelUse:
     """What uses models now.
 
     Attributes:
@@ -86,7 +86,7 @@ class ModelMemory:
         limit_bytes: int | None,
         models: LoadedModels,
         lock: threading.Condition,
-        find_work: Callable[[], Work],
+        find_work: Callable[[], ModelUse],
     ) -> None:
         self.limit_bytes = limit_bytes
         self.lock = lock
@@ -104,8 +104,8 @@ class ModelMemory:
         Args:
             limit_bytes: largest memory of requests.
         """
-        work = Work(frozenset(), 0, 0)
-        return cls(limit_bytes, LoadedModels(), threading.Condition(), lambda: work)
+        use = ModelUse(frozenset(), 0, 0)
+        return cls(limit_bytes, LoadedModels(), threading.Condition(), lambda: use)
 
     @property
     def used_bytes(self) -> int:

@@ -410,5 +410,6 @@ def _by_pool(entering: list[_Entering]) -> list[list[_Entering]]:
 
 def _cohort_request(chunk: Chunk, embeddings: NDArray[np.float32]) -> CohortRequest:
     request = chunk.run.request
-    keys = request.sample_keys[chunk.start : chunk.stop]
+    first = request.first_row
+    keys = request.sample_keys[chunk.start - first : chunk.stop - first]
     return CohortRequest(embeddings, request.config, request.seed, keys, chunk.start)

@@ -17,6 +17,7 @@ from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.ledger import StepMetrics
 from energy_flow.training.config import TrainConfig
 from energy_flow.training.data import Pairs
+from energy_flow.training.store import ResumableStore, TrainingFolder
 
 
 class EmbeddingSource(Protocol):
@@ -55,8 +56,9 @@ class RunRequest:
         deadline: time on the clock of ``time.monotonic()``, or none.
         streams: whether the listener releases the results of each chunk, so that the results of
             the whole run need never be in memory at once.
-        first_sample: first sample to simulate, for a run that is resumed. Embeddings and sample
-            keys are those of the whole run.
+        first_sample: first sample to simulate, for a run that is resumed.
+        first_row: sample of the first embedding and the first sample key; the last sample is that
+            of the last one. By default they are those of the whole run.
         chunk_samples: most samples of a chunk; by default, as many as suit the device.
         client: who sends the run; runs of several clients take turns.
     """
@@ -73,6 +75,7 @@ class RunRequest:
     first_sample: int = 0
     chunk_samples: int | None = None
     client: str = ""
+    first_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +100,16 @@ class ReplayRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingRequest:
-    """One training.
+class TrainingWork:
+    """One training. It can be pickled.
 
     Attributes:
         run_id: id that the caller chooses; unique among the trainings that have not ended.
         config: config that names the files of the data.
-        folder: where snapshots and curves are kept; a training that is there is resumed.
     """
 
     run_id: str
     config: TrainConfig
-    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,22 @@ class AblationRequest:
 
 
 class TrainingListener(Protocol):
-    """Receives the events of one training, on the engine's thread; its methods must be short."""
+    """Receives the events of one training, on the engine's thread; its methods must be short.
+
+    Attributes:
+        store: keeps what the training hands over: snapshots, the best model and events. A training
+            that it has is resumed.
+    """
+
+    store: ResumableStore
+
+    def assigned(self, worker: str, kind: str) -> None:
+        """Receive which worker gets the training; called before it starts.
+
+        Args:
+            worker: name of the worker.
+            kind: its kind, as ``WorkerStatus.kind``.
+        """
 
     def progressed(self, progress: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Receive what a turn has done.
@@ -150,8 +166,48 @@ class TrainingListener(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """A training whose store is a folder; the former form of :class:`TrainingWork`.
+
+    Attributes:
+        run_id: id that the caller chooses; unique among the trainings that have not ended.
+        config: config that names the files of the data.
+        folder: where snapshots and curves are kept; a training that is there is resumed.
+    """
+
+    run_id: str
+    config: TrainConfig
+    folder: Path
+
+
+class FolderListener:
+    """A listener of a :class:`TrainingRequest`, with its folder as the store.
+
+    Args:
+        listener: receives progress and end.
+        folder: as ``TrainingRequest.folder``.
+    """
+
+    def __init__(self, listener: TrainingListener, folder: Path) -> None:
+        self.store: ResumableStore = TrainingFolder(folder)
+        self.progressed = listener.progressed
+        self.ended = listener.ended
+
+    def assigned(self, worker: str, kind: str) -> None:
+        """Do nothing: the listener does not know of workers."""
+
+
 class RunListener:
     """Receives the events of one run, on the engine's thread; its methods must be short."""
+
+    def assigned(self, worker: str, kind: str) -> None:
+        """Receive which worker gets the run; called before it starts.
+
+        Args:
+            worker: name of the worker.
+            kind: its kind, as ``WorkerStatus.kind``.
+        """
 
     def started(self, entering_seconds: float) -> None:
         """Receive that the first samples of the run have entered the pool.

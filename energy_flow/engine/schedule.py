@@ -132,8 +132,8 @@ class Run:
 
     @property
     def samples(self) -> int:
-        """Number of samples of the request."""
-        return len(self.request.sample_keys)
+        """Sample after the last one of the request."""
+        return self.request.first_row + len(self.request.sample_keys)
 
     @property
     def has_pending_samples(self) -> bool:
@@ -195,10 +195,10 @@ class Run:
         return embeddings
 
     def _read(self, chunk: Chunk, readers: Executor) -> NDArray[np.float32] | None:
-        source = self.request.embeddings
+        source, first = self.request.embeddings, self.request.first_row
+        wanted = (chunk.start - first, chunk.stop - first)
         if isinstance(source, np.ndarray):
-            return source[chunk.start : chunk.stop]
-        wanted = (chunk.start, chunk.stop)
+            return source[wanted[0] : wanted[1]]
         if self._reading is None or self._reading_range != wanted:
             self._reading = readers.submit(source.read, *wanted)
             self._reading_range = wanted

@@ -1,4 +1,4 @@
-"""``EngineStatus``: what an engine is doing."""
+"""``EngineStatus`` and ``WorkerStatus``: what engines are, and what they are doing."""
 
 from __future__ import annotations
 
@@ -43,3 +43,43 @@ class EngineStatus:
     flow_steps_per_second: float | None
     out_of_memory_splits: int
     failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerMemory:
+    """The memory of a worker.
+
+    Attributes:
+        limit_bytes: largest predicted memory of models, runs and other work; none without a limit.
+        models_bytes: predicted memory of its models, and of work that loads or trains others.
+    """
+
+    limit_bytes: int | None
+    models_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """A worker: an engine on one device.
+
+    Attributes:
+        name: its name, unique among the workers of an executor.
+        host: name of its machine.
+        pid: id of its process.
+        device: its device, such as ``cpu`` or ``cuda:0``.
+        kind: what decides the bits of its results; results of equal kinds have equal bits.
+        threads: threads that compute at once.
+        models: digests of the models that it has loaded.
+        memory: its memory.
+        engine: what it is doing.
+    """
+
+    name: str
+    host: str
+    pid: int
+    device: str
+    kind: str
+    threads: int
+    models: tuple[str, ...]
+    memory: WorkerMemory
+    engine: EngineStatus

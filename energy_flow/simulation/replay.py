@@ -100,17 +100,24 @@ class Replay:
 
 
 @dataclass(slots=True)
-class _Recorder:
-    """Rows of every step, copied to the host."""
+class PathRecorder:
+    """Rows of every step, copied to the host; it can be pickled."""
 
     path: list[dict[str, NDArray[Any]]] = field(default_factory=list)
     ended: list[dict[str, NDArray[Any]]] = field(default_factory=list)
 
     def record_start(self, state: FlowState) -> None:
+        """Record where the initial flows start."""
         flows = state.flows
         self._add(-1, flows.flow_id, flows.position, flows.energy, 0.0, 0)
 
     def observe(self, state: FlowState, decided: Decisions) -> None:
+        """Record a step.
+
+        Args:
+            state: before the step.
+            decided: what the step decides.
+        """
         step = int(state.progress.step[0])
         endings, spawns = decided.endings, decided.spawns
         outcome = endings.outcome
@@ -135,6 +142,14 @@ class _Recorder:
         children = np.arange(first, first + len(parents))
         born = state.flows.position[parents]
         self._add(step, children, born, energy[parents], 0.0, 0, state.flows.flow_id[parents])
+
+    def assemble(self, trace: Trace) -> Replay:
+        """Return the paths so far; takes long for many flows.
+
+        Args:
+            trace: records of the sample's ring.
+        """
+        return _assemble(self, trace)
 
     def _add(
         self,
@@ -174,6 +189,9 @@ class ReplayRun:
         seed: of the run's noise.
         sample_key: of the sample's noise.
         sample: its row in the run, for the trace.
+
+    Attributes:
+        recorder: the paths so far.
     """
 
     def __init__(
@@ -186,12 +204,12 @@ class ReplayRun:
         sample: int = 0,
     ) -> None:
         self._processor = processor
-        self._recorder = _Recorder()
+        self.recorder = PathRecorder()
         self._state = processor.add_cohort(
             processor.empty(config), embedding[None], config, seed, (sample_key,), sample
         )
         (self._cohort,) = self._state.cohorts
-        self._recorder.record_start(self._state)
+        self.recorder.record_start(self._state)
 
     def step(self) -> bool:
         """Move the active flows once, and return whether any are left.
@@ -200,7 +218,7 @@ class ReplayRun:
             NonFiniteError: the networks gave a flow a number that is not finite, as in the run.
         """
         if self._state.active_flows:
-            self._state = self._processor.step(self._state, self._recorder.observe)
+            self._state = self._processor.step(self._state, self.recorder.observe)
             if self._cohort.failure is not None:
                 raise self._cohort.failure
         return self._state.active_flows > 0
@@ -208,10 +226,6 @@ class ReplayRun:
     def result(self) -> SimulationResult:
         """Return trace and counters of the sample so far."""
         return self._processor.finish(self._state, self._cohort, ())
-
-    def assemble(self, trace: Trace) -> Replay:
-        """Return the paths so far with the trace of :meth:`result`; the device is not used."""
-        return _assemble(self._recorder, trace)
 
 
 def replay(
@@ -238,10 +252,10 @@ def replay(
     run = ReplayRun(processor, embedding, config, seed, sample_key, sample)
     while run.step():
         pass
-    return run.assemble(run.result().trace)
+    return run.recorder.assemble(run.result().trace)
 
 
-def _assemble(recorder: _Recorder, trace: Trace) -> Replay:
+def _assemble(recorder: PathRecorder, trace: Trace) -> Replay:
     rows = {
         name: np.concatenate([part[name] for part in recorder.path]) for name in recorder.path[0]
     }

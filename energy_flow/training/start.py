@@ -14,7 +14,7 @@ from energy_flow.training.config import TrainConfig
 from energy_flow.training.data import Pairs
 from energy_flow.training.initial_weights import set_initial_weights
 from energy_flow.training.model_source import change_config, untrained_config
-from energy_flow.training.store import TrainingFolder
+from energy_flow.training.store import ResumableStore, TrainingFolder
 from energy_flow.training.trainer import Trainer
 
 
@@ -81,14 +81,42 @@ def from_files(
         OSError: a file cannot be read.
     """
     store = TrainingFolder(folder)
-    if config.data.train is None:
-        raise ConfigError(Fault(("data", "train"), "must name a file to train on"))
     if not resume and not store.is_empty():
+        _require_data(config)
         message = f"{folder} holds a training already; resume it or choose another folder"
         raise ConfigError(Fault((), message))
-    pairs = read(config.data.train, config.data.rows)
+    return start_training(
+        config, store, device=device, memory_limit_bytes=memory_limit_bytes, read=read
+    )
+
+
+def start_training(
+    config: TrainConfig,
+    store: ResumableStore,
+    *,
+    device: str = "cpu",
+    memory_limit_bytes: int | None = None,
+    read: Callable[[str, tuple[int, int] | None], Pairs] = Pairs.read,
+) -> Trainer:
+    """Return a trainer on the files that a config names, from the last snapshot of its store.
+
+    Args:
+        config: config of the training.
+        store: where the training is kept; without a snapshot it starts from the beginning.
+        device: where to train.
+        memory_limit_bytes: largest predicted memory; no limit if none.
+        read: returns the pairs of a file; all, or those from a first row to before another.
+
+    Raises:
+        ConfigError: the config names no file to train on, or the training may not fit in the
+            memory.
+        DataError: the pairs cannot be used.
+        CheckpointError: the model or the snapshot cannot be used.
+        OSError: a file cannot be read.
+    """
+    pairs = read(_require_data(config), config.data.rows)
     val = None if config.data.val is None else read(config.data.val, None)
-    snapshot = store.latest(device) if resume and store.has_snapshot() else None
+    snapshot = store.latest(device) if store.has_snapshot() else None
     trainer = Trainer(
         config,
         snapshot.processor
@@ -102,3 +130,14 @@ def from_files(
     )
     store.rewind(trainer.step)
     return trainer
+
+
+def _require_data(config: TrainConfig) -> str:
+    """Return the file to train on.
+
+    Raises:
+        ConfigError: the config names none.
+    """
+    if config.data.train is None:
+        raise ConfigError(Fault(("data", "train"), "must name a file to train on"))
+    return config.data.train

@@ -66,6 +66,19 @@ class TrainingStore(Protocol):
         """Keep an event."""
 
 
+class ResumableStore(TrainingStore, Protocol):
+    """Where a trainer keeps its work, and from where it is resumed."""
+
+    def has_snapshot(self) -> bool:
+        """Return whether there is a snapshot to resume from."""
+
+    def latest(self, device: str) -> Snapshot:
+        """Return the last snapshot, with its tensors on a device."""
+
+    def rewind(self, step: int) -> None:
+        """Remove the events after a step, from which the training is resumed."""
+
+
 class TrainingFolder:
     """A training in a folder.
 

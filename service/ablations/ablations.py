@@ -8,8 +8,8 @@ import uuid
 from concurrent.futures import Future
 from typing import Final
 
-from energy_flow.ablation import AblationRun
-from energy_flow.engine import AblationRequest, Engine
+from energy_flow.ablation import AblationMeasurements
+from energy_flow.engine import AblationWork, Executor
 from energy_flow.engine.loaded_models import ModelKey, model_key
 from energy_flow.errors import EnergyFlowError, EngineUnavailable, MemoryInUse, ModelNotLoaded
 from energy_flow.training.data import Pairs
@@ -37,13 +37,15 @@ class Ablations:
     They are kept in memory: the same request gives the same result again.
 
     Args:
-        engine: Engine that carries them out.
+        executor: Carries them out.
         models: Models that are measured.
         datasets: Datasets with the rows.
     """
 
-    def __init__(self, engine: Engine, models: ModelRegistry, datasets: DatasetRegistry) -> None:
-        self._engine = engine
+    def __init__(
+        self, executor: Executor, models: ModelRegistry, datasets: DatasetRegistry
+    ) -> None:
+        self._executor = executor
         self._models = models
         self._datasets = datasets
         self._kept: dict[str, ActiveAblation] = {}
@@ -63,7 +65,7 @@ class Ablations:
             Problem: 429, too many ablations have not ended.
         """
         model = plan.model
-        self._engine.check(plan.config, 1, model=model.digest, base=model.config)
+        self._executor.check(plan.config, 1, model=model.digest, base=model.config)
         self._make_room()
         self._count += 1
         ablation = ActiveAblation(uuid.uuid4().hex, self._count, plan)
@@ -113,7 +115,7 @@ class Ablations:
         self._kept.pop(ablation.ablation_id, None)
 
     async def close(self) -> None:
-        """End all ablations that have not ended, once the engine has stopped."""
+        """End all ablations that have not ended, once the executor has stopped."""
         for ablation in self._kept.values():
             if not ablation.is_ended:
                 ablation.abandon(_server_stopped())
@@ -136,9 +138,9 @@ class Ablations:
         try:
             async with self._turns:
                 ablation.start()
-                run = await self._run(ablation)
+                measured = await self._measure(ablation)
                 # The device is not used any more, but this takes long for many rows.
-                result = await asyncio.to_thread(run.result, ablation.stopping.is_set)
+                result = await asyncio.to_thread(measured.result, ablation.stopping.is_set)
             ablation.succeed(result.to_dict())
         except EngineUnavailable:
             ablation.fail(_server_stopped())
@@ -148,13 +150,11 @@ class Ablations:
             log.exception("ablation %s failed", ablation.ablation_id)
             ablation.fail(problem_of(error))
 
-    async def _run(self, ablation: ActiveAblation) -> AblationRun:
+    async def _measure(self, ablation: ActiveAblation) -> AblationMeasurements:
         plan = ablation.plan
         pairs = await asyncio.to_thread(self._read_pairs, plan)
-        request = AblationRequest(
-            plan.model.digest, plan.config, pairs, plan.fields.resamples, ablation.progressed
-        )
-        return await asyncio.wrap_future(await self._submit(request, ablation))
+        work = AblationWork(plan.model.digest, plan.config, pairs, plan.fields.resamples)
+        return await asyncio.wrap_future(await self._submit(work, ablation))
 
     def _read_pairs(self, plan: AblationPlan) -> Pairs:
         try:
@@ -167,12 +167,12 @@ class Ablations:
             raise
 
     async def _submit(
-        self, request: AblationRequest, ablation: ActiveAblation
-    ) -> Future[AblationRun]:
+        self, work: AblationWork, ablation: ActiveAblation
+    ) -> Future[AblationMeasurements]:
         while True:
             try:
                 try:
-                    return self._engine.ablate(request)
+                    return self._executor.ablate(work, ablation)
                 except ModelNotLoaded:
                     # Unloaded since the request was checked.
                     await self._models.reload(ablation.plan.model)

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from energy_flow.ablation import AblationRun, find_parts
+from energy_flow.ablation import find_parts
 from energy_flow.choices import ENDED_STATES, Ablation, RunState
 from service.ablations.plan import AblationPlan
 from service.problems import Problem
@@ -67,13 +67,14 @@ class ActiveAblation:
         """Whether it is in a state that it never leaves."""
         return self.state in ENDED_STATES
 
-    def progressed(self, run: AblationRun) -> None:
+    def progressed(self, done: int, current: Ablation | None) -> None:
         """Receive the progress; any thread may call this.
 
         Args:
-            run: The run in the engine.
+            done: Rows that have been simulated, of all variants together.
+            current: The part that is switched off now, if any.
         """
-        self._progress = (run.done, run.current)
+        self._progress = (done, current)
 
     def start(self) -> None:
         """Record that the engine gets the ablation."""

@@ -9,7 +9,7 @@ from typing import Final
 from fastapi import Request
 
 from energy_flow.choices import DatasetFormat, unknown_name
-from energy_flow.engine import Engine
+from energy_flow.engine import Executor
 from energy_flow.errors import Fault
 from energy_flow.simulation.tally.outputs import sample_bytes
 from service.api.bodies import read_media_type
@@ -200,7 +200,7 @@ def require_room(service: Service, request: Request) -> None:
         QueueFull: Too much work is waiting.
     """
     if "idempotency-key" not in request.headers:
-        service.engine.require_room(identify_client(request))
+        service.executor.require_room(identify_client(request))
 
 
 @contextmanager
@@ -216,7 +216,7 @@ def sharing(service: Service, request: Request) -> Iterator[None]:
     """
     client = identify_client(request)
     with service.request_shares.enter(client):
-        service.engine.require_room(client)
+        service.executor.require_room(client)
         yield
 
 
@@ -236,11 +236,11 @@ def check_answer_size(simulation: SimulationRequest) -> None:
         )
 
 
-def check_memory(engine: Engine, simulation: SimulationRequest, model: Model) -> None:
+def check_memory(executor: Executor, simulation: SimulationRequest, model: Model) -> None:
     """Refuse a request that cannot fit in memory, as its submission would.
 
     Args:
-        engine: The engine.
+        executor: Would carry it out.
         simulation: The request.
         model: Its model.
 
@@ -248,4 +248,4 @@ def check_memory(engine: Engine, simulation: SimulationRequest, model: Model) ->
         ConfigError: One sample cannot fit.
         CapacityError: The model, or all samples together, cannot fit.
     """
-    engine.check(simulation.config, simulation.samples, model=model.digest, base=model.config)
+    executor.check(simulation.config, simulation.samples, model=model.digest, base=model.config)

@@ -39,7 +39,7 @@ class ActiveTraining(ActiveTrial):
         is_under_way: Whether it has been started and has not stopped; then :meth:`ended` requests
             a stop.
         stop_reason: Why it is to stop after the current step.
-        request_stop: Asks the engine to stop it.
+        request_stop: Asks the executor to stop it.
 
     Args:
         row: Its row.

@@ -1,4 +1,4 @@
-"""Trials that train, one step at a time on the engine's thread, between other work."""
+"""Trials that train, one step at a time, between other work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from energy_flow.choices import RunState
-from energy_flow.engine import Engine, TrainingRequest
+from energy_flow.engine import Executor, TrainingWork
 from energy_flow.errors import (
     CheckpointError,
     DamagedTrainingError,
@@ -21,7 +21,14 @@ from energy_flow.errors import (
     RunPaused,
 )
 from energy_flow.training import TrainConfig
-from energy_flow.training.store import CHECKPOINTS, DIGESTS, MODEL, RESTORE, TrainingFolder
+from energy_flow.training.store import (
+    CHECKPOINTS,
+    DIGESTS,
+    MODEL,
+    RESTORE,
+    ResumableStore,
+    TrainingFolder,
+)
 from service.experiments.active_training import ActiveTraining
 from service.models.registry import ModelRegistry
 from service.problems import DamagedFile, Problem, is_storage_fault
@@ -48,16 +55,16 @@ class TrainingJob:
 class Trainings:
     """Trainings that are under way. Its methods belong to the event loop.
 
-    On the engine's thread, one step of a training follows one step of the simulations.
+    One step of a training follows one step of the simulations.
 
     Args:
-        engine: Engine that trains.
+        executor: Trains.
         models: Registry that will have the trained models.
         runs: Active runs, in which trainings can be found.
     """
 
-    def __init__(self, engine: Engine, models: ModelRegistry, runs: ActiveRuns) -> None:
-        self._engine = engine
+    def __init__(self, executor: Executor, models: ModelRegistry, runs: ActiveRuns) -> None:
+        self._executor = executor
         self._models = models
         self._runs = runs
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,7 +78,7 @@ class Trainings:
         """
         self._runs.register(training)
         training.is_under_way = True
-        training.request_stop = partial(self._engine.stop_training, training.run_id)
+        training.request_stop = partial(self._executor.pause, training.run_id)
         task = asyncio.create_task(self._carry_out(training, job))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -102,13 +109,16 @@ class Trainings:
         self, training: ActiveTraining, job: TrainingJob
     ) -> EnergyFlowError | Problem | None:
         """Train until the end, or return why the training was stopped before."""
-        training.started(0.0)
-        outcome = TrainingOutcome(training, asyncio.get_running_loop())
-        request = TrainingRequest(training.run_id, job.config, job.folder)
-        self._engine.train(request, outcome)
+        store = TrainingFolder(job.folder)
+        outcome = TrainingOutcome(training, store, asyncio.get_running_loop())
+        try:
+            self._executor.train(TrainingWork(training.run_id, job.config), outcome)
+        finally:
+            # Now the training knows its worker.
+            training.started(0.0)
         if training.stop_reason is not None:
-            # Requested before the engine had the training.
-            self._engine.stop_training(training.run_id)
+            # Requested before the executor had the training.
+            self._executor.pause(training.run_id)
         if await outcome.future:
             return training.stop_reason
         name = await asyncio.to_thread(self._store_model, job)
@@ -134,20 +144,29 @@ class Trainings:
 
 
 class TrainingOutcome:
-    """Passes the reports of the engine to the event loop.
+    """Passes the reports of the executor to the event loop.
 
     Attributes:
+        store: Keeps what the training hands over.
         future: Whether the training was stopped before its end, or the error that ended it.
 
     Args:
         training: The training.
+        store: Keeps what the training hands over.
         loop: The event loop.
     """
 
-    def __init__(self, training: ActiveTraining, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, training: ActiveTraining, store: ResumableStore, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.store = store
         self.future: asyncio.Future[bool] = loop.create_future()
         self._training = training
         self._loop = loop
+
+    def assigned(self, worker: str, kind: str) -> None:
+        """Record the worker, as :meth:`TrainingListener.assigned`."""
+        self._training.assigned(worker, kind)
 
     def progressed(self, progress: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Report progress, as :meth:`TrainingListener.progressed`."""

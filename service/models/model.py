@@ -28,7 +28,7 @@ class Model:
         created_at: Seconds since the epoch, UTC; of a packaged model, when it was installed.
         checkpoint: Its file; ``None`` for the default model of a preset, whose weights follow from
             its config.
-        is_loaded: Whether the engine has its networks in memory.
+        is_loaded: Whether its networks are in memory.
         position: Number of its row in the index, from 1; below 0 for a model that has none.
         is_packaged: Whether it is part of Energy Flow, and has no row in the index.
         description: What it does, in one line, if that is known.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from energy_flow.choices import unknown_name
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.engine import Engine, LoadedModel
+from energy_flow.engine import Executor, LoadedModel
 from energy_flow.engine.loaded_models import model_key
 from energy_flow.errors import CheckpointError, Fault
 from energy_flow.simulation.checkpoint import check_weights, describe, identify
@@ -43,7 +43,7 @@ class ModelRegistry:
     Args:
         database: The index.
         folder: Folder of the checkpoints.
-        engine: Engine that loads the models.
+        executor: Loads the models.
         max_bytes: Most bytes of all checkpoints, if there is a limit.
 
     Attributes:
@@ -52,10 +52,10 @@ class ModelRegistry:
     """
 
     def __init__(
-        self, database: Database, folder: Path, engine: Engine, max_bytes: int | None = None
+        self, database: Database, folder: Path, executor: Executor, max_bytes: int | None = None
     ) -> None:
         self.stored = StoredModels(database, folder, max_bytes)
-        self._engine = engine
+        self._executor = executor
         self._models: dict[str, Model] = {}
         self.names = NewModelNames(database, self._models)
         # As they are before they are loaded. A stored model hides the one of its name.
@@ -88,8 +88,8 @@ class ModelRegistry:
         if origin is not None:
             checkpoint = origin.checkpoint
         if checkpoint is None:
-            self._engine.check_model(default)
-        loaded = self._engine.load_model(checkpoint or default, prepare=warm_up)
+            self._executor.check_model(default)
+        loaded = self._executor.load_model(checkpoint or default, prepare=warm_up)
         self._models[DEFAULT] = Model(
             DEFAULT,
             loaded.config,
@@ -238,7 +238,7 @@ class ModelRegistry:
                 raise Problem(409, f"model {fields.name!r} {exists}; choose another name")
             self.names.check(fields.name)
             path = self.stored.path(fields.name)
-            write = partial(self._engine.create_checkpoint, make_config(fields), path)
+            write = partial(self._executor.create_checkpoint, make_config(fields), path)
             model = self.stored.add(
                 fields.name,
                 write,
@@ -403,7 +403,7 @@ class ModelRegistry:
                 return check_file(model, path)
             except Problem:
                 make_again(self.stored.folder)
-                self._engine.save_model(model.digest, model.config, path)
+                self._executor.save_model(model.digest, model.config, path)
         return check_file(model, path)
 
     def _find_default_of_directory(self, name: str) -> Model:
@@ -415,8 +415,8 @@ class ModelRegistry:
         return self._packaged[name]
 
     def _refresh(self, model: Model) -> Model:
-        """Return a model with what the engine has of it now, which unloads models by itself."""
-        is_loaded = model.is_served and self._engine.has_model(model.networks)
+        """Return a model with what the executor has of it now, which unloads models by itself."""
+        is_loaded = model.is_served and self._executor.has_model(model.digest, model.config)
         return model if model.is_loaded == is_loaded else replace(model, is_loaded=is_loaded)
 
     def _load(self, name: str) -> Model:
@@ -435,7 +435,7 @@ class ModelRegistry:
 
     def _load_checkpoint(self, model: Model, path: Path) -> LoadedModel:
         try:
-            return self._engine.load_model(path, is_permanent=False)
+            return self._executor.load_model(path, is_permanent=False)
         except (CheckpointError, OSError) as error:
             raise make_unreadable_problem(model, error) from error
 
@@ -443,12 +443,12 @@ class ModelRegistry:
         """Unload networks that no served model has."""
         key = model_key(model.digest, model.config)
         if all(one.networks != key for one in self._models.values() if one.is_served):
-            self._engine.unload_model(model.digest, model.config)
+            self._executor.unload_model(model.digest, model.config)
 
     def _check(self, checkpoint: UnfinishedFile) -> LoadedModel:
         """Check the complete file of a checkpoint, and return what is in it."""
         checkpoint.fsync()
-        self._engine.check_model(describe(checkpoint.path)["config"])
+        self._executor.check_model(describe(checkpoint.path)["config"])
         check_weights(checkpoint.path)
         found = identify(checkpoint.path)
         return LoadedModel(found["digest"], found["config"], found["trained"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import resource
 import shutil
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
 import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from energy_flow.choices import RunState
+from energy_flow.engine import WorkerStatus
 from energy_flow.runtime.cgroup import read_group_memory
 from energy_flow.runtime.limits import MACHINE, computing_threads, find_cpu_limit
 from service.monitoring.instruments import PREFIX
@@ -23,6 +24,60 @@ if TYPE_CHECKING:
 
 # Bytes on macOS, kilobytes elsewhere.
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+_Read = Callable[[WorkerStatus], float | None]
+
+# Of each worker: the text of the metric, and its value, if it has one.
+_WORKER_GAUGES: Final[Mapping[str, tuple[str, _Read]]] = {
+    "engine_failed": (
+        "Whether the engine has failed, so that the server must start again.",
+        lambda worker: float(worker.engine.failure is not None),
+    ),
+    "engine_heartbeat_age_seconds": (
+        "Time since the last heartbeat of the engine.",
+        lambda worker: worker.engine.heartbeat_age_seconds,
+    ),
+    "queued_runs": ("Runs in the queue.", lambda worker: worker.engine.queued_runs),
+    "queued_flow_steps": (
+        "Upper bound of the flow-steps of the runs in the queue.",
+        lambda worker: worker.engine.queued_flow_steps,
+    ),
+    "admitted_flow_steps": (
+        "Upper bound of the flow-steps of the runs that have started.",
+        lambda worker: worker.engine.admitted_flow_steps,
+    ),
+    "admitted_bytes": (
+        "Predicted bytes of the samples in the pools.",
+        lambda worker: worker.engine.admitted_bytes,
+    ),
+    "active_runs": ("Runs with samples in the pools.", lambda worker: worker.engine.active_runs),
+    "active_samples": ("Samples in the pools.", lambda worker: worker.engine.active_samples),
+    "active_flows": ("Flows in the pools.", lambda worker: worker.engine.active_flows),
+    "pool_occupancy_ratio": (
+        "Flows in the pools, relative to those up to which pools admit samples; spawning can "
+        "exceed 1.",
+        lambda worker: worker.engine.active_flows / worker.engine.pool_flows,
+    ),
+    "memory_limit_bytes": (
+        "Predicted bytes that models and runs may have.",
+        lambda worker: worker.memory.limit_bytes,
+    ),
+    "models_memory_bytes": (
+        "Predicted bytes of loaded models, and reserved for work on others.",
+        lambda worker: worker.memory.models_bytes,
+    ),
+}
+_WORKER_COUNTERS: Final[Mapping[str, tuple[str, _Read]]] = {
+    "flow_steps": (
+        "Moves of one flow by one step.",
+        lambda worker: worker.engine.flow_steps,
+    ),
+    "out_of_memory_splits": (
+        "Times that the device ran out of memory and the work was split.",
+        lambda worker: worker.engine.out_of_memory_splits,
+    ),
+}
 
 
 class StateCollector(Collector):
@@ -52,71 +107,37 @@ class StateCollector(Collector):
         if not service.is_open:
             return
         build = InfoMetricFamily(f"{PREFIX}_build", "Version and device of the server.")
-        device = service.engine.device.type
-        build.add_metric([], {"version": self._version, "device": device})
+        build.add_metric([], {"version": self._version, "device": service.device_type})
         yield build
-        yield from self._engine()
+        yield from self._workers()
         yield from self._device()
         yield from self._store()
 
-    def _engine(self) -> Iterator[Metric]:
-        engine = self._service.engine
-        status = engine.status()
-        gauges = {
-            "engine_failed": (
-                "Whether the engine has failed, so that the server must start again.",
-                float(status.failure is not None),
-            ),
-            "engine_heartbeat_age_seconds": (
-                "Time since the last heartbeat of the engine.",
-                status.heartbeat_age_seconds,
-            ),
-            "queued_runs": ("Runs in the queue.", status.queued_runs),
-            "queued_flow_steps": (
-                "Upper bound of the flow-steps of the runs in the queue.",
-                status.queued_flow_steps,
-            ),
-            "queued_flow_steps_limit": (
-                "Most flow-steps in the queue; further runs are refused.",
-                engine.max_queued_flow_steps,
-            ),
-            "admitted_flow_steps": (
-                "Upper bound of the flow-steps of the runs that have started.",
-                status.admitted_flow_steps,
-            ),
-            "admitted_bytes": (
-                "Predicted bytes of the samples in the pools.",
-                status.admitted_bytes,
-            ),
-            "active_runs": ("Runs with samples in the pools.", status.active_runs),
-            "active_samples": ("Samples in the pools.", status.active_samples),
-            "active_flows": ("Flows in the pools.", status.active_flows),
-            "pool_occupancy_ratio": (
-                "Flows in the pools, relative to those up to which pools admit samples; spawning "
-                "can exceed 1.",
-                status.active_flows / status.pool_flows,
-            ),
-        }
-        for name, (text, value) in gauges.items():
-            yield _gauge(name, text, value)
-        yield _counter("flow_steps", "Moves of one flow by one step.", status.flow_steps)
-        yield _counter(
-            "out_of_memory_splits",
-            "Times that the device ran out of memory and the work was split.",
-            status.out_of_memory_splits,
+    def _workers(self) -> Iterator[Metric]:
+        workers = self._service.executor.status()
+        for family, described in (
+            (GaugeMetricFamily, _WORKER_GAUGES),
+            (CounterMetricFamily, _WORKER_COUNTERS),
+        ):
+            for name, (text, read) in described.items():
+                metric = family(f"{PREFIX}_{name}", text, labels=["worker"])
+                for worker in workers:
+                    value = read(worker)
+                    if value is not None:
+                        metric.add_metric([worker.name], value)
+                if metric.samples:
+                    yield metric
+        # With the same labels as what is queued, so that rules can divide one by the other.
+        limit = GaugeMetricFamily(
+            f"{PREFIX}_queued_flow_steps_limit",
+            "Most flow-steps in the queue; further runs are refused.",
+            labels=["worker"],
         )
+        for worker in workers:
+            limit.add_metric([worker.name], self._service.settings.max_queued_flow_steps)
+        yield limit
 
     def _device(self) -> Iterator[Metric]:
-        limit = self._service.engine.memory_limit_bytes
-        if limit is not None:
-            yield _gauge(
-                "memory_limit_bytes", "Predicted bytes that models and runs may have.", limit
-            )
-        yield _gauge(
-            "models_memory_bytes",
-            "Predicted bytes of loaded models, and reserved for work on others.",
-            self._service.engine.models_bytes,
-        )
         texts = {
             "allocated": "Device memory in tensors when samples last ended.",
             "reserved": "Device memory of the allocator when samples last ended.",
@@ -198,7 +219,3 @@ def _host() -> Iterator[Metric]:
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)
-
-
-def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
-    return CounterMetricFamily(f"{PREFIX}_{name}", text, value=value)

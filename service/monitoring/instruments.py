@@ -68,7 +68,7 @@ class Instruments(Collector):
             TIME_BUCKETS,
         )
         self._step_seconds = self._histogram(
-            "step_duration_seconds", "One step of a pool of flows.", STEP_BUCKETS
+            "step_duration_seconds", "One step of a pool of flows.", STEP_BUCKETS, "worker"
         )
         self._samples = self._counter("samples", "Simulated samples.")
         self._flows = self._counter("flows_started", "Flows that embeddings started.")
@@ -162,13 +162,13 @@ class Instruments(Collector):
         text = "Predicted bytes of bodies, of what is made of them, and of answers."
         self._gauge("requests_memory_bytes", text).set_function(count)
 
-    def stepped(self, seconds: float) -> None:
-        """Count a step of a pool.
+    def watch_steps(self, worker: str) -> Callable[[float], None]:
+        """Return what counts the steps of a worker's pools, given the seconds of each.
 
         Args:
-            seconds: Time that it took.
+            worker: Name of the worker.
         """
-        self._step_seconds.observe(seconds)
+        return self._step_seconds.labels(worker).observe
 
     def chunk_ended(self, result: SimulationResult) -> None:
         """Count samples of a run that have ended.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.choices import EventName, RunState
-from energy_flow.engine import RunListener
+from energy_flow.engine import EmbeddingSource, WorkListener
 from energy_flow.errors import EnergyFlowError
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.ledger import StepMetrics
@@ -68,8 +68,8 @@ class PendingRun:
     whole: WholeRun | None = None
 
 
-class ActiveRun(RunListener):
-    """The state, progress and events of one run; the engine's listener.
+class ActiveRun(WorkListener):
+    """The state, progress and events of one run; the listener of its work.
 
     The engine's thread calls the methods from ``started`` to ``ended``; they return at once.
 
@@ -89,6 +89,9 @@ class ActiveRun(RunListener):
         abandoned: Whether its caller has disconnected.
         samples_done: Samples that have ended.
         step: Newest step of its flows.
+        worker: Name of the worker that has it, if one has.
+        worker_kind: Kind of this worker.
+        embeddings: Its embeddings if they are not in memory, until it has ended.
 
     Args:
         run_id: Id of the run.
@@ -125,6 +128,9 @@ class ActiveRun(RunListener):
         self.abandoned = False
         self.samples_done = 0
         self.step: int | None = None
+        self.embeddings: EmbeddingSource | None = None
+        self.worker: str | None = None
+        self.worker_kind: str | None = None
         self.submitted_at = time.perf_counter()
         self.started_at: float | None = None
         self.started_time: float | None = None
@@ -135,6 +141,15 @@ class ActiveRun(RunListener):
         self._was_stored_late = False
         self._finalized = asyncio.Event()
         self._add_state_event(None)
+
+    def assigned(self, worker: str, kind: str) -> None:
+        """Record which worker gets the run.
+
+        Args:
+            worker: Name of the worker.
+            kind: Its kind.
+        """
+        self.worker, self.worker_kind = worker, kind
 
     def started(self, entering_seconds: float) -> None:
         """Record that the engine has started the run.
@@ -174,6 +189,16 @@ class ActiveRun(RunListener):
         ):
             self._was_stored_late = True
             self._recorder.begin(self)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return embeddings, as :meth:`WorkListener.read`.
+
+        Args:
+            start: First row.
+            stop: Row behind the last one.
+        """
+        assert self.embeddings is not None
+        return self.embeddings.read(start, stop)
 
     def accepts(self) -> bool:
         """Return whether another chunk may be started."""
@@ -221,6 +246,7 @@ class ActiveRun(RunListener):
         self.problem = problem
         self.samples_done = self.summary.samples_done
         self.pending = None
+        self.embeddings = None
         self.events.append(EventName.PROGRESS, self.progress())
         self._add_state_event(problem)
         self.events.close()

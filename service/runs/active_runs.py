@@ -13,7 +13,7 @@ from typing import Any
 
 from energy_flow.choices import RunKind
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.engine import Engine
+from energy_flow.engine import Executor
 from energy_flow.errors import (
     DeadlineExceeded,
     EnergyFlowError,
@@ -50,7 +50,7 @@ class ActiveRuns:
     """All runs that have not ended. Its methods belong to the event loop.
 
     Args:
-        engine: Engine that carries them out.
+        executor: Carries them out.
         archive: Archive that stores them.
         ends: Ends those that could not be stored.
         models: Models that they use.
@@ -62,7 +62,7 @@ class ActiveRuns:
 
     def __init__(
         self,
-        engine: Engine,
+        executor: Executor,
         archive: RunArchive,
         ends: RunEnds,
         models: ModelRegistry,
@@ -71,7 +71,7 @@ class ActiveRuns:
         loop: asyncio.AbstractEventLoop,
         observer: RunObserver,
     ) -> None:
-        self._engine = engine
+        self._executor = executor
         self._archive = archive
         self._models = models
         self._loop = loop
@@ -79,7 +79,7 @@ class ActiveRuns:
         self._active: dict[str, ActiveRun] = {}
         self._ended: OrderedDict[str, ActiveRun] = OrderedDict()
         storage = RunStorage(archive, ends, fsync_thread, observer)
-        self._recorder = RunRecorder(storage, writer, engine.cancel, self.forget, observer)
+        self._recorder = RunRecorder(storage, writer, executor.cancel, self.forget, observer)
 
     async def simulate(
         self,
@@ -127,7 +127,7 @@ class ActiveRuns:
             # Also when the server cancels this request.
             if not ended.done():
                 run.abandoned = True
-                self._engine.cancel(run_id, discard=True)
+                self._executor.cancel(run_id, discard=True)
             ended.cancel()
             disconnected.cancel()
         if run.abandoned:
@@ -253,14 +253,14 @@ class ActiveRuns:
         """
         if run.ended_at is not None:
             return False
-        if not self._engine.cancel(run.run_id) and run.ended_at is None:
+        if not self._executor.cancel(run.run_id) and run.ended_at is None:
             # After a restart it has not been submitted again yet.
             run.ended(RunCancelled(f"run {run.run_id} was cancelled"))
         return True
 
     def pause(self, run: ActiveRun) -> None:
         """Let a run end the chunks that it has started, and start no other."""
-        self._engine.pause(run.run_id)
+        self._executor.pause(run.run_id)
 
     def stop(self) -> None:
         """Count runs that the engine ends from now on as interrupted, not as cancelled."""
@@ -285,11 +285,10 @@ class ActiveRuns:
         return run
 
     async def _submit(self, run: ActiveRun, job: RunJob, *, forget: bool = True) -> None:
-        request = job.make_request(run)
         try:
             while True:
                 try:
-                    self._engine.submit(request, run)
+                    self._executor.submit(job.make_work(run), run)
                     break
                 except ModelNotLoaded:
                     # Unloaded since the request was checked.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from energy_flow.choices import RunState
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.engine import Engine, ReplayOutcome, ReplayRequest
+from energy_flow.engine import Executor, ReplayOutcome, ReplayRequest
 from energy_flow.errors import Fault, ModelNotLoaded
 from energy_flow.simulation.replay import Replay, reason_name
 from energy_flow.simulation.tally.result import SimulationResult
@@ -60,13 +60,13 @@ class Replays:
     """Simulates samples of stored runs again, one replay at a time. Belongs to the event loop.
 
     Args:
-        engine: Engine that simulates.
+        executor: Simulates them.
         archive: Archive of the runs.
         models: Models of the runs.
     """
 
-    def __init__(self, engine: Engine, archive: RunArchive, models: ModelRegistry) -> None:
-        self._engine = engine
+    def __init__(self, executor: Executor, archive: RunArchive, models: ModelRegistry) -> None:
+        self._executor = executor
         self._archive = archive
         self._models = models
         self._turn = asyncio.Semaphore(1)
@@ -103,7 +103,7 @@ class Replays:
         request = ReplayRequest(model.digest, config, stored.inputs, row.seed, stored.key, sample)
         while True:
             try:
-                return await asyncio.wrap_future(self._engine.replay(request))
+                return await asyncio.wrap_future(self._executor.replay(request))
             except ModelNotLoaded:
                 # Unloaded since the request was checked.
                 await self._models.reload(model)

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from energy_flow.choices import RunKind, RunState, arithmetic_of
 from energy_flow.config.flow_config import FlowConfig
-from energy_flow.engine import EmbeddingSource, RunRequest
+from energy_flow.engine import EmbeddingSource, RowReference, Work
 from service.models.model import Model
 from service.requests.simulation_request import SimulationRequest
 from service.runs.active_run import ActiveRun, Persistence
 from service.runs.arithmetic import installed_version
+from service.store.dataset_files import DatasetRows
 from service.store.tables import RunRow
 
 
@@ -45,26 +46,37 @@ class RunJob:
     chunk_samples: int | None = None
     client: str = ""
 
-    def make_request(self, run: ActiveRun) -> RunRequest:
-        """Return the request to the engine, from the first sample that is not done.
+    def make_work(self, run: ActiveRun) -> Work:
+        """Return the work of a run, from the first sample that is not done.
 
         Args:
-            run: The run.
+            run: The run, which reads embeddings that are not in memory.
         """
-        return RunRequest(
+        first, rows = run.samples_done, self.embeddings
+        if not isinstance(rows, np.ndarray):
+            run.embeddings = rows
+        return Work(
             run_id=run.run_id,
             model=self.model.digest,
             config=self.config,
-            embeddings=self.embeddings,
+            embeddings=rows[first:]
+            if isinstance(rows, np.ndarray)
+            else self._refer_to(rows, run.run_id, first),
             seed=self.seed,
-            sample_keys=self.sample_keys,
+            sample_keys=self.sample_keys[first:] if first else self.sample_keys,
             outputs=self.outputs,
-            deadline=self.deadline,
+            first_sample=first,
+            seconds_left=None if self.deadline is None else self.deadline - time.monotonic(),
             streams=run.persistence is Persistence.STORE,
-            first_sample=run.samples_done,
             chunk_samples=self.chunk_samples,
             client=self.client,
         )
+
+    @staticmethod
+    def _refer_to(rows: EmbeddingSource, run_id: str, first: int) -> RowReference:
+        if isinstance(rows, DatasetRows):
+            return RowReference(rows.digest, rows.first + first, rows.rows - first)
+        return RowReference(run_id, first, rows.rows - first)
 
 
 def make_job(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from energy_flow.choices import RunState
-from energy_flow.engine import Engine
+from energy_flow.engine import Executor
 from service.json_encoding import format_timestamp
 from service.models.model import Model
 from service.requests.simulation_request import SimulationRequest
@@ -15,15 +15,15 @@ from service.store.datasets import Dataset
 from service.store.tables import RunRow
 
 
-def render_estimate(engine: Engine, request: SimulationRequest, model: Model) -> dict[str, Any]:
+def render_estimate(executor: Executor, request: SimulationRequest, model: Model) -> dict[str, Any]:
     """Return what a simulation would cost.
 
     Args:
-        engine: Engine that would carry it out.
+        executor: Would carry it out.
         request: The request.
         model: Its model.
     """
-    estimate = engine.estimate(request.config, request.samples, model.digest)
+    estimate = executor.estimate(request.config, request.samples, model.digest)
     return {
         "model": render_model_of(request, model),
         "samples": request.samples,

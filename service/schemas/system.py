@@ -29,6 +29,31 @@ class EngineView(AnswerBody):
     out_of_memory_splits: int
 
 
+class WorkerMemoryView(AnswerBody):
+    """Memory of a worker, as predicted."""
+
+    limit_bytes: int | None = Field(description="of models, runs and other work")
+    models_bytes: int = Field(description="of loaded models, and reserved for work on others")
+    admitted_bytes: int = Field(description="of what is in the pools")
+
+
+class WorkerView(AnswerBody):
+    """A worker: an engine on one device."""
+
+    name: str
+    host: str
+    pid: int
+    device: str
+    kind: str = Field(description="results of workers of equal kinds have equal bits")
+    state: EngineState
+    threads: int = Field(description="that compute at once")
+    models: list[str] = Field(description="digests of the models that it has loaded")
+    queued: int = Field(description="runs")
+    active_flows: int
+    memory: WorkerMemoryView
+    last_heartbeat_ms: float = Field(description="time since its last heartbeat")
+
+
 class ServerHost(AnswerBody):
     """Memory of the server's process and of its machine."""
 
@@ -99,6 +124,7 @@ class SystemView(AnswerBody):
     versions: dict[str, str]
     device: str
     engine: EngineView
+    workers: list[WorkerView]
     memory: ServerMemory
     cpu: ServerCpu
     store: StoreView

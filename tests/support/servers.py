@@ -17,9 +17,9 @@ import orjson
 from numpy.typing import NDArray
 
 from energy_flow.choices import ServerState
-from energy_flow.engine import Engine
+from energy_flow.engine import Engine, LocalExecutor
 from energy_flow.testing import TINY_FIELDS
-from service.lifespan import DEFAULT_LIMITS, ServiceLimits
+from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits
 from service.serving import FlowServer
 from service.settings import Settings
 from tests.support.bodies import NPY, npy
@@ -42,6 +42,12 @@ ENDLESS = {
     "displacement_scale": 1e-9,
 }
 """Options of a run that does not end by itself."""
+
+
+def local_engine(service: Service) -> Engine:
+    """Return the engine of a server that has its only worker in its process."""
+    assert isinstance(service.executor, LocalExecutor)
+    return service.executor.engine
 
 
 class HeldEngine:
@@ -103,13 +109,13 @@ class RunningServer:
     def stop_while_held(self) -> None:
         """Stop the server while its engine is held; queued runs do not start."""
         self.server.request_stop()
-        until(lambda: self.server.service.engine.status().state == "stopped")
+        until(lambda: local_engine(self.server.service).status().state == "stopped")
 
     def wait_until_idle(self) -> None:
         """Wait until no run is queued or running."""
 
         def idle() -> bool:
-            status = self.server.service.engine.status()
+            status = local_engine(self.server.service).status()
             return not status.queued_runs and not status.admitted_flow_steps
 
         until(idle)
@@ -117,7 +123,7 @@ class RunningServer:
     @contextmanager
     def engine_held(self) -> Iterator[HeldEngine]:
         """Hold the engine until the end of the block."""
-        held = HeldEngine(self.server.service.engine)
+        held = HeldEngine(local_engine(self.server.service))
         try:
             yield held
         finally:

@@ -191,7 +191,7 @@ async def _make_plan(service: Service, members: dict[str, Any]) -> Plan:
         faults,
         model,
         dataset,
-        lambda config, samples: service.engine.check(
+        lambda config, samples: service.executor.check(
             config, samples, streams=True, model=model.digest, base=model.config
         ),
         service.settings.max_samples,

@@ -217,5 +217,5 @@ def _find_statistics(request: Request) -> InferenceStatistics:
 
 
 def _answer_statistics(request: Request, service: Service, models: list[Model]) -> Response:
-    statistics, device = _find_statistics(request), service.engine.device.type
+    statistics, device = _find_statistics(request), service.device_type
     return JsonAnswer({"model_stats": [statistics.describe(model, device) for model in models]})

@@ -65,8 +65,8 @@ async def simulate(
         simulation, model = await parse_and_validate(service, request, body, "dry_run", loads=False)
         check_answer_size(simulation)
         memory_of(request).check(predict_run(simulation, choose_form(request).copies))
-        check_memory(service.engine, simulation, model)
-        return JsonAnswer(render_estimate(service.engine, simulation, model))
+        check_memory(service.executor, simulation, model)
+        return JsonAnswer(render_estimate(service.executor, simulation, model))
     with sharing(service, request):
         return await _simulate(request, service)
 

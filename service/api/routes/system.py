@@ -12,6 +12,7 @@ import psutil
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from energy_flow.engine import WorkerStatus
 from energy_flow.runtime.cgroup import read_group_memory
 from energy_flow.runtime.limits import computing_threads, find_cpu_limit
 from service.api.answers import describe_answers
@@ -37,13 +38,16 @@ def _describe(service: Service) -> dict[str, Any]:
     settings, catalog = service.settings, service.archive.catalog
     datasets, dataset_bytes = service.datasets.totals()
     disk = shutil.disk_usage(settings.data_dir)
+    workers = service.executor.status()
+    first = workers[0]
     return {
         "state": service.state,
         "ready": service.rejection_reason() is None,
         "versions": {"python": platform.python_version(), **_find_versions()},
-        "device": str(service.engine.device),
-        "engine": asdict(service.engine.status()),
-        "memory": _describe_memory(service),
+        "device": first.device,
+        "engine": asdict(first.engine),
+        "workers": [_describe_worker(worker) for worker in workers],
+        "memory": _describe_memory(first),
         "cpu": _describe_cpu(),
         "store": {
             "runs": catalog.count(),
@@ -77,11 +81,28 @@ def _find_versions() -> dict[str, str]:
     return found
 
 
-def _describe_memory(service: Service) -> dict[str, Any]:
+def _describe_worker(worker: WorkerStatus) -> dict[str, Any]:
+    engine = worker.engine
+    return {
+        "name": worker.name,
+        "host": worker.host,
+        "pid": worker.pid,
+        "device": worker.device,
+        "kind": worker.kind,
+        "state": engine.state,
+        "threads": worker.threads,
+        "models": worker.models,
+        "queued": engine.queued_runs,
+        "active_flows": engine.active_flows,
+        "memory": {**asdict(worker.memory), "admitted_bytes": engine.admitted_bytes},
+        "last_heartbeat_ms": engine.heartbeat_age_seconds * 1e3,
+    }
+
+
+def _describe_memory(worker: WorkerStatus) -> dict[str, Any]:
     host, group = psutil.virtual_memory(), read_group_memory()
     return {
-        "limit_bytes": service.engine.memory_limit_bytes,
-        "models_bytes": service.engine.models_bytes,
+        **asdict(worker.memory),
         "host": {
             "rss_bytes": psutil.Process().memory_info().rss,
             "available_bytes": host.available,

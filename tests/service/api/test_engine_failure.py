@@ -13,7 +13,15 @@ import pytest
 from tests.support.experiments import put_dataset, start_experiment, wait_for_state
 from tests.support.live_server import free_port
 from tests.support.repository import ROOT
-from tests.support.servers import ENDLESS, RunningServer, queue, rows, serving, wait_until_ended
+from tests.support.servers import (
+    ENDLESS,
+    RunningServer,
+    local_engine,
+    queue,
+    rows,
+    serving,
+    wait_until_ended,
+)
 from tests.support.waits import LIMIT_SECONDS, until
 
 
@@ -23,7 +31,7 @@ def lose() -> None:
 
 def lose_device(server: RunningServer) -> None:
     """Let a call on the engine's thread find that the device is lost."""
-    future = server.server.service.engine.call(lose)
+    future = local_engine(server.server.service).call(lose)
     with pytest.raises(RuntimeError, match="device-side assert"):
         future.result(LIMIT_SECONDS)
     until(lambda: server.client.get("/livez").status_code == 503)
@@ -49,7 +57,7 @@ def test_livez_fails_once_only_a_restart_helps(tmp_path: Path) -> None:
         engine = client.get("/v1/system").json()["engine"]
         assert engine["state"] == "failed"
         assert "device-side assert" in engine["failure"]
-        assert "energy_flow_engine_failed 1.0" in client.get("/metrics").text
+        assert 'energy_flow_engine_failed{worker="local"} 1.0' in client.get("/metrics").text
 
 
 def test_the_active_run_fails_and_the_queued_one_runs_after_the_restart(tmp_path: Path) -> None:
@@ -60,7 +68,7 @@ def test_the_active_run_fails_and_the_queued_one_runs_after_the_restart(tmp_path
             engine.run_until(lambda: client.get("/v1/system").json()["engine"]["active_runs"])
             # Held before it can enter.
             waiting = queue(client, 2)
-            server.server.service.engine.call(lose)
+            local_engine(server.server.service).call(lose)
         until(lambda: client.get("/livez").status_code == 503)
         failed = wait_until_ended(client, active)
         assert failed["state"] == "failed"

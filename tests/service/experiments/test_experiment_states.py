@@ -31,7 +31,7 @@ from tests.support.experiments import (
     wait_until_quiet,
 )
 from tests.support.repository import ROOT
-from tests.support.servers import RunningServer, count_done
+from tests.support.servers import RunningServer, count_done, local_engine
 from tests.support.waits import until
 
 ROWS = 800
@@ -114,8 +114,8 @@ def test_pausing_completes_started_chunks_and_starts_no_others(server: RunningSe
         engine.run_until(lambda: read_experiment(client, "held")["trials"]["running"] == 2)
         advance(client, engine, "held", 2 * CHUNK)
         # Those that entered together may have ended together.
-        engine.run_until(lambda: server.server.service.engine.status().active_samples)
-        under_way = server.server.service.engine.status().active_samples
+        engine.run_until(lambda: local_engine(server.server.service).status().active_samples)
+        under_way = local_engine(server.server.service).status().active_samples
         assert under_way < ROWS
         paused = change_state(client, "held", "pause")
         assert paused["state"] == "paused"

@@ -69,7 +69,9 @@ def test_more_models_than_fit_are_used_in_turn(tmp_path: Path) -> None:
         assert models_bytes(client) == DEFAULT + 2 * HELD
         lines = client.get("/metrics").text.splitlines()
         metrics = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-        assert float(metrics["energy_flow_models_memory_bytes"]) == DEFAULT + 2 * HELD
+        assert (
+            float(metrics['energy_flow_models_memory_bytes{worker="local"}']) == DEFAULT + 2 * HELD
+        )
         assert float(metrics["energy_flow_models_loaded"]) == 3
         for name in NAMES:
             again = simulate(client, name)

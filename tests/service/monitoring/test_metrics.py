@@ -19,6 +19,9 @@ from tests.support.waits import until
 NAME = re.compile(r"(energy_flow|process)_[a-z0-9]+(_[a-z0-9]+)*")
 
 
+WORKER = "{worker=local}"
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with serving(tmp_path_factory.mktemp("metrics")) as running:
@@ -52,8 +55,8 @@ def test_a_simulation_is_counted(server: RunningServer) -> None:
     assert rise(f"{prefix}flows_started_total") == metrics["initial"]
     assert rise(f"{prefix}flows_spawned_total") == metrics["spawned"]
     assert rise(f"{prefix}reflections_total") == metrics["reflected"]
-    assert rise(f"{prefix}flow_steps_total") == metrics["flow_steps"]
-    assert rise(f"{prefix}step_duration_seconds_count") == metrics["steps"]
+    assert rise(f"{prefix}flow_steps_total{WORKER}") == metrics["flow_steps"]
+    assert rise(f"{prefix}step_duration_seconds_count{WORKER}") == metrics["steps"]
     for reason, count in metrics["terminated"].items():
         assert rise(f"{prefix}flows_terminated_total{{reason={reason}}}") == count
     for name, counts in (
@@ -89,13 +92,13 @@ def test_gauges_show_running_work(server: RunningServer) -> None:
 
     def busy() -> dict[str, float] | None:
         found = scrape(server)
-        return found if found["energy_flow_active_flows"] > 0 else None
+        return found if found[f"energy_flow_active_flows{WORKER}"] > 0 else None
 
     found: dict[str, float] = until(busy)
-    assert found["energy_flow_active_runs"] == 1
-    assert found["energy_flow_admitted_bytes"] > 0
-    assert found["energy_flow_admitted_flow_steps"] > 0
-    assert 0 < found["energy_flow_pool_occupancy_ratio"] < 10
+    assert found[f"energy_flow_active_runs{WORKER}"] == 1
+    assert found[f"energy_flow_admitted_bytes{WORKER}"] > 0
+    assert found[f"energy_flow_admitted_flow_steps{WORKER}"] > 0
+    assert 0 < found[f"energy_flow_pool_occupancy_ratio{WORKER}"] < 10
     cancel(server.client, run_id)
 
 

@@ -16,7 +16,14 @@ from energy_flow.testing import TINY_FIELDS
 from service.lifespan import ServiceLimits
 from tests.support.bodies import NPY, npy
 from tests.support.raw_connections import connect, receive_answer
-from tests.support.servers import RunningServer, queue, rows, serving, wait_until_ended
+from tests.support.servers import (
+    RunningServer,
+    local_engine,
+    queue,
+    rows,
+    serving,
+    wait_until_ended,
+)
 from tests.support.waits import LIMIT_SECONDS, until
 
 CELLS = TINY_FIELDS["lattice_width"] * TINY_FIELDS["lattice_height"]
@@ -101,7 +108,7 @@ def test_a_client_does_not_fill_the_queue_for_others(tmp_path: Path) -> None:
         client_from(server, "127.0.0.2") as many,
         client_from(server, "127.0.0.3") as one,
     ):
-        engine = server.server.service.engine
+        engine = local_engine(server.server.service)
         with server.engine_held():
             run_ids = [queue(many, 4)]
             until(lambda: engine.status().queued_flow_steps)
@@ -125,7 +132,7 @@ def test_requests_beyond_the_share_of_a_client_are_refused_before_their_body(
         client_from(server, "127.0.0.3") as one,
         ThreadPoolExecutor(9) as callers,
     ):
-        engine = server.server.service.engine
+        engine = local_engine(server.server.service)
         with server.engine_held():
             waiting = [callers.submit(many.post, "/v1/simulate", json=body) for _ in range(8)]
             until(lambda: engine.status().queued_runs == 8)
@@ -196,7 +203,7 @@ def test_results_that_are_computed_wait_for_the_index(tmp_path: Path) -> None:
         client = server.client
         with index_locked(server):
             asked = caller.submit(client.post, "/v1/simulate", content=npy(rows(2)), headers=NPY)
-            engine = server.server.service.engine
+            engine = local_engine(server.server.service)
             until(lambda: engine.status().flow_steps)
             # A request that changes something gives up long before.
             refused = client.post("/v1/runs", content=npy(rows(2)), headers=NPY)

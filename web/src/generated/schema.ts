@@ -1947,6 +1947,7 @@ export type SystemView = {
   };
   device: string;
   engine: EngineView;
+  workers: Array<WorkerView>;
   memory: ServerMemory;
   cpu: ServerCpu;
   store: StoreView;
@@ -2215,4 +2216,55 @@ export type TrialView = {
    * for a training: name of the model that it makes
    */
   makes_model: string | null;
+};
+
+/**
+ * Memory of a worker, as predicted.
+ */
+export type WorkerMemoryView = {
+  /**
+   * of models, runs and other work
+   */
+  limit_bytes: number | null;
+  /**
+   * of loaded models, and reserved for work on others
+   */
+  models_bytes: number;
+  /**
+   * of what is in the pools
+   */
+  admitted_bytes: number;
+};
+
+/**
+ * A worker: an engine on one device.
+ */
+export type WorkerView = {
+  name: string;
+  host: string;
+  pid: number;
+  device: string;
+  /**
+   * results of workers of equal kinds have equal bits
+   */
+  kind: string;
+  state: EngineState;
+  /**
+   * that compute at once
+   */
+  threads: number;
+  /**
+   * digests of the models that it has loaded
+   */
+  models: Array<string>;
+  /**
+   * runs
+   */
+  queued: number;
+  active_flows: number;
+  memory: WorkerMemoryView;
+  /**
+   * time since its last heartbeat
+   */
+  last_heartbeat_ms: number;
 };
