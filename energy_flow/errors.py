@@ -33,7 +33,19 @@ from typing import Any
 
 
 class EnergyFlowError(Exception):
-    """Base of all exceptions that this package defines."""
+    """Base of all exceptions that this package defines; they can be pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Their arguments are not those of the message, with which they would be made again.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    kind: type[EnergyFlowError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> EnergyFlowError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 @dataclass(frozen=True, slots=True)

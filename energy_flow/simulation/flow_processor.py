@@ -129,6 +129,10 @@ class FlowProcessor(nn.Module):
             self.to(device)
         self.eval()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The packed networks have functions. They are packed again when they are needed.
+        return {**self.__dict__, "_packed": None}
+
     @classmethod
     def shapes(cls, config: FlowConfig) -> dict[str, list[int]]:
         """Return names and shapes of all weights of a model; nothing is allocated.

@@ -11,6 +11,7 @@ For example::
 - :class:`FakeFlowServer` answers the requests of :class:`~energy_flow.client.FlowClient` with
   results that the test chooses.
 - :class:`ScriptedServer` gives prepared answers one after the other, for what a server does rarely.
+- :class:`InMemoryExecutor` carries out work as a worker elsewhere would, one run after the other.
 - :func:`tiny_config` is the config of a model that is built and run in milliseconds.
 
 Names are loaded at their first use (PEP 562). The fakes of a server import no torch.
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         simulation_document,
     )
     from energy_flow.testing.fake_server import FakeFlowServer
+    from energy_flow.testing.in_memory_executor import InMemoryExecutor
     from energy_flow.testing.in_process_server import QUICK_RETRY, InProcessServer
     from energy_flow.testing.scripted_server import BrokenStream, ScriptedServer
     from energy_flow.testing.tiny_model import TINY_FIELDS, tiny_config, tiny_embeddings
@@ -38,6 +40,7 @@ __all__ = [
     "TINY_FIELDS",
     "BrokenStream",
     "FakeFlowServer",
+    "InMemoryExecutor",
     "InProcessServer",
     "ScriptedServer",
     "encode_event",
@@ -53,6 +56,7 @@ _MODULES = {
     "TINY_FIELDS": "tiny_model",
     "BrokenStream": "scripted_server",
     "FakeFlowServer": "fake_server",
+    "InMemoryExecutor": "in_memory_executor",
     "InProcessServer": "in_process_server",
     "ScriptedServer": "scripted_server",
     "encode_event": "answers",
