@@ -72,8 +72,8 @@ class Replay(Displayed):
             is a name or ``None``; ``plane`` is 0 (z0), 1 (zdepth) or -1.
         path: a row per flow and step, sorted by (step, flow): where the flow is after the step. The
             first row of a flow is where it starts, at step -1 for an initial flow.
-        note: instead of a difference, the arithmetic of the run and that of the server, if they are
-            not the same; else ``None``.
+        note: instead of a difference, the arithmetic of the run and that of the server, or the
+            kinds of their workers, if they are not the same; else ``None``.
     """
 
     run_id: str

@@ -57,6 +57,9 @@ class Run(Displayed):
         dataset: where its embeddings come from; ``None`` if they came with the request.
         version: of Energy Flow, that started it; ``None`` if it is not known.
         arithmetic: its number; bits of runs with another number can differ.
+        worker: name of the worker that has started it last; ``None`` before, or if not known.
+        worker_kinds: kinds of the workers that have computed it; bits of several are mixed.
+        attempts: times that a worker has started it; ``None`` if it is not known.
         name: what it is called; ``None`` if it has no name.
         tags: its tags, sorted.
         note: text about it.
@@ -79,6 +82,9 @@ class Run(Displayed):
     name: str | None = None
     tags: tuple[str, ...] = ()
     note: str | None = None
+    worker: str | None = None
+    worker_kinds: tuple[str, ...] = ()
+    attempts: int | None = None
 
     def _facts(self) -> Mapping[str, object]:
         progress = self.progress

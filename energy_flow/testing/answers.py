@@ -146,6 +146,9 @@ def run_document(state: str = RunState.RUNNING, **members: Any) -> dict[str, Any
         "experiment": None,
         "version": version("energy-flow"),
         "arithmetic": arithmetic_of(Precision.FLOAT32),
+        "worker": None,
+        "worker_kinds": [],
+        "attempts": 0,
         "url": f"/v1/runs/{run_id}",
         **members,
     }

@@ -263,6 +263,15 @@ def delete(
             report(client.delete_runs(chosen))
 
 
+def _describe_workers(run: Run) -> list[tuple[str, str]]:
+    """Return the worker of a run, its kind and the attempts, once it has started."""
+    if run.worker is None:
+        return []
+    kinds = ", ".join(run.worker_kinds)
+    times = f", started {run.attempts} times" if (run.attempts or 0) > 1 else ""
+    return [("worker", f"{run.worker}, kind {kinds}{times}")]
+
+
 def _print(run: Run, as_json: bool) -> None:
     if as_json:
         print_json(run.data)
@@ -273,6 +282,7 @@ def _print(run: Run, as_json: bool) -> None:
         ("state", run.state),
         ("model", describe_model(run.model.name, run.model.trained)),
         ("version", describe_version(run.version, run.arithmetic)),
+        *_describe_workers(run),
         ("seed", str(run.seed)),
         ("samples", f"{run.progress.samples_done:,} of {run.progress.samples:,}"),
     ]

@@ -64,6 +64,11 @@ class ActiveTraining(ActiveTrial):
         self.summary.figures = row.metrics
         self._set_samples(row.samples_done)
 
+    @property
+    def has_results(self) -> bool:
+        """Whether it may continue from a snapshot of an earlier worker."""
+        return self.placement.attempts > 0
+
     def progressed(self, progress: Mapping[str, Any], event: Mapping[str, Any]) -> None:
         """Record the progress of the training.
 

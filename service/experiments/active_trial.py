@@ -10,6 +10,7 @@ from typing import Any
 from energy_flow.choices import RunState
 from energy_flow.simulation.tally.result import SimulationResult
 from service.runs.active_run import ActiveRun, Persistence
+from service.runs.placement import Placement
 from service.runs.recorder import RunRecorder
 from service.store.run_summary import describe_chunk
 from service.store.tables import RunRow
@@ -46,6 +47,7 @@ class ActiveTrial(ActiveRun):
     ) -> None:
         super().__init__(row.run_id, row.samples, loop, recorder, Persistence.STORE)
         self.row = row
+        self.placement = Placement.of_row(row)
         self.failure = row.error if row.state == RunState.RUNNING else None
         self.unreadable: Exception | None = None
         self.incomplete_chunk: tuple[int, SimulationResult] | None = None

@@ -24,6 +24,7 @@ from service.problems import Problem, is_disk_full, is_storage_fault, problem_of
 from service.runs.active_run import ActiveRun
 from service.runs.arithmetic import installed_version
 from service.runs.recorder import Ending, RunObserver
+from service.runs.worker_kinds import find_mixture_warning
 from service.states import transition
 from service.store.archive import RunArchive
 from service.store.run_ends import RunEnds
@@ -47,7 +48,9 @@ class TrialStorage:
 
     def begin(self, run: ActiveRun) -> None:
         """Store that a trial is running; as :meth:`Storage.begin`."""
-        row = _trial(run).row
+        trial = _trial(run)
+        row = trial.row
+        _warn_of_mixture(trial)
         if row.state != RunState.RUNNING:
             row.state = transition(row.state, RunState.RUNNING)
         if row.started_at is None:
@@ -60,6 +63,8 @@ class TrialStorage:
             started_at=row.started_at,
             version=row.version,
             error=None,
+            warnings=trial.summary.warnings,
+            **trial.placement.columns(),
         )
 
     def append(self, run: ActiveRun, first_sample: int, result: SimulationResult) -> None:
@@ -76,6 +81,7 @@ class TrialStorage:
     def end(self, run: ActiveRun, *, is_stopping: bool) -> Ending:
         """Store how a trial ended or that it is paused; as :meth:`Storage.end`."""
         trial = _trial(run)
+        _warn_of_mixture(trial)
         error = trial.storage_error or trial.error
         match error:
             case None:
@@ -174,9 +180,17 @@ def _end_columns(
         "error": error,
         "timing": trial.timing(),
         "last_event_id": trial.final_event_id,
+        **trial.placement.columns(),
         # A training can have made a model of another name than it was to make.
         "request": trial.row.request,
     }
+
+
+def _warn_of_mixture(trial: ActiveTrial) -> None:
+    """Warn once of samples that were computed on several kinds of workers."""
+    warning, warnings = find_mixture_warning(trial.placement.kinds), trial.summary.warnings
+    if warning is not None and warning not in warnings:
+        warnings.append(warning)
 
 
 def _trial(run: ActiveRun) -> ActiveTrial:

@@ -21,6 +21,7 @@ from energy_flow.telemetry.ledger import StepMetrics
 from service.events import EventLog
 from service.problems import Problem
 from service.runs.buffered_results import BufferedResults
+from service.runs.placement import Placement
 from service.store.run_folder import WholeRun
 from service.store.run_summary import RunSummary
 from service.store.tables import RunRow
@@ -89,8 +90,7 @@ class ActiveRun(WorkListener):
         abandoned: Whether its caller has disconnected.
         samples_done: Samples that have ended.
         step: Newest step of its flows.
-        worker: Name of the worker that has it, if one has.
-        worker_kind: Kind of this worker.
+        placement: Its workers.
         embeddings: Its embeddings if they are not in memory, until it has ended.
 
     Args:
@@ -129,8 +129,7 @@ class ActiveRun(WorkListener):
         self.samples_done = 0
         self.step: int | None = None
         self.embeddings: EmbeddingSource | None = None
-        self.worker: str | None = None
-        self.worker_kind: str | None = None
+        self.placement = Placement()
         self.submitted_at = time.perf_counter()
         self.started_at: float | None = None
         self.started_time: float | None = None
@@ -149,7 +148,7 @@ class ActiveRun(WorkListener):
             worker: Name of the worker.
             kind: Its kind.
         """
-        self.worker, self.worker_kind = worker, kind
+        self.placement.assign(worker, kind)
 
     def started(self, entering_seconds: float) -> None:
         """Record that the engine has started the run.
@@ -159,6 +158,7 @@ class ActiveRun(WorkListener):
         """
         self.started_at = time.perf_counter() - entering_seconds
         self.started_time = time.time() - entering_seconds
+        self.placement.start(has_results=self.has_results)
         self.state = RunState.RUNNING
         self._add_state_event(None)
         if self.persistence is Persistence.STORE:
@@ -259,6 +259,11 @@ class ActiveRun(WorkListener):
         """Free the results; state, progress and events are kept."""
         self.results = None
         self.summary = RunSummary()
+
+    @property
+    def has_results(self) -> bool:
+        """Whether earlier workers have computed a part of it that is kept."""
+        return self.samples_done > 0
 
     @property
     def is_finalized(self) -> bool:

@@ -24,6 +24,7 @@ from service.models.model import Model
 from service.models.registry import ModelRegistry
 from service.problems import invalid
 from service.runs.arithmetic import note_on_replay
+from service.runs.worker_kinds import note_on_replay_kind
 from service.store.archive import RunArchive
 from service.store.tables import RunRow
 from service.threads import Threads, in_thread
@@ -131,7 +132,7 @@ def _render(
     agrees = difference is None and (
         known is None or all(known[name] == counts[name] for name in _COUNTS)
     )
-    note = note_on_replay(row)
+    note = note_on_replay(row) or note_on_replay_kind(row, outcome.kind)
     if note is not None:
         # It can come from rounding alone.
         difference = None

@@ -144,4 +144,6 @@ def make_row(run_id: str, kind: RunKind, request: SimulationRequest, model: Mode
         last_event_id=0,
         arithmetic=arithmetic_of(request.config.precision),
         version=installed_version(),
+        worker_kinds=[],
+        attempts=0,
     )

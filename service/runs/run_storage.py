@@ -48,10 +48,17 @@ class RunStorage:
         """Store that a run is running; as :meth:`Storage.begin`."""
         pending = run.pending
         if pending is None:
-            self._archive.catalog.change(run.run_id, state=RunState.RUNNING, started_at=time.time())
+            self._archive.catalog.change(
+                run.run_id,
+                state=RunState.RUNNING,
+                started_at=time.time(),
+                **run.placement.columns(),
+            )
             return
         pending.row.state = RunState.RUNNING
         pending.row.started_at = run.started_time
+        for name, value in run.placement.columns().items():
+            setattr(pending.row, name, value)
         self._create_folder(run)
         self._archive.catalog.add(pending.row)
         run.pending = None
@@ -156,6 +163,7 @@ def _end_columns(run: ActiveRun, state: RunState, problem: Problem | None) -> di
         "error": None if problem is None else problem.to_dict(),
         "timing": run.timing(),
         "last_event_id": run.final_event_id,
+        **run.placement.columns(),
     }
 
 

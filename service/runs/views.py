@@ -90,6 +90,9 @@ def render_run(row: RunRow, active: ActiveRun | None) -> dict[str, Any]:
         else {"experiment_id": row.experiment_id, "trial": row.trial},
         "version": row.version,
         "arithmetic": row.arithmetic,
+        "worker": row.worker,
+        "worker_kinds": row.worker_kinds,
+        "attempts": row.attempts,
         "url": url,
     }
 

@@ -63,8 +63,8 @@ class ReplayAnswer(AnswerBody):
     agrees: bool = Field(description="the replay equals the stored trace and counts")
     difference: ReplayDifference | None
     note: str | None = Field(
-        description="instead of a difference: the arithmetic of the run and that of the server, "
-        "if they are not the same"
+        description="instead of a difference: the arithmetic of the run and that of the server, or "
+        "the kinds of their workers, if they are not the same"
     )
     flows: ReplayFlows
     path: ReplayPath

@@ -78,6 +78,11 @@ class RunView(AnswerBody):
     arithmetic: int = Field(
         description="number of the arithmetic; with another number, bits can differ"
     )
+    worker: str | None = Field(description="that has started it last; null before, or not known")
+    worker_kinds: list[str] = Field(
+        description="kinds of the workers that have computed it; bits of several are mixed"
+    )
+    attempts: int | None = Field(description="times that a worker has started it; null: not known")
     url: str
 
 

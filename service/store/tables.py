@@ -65,6 +65,10 @@ class RunRow(KeyedRow, Table):
         last_event_id: Id of its last event, once it has ended.
         arithmetic: Number of the arithmetic that computes it.
         version: Version of the program that started it; ``None`` if it is not known.
+        worker: Name of the worker that it was started on last, if it was.
+        worker_kinds: Kinds of the workers that have computed its samples, in order, each once;
+            empty for runs of earlier versions.
+        attempts: Times that a worker has started it; ``None`` for runs of earlier versions.
         trial: Number of the trial in its experiment, if it is one.
         digests: Digests of its files, once it has ended; ``None`` for runs of earlier versions and
             of a rebuilt index. Loaded by itself, because it grows with the files.
@@ -114,6 +118,9 @@ class RunRow(KeyedRow, Table):
     last_event_id: Mapped[int] = mapped_column(BigInteger)
     arithmetic: Mapped[int] = mapped_column(Integer)
     version: Mapped[str | None] = mapped_column(String(64))
+    worker: Mapped[str | None] = mapped_column(String(64))
+    worker_kinds: Mapped[list[str]] = mapped_column(_Json)
+    attempts: Mapped[int | None] = mapped_column(Integer)
     experiment_id: Mapped[str | None] = mapped_column(String(64))
     trial: Mapped[int | None] = mapped_column(Integer)
     digests: Mapped[Binary | None] = mapped_column(LargeBinary, deferred=True)

@@ -16,6 +16,8 @@ from tests.support.servers import CONFIG, rows, serving, wait_until_ended
 from tests.support.waits import until
 
 NAMES = ("datasets", "models", "runs")
+# Those of runs alone that the version of :func:`make_earlier` did not have.
+RUN_COLUMNS = ("name", "worker", "worker_kinds", "attempts")
 
 
 def fill(data_dir: Path, *, seed: int = 0, **settings: Any) -> dict[str, str]:
@@ -71,7 +73,7 @@ def make_earlier(data_dir: Path) -> None:
         for table, indexes in INDEXES.items():
             for name in indexes:
                 index.execute(f"DROP INDEX {name}")
-            for column in ("tags", "note", *(["name"] if table == "runs" else [])):
+            for column in ("tags", "note", *(RUN_COLUMNS if table == "runs" else ())):
                 index.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         index.execute("ALTER TABLE dataset_contents DROP COLUMN pieces")
         index.execute("ALTER TABLE runs DROP COLUMN digests")

@@ -48,6 +48,9 @@ const RUN: Run = {
   bytes: 0,
   version: null,
   arithmetic: 1,
+  worker: "local",
+  worker_kinds: ["0123456789ab"],
+  attempts: 1,
   url: "/v1/runs/0123456789abcdef",
 };
 

@@ -32,6 +32,9 @@ export function runWith(outputs: Output[], config: Partial<Config>): Run {
     bytes: 0,
     version: null,
     arithmetic: 1,
+    worker: "local",
+    worker_kinds: ["0123456789ab"],
+    attempts: 1,
     url: "/v1/runs/r1",
   };
 }

@@ -60,7 +60,7 @@ def read_run(folder: Path) -> RunRow:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise ValueError(f"its {DESCRIPTION} has a form that this version does not read")
     # Earlier versions did not write these.
-    values = {"name": "", "tags": [], "note": "", **values}
+    values = {"name": "", "tags": [], "note": "", "worker_kinds": [], **values}
     faults = [name for name in _COLUMNS if not _is_value_of(name, values.get(name))]
     if faults:
         raise ValueError(f"its {DESCRIPTION} has no usable {', '.join(faults)}")

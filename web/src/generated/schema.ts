@@ -1074,7 +1074,7 @@ export type ReplayAnswer = {
   agrees: boolean;
   difference: ReplayDifference | null;
   /**
-   * instead of a difference: the arithmetic of the run and that of the server, if they are not the same
+   * instead of a difference: the arithmetic of the run and that of the server, or the kinds of their workers, if they are not the same
    */
   note: string | null;
   flows: ReplayFlows;
@@ -1469,6 +1469,18 @@ export type RunView = {
    * number of the arithmetic; with another number, bits can differ
    */
   arithmetic: number;
+  /**
+   * that has started it last; null before, or not known
+   */
+  worker: string | null;
+  /**
+   * kinds of the workers that have computed it; bits of several are mixed
+   */
+  worker_kinds: Array<string>;
+  /**
+   * times that a worker has started it; null: not known
+   */
+  attempts: number | null;
   url: string;
 };
 
