@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Scope
 
 from energy_flow.choices import Preset, ServerState
+from energy_flow.engine import Executor
 from service.api.error_handlers import install_error_handlers
 from service.api.middleware.api_keys import RequireKey
 from service.api.middleware.availability import Availability
@@ -71,7 +72,9 @@ _WITH_ARRAYS: Final = re.compile(
 """Paths of requests with arrays of numbers."""
 
 
-def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> FastAPI:
+def create_app(
+    settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS, executor: Executor | None = None
+) -> FastAPI:
     """Return the application.
 
     Its ``state.service`` starts with the lifespan and continues to start in the background, so that
@@ -80,8 +83,9 @@ def create_app(settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> Fa
     Args:
         settings: The server's settings.
         limits: The server's other limits.
+        executor: Carries out work, and has not been started; by default an engine in this process.
     """
-    service = Service(settings, limits)
+    service = Service(settings, limits, executor)
     installed = version("energy-flow")
 
     @asynccontextmanager

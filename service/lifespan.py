@@ -127,6 +127,7 @@ class Service:
     Args:
         settings: The server's settings.
         limits: The server's other limits.
+        executor: Carries out work, and has not been started; by default an engine in this process.
     """
 
     executor: Executor
@@ -139,9 +140,15 @@ class Service:
     ablations: Ablations
     experiments: ExperimentService
 
-    def __init__(self, settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        limits: ServiceLimits = DEFAULT_LIMITS,
+        executor: Executor | None = None,
+    ) -> None:
         self.settings = settings
         self.limits = limits
+        self._given_executor = executor
         self.instruments = Instruments()
         self.tracer_provider: TracerProvider | None = None
         self._observer: RunObserver = self.instruments
@@ -380,15 +387,7 @@ class Service:
         self._fsync_thread = fsync_thread = FsyncThread(self.archive)
         fsync_thread.start()
         self.ends.start()
-        engine = Engine(
-            device=device,
-            memory_limit_bytes=memory_limit(device, settings.memory_limit),
-            max_queued_flow_steps=settings.max_queued_flow_steps,
-            max_pool_flows=self.limits.max_pool_flows,
-            on_step=self.instruments.watch_steps(LOCAL),
-            name=LOCAL,
-        )
-        self.executor = LocalExecutor(engine, memory_limit("cpu", settings.memory_limit))
+        self.executor = self._given_executor or self._make_local_executor(device)
         self.executor.start()
         self._executor_started = True
         self.models = ModelRegistry(
@@ -397,6 +396,18 @@ class Service:
         packaged = None if settings.choose_model else read_default_model(settings.data_dir)
         self.models.open(config, settings.model, packaged, warm_up=settings.warm_up)
         return queued, fsync_thread
+
+    def _make_local_executor(self, device: str) -> LocalExecutor:
+        settings = self.settings
+        engine = Engine(
+            device=device,
+            memory_limit_bytes=memory_limit(device, settings.memory_limit),
+            max_queued_flow_steps=settings.max_queued_flow_steps,
+            max_pool_flows=self.limits.max_pool_flows,
+            on_step=self.instruments.watch_steps(LOCAL),
+            name=LOCAL,
+        )
+        return LocalExecutor(engine, memory_limit("cpu", settings.memory_limit))
 
     async def _stop(self) -> None:
         was_ready = self.state is ServerState.READY

@@ -16,6 +16,7 @@ from typing import Final
 import uvicorn
 
 from energy_flow.choices import ServerState
+from energy_flow.engine import Executor
 from service.app import create_app
 from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits
 from service.serving.connections import Connections, Refusal, ServerConnections
@@ -43,10 +44,16 @@ class FlowServer(uvicorn.Server):
     Args:
         settings: The server's settings.
         limits: The server's other limits.
+        executor: Carries out work, and has not been started; by default an engine in this process.
     """
 
-    def __init__(self, settings: Settings, limits: ServiceLimits = DEFAULT_LIMITS) -> None:
-        app = create_app(settings, limits)
+    def __init__(
+        self,
+        settings: Settings,
+        limits: ServiceLimits = DEFAULT_LIMITS,
+        executor: Executor | None = None,
+    ) -> None:
+        app = create_app(settings, limits, executor)
         self.service: Service = app.state.service
         instruments = self.service.instruments
         self._connections = Connections(

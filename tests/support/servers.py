@@ -17,7 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from energy_flow.choices import ServerState
-from energy_flow.engine import Engine, LocalExecutor
+from energy_flow.engine import Engine, Executor, LocalExecutor
 from energy_flow.testing import TINY_FIELDS
 from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits
 from service.serving import FlowServer
@@ -136,11 +136,12 @@ def serving(
     *,
     wait: bool = True,
     limits: ServiceLimits = DEFAULT_LIMITS,
+    executor: Executor | None = None,
     **settings: Any,
 ) -> Iterator[RunningServer]:
     """Run a server on a free port until the end of the block."""
     settings = {"set": TINY, "drain_seconds": 0.2, **settings}
-    server = FlowServer(Settings(port=0, data_dir=data_dir, **settings), limits)
+    server = FlowServer(Settings(port=0, data_dir=data_dir, **settings), limits, executor)
     bound = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
