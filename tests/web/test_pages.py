@@ -230,7 +230,7 @@ def test_two_runs_are_compared(
 ) -> None:
     page.goto(server.url)
     for name in (run_id, other_run_id):
-        page.get_by_role("checkbox", name=f"Compare run {name[:8]}").check()
+        page.get_by_role("checkbox", name=f"Select run {name[:8]}").check()
     page.get_by_role("link", name="Compare 2 runs").click()
     expect(page.get_by_role("img", name=re.compile("difference of the surfaces"))).to_be_visible()
     expect(page.get_by_text("First difference of the traces of sample 0")).to_be_visible()

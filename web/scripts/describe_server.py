@@ -22,6 +22,7 @@ Schema = dict[str, Any]
 CLOSED_LISTS = (
     choices.RunState,
     choices.RunKind,
+    choices.ListOrder,
     choices.ExperimentKind,
     choices.Output,
     choices.TraceKind,
@@ -127,7 +128,7 @@ def typescript_choices() -> str:
     ended = [state.value for state in choices.ENDED_STATES]
     transitions = {state.value: list(after) for state, after in choices.TRANSITIONS.items()}
     parts += [
-        "/** States that are never left. */\n"
+        "/** States that are left by nothing but a retry of an experiment. */\n"
         f"export const ENDED_STATES: readonly RunState[] = {json.dumps(ended)};",
         "/** To which states an experiment or a trial may change. */\n"
         "export const TRANSITIONS: Readonly<Record<RunState, readonly RunState[]>> = "

@@ -5,6 +5,7 @@ import "./style/frame.css";
 import "./style/controls.css";
 import "./style/states.css";
 import "./style/tables.css";
+import "./style/lists.css";
 import "./style/heat_maps.css";
 import "./style/charts.css";
 import "./style/exits.css";

@@ -61,6 +61,7 @@ describe("requests for runs", () => {
     seed: "7",
     outputs: ["surface" as const],
     options: { noise_std: 0 },
+    labels: { name: "first", tags: ["a", "b"] },
   };
 
   it("are sent as JSON", async () => {
@@ -68,7 +69,13 @@ describe("requests for runs", () => {
     server.on("POST /v1/runs", { run_id: "r" });
     await submitRun({ ...rest, embeddings: { kind: "rows", rows: [[1]], summary: "" } }, "k");
     const [{ body, headers }] = server.requests;
-    expect(JSON.parse(body as string)).toEqual({ ...rest, seed: 7, embeddings: [[1]] });
+    const { labels, ...request } = rest;
+    expect(JSON.parse(body as string)).toEqual({
+      ...request,
+      ...labels,
+      seed: 7,
+      embeddings: [[1]],
+    });
     expect(headers.get("idempotency-key")).toBe("k");
   });
 
@@ -90,6 +97,8 @@ describe("requests for runs", () => {
     expect(body).toBe(file);
     expect(headers.get("content-type")).toBe("text/csv");
     expect(Object.fromEntries(url.searchParams)).toEqual({
+      name: "first",
+      tags: "a,b",
       model: "default",
       seed: "7",
       outputs: "surface",

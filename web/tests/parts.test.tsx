@@ -137,7 +137,11 @@ describe("the list of runs", () => {
   it("cancels unfinished runs and deletes ended ones", async () => {
     const server = fakeServer();
     const unfinished: Run = { ...RUN, run_id: "fedcba9876543210", state: "running" };
-    server.on("GET /v1/runs", { items: [unfinished, RUN], next_cursor: "abc" });
+    server.on("GET /v1/runs", {
+      items: [unfinished, RUN],
+      next_cursor: "abc",
+      previous_cursor: null,
+    });
     server.on(`POST /v1/runs/${unfinished.run_id}/cancel`, unfinished);
     server.on(`DELETE /v1/runs/${RUN.run_id}`, () => new Response(null, { status: 204 }));
     vi.stubGlobal("confirm", () => true);
@@ -147,7 +151,7 @@ describe("the list of runs", () => {
     await waitFor(() =>
       expect(server.requests.filter(({ method }) => method !== "GET")).toHaveLength(2),
     );
-    expect(screen.getByRole("link", { name: "Older" }).getAttribute("href")).toBe("#/?cursor=abc");
+    expect(screen.getByRole("link", { name: "Next" }).getAttribute("href")).toBe("#/?cursor=abc");
   });
 
   it("links trials to their experiment", async () => {
@@ -168,7 +172,7 @@ describe("the list of runs", () => {
       next_cursor: null,
     });
     render(<RunsPage route={readRoute("#/")} />);
-    for (const box of await screen.findAllByRole("checkbox", { name: /^Compare run/ })) {
+    for (const box of await screen.findAllByRole("checkbox", { name: /^Select run/ })) {
       fireEvent.click(box);
     }
     const link = await screen.findByRole("link", { name: "Compare 2 runs" });

@@ -1,14 +1,34 @@
 /** Requests about experiments and their trials. */
 
-import type { Curves, Experiment, ExperimentBody, Page, Trial } from "./types";
-import { getJson, Problem, query, sendJson } from "./http";
+import type {
+  Curves,
+  Deletion,
+  DeletionBody,
+  Experiment,
+  ExperimentBody,
+  Labels,
+  Page,
+  SortedPage,
+  Trial,
+} from "./types";
+import { getJson, type ListParameters, Problem, query, sendJson } from "./http";
 
 export function experimentPath(id: string): string {
   return `/v1/experiments/${encodeURIComponent(id)}`;
 }
 
-export function listExperiments(cursor: string | null, limit: number, signal?: AbortSignal) {
-  return getJson<Page<Experiment>>(`/v1/experiments${query({ limit, cursor })}`, signal);
+/** @param wanted filter, order and place, as parameters of the list. */
+export function listExperiments(wanted: ListParameters, limit: number, signal?: AbortSignal) {
+  return getJson<SortedPage<Experiment>>(`/v1/experiments${query({ ...wanted, limit })}`, signal);
+}
+
+/** Delete several experiments: by their ids, or all that a filter selects. */
+export function deleteExperiments(body: DeletionBody): Promise<Deletion> {
+  return sendJson<Deletion>("POST", "/v1/experiments:delete", body);
+}
+
+export function relabelExperiment(id: string, labels: Omit<Labels, "name">): Promise<Experiment> {
+  return sendJson<Experiment>("PATCH", experimentPath(id), labels);
 }
 
 export function getExperiment(id: string, signal?: AbortSignal): Promise<Experiment> {

@@ -9,6 +9,8 @@ export class Problem extends Error {
   readonly title: string;
   readonly detail: string;
   readonly errors: Fault[];
+  /** Of a refused deletion by a filter: how many the filter selects. */
+  readonly count: number | null;
 
   constructor(document: ProblemDocument) {
     super(document.detail || document.title);
@@ -17,6 +19,7 @@ export class Problem extends Error {
     this.title = document.title;
     this.detail = document.detail;
     this.errors = document.errors ?? [];
+    this.count = document.count ?? null;
   }
 }
 
@@ -29,6 +32,7 @@ async function readProblem(response: Response): Promise<Problem> {
       title: document.title ?? "Refused",
       detail: document.detail ?? "",
       errors: document.errors ?? [],
+      count: document.count ?? null,
       status: response.status,
     });
   } catch {
@@ -88,7 +92,7 @@ export async function getBytes(path: string, signal?: AbortSignal): Promise<Arra
 
 /** Send JSON and read JSON; return `undefined` for an empty answer. */
 export async function sendJson<T>(
-  method: "POST" | "DELETE",
+  method: "POST" | "PATCH" | "DELETE",
   path: string,
   body?: unknown,
   headers: Record<string, string> = {},
@@ -117,6 +121,9 @@ export async function uploadFile<T>(path: string, file: File, signal?: AbortSign
 }
 
 type QueryValue = string | number | null | undefined;
+
+/** Parameters of a list: its filter, its order and its place. */
+export type ListParameters = Readonly<Record<string, QueryValue>>;
 
 /** Return `?a=1&b=2` without empty values; a list repeats its name. */
 export function query(values: Record<string, QueryValue | readonly string[]>): string {

@@ -1,13 +1,16 @@
 /** Requests about runs and the server. */
 
-import { getBytes, getJson, query, request, sendJson } from "./http";
+import { getBytes, getJson, type ListParameters, query, request, sendJson } from "./http";
 import { type NumberArray, readNpy } from "./npy";
 import type {
   Comparison,
+  Deletion,
+  DeletionBody,
+  Labels,
   Memory,
-  Page,
   Profile,
   Run,
+  SortedPage,
   System,
   TraceCountsByStep,
   TraceRecord,
@@ -18,13 +21,23 @@ export function runPath(runId: string): string {
   return `/v1/runs/${encodeURIComponent(runId)}`;
 }
 
+/** @param wanted filter, order and place, as parameters of the list. */
 export function listRuns(
-  cursor: string | null,
+  wanted: ListParameters,
   limit: number,
   kinds: readonly RunKind[],
   signal?: AbortSignal,
 ) {
-  return getJson<Page<Run>>(`/v1/runs${query({ limit, cursor, kind: kinds })}`, signal);
+  return getJson<SortedPage<Run>>(`/v1/runs${query({ ...wanted, limit, kind: kinds })}`, signal);
+}
+
+/** Delete several runs: by their ids, or all that a filter selects. */
+export function deleteRuns(body: DeletionBody): Promise<Deletion> {
+  return sendJson<Deletion>("POST", "/v1/runs:delete", body);
+}
+
+export function relabelRun(runId: string, labels: Labels): Promise<Run> {
+  return sendJson<Run>("PATCH", runPath(runId), labels);
 }
 
 export function getRun(runId: string, signal?: AbortSignal): Promise<Run> {

@@ -1,9 +1,10 @@
 /** Requests for new runs, and estimates of their cost. */
 
 import type { Embeddings } from "../try/embeddings";
+import { toParameters } from "../labels/entry";
 import { parseNumber } from "../text/entries";
 import { query, request } from "./http";
-import type { Estimate, Run, RunBody } from "./types";
+import type { Estimate, Labels, Run, RunBody } from "./types";
 import type { Output } from "../generated/choices";
 
 /** A run as it is entered in the form. */
@@ -13,6 +14,7 @@ export interface RunEntry {
   seed: string;
   outputs: Output[];
   options: Record<string, unknown>;
+  labels: Labels;
 }
 
 export async function estimateRun(entry: RunEntry, signal: AbortSignal): Promise<Estimate> {
@@ -29,7 +31,7 @@ export async function submitRun(entry: RunEntry, key: string): Promise<Run> {
 function send(
   path: string,
   extra: Record<string, string>,
-  { embeddings, model, seed, outputs, options }: RunEntry,
+  { embeddings, model, seed, outputs, options, labels }: RunEntry,
   headers: Record<string, string>,
   signal?: AbortSignal,
 ): Promise<Response> {
@@ -40,6 +42,7 @@ function send(
       seed,
       outputs: outputs.join(","),
       options: JSON.stringify(options),
+      ...toParameters(labels),
     } satisfies RunBody;
     const { file, mediaType, column } = embeddings;
     const all = { ...extra, ...parameters, ...(column !== "" && { column }) };
@@ -54,6 +57,7 @@ function send(
     model,
     outputs,
     options,
+    ...labels,
     ...(seed.trim() !== "" && { seed: parseNumber(seed) }),
   };
   return request(path + query(extra), {

@@ -8,16 +8,20 @@ import type {
   ComparisonAnswer,
   Curves as CurvesAnswer,
   DatasetView,
+  DeletionAnswer,
   EstimateAnswer,
+  ExperimentDeletionFields,
   ExperimentFields,
   ExperimentView,
   FaultView,
   FlowConfig,
+  LabelFields,
   MemoryAnswer,
   ModelView,
   ProblemView,
   ProfileAnswer,
   ReplayAnswer,
+  RunDeletionFields,
   RunMetrics,
   RunRequest,
   RunTrace,
@@ -46,6 +50,7 @@ export type Comparison = ComparisonAnswer;
 export type Config = FlowConfig;
 export type Curves = CurvesAnswer["curves"];
 export type Dataset = DatasetView;
+export type Deletion = DeletionAnswer;
 export type Estimate = EstimateAnswer;
 export type Experiment = ExperimentView;
 export type Fault = FaultView;
@@ -67,11 +72,16 @@ export type Run = Omit<RunView, "config"> & { config: Partial<Config> };
 
 /** A problem document; another server in front of this one may leave members out. */
 export type ProblemDocument = Pick<ProblemView, "title" | "status" | "detail"> &
-  Partial<ProblemView>;
+  Partial<ProblemView> & { count?: number | null };
 
 export interface Page<Item> {
   items: Item[];
   next_cursor: string | null;
+}
+
+/** A page of a list that continues in both directions. */
+export interface SortedPage<Item> extends Page<Item> {
+  previous_cursor: string | null;
 }
 
 /** The body of a request as it is entered: the server checks the values. */
@@ -80,6 +90,8 @@ type Entered<Body> = { [Name in keyof Body]?: unknown };
 export type AblationBody = Entered<AblationFields>;
 export type RunBody = Entered<RunRequest>;
 export type ExperimentBody = Entered<ExperimentFields>;
+export type Labels = Entered<LabelFields>;
+export type DeletionBody = Entered<RunDeletionFields | ExperimentDeletionFields>;
 
 /** The data of a `state` event of an experiment. */
 export type ExperimentState = Pick<Experiment, "state" | "trials" | "progress" | "error">;

@@ -58,3 +58,10 @@ const ORDER = [...ENDED_STATES, ...UNFINISHED.toReversed()];
 function rank(state: RunState): number {
   return ORDER.indexOf(state);
 }
+
+/** Return how long an experiment took, in milliseconds; null before its end. */
+export function durationOf({ started_at, ended_at }: Experiment): number | null {
+  return started_at !== null && ended_at !== null
+    ? Date.parse(ended_at) - Date.parse(started_at)
+    : null;
+}

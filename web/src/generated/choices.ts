@@ -15,6 +15,10 @@ export type RunState = (typeof RUN_STATES)[number];
 export const RUN_KINDS = ["simulate", "run", "trial", "training"] as const;
 export type RunKind = (typeof RUN_KINDS)[number];
 
+/** What a list of runs or experiments is sorted by; with a dash before it, it descends. */
+export const LIST_ORDERS = ["created", "name", "state", "duration"] as const;
+export type ListOrder = (typeof LIST_ORDERS)[number];
+
 /** What the trials of an experiment do. */
 export const EXPERIMENT_KINDS = ["simulate", "train"] as const;
 export type ExperimentKind = (typeof EXPERIMENT_KINDS)[number];

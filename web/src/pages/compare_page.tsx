@@ -39,7 +39,7 @@ function chooseRuns(ids: readonly string[]): void {
 }
 
 function RunsPicker({ ids }: { ids: readonly string[] }) {
-  const runs = useLoad((signal) => listRuns(null, 100, SIMULATIONS, signal), []);
+  const runs = useLoad((signal) => listRuns({}, 100, SIMULATIONS, signal), []);
   const ended = runs.value?.items.filter((run) => run.metrics !== null) ?? [];
   const left = ended.filter((run) => !ids.includes(run.run_id));
   return (

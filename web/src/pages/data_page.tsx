@@ -16,10 +16,10 @@ import {
 } from "../api/models";
 import { getSystem } from "../api/runs";
 import { Download } from "../parts/download";
+import { Paging } from "../lists/paging";
 import { useActions, useTitle, useWatch } from "../parts/hooks";
 import { CreatedAt } from "../parts/created_at";
 import { Notice, Waiting } from "../parts/notice";
-import { Paging } from "../parts/paging";
 import { UploadForm } from "../parts/upload_form";
 import { linkTo, type Route } from "../route";
 import { formatBytes, formatCount } from "../text/numbers";
@@ -41,7 +41,7 @@ export function DataPage({ route }: { route: Route }) {
         {store !== undefined && (
           <Stored bytes={store.datasets_bytes} limit={store.max_datasets_bytes} />
         )}
-        <Datasets cursor={route.parameters.get("cursor")} />
+        <Datasets route={route} />
       </section>
       <section class="panel">
         <h2>Models</h2>
@@ -60,7 +60,8 @@ function Stored({ bytes, limit }: { bytes: number; limit: number | null }) {
   return <p class="quiet">{`Stored: ${formatBytes(bytes)}${most}`}</p>;
 }
 
-function Datasets({ cursor }: { cursor: string | null }) {
+function Datasets({ route }: { route: Route }) {
+  const cursor = route.parameters.get("cursor");
   const listed = useWatch((signal) => listDatasets(cursor, PAGE, signal), [cursor], PERIOD_MS);
   const { failure, act } = useActions(listed.reload);
   const { value: page, now } = listed;
@@ -144,7 +145,7 @@ function Datasets({ cursor }: { cursor: string | null }) {
           </table>
         </div>
       )}
-      <Paging path={["data"]} cursor={cursor} next={page?.next_cursor ?? null} />
+      {page !== null && <Paging route={route} page={page} />}
     </>
   );
 }

@@ -1,13 +1,14 @@
 import type { ComponentChildren } from "preact";
 import type { Experiment } from "../api/types";
 import { ENDED_STATES, RESULT_FORMATS, RESULT_ROWS, type ResultRows } from "../generated/choices";
-import { experimentPath } from "../api/experiments";
+import { experimentPath, relabelExperiment } from "../api/experiments";
 import { ExperimentActions } from "../experiments/actions";
 import { CurvesPanel } from "../experiments/curves_panel";
 import { PlotPanel } from "../experiments/plot_panel";
-import { ExperimentProgress, TrialTally } from "../experiments/progress";
+import { durationOf, ExperimentProgress, TrialTally } from "../experiments/progress";
 import { TrialsTable } from "../experiments/trials_table";
 import { useExperiment } from "../experiments/use_experiment";
+import { LabelsPanel } from "../labels/labels_panel";
 import { Download } from "../parts/download";
 import { Facts } from "../parts/facts";
 import { useActions, useTitle } from "../parts/hooks";
@@ -64,6 +65,13 @@ export function ExperimentPage({ id, route }: { id: string; route: Route }) {
           />
         </div>
       </div>
+      <LabelsPanel
+        labels={experiment}
+        hasName={false}
+        list={["experiments"]}
+        change={(labels) => relabelExperiment(experiment.experiment_id, labels)}
+        onChanged={reload}
+      />
       {(refused ?? loadFailure) !== null && (
         <Notice tone="problem">{refused ?? loadFailure}</Notice>
       )}
@@ -133,8 +141,6 @@ function factsOf(experiment: Experiment): (readonly [string, ComponentChildren])
   const [from, to] = dataset.rows;
   const changed = settings(options);
   const training = settings(train ?? {});
-  const ended = experiment.ended_at ?? null;
-  const began = experiment.started_at;
   return [
     ["kind", experiment.kind],
     ["model", `${model.name}${model.trained ? "" : ", untrained"}`],
@@ -149,12 +155,7 @@ function factsOf(experiment: Experiment): (readonly [string, ComponentChildren])
       ? ([["training", training.join(", ") || "by default"]] as const)
       : []),
     ["created", formatTime(experiment.created_at)],
-    [
-      "took",
-      began !== null && ended !== null
-        ? formatMilliseconds(Date.parse(ended) - Date.parse(began))
-        : "–",
-    ],
+    ["took", formatMilliseconds(durationOf(experiment))],
     ...(experiment.kind === "simulate"
       ? ([["flow-steps", formatCompact(progress.flow_steps)]] as const)
       : []),

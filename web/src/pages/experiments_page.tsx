@@ -1,29 +1,55 @@
-import { listExperiments } from "../api/experiments";
+import { deleteExperiments, listExperiments } from "../api/experiments";
+import { listModels } from "../api/models";
 import { ExperimentActions } from "../experiments/actions";
-import { ExperimentProgress, TimeLeft } from "../experiments/progress";
-import { useActions, useTitle, useWatch } from "../parts/hooks";
+import { durationOf, ExperimentProgress, TimeLeft } from "../experiments/progress";
+import { Tags } from "../labels/tags";
+import { DeletionActions } from "../lists/deletion";
+import { ListFilters } from "../lists/list_filters";
+import { isFiltered, readListState, toDeletionFilter, toParameters } from "../lists/list_state";
+import { Paging } from "../lists/paging";
+import { SelectionCell, SelectionHeader, useSelection } from "../lists/selection";
+import { SortHeader } from "../lists/sort_header";
+import { useActions, useLoad, useTitle, useWatch } from "../parts/hooks";
 import { CreatedAt } from "../parts/created_at";
 import { Notice, Waiting } from "../parts/notice";
-import { Paging } from "../parts/paging";
 import { StateBadge } from "../parts/state_badge";
 import { linkTo, type Route } from "../route";
-import { formatCount } from "../text/numbers";
+import { formatCount, formatMilliseconds } from "../text/numbers";
 
 const PAGE = 20;
 const PERIOD_MS = 2000;
 
-/** All experiments, newest first, with their current states. */
+/** Experiments with their current states: newest first, or as they are filtered and sorted. */
 export function ExperimentsPage({ route }: { route: Route }) {
   useTitle("Experiments");
-  const cursor = route.parameters.get("cursor");
-  const listed = useWatch((signal) => listExperiments(cursor, PAGE, signal), [cursor], PERIOD_MS);
+  const state = readListState(route);
+  const { filter, sort } = state;
+  const selection = useSelection();
+  const listed = useWatch(
+    (signal) => listExperiments(toParameters(state), PAGE, signal),
+    [JSON.stringify(state)],
+    PERIOD_MS,
+  );
+  const models = useLoad((signal) => listModels(signal), []);
   const { failure, act } = useActions(listed.reload);
   const { value: page, now } = listed;
+  const isEmpty = page?.items.length === 0;
+  const isPart = isFiltered(filter) || state.cursor !== null;
   return (
     <>
       <div class="page-head">
         <h1>Experiments</h1>
         <div class="actions">
+          <DeletionActions
+            names={["experiment", "experiments"]}
+            selected={selection.ids}
+            filter={isFiltered(filter) && !isEmpty ? toDeletionFilter(filter) : null}
+            send={deleteExperiments}
+            onDeleted={(ids) => {
+              selection.choose(ids, false);
+              listed.reload();
+            }}
+          />
           <a class="button button-main" href="#/experiments/new">
             New experiment
           </a>
@@ -32,8 +58,10 @@ export function ExperimentsPage({ route }: { route: Route }) {
       {(failure ?? listed.failure) !== null && (
         <Notice tone="problem">{failure ?? listed.failure}</Notice>
       )}
+      <ListFilters filter={filter} models={(models.value ?? []).map(({ name }) => name)} />
       {page === null && listed.loading && <Waiting what="Loading experiments" />}
-      {page?.items.length === 0 && (
+      {isEmpty && isPart && <Notice tone="hint">No experiment matches.</Notice>}
+      {isEmpty && !isPart && (
         <Notice tone="hint">
           There is no experiment yet. <a href="#/experiments/new">Create one</a>: it runs a dataset
           through a model with different options and seeds, and continues after a restart of the
@@ -43,11 +71,19 @@ export function ExperimentsPage({ route }: { route: Route }) {
       {page !== null && page.items.length > 0 && (
         <div class="table-frame">
           <table class="runs-table">
-            <caption class="hidden">Experiments, newest first</caption>
+            <caption class="hidden">Experiments</caption>
             <thead>
               <tr>
-                <th scope="col">name</th>
-                <th scope="col">state</th>
+                <SelectionHeader
+                  ids={page.items.map(({ experiment_id }) => experiment_id)}
+                  selection={selection}
+                />
+                <SortHeader order="name" sort={sort}>
+                  name
+                </SortHeader>
+                <SortHeader order="state" sort={sort}>
+                  state
+                </SortHeader>
                 <th scope="col">progress</th>
                 <th scope="col" class="number">
                   time left
@@ -55,7 +91,12 @@ export function ExperimentsPage({ route }: { route: Route }) {
                 <th scope="col">kind</th>
                 <th scope="col">model</th>
                 <th scope="col">dataset</th>
-                <th scope="col">created</th>
+                <SortHeader order="duration" sort={sort} isNumber>
+                  took
+                </SortHeader>
+                <SortHeader order="created" sort={sort}>
+                  created
+                </SortHeader>
                 <th scope="col">
                   <span class="hidden">actions</span>
                 </th>
@@ -64,10 +105,16 @@ export function ExperimentsPage({ route }: { route: Route }) {
             <tbody>
               {page.items.map((experiment) => (
                 <tr key={experiment.experiment_id}>
+                  <SelectionCell
+                    id={experiment.experiment_id}
+                    what={experiment.name}
+                    selection={selection}
+                  />
                   <td>
-                    <a href={linkTo(["experiments", experiment.experiment_id])}>
+                    <a class="run-name" href={linkTo(["experiments", experiment.experiment_id])}>
                       {experiment.name}
                     </a>
+                    <Tags tags={experiment.tags} link={(tag) => linkTo(["experiments"], { tag })} />
                   </td>
                   <td>
                     <StateBadge state={experiment.state} />
@@ -85,6 +132,7 @@ export function ExperimentsPage({ route }: { route: Route }) {
                   >
                     {experiment.dataset.name}
                   </td>
+                  <td class="number">{formatMilliseconds(durationOf(experiment))}</td>
                   <td>
                     <CreatedAt at={experiment.created_at} now={now} />
                   </td>
@@ -97,7 +145,7 @@ export function ExperimentsPage({ route }: { route: Route }) {
           </table>
         </div>
       )}
-      <Paging path={["experiments"]} cursor={cursor} next={page?.next_cursor ?? null} />
+      {page !== null && <Paging route={route} page={page} />}
     </>
   );
 }

@@ -8,6 +8,8 @@ import { DEFAULT_MODEL, listModels } from "../api/models";
 import { DatasetPicker } from "../experiments/dataset_picker";
 import { NO_SWEEP, type SweepEntry, buildSweep, listTrialFactors } from "../experiments/sweep";
 import { SweepFields } from "../experiments/sweep_fields";
+import { collectLabels, type LabelEntry, NO_LABELS } from "../labels/entry";
+import { LabelFields } from "../labels/label_fields";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice } from "../parts/notice";
 import { ALL_ROWS, type RowsEntry, rowsOf } from "../parts/rows_fields";
@@ -28,6 +30,8 @@ const OWN_FIELDS = new Set([
   "outputs",
   "seeds",
   "max_parallel",
+  "tags",
+  "note",
 ]);
 
 /** A form for a new experiment. */
@@ -44,6 +48,7 @@ export function NewExperimentPage() {
   const [sweep, setSweep] = useState<SweepEntry>(NO_SWEEP);
   const [seeds, setSeeds] = useState("0");
   const [parallel, setParallel] = useState("1");
+  const [labels, setLabels] = useState<LabelEntry>(NO_LABELS);
   const [failFast, setFailFast] = useState(false);
   const [refusal, setRefusal] = useState<Refusal>(NO_REFUSAL);
   const [sending, setSending] = useState(false);
@@ -65,8 +70,9 @@ export function NewExperimentPage() {
         ...(seeds.trim() !== "" && { seeds: parseWholeNumbers(seeds) }),
         max_parallel: parseNumber(parallel),
         fail_fast: failFast,
+        ...collectLabels(labels),
       },
-    [name, model, chosen, rows, entered, outputs, sweep, seeds, parallel, failFast],
+    [name, model, chosen, rows, entered, outputs, sweep, seeds, parallel, failFast, labels],
   );
 
   // The same request sent twice, by a second click or after a lost answer, makes one experiment.
@@ -160,6 +166,7 @@ export function NewExperimentPage() {
               />
               cancel the other trials after a failure
             </label>
+            <LabelFields entry={labels} onEntry={setLabels} hasName={false} errors={fields} />
           </fieldset>
           <section class="panel" aria-label="Trials">
             <h2>Trials</h2>

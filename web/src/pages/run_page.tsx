@@ -2,7 +2,15 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { follow, type ServerEvent } from "../api/event_stream";
 import { explain } from "../api/http";
-import { cancelRun, deleteRun, getMemory, getProfile, getRun, runPath } from "../api/runs";
+import {
+  cancelRun,
+  deleteRun,
+  getMemory,
+  getProfile,
+  getRun,
+  relabelRun,
+  runPath,
+} from "../api/runs";
 import {
   type Memory,
   type MemoryStep,
@@ -15,6 +23,7 @@ import {
 } from "../api/types";
 import { ENDED_STATES, type Overflow, REASONS, type RunState } from "../generated/choices";
 import { flattenNumbers } from "../experiments/measures";
+import { LabelsPanel } from "../labels/labels_panel";
 import { Exits } from "../parts/exits";
 import { Facts } from "../parts/facts";
 import { useActions, useLoad, useTitle } from "../parts/hooks";
@@ -41,8 +50,8 @@ import {
 
 /** One run: its state and results. */
 export function RunPage({ runId, route }: { runId: string; route: Route }) {
-  useTitle(`Run ${shortenId(runId)}`);
   const loaded = useLoad((signal) => getRun(runId, signal), [runId]);
+  useTitle(loaded.value?.name ?? `Run ${shortenId(runId)}`);
   const [live, setLive] = useState<Partial<Pick<Run, "state" | "progress">>>({});
   const [steps, setSteps] = useState<StepMetrics[]>([]);
   const [followFailure, setFollowFailure] = useState<string | null>(null);
@@ -98,9 +107,18 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
               <a href={linkTo(["experiments", run.experiment.experiment_id])}>its experiment</a>
             </p>
           )}
-          <h1>
-            Run <WholeId id={runId} />
-          </h1>
+          {run.name === null ? (
+            <h1>
+              Run <WholeId id={runId} />
+            </h1>
+          ) : (
+            <>
+              <h1>{run.name}</h1>
+              <p class="crumb">
+                Run <WholeId id={runId} />
+              </p>
+            </>
+          )}
           <p class="run-line" aria-live="polite">
             <StateBadge state={run.state} /> <RunProgress run={run} />
           </p>
@@ -140,6 +158,13 @@ export function RunPage({ runId, route }: { runId: string; route: Route }) {
           )}
         </div>
       </div>
+      <LabelsPanel
+        labels={run}
+        hasName
+        list={[]}
+        change={(labels) => relabelRun(runId, labels)}
+        onChanged={reload}
+      />
       {failure !== null && <Notice tone="problem">{failure}</Notice>}
       {run.error !== null && run.state === "failed" && (
         <Notice tone="problem">

@@ -1,14 +1,20 @@
 import { useRef, useState } from "preact/hooks";
 import { newKey } from "../api/http";
 import { DEFAULT_MODEL, listModels } from "../api/models";
-import { cancelRun, deleteRun, listRuns } from "../api/runs";
+import { cancelRun, deleteRun, deleteRuns, listRuns } from "../api/runs";
 import { type Run, simulationMetrics } from "../api/types";
 import { ENDED_STATES, type RunKind } from "../generated/choices";
+import { Tags } from "../labels/tags";
+import { DeletionActions } from "../lists/deletion";
+import { ListFilters } from "../lists/list_filters";
+import { isFiltered, readListState, toDeletionFilter, toParameters } from "../lists/list_state";
+import { Paging } from "../lists/paging";
+import { SelectionCell, SelectionHeader, useSelection } from "../lists/selection";
+import { SortHeader } from "../lists/sort_header";
 import { useActions, useLoad, useTitle, useWatch } from "../parts/hooks";
 import { ColumnPicker } from "../parts/column_picker";
 import { CreatedAt } from "../parts/created_at";
 import { Notice, Waiting } from "../parts/notice";
-import { Paging } from "../parts/paging";
 import { RunProgress, StateBadge } from "../parts/state_badge";
 import { useStoredNames } from "../parts/stored";
 import { MAX_COMPARED } from "../compare/differences";
@@ -23,33 +29,33 @@ const SINGLE_RUNS: readonly RunKind[] = ["simulate", "run"];
 const TRIALS: readonly RunKind[] = ["trial", "training"];
 const PERIOD_MS = 2000;
 
-/** All runs, newest first, with their current states. */
+/** Runs with their current states: newest first, or as they are filtered and sorted. */
 export function RunsPage({ route }: { route: Route }) {
   useTitle("Runs");
-  const cursor = route.parameters.get("cursor");
-  const [chosen, setChosen] = useState<string[]>([]);
+  const state = readListState(route);
+  const { filter, sort } = state;
+  const selection = useSelection();
   const [columns, setColumns] = useStoredNames("run-columns");
   const trials = route.parameters.get("kind") === "trial";
+  const kinds = trials ? TRIALS : SINGLE_RUNS;
   const listed = useWatch(
-    (signal) => listRuns(cursor, PAGE, trials ? TRIALS : SINGLE_RUNS, signal),
-    [cursor, trials],
+    (signal) => listRuns(toParameters(state), PAGE, kinds, signal),
+    [JSON.stringify(state), trials],
     PERIOD_MS,
   );
+  const models = useLoad((signal) => listModels(signal), []);
   const { value: page, now } = listed;
   const { failure, act } = useActions(listed.reload);
-  const choose = (runId: string, on: boolean): void => {
-    // Those that were chosen last are compared.
-    setChosen((before) =>
-      [...before.filter((id) => id !== runId), ...(on ? [runId] : [])].slice(-MAX_COMPARED),
-    );
-  };
+  const { ids: chosen } = selection;
+  const isEmpty = page?.items.length === 0;
+  const canCompare = chosen.length >= 2 && chosen.length <= MAX_COMPARED;
 
   return (
     <>
       <div class="page-head">
         <h1>Runs</h1>
         <div class="actions">
-          {chosen.length >= 2 ? (
+          {canCompare ? (
             <a class="button" href={linkTo(["compare"], { runs: chosen.join() })}>
               Compare {chosen.length} runs
             </a>
@@ -57,6 +63,20 @@ export function RunsPage({ route }: { route: Route }) {
             <button type="button" disabled title={`Select 2 to ${MAX_COMPARED} runs`}>
               Compare
             </button>
+          )}
+          {!trials && (
+            <DeletionActions
+              names={["run", "runs"]}
+              selected={chosen}
+              filter={
+                isFiltered(filter) && !isEmpty ? { ...toDeletionFilter(filter), kind: kinds } : null
+              }
+              send={deleteRuns}
+              onDeleted={(ids) => {
+                selection.choose(ids, false);
+                listed.reload();
+              }}
+            />
           )}
           <a class="button button-main" href="#/try">
             New run
@@ -66,6 +86,7 @@ export function RunsPage({ route }: { route: Route }) {
       {(failure ?? listed.failure) !== null && (
         <Notice tone="problem">{failure ?? listed.failure}</Notice>
       )}
+      <ListFilters filter={filter} models={(models.value ?? []).map(({ name }) => name)} />
       <div class="toolbar">
         <label>
           shows
@@ -80,19 +101,25 @@ export function RunsPage({ route }: { route: Route }) {
         <ColumnPicker chosen={columns} onChosen={setColumns} />
       </div>
       {page === null && listed.loading && <Waiting what="Loading runs" />}
-      {page?.items.length === 0 && trials && <Notice tone="hint">There is no trial yet.</Notice>}
-      {page?.items.length === 0 && !trials && <FirstRun />}
+      {isEmpty && (isFiltered(filter) || state.cursor !== null) && (
+        <Notice tone="hint">No run matches.</Notice>
+      )}
+      {isEmpty && !isFiltered(filter) && state.cursor === null && (
+        <>{trials ? <Notice tone="hint">There is no trial yet.</Notice> : <FirstRun />}</>
+      )}
       {page !== null && page.items.length > 0 && (
         <div class="table-frame">
           <table class="runs-table">
-            <caption class="hidden">Runs, newest first</caption>
+            <caption class="hidden">Runs</caption>
             <thead>
               <tr>
-                <th scope="col">
-                  <span class="hidden">compare</span>
-                </th>
-                <th scope="col">run</th>
-                <th scope="col">state</th>
+                <SelectionHeader ids={page.items.map((run) => run.run_id)} selection={selection} />
+                <SortHeader order="name" sort={sort}>
+                  run
+                </SortHeader>
+                <SortHeader order="state" sort={sort}>
+                  state
+                </SortHeader>
                 <th scope="col">progress</th>
                 <th scope="col">model</th>
                 <th scope="col" class="number">
@@ -101,15 +128,17 @@ export function RunsPage({ route }: { route: Route }) {
                 <th scope="col" class="number">
                   flows
                 </th>
-                <th scope="col" class="number">
+                <SortHeader order="duration" sort={sort} isNumber>
                   time
-                </th>
+                </SortHeader>
                 {columns.map((name) => (
                   <th key={name} scope="col" class="number">
                     {name}
                   </th>
                 ))}
-                <th scope="col">created</th>
+                <SortHeader order="created" sort={sort}>
+                  created
+                </SortHeader>
                 <th scope="col">
                   <span class="hidden">actions</span>
                 </th>
@@ -118,18 +147,19 @@ export function RunsPage({ route }: { route: Route }) {
             <tbody>
               {page.items.map((run) => (
                 <tr key={run.run_id}>
+                  <SelectionCell
+                    id={run.run_id}
+                    what={`run ${shortenId(run.run_id)}`}
+                    selection={selection}
+                  />
                   <td>
-                    <input
-                      type="checkbox"
-                      aria-label={`Compare run ${shortenId(run.run_id)}`}
-                      checked={chosen.includes(run.run_id)}
-                      onChange={(event) => choose(run.run_id, event.currentTarget.checked)}
-                    />
-                  </td>
-                  <td>
-                    <a class="run-id" href={linkTo(["runs", run.run_id])}>
-                      {run.run_id}
-                    </a>
+                    {run.name !== null && (
+                      <a class="run-name" href={linkTo(["runs", run.run_id])}>
+                        {run.name}
+                      </a>
+                    )}
+                    <RunId run={run} />
+                    <Tags tags={run.tags} link={(tag) => linkTo(route.parts, { tag })} />
                   </td>
                   <td>
                     <StateBadge state={run.state} />
@@ -159,7 +189,7 @@ export function RunsPage({ route }: { route: Route }) {
                         aria-label={`Delete run ${shortenId(run.run_id)}`}
                         onClick={() => {
                           if (confirm(`Delete run ${shortenId(run.run_id)} with all its files?`)) {
-                            choose(run.run_id, false);
+                            selection.choose([run.run_id], false);
                             void act(deleteRun(run.run_id));
                           }
                         }}
@@ -182,13 +212,21 @@ export function RunsPage({ route }: { route: Route }) {
           </table>
         </div>
       )}
-      <Paging
-        path={[]}
-        values={{ kind: trials ? "trial" : null }}
-        cursor={cursor}
-        next={page?.next_cursor ?? null}
-      />
+      {page !== null && <Paging route={route} page={page} />}
     </>
+  );
+}
+
+/** The id of a run: a link, unless its name is one. */
+function RunId({ run }: { run: Run }) {
+  return run.name === null ? (
+    <a class="run-id" href={linkTo(["runs", run.run_id])}>
+      {run.run_id}
+    </a>
+  ) : (
+    <span class="run-id quiet" title={run.run_id}>
+      {shortenId(run.run_id)}
+    </span>
   );
 }
 

@@ -4,6 +4,8 @@ import { DEFAULT_MODEL, listModels } from "../api/models";
 import { estimateRun, type RunEntry, submitRun } from "../api/submit";
 import type { Estimate } from "../api/types";
 import type { Output } from "../generated/choices";
+import { collectLabels, type LabelEntry, NO_LABELS } from "../labels/entry";
+import { LabelFields } from "../labels/label_fields";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice } from "../parts/notice";
 import { linkTo, navigate, type Route } from "../route";
@@ -33,6 +35,7 @@ export function TryPage({ route }: { route: Route }) {
   const [seed, setSeed] = useState("");
   const [outputs, setOutputs] = useState<Output[]>(["surface", "planes", "hits", "reached"]);
   const [entered, setEntered] = useState<EnteredOptions>({});
+  const [labels, setLabels] = useState<LabelEntry>(NO_LABELS);
   const [embeddings, setEmbeddings] = useState<Embeddings | null>(null);
   const [checked, setChecked] = useState<Checked>(UNCHECKED);
   const [sending, setSending] = useState(false);
@@ -40,8 +43,16 @@ export function TryPage({ route }: { route: Route }) {
   const chosen = models.value?.find(({ name }) => name === model) ?? null;
   const config = chosen?.config ?? null;
   const entry = useMemo<RunEntry | null>(
-    () => embeddings && { embeddings, model, seed, outputs, options: collectOptions(entered) },
-    [embeddings, model, seed, outputs, entered],
+    () =>
+      embeddings && {
+        embeddings,
+        model,
+        seed,
+        outputs,
+        options: collectOptions(entered),
+        labels: collectLabels(labels),
+      },
+    [embeddings, model, seed, outputs, entered, labels],
   );
 
   // The same request sent twice, by a second click or after a lost answer, makes one run.
@@ -124,6 +135,7 @@ export function TryPage({ route }: { route: Route }) {
               errors={fields.get("seed")}
             />
             <OutputsField outputs={outputs} onOutputs={setOutputs} errors={fields.get("outputs")} />
+            <LabelFields entry={labels} onEntry={setLabels} hasName errors={fields} />
           </fieldset>
           <section class="panel" aria-label="Cost">
             <h2>Cost</h2>
@@ -156,7 +168,7 @@ export function TryPage({ route }: { route: Route }) {
   );
 }
 
-const OWN_FIELDS = new Set(["embeddings", "model", "seed", "outputs"]);
+const OWN_FIELDS = new Set(["embeddings", "model", "seed", "outputs", "name", "tags", "note"]);
 
 function Cost({ estimate }: { estimate: Estimate }) {
   return (

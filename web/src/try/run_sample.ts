@@ -20,6 +20,7 @@ export async function runSample(model: string, count: number, key: string): Prom
       seed: "",
       outputs: ["surface", "planes", "hits", "reached", "embedding"],
       options: {},
+      labels: {},
     },
     key,
   );
