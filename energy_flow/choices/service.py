@@ -45,7 +45,12 @@ TRANSITIONS: Final[Mapping[RunState, tuple[RunState, ...]]] = MappingProxyType(
             RunState.FAILED,
             RunState.CANCELLED,
         ),
-        RunState.PAUSED: (RunState.RUNNING, RunState.CANCELLED),
+        RunState.PAUSED: (
+            RunState.RUNNING,
+            RunState.SUCCEEDED,
+            RunState.FAILED,
+            RunState.CANCELLED,
+        ),
         RunState.SUCCEEDED: (),
         RunState.FAILED: (),
         RunState.CANCELLED: (),
@@ -57,7 +62,7 @@ A run outside an experiment is never paused, and may also fail before it runs.
 """
 
 ENDED_STATES: Final = tuple(state for state, following in TRANSITIONS.items() if not following)
-"""States that are never left."""
+"""States that are left by nothing but a retry of an experiment."""
 
 UNFINISHED_STATES: Final = tuple(state for state, following in TRANSITIONS.items() if following)
 """All other states."""

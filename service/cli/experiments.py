@@ -235,6 +235,18 @@ def resume(
 
 
 @app.command()
+def retry(
+    experiment: ExperimentName,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start the failed trials of an experiment again."""
+    with open_for_experiments(url, api_key, experiment) as client:
+        _print(client.experiments.retry(experiment), as_json)
+
+
+@app.command()
 def cancel(
     experiment: ExperimentName,
     url: Url = DEFAULT_URL,

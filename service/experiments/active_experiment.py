@@ -20,10 +20,6 @@ from service.experiments.arithmetic import find_trials_arithmetic
 from service.experiments.progress_estimator import ProgressEstimator
 from service.store.tables import ExperimentRow, RunRow
 
-# Event ids of an experiment between two starts of the server. A larger number of starts than
-# 2^53 / 10^9 would leave the range of integers that JSON readers represent exactly.
-EVENT_IDS_PER_START = 10**9
-
 # Least seconds between two progress events.
 PROGRESS_SECONDS = 0.25
 
@@ -125,9 +121,8 @@ class ActiveExperiment:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all trials have ended."""
-        is_paused = self.state is RunState.PAUSED and not self.row.cancelling
-        return not (self.waiting or self.active_trials or self.is_closing or is_paused)
+        """Whether all trials have ended, so that there is nothing left to pause or to resume."""
+        return not (self.waiting or self.active_trials or self.is_closing)
 
     def start_next(self) -> int:
         """Make the next waiting trial an active one and return its number."""

@@ -10,7 +10,13 @@ from energy_flow.choices import ExperimentKind
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.validation import nest
 from energy_flow.errors import Fault
-from service.experiments.sweep import MAX_TRIALS, count_points, find_faults, swept_fields
+from service.experiments.sweep import (
+    MAX_TRIALS,
+    count_points,
+    find_equal_points,
+    find_faults,
+    swept_fields,
+)
 from service.experiments.swept_fields import OF_A_RUN, OF_A_TRAINING
 from service.experiments.training_plan import find_training_faults
 from service.experiments.trial_plans import (
@@ -101,6 +107,7 @@ def make_plan(
     plans = TrialPlans()
     if count <= MAX_TRIALS:
         plan_trials = plan_trainings if is_training else plan_simulations
+        faults += find_equal_points(sound.sweep, OF_A_TRAINING if is_training else OF_A_RUN)
         plans = plan_trials(sound, options, model, check_fit, (first, stop))
         faults += plans.faults.values()
     if faults:

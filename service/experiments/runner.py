@@ -13,14 +13,13 @@ from typing import Any
 from energy_flow.choices import UNFINISHED_STATES, EventName, RunState
 from service.events import CAPACITY, EventLog
 from service.experiments.active_experiment import (
-    EVENT_IDS_PER_START,
     PROGRESS_SECONDS,
     ActiveExperiment,
     trial_number,
 )
 from service.experiments.active_trial import ActiveTrial
 from service.experiments.recovery import recover_trials
-from service.experiments.store import ExperimentStore
+from service.experiments.store import EVENT_IDS_PER_START, ExperimentStore
 from service.experiments.trial_runner import TrialRunner
 from service.experiments.views import render_experiment, render_trial
 from service.problems import Problem, is_disk_full, problem_of
@@ -75,9 +74,15 @@ class ExperimentRunner:
             self._add(await asyncio.to_thread(self._recover, row))
         self._scheduling = asyncio.create_task(self._schedule())
 
-    async def begin(self, row: ExperimentRow) -> None:
-        """Start a stored experiment."""
-        self._add(await asyncio.to_thread(self._load, row))
+    async def begin(self, row: ExperimentRow, ids_before: int = 0) -> None:
+        """Start a stored experiment, or one whose failed trials start again.
+
+        Args:
+            row: Its row.
+            ids_before: Largest event id that may have been used before.
+        """
+        self._add(await asyncio.to_thread(self._load, row, ids_before))
+        self._ended.pop(row.experiment_id, None)
 
     def find(self, experiment_id: str) -> ActiveExperiment | None:
         """Return an experiment that has not ended."""
@@ -111,11 +116,13 @@ class ExperimentRunner:
             columns: Further values of its row.
 
         Raises:
-            ValueError: The table of transitions has no such change.
+            ValueError: The table of transitions has no such change, or the experiment ends.
             OSError: The change could not be stored; nothing has changed.
             sqlalchemy.exc.SQLAlchemyError: Likewise.
         """
         async with experiment.lock:
+            if experiment.is_closing:
+                raise ValueError("the experiment is about to end")
             await self._change(experiment, target, **columns)
 
     async def set_columns(self, experiment: ActiveExperiment, **columns: Any) -> None:
@@ -149,8 +156,8 @@ class ExperimentRunner:
         experiment.add_state_event()
         self._changed.set()
 
-    def _load(self, row: ExperimentRow) -> ActiveExperiment:
-        return ActiveExperiment(row, self._store.trials(row.experiment_id), self._loop)
+    def _load(self, row: ExperimentRow, ids_before: int) -> ActiveExperiment:
+        return ActiveExperiment(row, self._store.trials(row.experiment_id), self._loop, ids_before)
 
     def _recover(self, row: ExperimentRow) -> ActiveExperiment:
         ids_before = row.last_event_id
@@ -195,7 +202,8 @@ class ExperimentRunner:
                 self._close(experiment, self._cancel_never_started(experiment, numbers))
         elif not experiment.is_running:
             self._pause_trials(experiment)
-        if experiment.is_finished:
+        # A change that is being stored must not come after the end.
+        if experiment.is_finished and not experiment.lock.locked():
             self._close(experiment, self._finish(experiment))
 
     def _pause_trials(self, experiment: ActiveExperiment) -> None:

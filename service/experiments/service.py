@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import time
 import uuid
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from energy_flow.choices import ENDED_STATES, ExperimentKind, RunKind, RunState, names_of
-from service.experiments.active_experiment import EVENT_IDS_PER_START, ActiveExperiment
-from service.experiments.arithmetic import find_arithmetic_problem
+from service.experiments.active_experiment import ActiveExperiment
+from service.experiments.arithmetic import find_arithmetic_problem, find_trials_arithmetic
 from service.experiments.plan import Plan
 from service.experiments.runner import ExperimentRunner
-from service.experiments.store import ExperimentStore
+from service.experiments.store import EVENT_IDS_PER_START, RESTARTED, ExperimentStore
 from service.experiments.trial_plans import TrialPlan
 from service.experiments.views import render_experiment
 from service.models.registry import ModelRegistry
@@ -25,7 +26,7 @@ from service.states import refusal, states_before
 from service.store.archive import RunArchive
 from service.store.datasets import DatasetRegistry
 from service.store.idempotency import IdempotencyKey
-from service.store.tables import ExperimentRow
+from service.store.tables import ExperimentRow, RunRow
 from service.threads import Threads, in_thread
 
 
@@ -167,6 +168,24 @@ class ExperimentService:
         )
         return experiment.row
 
+    async def retry(self, row: ExperimentRow) -> ExperimentRow:
+        """Start the trials of a failed experiment again that failed or were cancelled.
+
+        Raises:
+            Problem: 404, it was removed meanwhile; 409, it has not failed, was started with another
+                arithmetic, or a model that it would make has a name that is used by now.
+        """
+        action, allowed = "retry an experiment", (RunState.FAILED,)
+        if self.runner.find(row.experiment_id) is not None or row.state != RunState.FAILED:
+            raise refusal(action, row.state, allowed)
+        ids_before = row.last_event_id + EVENT_IDS_PER_START - 1
+        if not await in_thread(Threads.CHANGES, self._restart, row):
+            raise refusal(action, (await self.find(row.experiment_id)).state, allowed)
+        restarted = await in_thread(Threads.READS, self.store.find, row.experiment_id)
+        assert restarted is not None
+        await self.runner.begin(restarted, ids_before)
+        return restarted
+
     async def cancel(self, row: ExperimentRow) -> ExperimentRow:
         """Cancel an experiment, and wait some seconds for its end.
 
@@ -244,6 +263,29 @@ class ExperimentService:
             return self.store.add(
                 row, trials, partial(self._models.names.check_promised, names=made)
             )
+
+    def _restart(self, row: ExperimentRow) -> bool:
+        all_trials = self.store.trials(row.experiment_id)
+        problem = find_arithmetic_problem(row, find_trials_arithmetic(all_trials))
+        if problem is not None:
+            raise problem
+        before = [trial for trial in all_trials if trial.state in RESTARTED]
+        made = [trial.request.get("makes_model") for trial in before]
+        check = partial(
+            self._models.names.check_promised, names=[name for name in made if name is not None]
+        )
+        for trial in before:
+            self._archive.folder(trial.run_id).check_removable()
+        with (
+            self._models.prevent_removal(row.model),
+            self.store.database.removing() as removal,
+        ):
+            trials = [_queue_again(trial) for trial in before]
+            run_ids = self.store.restart(removal, row, trials, check)
+            if run_ids is None:
+                return False
+            self._archive.remove_folders(run_ids)
+        return True
 
     def _remove(self, row: ExperimentRow) -> bool:
         def make_room() -> bool:
@@ -323,12 +365,12 @@ def _make_trial(trial: TrialPlan, number: int, row: ExperimentRow) -> dict[str, 
         "makes_model": trial.makes_model,
     }
     return {
+        **_UNTOUCHED,
         "run_id": uuid.uuid4().hex,
         "name": "",
         "tags": [],
         "note": "",
         "kind": RunKind.TRIAL if trial.training is None else RunKind.TRAINING,
-        "state": RunState.QUEUED,
         "created_at": row.created_at,
         "model": row.model,
         "model_digest": row.model_digest,
@@ -338,13 +380,8 @@ def _make_trial(trial: TrialPlan, number: int, row: ExperimentRow) -> dict[str, 
         "dataset": row.dataset,
         "dataset_digest": row.dataset_digest,
         "dataset_from": row.dataset_from,
-        "samples_done": 0,
         "config": config,
         "request": request,
-        "warnings": [],
-        "bytes": 0,
-        "safe": True,
-        "last_event_id": 0,
         "arithmetic": find_arithmetic(config, request),
         "version": row.version,
         "worker": None,
@@ -353,3 +390,41 @@ def _make_trial(trial: TrialPlan, number: int, row: ExperimentRow) -> dict[str, 
         "experiment_id": row.experiment_id,
         "trial": number,
     }
+
+
+# Columns of a run that has not started.
+_UNTOUCHED: Final[Mapping[str, Any]] = {
+    "state": RunState.QUEUED,
+    "samples_done": 0,
+    "warnings": [],
+    "bytes": 0,
+    "safe": True,
+    "last_event_id": 0,
+}
+_SAME = (
+    "name",
+    "tags",
+    "note",
+    "kind",
+    "created_at",
+    "model",
+    "model_digest",
+    "trained",
+    "seed",
+    "samples",
+    "dataset",
+    "dataset_digest",
+    "dataset_from",
+    "config",
+    "request",
+    "arithmetic",
+    "version",
+    "experiment_id",
+    "trial",
+)
+
+
+def _queue_again(before: RunRow) -> dict[str, Any]:
+    """Return the columns of a run that starts a trial again."""
+    same = {name: getattr(before, name) for name in _SAME}
+    return {**_UNTOUCHED, **same, "run_id": uuid.uuid4().hex}

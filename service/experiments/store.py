@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -35,6 +35,13 @@ from service.store.listing import (
 )
 from service.store.names import check_new_name, find_like
 from service.store.tables import ExperimentRow, RunRow
+
+RESTARTED: Final = (RunState.FAILED, RunState.CANCELLED)
+"""States of the trials that a retry starts again."""
+
+# Event ids of an experiment between two starts. A larger number of starts than 2^53 / 10^9 would
+# leave the range of integers that JSON readers represent exactly.
+EVENT_IDS_PER_START: Final = 10**9
 
 
 class ExperimentStore:
@@ -249,6 +256,60 @@ class ExperimentStore:
         with self.database.session() as session:
             session.execute(statement)
 
+    def restart(
+        self,
+        removal: Removal,
+        row: ExperimentRow,
+        trials: Sequence[Mapping[str, Any]],
+        check: Callable[[Session], None],
+    ) -> list[str] | None:
+        """Queue a failed experiment again, with new runs in place of those that did not succeed.
+
+        Args:
+            removal: Carries out the transaction.
+            row: The experiment.
+            trials: Columns of the new runs.
+            check: Refuses what the trials will make, in the transaction that adds them.
+
+        Returns:
+            The ids of the runs that were removed; ``None`` if the experiment was removed or started
+            again meanwhile.
+
+        Raises:
+            Problem: As ``check``.
+        """
+        values = {
+            "state": RunState.QUEUED,
+            "ended_at": None,
+            "error": None,
+            "counts": None,
+            "last_event_id": row.last_event_id + EVENT_IDS_PER_START,
+        }
+        change = update(ExperimentRow).where(
+            ExperimentRow.experiment_id == row.experiment_id,
+            ExperimentRow.state == RunState.FAILED,
+        )
+        numbers = [trial["trial"] for trial in trials]
+        old = delete(RunRow).where(
+            RunRow.experiment_id == row.experiment_id,
+            RunRow.trial.in_(numbers),
+            RunRow.state.in_(RESTARTED),
+        )
+
+        def restart(session: Session) -> list[str] | None:
+            if session.scalar(change.values(**values).returning(ExperimentRow.position)) is None:
+                return None
+            check(session)
+            runs = session.execute(old.returning(RunRow.run_id, RunRow.position)).all()
+            remove_entries(session, RUNS, [run.position for run in runs])
+            session.execute(insert(RunRow), trials)
+            positions = _find_positions(session, row.experiment_id)
+            for trial in trials:
+                add_run_entries(session, positions[trial["trial"]], trial)
+            return [run.run_id for run in runs]
+
+        return removal.run(restart)
+
     def remove(
         self, removal: Removal, experiment_id: str, make_room: Callable[[], bool]
     ) -> list[str] | None:
@@ -279,10 +340,15 @@ class ExperimentStore:
         return removal.run(remove, make_room)
 
 
+def _find_positions(session: Session, experiment_id: str) -> dict[int | None, int]:
+    """Return the positions of an experiment's runs by the numbers of their trials."""
+    query = select(RunRow.trial, RunRow.position).where(RunRow.experiment_id == experiment_id)
+    return {found.trial: found.position for found in session.execute(query)}
+
+
 def _add_entries(session: Session, row: ExperimentRow, trials: Sequence[Mapping[str, Any]]) -> None:
     """Add what an experiment and its trials are found by in lists."""
-    query = select(RunRow.trial, RunRow.position).where(RunRow.experiment_id == row.experiment_id)
-    positions = {found.trial: found.position for found in session.execute(query)}
+    positions = _find_positions(session, row.experiment_id)
     keys = find_keys(row.tags, {})
     for trial in trials:
         add_run_entries(session, positions[trial["trial"]], trial)

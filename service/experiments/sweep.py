@@ -13,6 +13,7 @@ from energy_flow.choices import unknown_name
 from energy_flow.errors import Fault
 from service.experiments.swept_fields import OF_A_RUN, SweptFields
 from service.schemas.experiment import Sweep
+from service.store.list_entries import option_value
 
 MAX_TRIALS = 10_000
 
@@ -85,6 +86,44 @@ def count_points(sweep: Sweep | None) -> int:
     if sweep.grid is not None:
         return math.prod(len(values) for values in sweep.grid.values())
     return sweep.count or 0
+
+
+def find_equal_points(sweep: Sweep | None, swept: SweptFields = OF_A_RUN) -> list[Fault]:
+    """Return faults of points that are the same as others.
+
+    Args:
+        sweep: A sweep without other faults.
+        swept: The fields that a sweep may vary.
+
+    Returns:
+        Of a grid, a fault for each value that its field has twice; of a random sweep, one fault
+        that names the first equal points.
+    """
+    if sweep is None:
+        return []
+    if sweep.grid is not None:
+        return [
+            Fault(("sweep", "grid", field, place), "is there twice; name each value once", value)
+            for field, values in sweep.grid.items()
+            for place, value in enumerate(values)
+            if option_value(value) in map(option_value, values[:place])
+        ]
+    first: dict[tuple[str, ...], int] = {}
+    equal: list[tuple[int, int, Parameters]] = []
+    for number, point in enumerate(points(sweep, swept)):
+        key = tuple(map(option_value, point.parameters.values()))
+        if key in first:
+            equal.append((first[key], number, point.parameters))
+        first.setdefault(key, number)
+    if not equal:
+        return []
+    before, number, parameters = equal[0]
+    values = ", ".join(f"{field} = {value}" for field, value in parameters.items())
+    message = (
+        f"draws {len(equal)} points that it has drawn before: {before} and {number} both have "
+        f"{values}; lower count, draw from wider ranges, or use a grid"
+    )
+    return [Fault(("sweep", "count"), message, sweep.count)]
 
 
 def find_faults(sweep: Sweep | None, swept: SweptFields = OF_A_RUN) -> list[Fault]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from energy_flow import pretrained
 from energy_flow.config.flow_config import FlowConfig
@@ -25,6 +25,8 @@ _SET_ELSEWHERE = {
 }
 _OF_SIMULATIONS = ("outputs", "trace", "chunk_samples")
 _MAX_NAME = 64
+FEW_HELD_OUT: Final = 20
+"""With fewer held-out rows, a training gives a warning."""
 
 
 def find_training_faults(
@@ -114,6 +116,22 @@ def find_size_faults(config: TrainConfig, rows: tuple[int, int]) -> list[Fault]:
         return []
     message = f"leaves about {left} rows to train on, less than a batch of {config.batch.rows}"
     return [Fault(("rows",), message, list(rows))]
+
+
+def find_size_warnings(config: TrainConfig, rows: tuple[int, int]) -> list[str]:
+    """Return a warning if the best weights would be chosen by figures of few rows.
+
+    Args:
+        config: Config of the training.
+        rows: First row of the dataset, and the row behind the last one.
+    """
+    count = round((rows[1] - rows[0]) * config.data.held_out)
+    if config.data.held_out == 0 or count >= FEW_HELD_OUT:
+        return []
+    return [
+        f"about {count} rows are held out: figures of fewer than {FEW_HELD_OUT} rows vary much by "
+        "chance, and the best weights are chosen by them; raise data.held_out or give more rows"
+    ]
 
 
 def model_name(fields: ExperimentFields, number: int, points: int) -> str:

@@ -11,7 +11,12 @@ from energy_flow.errors import ConfigError, Fault
 from energy_flow.training import TrainConfig
 from service.experiments.sweep import Point, count_points, points
 from service.experiments.swept_fields import OF_A_TRAINING
-from service.experiments.training_plan import find_size_faults, make_train_config, model_name
+from service.experiments.training_plan import (
+    find_size_faults,
+    find_size_warnings,
+    make_train_config,
+    model_name,
+)
 from service.models.model import Model
 from service.requests.validate import relocate_options
 from service.schemas.experiment import ExperimentFields
@@ -126,6 +131,7 @@ def plan_trainings(
             name = model_name(fields, len(plans.trials), count_points(fields.sweep))
             plans.trials.append(TrialPlan(seed, point.parameters, options, config, training, name))
             plans.add_faults(find_size_faults(training, rows))
+            plans.warnings += find_size_warnings(training, rows)
     return plans
 
 

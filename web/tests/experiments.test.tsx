@@ -1,12 +1,14 @@
 import { cleanup, fireEvent, render, screen, waitFor, within } from "@testing-library/preact";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Experiment, Trial } from "../src/api/types";
+import type { Curves, Experiment, Trial } from "../src/api/types";
+import { CurveChart } from "../src/experiments/curve_chart";
+import { selectFigures, smooth } from "../src/experiments/curves";
+import { ParallelCoordinates } from "../src/experiments/parallel_coordinates";
 import { SweepPlot } from "../src/experiments/sweep_plot";
 import { DataPage } from "../src/pages/data_page";
 import { ExperimentPage } from "../src/pages/experiment_page";
 import { ExperimentsPage } from "../src/pages/experiments_page";
 import { NewExperimentPage } from "../src/pages/new_experiment_page";
-import { StepChart } from "../src/parts/step_chart";
 import { readRoute } from "../src/route";
 import { DATASET, eventText, EXPERIMENT, MODEL, page, trial } from "./experiment_samples";
 import { type FakeServer, fakeServer, json } from "./fake_server";
@@ -43,7 +45,9 @@ describe("the list of experiments", () => {
       state: "paused",
     };
     const ended: Experiment = { ...ENDED, experiment_id: "e3", name: "depth" };
-    server.on("GET /v1/experiments", page([EXPERIMENT, paused, ended]));
+    const failed: Experiment = { ...ENDED, experiment_id: "e4", name: "luck", state: "failed" };
+    server.on("GET /v1/experiments", page([EXPERIMENT, paused, ended, failed]));
+    server.on("POST /v1/experiments/e4/retry", EXPERIMENT);
     server.on("POST /v1/experiments/e1/pause", EXPERIMENT);
     server.on("POST /v1/experiments/e2/resume", paused);
     server.on("POST /v1/experiments/e2/cancel", paused);
@@ -56,16 +60,24 @@ describe("the list of experiments", () => {
     expect(requested).not.toHaveBeenCalled();
     fireEvent.click(await screen.findByRole("button", { name: "Cancel walls" }));
     fireEvent.click(await screen.findByRole("button", { name: "Delete depth" }));
-    expect(requested).toHaveBeenCalledTimes(2);
+    fireEvent.click(await screen.findByRole("button", { name: "Retry luck" }));
+    expect(requested).toHaveBeenCalledTimes(3);
     await waitFor(() =>
       expect(changes(server).sort()).toEqual([
         "DELETE /v1/experiments/e3",
         "POST /v1/experiments/e1/pause",
         "POST /v1/experiments/e2/cancel",
         "POST /v1/experiments/e2/resume",
+        "POST /v1/experiments/e4/retry",
       ]),
     );
-    for (const name of ["Resume noise", "Delete noise", "Pause walls", "Cancel depth"]) {
+    for (const name of [
+      "Resume noise",
+      "Delete noise",
+      "Pause walls",
+      "Cancel depth",
+      "Retry depth",
+    ]) {
       expect(screen.queryByRole("button", { name })).toBeNull();
     }
     const row = screen.getByRole("link", { name: "noise" }).closest("tr") as HTMLElement;
@@ -252,23 +264,80 @@ describe("an experiment's page", () => {
     fireEvent.keyDown(loss, { key: "ArrowRight" });
     fireEvent.keyDown(loss, { key: "ArrowRight" });
     fireEvent.keyDown(loss, { key: "ArrowRight" });
-    expect(screen.getByText("step 300")).toBeDefined();
+    const reading = loss.parentElement?.querySelector("output");
+    expect(reading?.textContent).toBe("trial 0, step 300: 0.25");
+    expect(
+      screen.getByRole("img", { name: "train/loss over 3 steps: trial 0 from 1 to 0.25" }),
+    ).toBeDefined();
   });
 });
 
-describe("a chart over steps", () => {
-  it("places values at their steps", () => {
-    const { container } = render(
-      <StepChart
-        title="loss"
-        steps={[0, 10, 100]}
-        series={[{ name: "loss", values: [3, 2, 1] }]}
+describe("curves of trials", () => {
+  const measured = new Map<number, Curves | null>([
+    [0, { step: [0, 10, 100], "held_out/cosine": [1, 2, 3], "train/loss": [4, -1, 1] }],
+    [1, { step: [0, 50], "train/loss": [8, 2], "train/single": [1, null] }],
+    [2, null],
+  ]);
+  const draw = (smoothing: number, log: boolean) => {
+    const [{ name, curves }] = selectFigures(measured).main;
+    const chart = <CurveChart {...{ name, curves, smoothing, log }} paint={String} />;
+    const { container } = render(chart);
+    return [...container.querySelectorAll("path.curve")].map((path) =>
+      (path.getAttribute("d") ?? "")
+        .slice(1)
+        .split("L")
+        .map((pair) => pair.split(" ").map(Number)),
+    );
+  };
+
+  it("are of one figure each, the loss first", () => {
+    const { main, more } = selectFigures(measured);
+    expect(main.map(({ name }) => name)).toEqual(["train/loss", "held_out/cosine"]);
+    expect(main.map(({ curves }) => curves.map(({ trial }) => trial))).toEqual([[0, 1], [0]]);
+    expect(more).toEqual([]);
+  });
+
+  it("are drawn at their own steps on one axis", () => {
+    const [first, second] = draw(0, false);
+    const [[left], [middle], [right]] = first;
+    expect((middle - left) / (right - left)).toBeCloseTo(0.1, 3);
+    expect((second[1][0] - left) / (right - left)).toBeCloseTo(0.5, 3);
+  });
+
+  it("have no points without a logarithm on a logarithmic axis", () => {
+    const [first, second] = draw(0, true);
+    expect(first).toHaveLength(2);
+    // 4 to 1 is as far as 8 to 2.
+    expect(first[1][1] - first[0][1]).toBeCloseTo(second[1][1] - second[0][1], 0);
+  });
+
+  it("are smoothed without a pull to 0", () => {
+    expect(smooth([2, 2, 2], 0.9)).toEqual([2, 2, 2]);
+    expect(smooth([0, 1], 0.5)[1]).toBeCloseTo(2 / 3, 12);
+    expect(smooth([3, 1], 0)).toEqual([3, 1]);
+  });
+});
+
+describe("parallel coordinates", () => {
+  it("have a line for each trial that has succeeded", () => {
+    const fields = ["noise_std", "max_steps"];
+    const lines = [0, 1, 2].map((number) => ({
+      ...trial(number, number === 2 ? "failed" : "succeeded"),
+      parameters: { noise_std: number, max_steps: 4 },
+    }));
+    const view = render(
+      <ParallelCoordinates
+        experiment={{ ...ENDED, fields }}
+        trials={lines}
+        measure="mean_path_steps"
       />,
     );
-    const [first, second, last] = [...container.querySelectorAll("circle")].map((circle) =>
-      Number(circle.getAttribute("cx")),
-    );
-    expect((second - first) / (last - first)).toBeCloseTo(0.1, 6);
+    const name = "2 trials as lines through noise_std, max_steps, mean_path_steps";
+    expect(screen.getByRole("img", { name })).toBeDefined();
+    const keys = screen.getByRole("group", { name: "Trials as lines" });
+    fireEvent.keyDown(keys, { key: "ArrowRight" });
+    fireEvent.keyDown(keys, { key: "ArrowRight" });
+    expect(view.container.querySelector("output")?.textContent).toContain("trial 1: noise_std 1");
   });
 });
 

@@ -225,6 +225,14 @@ class AsyncExperiments:
         """
         return await self._change(experiment, "resume")
 
+    async def retry(self, experiment: str) -> Experiment:
+        """Start the trials of a failed experiment again that did not succeed, as new runs.
+
+        Raises:
+            Conflict: it has not failed.
+        """
+        return await self._change(experiment, "retry")
+
     async def cancel(self, experiment: str) -> Experiment:
         """Cancel an experiment within a step; its results so far are kept.
 

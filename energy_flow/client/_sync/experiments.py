@@ -226,6 +226,14 @@ class Experiments:
         """
         return self._change(experiment, "resume")
 
+    def retry(self, experiment: str) -> Experiment:
+        """Start the trials of a failed experiment again that did not succeed, as new runs.
+
+        Raises:
+            Conflict: it has not failed.
+        """
+        return self._change(experiment, "retry")
+
     def cancel(self, experiment: str) -> Experiment:
         """Cancel an experiment within a step; its results so far are kept.
 

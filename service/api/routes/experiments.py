@@ -142,6 +142,13 @@ async def resume_experiment(experiment_id: ExperimentId, service: ServiceDep) ->
     return JsonAnswer(service.experiments.answer(await service.experiments.resume(row)))
 
 
+@router.post("/{experiment_id}/retry", responses=describe_answers(ExperimentView))
+async def retry_experiment(experiment_id: ExperimentId, service: ServiceDep) -> Response:
+    """Start the trials of a failed experiment again that did not succeed."""
+    row = await service.experiments.find(experiment_id)
+    return JsonAnswer(service.experiments.answer(await service.experiments.retry(row)))
+
+
 @router.post(
     "/{experiment_id}/cancel", responses=describe_answers(ExperimentView, statuses=(200, 202))
 )

@@ -139,7 +139,7 @@ def test_pausing_completes_started_chunks_and_starts_no_others(server: RunningSe
     refused = client.post("/v1/experiments/held/pause")
     assert refused.status_code == 409
     assert refused.json()["allowed"] == ["queued", "running"]
-    assert refused.json()["transitions"] == ["running", "cancelled"]
+    assert refused.json()["transitions"] == ["running", "succeeded", "failed", "cancelled"]
     assert client.delete("/v1/experiments/held").status_code == 409
     # Nothing moves meanwhile.
     assert read_trials(client, "held") == found
@@ -255,6 +255,75 @@ def test_a_failed_trial_keeps_its_error_and_does_not_affect_others(client: httpx
     points = client.get("/v1/experiments/mixed/results?of=points").json()["rows"]
     assert [point["seeds"] for point in points] == [2, 0, 2]
     assert points[1]["steps.mean"] is None
+
+
+def test_failed_trials_start_again_as_new_runs(client: httpx.Client) -> None:
+    sweep = {"grid": {"projection_age": [2, 4]}}
+    start_experiment(client, name="repeated", **STEPS, sweep=sweep, tags=["again"])
+    over = wait_until_ended(client, "repeated")
+    before = read_trials(client, "repeated")
+    assert [trial["state"] for trial in before] == ["succeeded", "failed"]
+
+    answer = client.post("/v1/experiments/repeated/retry")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["state"] in ("queued", "running")
+    again = wait_until_ended(client, "repeated")
+    after = read_trials(client, "repeated")
+    # What fails for its numbers fails again.
+    assert again["trials"] == over["trials"]
+    assert again["error"] == over["error"]
+    assert again["ended_at"] > over["ended_at"]
+    assert again["last_event_id"] > over["last_event_id"]
+    assert after[0] == before[0]
+    same = ("trial", "parameters", "seed", "state", "error")
+    assert [after[1][name] for name in same] == [before[1][name] for name in same]
+    assert after[1]["run_id"] != before[1]["run_id"]
+    assert client.get(before[1]["run_url"]).status_code == 404
+    assert client.get(after[1]["run_url"]).status_code == 200
+    assert client.get(f"/v1/runs?experiment={over['experiment_id']}").json()["items"][1:]
+    chosen = {"options": '{"projection_age": 4}', "tag": "again"}
+    listed = client.get("/v1/experiments", params=chosen)
+    assert [one["name"] for one in listed.json()["items"]] == ["repeated"]
+    assert client.delete("/v1/experiments/repeated").status_code == 204
+
+
+def test_a_retry_includes_trials_that_were_cancelled_as_one_failed(client: httpx.Client) -> None:
+    sweep = {"grid": {"projection_age": [1, 4, 2]}}
+    start_experiment(client, name="hurried", **STEPS, sweep=sweep, fail_fast=True)
+    over = wait_until_ended(client, "hurried")
+    assert (over["trials"]["failed"], over["trials"]["cancelled"]) == (1, 1)
+    before = read_trials(client, "hurried")
+    change_state(client, "hurried", "retry")
+    wait_until_ended(client, "hurried")
+    after = read_trials(client, "hurried")
+    renewed = [one["run_id"] != other["run_id"] for one, other in zip(before, after, strict=True)]
+    assert renewed == [False, True, True]
+
+
+def test_only_failed_experiments_are_retried(server: RunningServer) -> None:
+    client = server.client
+    with server.engine_held():
+        start_experiment(client, name="fine", dataset="few")
+        running = client.post("/v1/experiments/fine/retry")
+        assert running.status_code == 409
+        assert running.json()["allowed"] == ["failed"]
+    wait_until_ended(client, "fine")
+    refused = client.post("/v1/experiments/fine/retry")
+    assert refused.status_code == 409
+    assert refused.json()["state"] == "succeeded"
+
+
+def test_a_paused_experiment_with_nothing_left_succeeds(server: RunningServer) -> None:
+    client = server.client
+    with server.engine_held() as engine:
+        start_experiment(client, name="last", dataset="few")
+        engine.run_until(lambda: read_experiment(client, "last")["trials"]["running"])
+        paused = change_state(client, "last", "pause")
+        assert paused["state"] == "paused"
+    # Its only chunk had started.
+    over = wait_until_ended(client, "last")
+    assert (over["state"], over["trials"]["succeeded"]) == ("succeeded", 1)
+    assert client.post("/v1/experiments/last/resume").status_code == 409
 
 
 def test_one_failure_ends_an_experiment_that_fails_fast(client: httpx.Client) -> None:

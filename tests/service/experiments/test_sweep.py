@@ -10,7 +10,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as some
 
-from service.experiments.sweep import count_points, find_faults, points, swept_fields
+from service.experiments.sweep import (
+    count_points,
+    find_equal_points,
+    find_faults,
+    points,
+    swept_fields,
+)
 from service.schemas.experiment import Sweep
 
 NUMBERS = ("noise_std", "spawn.threshold", "convergence.threshold", "max_displacement")
@@ -117,6 +123,35 @@ def test_a_seed_keeps_its_points_from_version_to_version() -> None:
     }
     assert first.places["boundary"] == 0
     assert second.parameters != first.parameters
+
+
+@pytest.mark.parametrize(
+    ("values", "places"),
+    [
+        ([1, 2, 1.0, 2.5], [2]),
+        ([True, 1, "1", None, None, True], [4, 5]),
+        ([[1, 2], [2, 1], [1, 2]], [2]),
+    ],
+)
+def test_values_that_are_there_twice_are_named(values: list[Any], places: list[int]) -> None:
+    faults = find_equal_points(Sweep(grid={"a": [0], "b": values}))
+    assert [fault.loc for fault in faults] == [("sweep", "grid", "b", place) for place in places]
+
+
+def test_equal_random_points_are_named() -> None:
+    wide = Sweep(random={"noise_std": {"low": 0, "high": 1}, "max_steps": [1, 2]}, count=100)
+    assert find_equal_points(wide) == []
+    narrow = Sweep(random={"max_steps": [1, 2]}, count=3, seed=4)
+    (fault,) = find_equal_points(narrow)
+    drawn = [point.parameters["max_steps"] for point in points(narrow)]
+    before, number = next(
+        (first, second)
+        for second, value in enumerate(drawn)
+        for first in range(second)
+        if drawn[first] == value
+    )
+    assert fault.loc == ("sweep", "count")
+    assert f"{before} and {number} both have max_steps = {drawn[number]}" in fault.msg
 
 
 def test_no_sweep_is_one_point() -> None:

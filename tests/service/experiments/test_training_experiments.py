@@ -96,6 +96,7 @@ def test_its_best_model_is_served(tmp_path: Path) -> None:
         experiment = wait_until_ended(client, "swept")
         assert experiment["state"] == "succeeded", experiment
         assert experiment["progress"]["samples_done"] == 4 * PAIRS
+        assert [text for text in experiment["warnings"] if "about 12 rows are held out" in text]
         made = read_trials(client, "swept")
         assert [trial["makes_model"] for trial in made] == [f"swept-{n}" for n in range(4)]
         assert len({digest(client, trial["makes_model"]) for trial in made}) == 4

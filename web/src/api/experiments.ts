@@ -74,7 +74,7 @@ export function createExperiment(body: ExperimentBody, key: string): Promise<Exp
   return sendJson<Experiment>("POST", "/v1/experiments", body, { "Idempotency-Key": key });
 }
 
-export type Transition = "pause" | "resume" | "cancel";
+export type Transition = "retry" | "pause" | "resume" | "cancel";
 
 export function changeExperiment(id: string, transition: Transition): Promise<Experiment> {
   return sendJson<Experiment>("POST", `${experimentPath(id)}/${transition}`);

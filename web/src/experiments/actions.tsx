@@ -3,11 +3,22 @@ import { ENDED_STATES, type RunState, TRANSITIONS } from "../generated/choices";
 import { changeExperiment, deleteExperiment, type Transition } from "../api/experiments";
 
 const ALLOWED: Record<Transition, (state: RunState) => boolean> = {
+  retry: (state) => state === "failed",
   pause: (state) => TRANSITIONS[state].includes("paused"),
   resume: (state) => state === "paused",
   cancel: (state) => TRANSITIONS[state].includes("cancelled"),
 };
-const NAMES: Record<Transition, string> = { pause: "Pause", resume: "Resume", cancel: "Cancel" };
+const NAMES: Record<Transition, string> = {
+  retry: "Retry",
+  pause: "Pause",
+  resume: "Resume",
+  cancel: "Cancel",
+};
+const QUESTIONS: Partial<Record<Transition, (name: string) => string>> = {
+  cancel: (name) => `Cancel ${name}? Trials that have ended are kept.`,
+  retry: (name) =>
+    `Start the failed trials of ${name} again? Their runs so far are deleted with their files.`,
+};
 
 interface ExperimentActionsProps {
   experiment: Experiment;
@@ -22,7 +33,8 @@ export function ExperimentActions({ experiment, act, onDeleted }: ExperimentActi
     ALLOWED[transition](state),
   );
   const change = (transition: Transition): void => {
-    if (transition !== "cancel" || confirm(`Cancel ${name}? Trials that have ended are kept.`)) {
+    const question = QUESTIONS[transition]?.(name);
+    if (question === undefined || confirm(question)) {
       void act(changeExperiment(id, transition));
     }
   };

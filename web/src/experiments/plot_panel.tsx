@@ -3,6 +3,7 @@ import type { Experiment, Trial } from "../api/types";
 import { type Route, setParameters } from "../route";
 import { listMeasures, isSweptByFactors } from "./measures";
 import { fieldAxis } from "./scales";
+import { ParallelCoordinates } from "./parallel_coordinates";
 import { SweepPlot } from "./sweep_plot";
 
 interface PlotPanelProps {
@@ -95,6 +96,7 @@ export function PlotPanel({ experiment, trials, route }: PlotPanelProps) {
         colour={colour}
         log={log}
       />
+      <ParallelCoordinates experiment={experiment} trials={trials} measure={measure} />
     </>
   );
 }

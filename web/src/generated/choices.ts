@@ -220,14 +220,14 @@ export type Ablation = keyof typeof ABLATIONS;
 export const VALIDATION_METRICS = ["cosine", "top_1", "top_10", "r2"] as const;
 export type ValidationMetric = (typeof VALIDATION_METRICS)[number];
 
-/** States that are never left. */
+/** States that are left by nothing but a retry of an experiment. */
 export const ENDED_STATES: readonly RunState[] = ["succeeded", "failed", "cancelled"];
 
 /** To which states an experiment or a trial may change. */
 export const TRANSITIONS: Readonly<Record<RunState, readonly RunState[]>> = {
   queued: ["running", "paused", "cancelled"],
   running: ["paused", "succeeded", "failed", "cancelled"],
-  paused: ["running", "cancelled"],
+  paused: ["running", "succeeded", "failed", "cancelled"],
   succeeded: [],
   failed: [],
   cancelled: [],

@@ -12,8 +12,6 @@ interface Series {
 interface StepChartProps {
   title: string;
   series: readonly Series[];
-  /** The step of each value; by default 0, 1, 2, … */
-  steps?: readonly number[];
   /** Return the text of the value at the pointer. */
   format?: (value: number) => string;
   /** Whether the axis begins at 0. */
@@ -25,8 +23,6 @@ export function StepChart(props: StepChartProps) {
   const { title, series, format = formatCompact, fromZero = true } = props;
   const [at, setAt] = useState<number | null>(null);
   const length = Math.max(0, ...series.map((line) => line.values.length));
-  const counted = useMemo(() => [...Array(length).keys()], [length]);
-  const steps = props.steps ?? counted;
   const y = useMemo(() => {
     const [low, high] = bounds(series, fromZero);
     return fromZero ? linearAxis(low, high) : preciseAxis(low, high);
@@ -34,9 +30,9 @@ export function StepChart(props: StepChartProps) {
   if (length === 0) {
     return null;
   }
-  const x = integerAxis(steps[0], steps[length - 1]);
+  const x = integerAxis(0, length - 1);
   const point = (pixel: number, _: number, plane: PlotArea): void => {
-    const away = steps.slice(0, length).map((step) => Math.abs(plane.x(step) - pixel));
+    const away = Array.from({ length }, (__, step) => Math.abs(plane.x(step) - pixel));
     setAt(away.indexOf(findExtent(away)[0]));
   };
   return (
@@ -54,21 +50,21 @@ export function StepChart(props: StepChartProps) {
           {at !== null && (
             <line
               class="chart-cursor"
-              x1={plane.x(steps[at])}
-              x2={plane.x(steps[at])}
+              x1={plane.x(at)}
+              x2={plane.x(at)}
               y1={plane.top}
               y2={plane.bottom}
             />
           )}
           {series.map((line, index) => (
             <g key={line.name} class={`series series-${index}`}>
-              <path d={path(line.values, (place) => plane.x(steps[place]), plane.y)} />
+              <path d={path(line.values, plane.x, plane.y)} />
               {length <= 40 &&
                 line.values.map((value, place) =>
                   value === null ? null : (
                     <circle
                       key={place}
-                      cx={plane.x(steps[place])}
+                      cx={plane.x(place)}
                       cy={plane.y(value)}
                       r={place === at ? 4 : 2}
                     />
@@ -88,7 +84,7 @@ export function StepChart(props: StepChartProps) {
           </span>
         ))}
         <output class="legend-step" aria-live="polite">
-          {at === null ? "" : `step ${steps[at]}`}
+          {at === null ? "" : `step ${at}`}
         </output>
       </div>
     </Chart>
