@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.support.live_server import LiveServer, free_port, live_server
 from tests.support.waits import LIMIT_SECONDS
-from tests.web.conftest import FLAGS, NewPage
+from tests.web.conftest import FLAGS, TIMEOUT_MS, NewPage
 from tests.web.experiments_for_pages import (
     make_dataset,
     make_experiment,
@@ -98,11 +98,13 @@ def test_measures_are_plotted_against_swept_fields(
     marks = page.get_by_role("group", name="Sweep points of mean_path_length")
     marks.focus()
     marks.press("ArrowRight")
-    reading = page.locator(".reading")
+    reading = page.locator(".reading").first
     expect(reading).to_contain_text("noise_std 0.01, projection_age 2")
     shown = float(re.findall(r"mean_path_length ([\d.]+)", reading.inner_text())[0])
     assert shown == pytest.approx(rows[0]["mean_path_length.mean"], rel=1e-3)
 
+    page.get_by_role("img", name=re.compile("^12 trials as lines through noise_std, ")).hover()
+    expect(page.locator(".reading").last).to_contain_text("projection_age")
     log.uncheck()
     expect(log).not_to_be_checked()
     expect(page).to_have_url(re.compile("log=no"))
@@ -216,6 +218,30 @@ def test_a_page_reconnects_after_a_restart_of_the_server(new_page: NewPage, tmp_
         expect(_state(page, "cancelled")).to_be_visible()
 
 
+def test_many_tabs_follow_one_experiment(server: LiveServer, new_page: NewPage) -> None:
+    experiment_id = start_long_experiment(server.url, "watched")
+    first = new_page()
+    # More than the connections that a browser opens to one server.
+    tabs = [first, *(first.context.new_page() for _ in range(7))]
+    for tab in tabs:
+        tab.set_default_timeout(TIMEOUT_MS)
+        tab.goto(f"{server.url}/#/experiments/{experiment_id}")
+        expect(_state(tab, "running")).to_be_visible()
+    last = tabs[-1]
+    last.get_by_role("button", name="Pause watched").click()
+    for tab in tabs:
+        expect(_state(tab, "paused")).to_be_visible()
+    # Another tab takes the connection over.
+    first.close()
+    last.get_by_role("button", name="Resume watched").click()
+    for tab in tabs[1:]:
+        expect(_state(tab, "running")).to_be_visible()
+    last.on("dialog", lambda dialog: dialog.accept())
+    last.get_by_role("button", name="Cancel watched").click()
+    for tab in tabs[1:]:
+        expect(_state(tab, "cancelled")).to_be_visible()
+
+
 def test_a_training_shows_its_curves_and_model(server: LiveServer, page: Page) -> None:
     experiment_id = start_training(server.url, "learning")
     page.goto(f"{server.url}/#/experiments/{experiment_id}")
@@ -223,6 +249,16 @@ def test_a_training_shows_its_curves_and_model(server: LiveServer, page: Page) -
     # Curves are shown before the end of the training.
     expect(curves.get_by_role("img", name=re.compile("^train.loss over "))).to_be_visible()
     expect(_state(page, "succeeded")).to_be_visible()
+    both = re.compile("^train.loss over 30 steps: trial 0 .*trial 1")
+    lines = curves.get_by_role("img", name=both).locator("path")
+    expect(lines).to_have_count(2)
+    expect(curves.locator("figcaption").first).to_have_text("train/loss")
+    rough = lines.first.get_attribute("d") or ""
+    curves.get_by_label("smoothing").fill("0.9")
+    expect(lines.first).not_to_have_attribute("d", rough)
+    smooth = lines.first.get_attribute("d") or ""
+    curves.get_by_label("logarithmic values").check()
+    expect(lines.first).not_to_have_attribute("d", smooth)
     curves.get_by_role("combobox", name="of trial").select_option("1")
     expect(curves.get_by_role("img", name=re.compile("^train.loss over 30 steps"))).to_be_visible()
     expect(curves.get_by_role("img", name=re.compile("^held_out.cosine over 6 "))).to_be_visible()

@@ -311,6 +311,23 @@ describe("curves of trials", () => {
     expect(first[1][1] - first[0][1]).toBeCloseTo(second[1][1] - second[0][1], 0);
   });
 
+  it("are left out where no value has a logarithm", () => {
+    const below = { name: "held_out/cosine", steps: [0, 1], values: [-1, -0.5] };
+    const { container } = render(
+      <CurveChart
+        name="held_out/cosine"
+        curves={[
+          { ...below, trial: 0 },
+          { ...below, trial: 1, values: [0.5, 1] },
+        ]}
+        smoothing={0}
+        log
+        paint={String}
+      />,
+    );
+    expect(container.querySelectorAll("path.curve")).toHaveLength(1);
+  });
+
   it("are smoothed without a pull to 0", () => {
     expect(smooth([2, 2, 2], 0.9)).toEqual([2, 2, 2]);
     expect(smooth([0, 1], 0.5)[1]).toBeCloseTo(2 / 3, 12);

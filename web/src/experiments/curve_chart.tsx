@@ -63,20 +63,21 @@ export function CurveChart({ name, curves, smoothing, log, paint }: CurveChartPr
       onLeave={() => setAt(null)}
       marks={(plane) => (
         <>
-          {lines.map(({ trial, steps, drawn }) => (
-            <path
-              key={trial}
-              class={shown?.trial === trial ? "curve chosen-curve" : "curve"}
-              stroke={paint(trial)}
-              d={`M${steps
-                .flatMap((step, index) =>
-                  isDrawn(drawn[index])
-                    ? [`${plane.x(step).toFixed(1)} ${plane.y(drawn[index]).toFixed(1)}`]
-                    : [],
-                )
-                .join("L")}`}
-            />
-          ))}
+          {lines.map(({ trial, steps, drawn }) => {
+            const points = steps.flatMap((step, index) =>
+              isDrawn(drawn[index])
+                ? [`${plane.x(step).toFixed(1)} ${plane.y(drawn[index]).toFixed(1)}`]
+                : [],
+            );
+            return points.length === 0 ? null : (
+              <path
+                key={trial}
+                class={shown?.trial === trial ? "curve chosen-curve" : "curve"}
+                stroke={paint(trial)}
+                d={`M${points.join("L")}`}
+              />
+            );
+          })}
           {shown && place !== null && isDrawn(shown.drawn[place]) && (
             <circle
               cx={plane.x(shown.steps[place])}

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
-import { follow } from "../api/event_stream";
 import { experimentPath, getExperiment, getTrials } from "../api/experiments";
 import { explain } from "../api/http";
+import { followShared } from "../api/shared_events";
 import { ENDED_STATES } from "../generated/choices";
 import { useLoad } from "../parts/hooks";
 import { type ExperimentData, ExperimentUpdates } from "./updates";
@@ -59,7 +59,7 @@ export function useExperiment(id: string): FollowedExperiment {
     const controller = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const { signal } = controller;
-    follow(
+    followShared(
       `${experimentPath(id)}/events`,
       (event) => {
         const effect = updates.current[updates.current.length - 1].add(event);
