@@ -42,7 +42,7 @@ from energy_flow.client.retry import NO_RETRY, PATIENT, Retry
 from energy_flow.client.runs import Run
 from energy_flow.client.simulation import Estimate, Simulation
 from energy_flow.client.text_encoder import DEFAULT_ENCODER, Encoder, TextEncoder
-from energy_flow.client.trace import Trace, TraceRecords, TruncatedTraceWarning
+from energy_flow.client.trace import Trace, TraceCounts, TraceRecords, TruncatedTraceWarning
 from energy_flow.errors import EmbeddingError, EncoderUnavailable
 from energy_flow.trace.records import KINDS
 
@@ -94,6 +94,7 @@ __all__ = [
     "TextEncoder",
     "TooLarge",
     "Trace",
+    "TraceCounts",
     "TraceRecords",
     "Trial",
     "TruncatedTraceWarning",

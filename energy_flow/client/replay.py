@@ -13,9 +13,11 @@ from energy_flow.client.answers import convert, read_object
 from energy_flow.client.displayed import Displayed
 from energy_flow.client.errors import UnexpectedAnswer
 from energy_flow.client.exchange import Reply
+from energy_flow.plots import choose_axes, draw_paths
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 PATH_DTYPES: Mapping[str, Any] = {
     "step": np.int32,
@@ -105,6 +107,30 @@ class Replay(Displayed):
         import pandas as pd
 
         return pd.DataFrame(dict(self.path))
+
+    def plot_paths(self, across: str = "x", up: str = "z", *, axes: Axes | None = None) -> Axes:
+        """Draw the path of each flow, coloured by its energy.
+
+        Args:
+            across: ``x``, ``y`` or ``z``, along the picture.
+            up: ``x``, ``y`` or ``z``, up.
+            axes: Matplotlib axes to draw in; by default those of a new figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ValueError: a coordinate is none of these.
+            ImportError: Matplotlib is not installed.
+        """
+        for name in (across, up):
+            if name not in ("x", "y", "z"):
+                raise ValueError(f"a coordinate must be one of x, y, z (got {name!r})")
+        chosen = choose_axes(axes)
+        lines = draw_paths(chosen, self.path, across, up)
+        chosen.set_title(f"paths of sample {self.sample}")
+        chosen.get_figure(root=True).colorbar(lines, ax=chosen, shrink=0.8, label="energy")
+        return chosen
 
 
 @dataclass(frozen=True, slots=True)

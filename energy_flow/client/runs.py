@@ -190,6 +190,11 @@ def trace(run_id: str, **filters: Any) -> Request:
     )
 
 
+def trace_counts(run_id: str, **filters: Any) -> Request:
+    """Return a request for the numbers of records of a trace."""
+    return calls.get(run_path(run_id, "trace", "counts"), **filters)
+
+
 def trace_file(run_id: str, to: Path, format: str | None, **filters: Any) -> Request:
     """Return a request that writes a trace, or a part of it, to a file.
 

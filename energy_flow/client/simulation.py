@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,10 @@ from energy_flow.client.measurements import Memory, Metrics, Timing
 from energy_flow.client.models import ModelVersion
 from energy_flow.client.tensors import embeddings_array
 from energy_flow.client.trace import Trace, columns_of
+from energy_flow.plots import choose_axes, draw_surface
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 OUTPUT_DTYPES: Mapping[str, np.dtype[Any]] = {
     output.value: np.dtype(output.dtype) for output in Output
@@ -79,6 +83,30 @@ class Simulation(Displayed):
             known = ", ".join(self.outputs) or "none"
             raise KeyError(f"the output surface was not requested; there are {known}")
         return self.outputs[Output.SURFACE]
+
+    def plot_surface(self, sample: int = 0, *, axes: Axes | None = None) -> Axes:
+        """Draw the surface of a sample; cells that no flow reached are grey if that is known.
+
+        Args:
+            sample: row of the request.
+            axes: Matplotlib axes to draw in; by default those of a new figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            KeyError: the output ``surface`` was not requested.
+            ImportError: Matplotlib is not installed.
+        """
+        surface: NDArray[Any] = self.surface[sample]
+        reached = self.outputs.get(Output.REACHED)
+        if reached is not None:
+            surface = np.ma.masked_array(surface, mask=~reached[sample].any(axis=0))
+        chosen = choose_axes(axes)
+        image = draw_surface(chosen, surface)
+        chosen.set_title(f"surface of sample {sample}")
+        chosen.get_figure(root=True).colorbar(image, ax=chosen, shrink=0.8)
+        return chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from energy_flow.client.displayed import Displayed
 from energy_flow.client.errors import UnexpectedAnswer
 from energy_flow.client.exchange import Reply
 from energy_flow.trace.records import COLUMN_DTYPES, KINDS
@@ -103,6 +104,32 @@ class Trace(TraceRecords):
             else "client.trace(run_id) and client.download_trace(run_id, path) have all"
         )
         return f"{len(self):,} of {kept:,} records, cut at inline; {whole}"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecords:
+    """How many records of a step there are, by kind."""
+
+    step: int
+    spawn: int
+    reflect: int
+    terminate: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TraceCounts(Displayed):
+    """How many records of a trace a filter selects.
+
+    Attributes:
+        records: of all steps and kinds.
+        steps: those that have records, in order.
+    """
+
+    records: int
+    steps: tuple[StepRecords, ...]
+
+    def _facts(self) -> Mapping[str, object]:
+        return {"records": self.records, "steps": len(self.steps)}
 
 
 def columns_of(records: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str, NDArray[Any]]:

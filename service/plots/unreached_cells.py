@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_flow.choices import AggregationMode, Axis, Output, names_of
+from energy_flow.plots import UNREACHED
 
-COLOUR: Final = "0.87"
+COLOUR: Final = UNREACHED
 """Grey behind the pictures, as Matplotlib names it."""
 
 

@@ -29,7 +29,7 @@ from energy_flow.client.runs import Run, run_path
 from energy_flow.client.simulation import check_sources
 from energy_flow.client.subscription import Subscription
 from energy_flow.client.text_encoder import EncoderChoice
-from energy_flow.client.trace import TraceRecords, read_ndjson
+from energy_flow.client.trace import TraceCounts, TraceRecords, read_ndjson
 
 
 class AsyncRunMethods:
@@ -324,6 +324,31 @@ class AsyncRunMethods:
             limit=limit,
         )
         return await self._connection.ask(request, read_ndjson)
+
+    async def trace_counts(
+        self,
+        run_id: str,
+        *,
+        kind: str | Sequence[str] | None = None,
+        sample: int | Sequence[int] | None = None,
+        flow: int | Sequence[int] | None = None,
+        step_from: int | None = None,
+        step_to: int | None = None,
+    ) -> TraceCounts:
+        """Return how many records the trace of a run has, in all and by step and kind.
+
+        Args:
+            run_id: of the run.
+            kind: as for :meth:`trace`.
+            sample: as for :meth:`trace`.
+            flow: as for :meth:`trace`.
+            step_from: as for :meth:`trace`.
+            step_to: as for :meth:`trace`.
+        """
+        request = runs.trace_counts(
+            run_id, kind=kind, sample=sample, flow=flow, step_from=step_from, step_to=step_to
+        )
+        return await self._connection.ask(request, json_as(TraceCounts))
 
     async def download_trace(
         self,

@@ -10,6 +10,8 @@ import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from energy_flow.client import AsyncFlowClient, Conflict, FlowClient, Run, Unprocessable
@@ -32,6 +34,41 @@ def test_replay(client: FlowClient, traced_run: Run) -> None:
     lineage = client.replay(traced_run.run_id, 2, flow=child)
     assert set(lineage.flows["flow"]) < set(replay.flows["flow"])
     assert lineage.flows["parent"][-1] in lineage.flows["flow"]
+
+
+def test_paths_are_drawn(client: FlowClient, traced_run: Run) -> None:
+    replay = client.replay(traced_run.run_id, 2)
+    axes = Figure().subplots()
+    assert replay.plot_paths("x", "y", axes=axes) is axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "y")
+    (lines,) = axes.collections
+    moves = len(replay.path["flow"]) - len(replay.flows["flow"])
+    assert len(lines.get_paths()) == moves
+    with pytest.raises(ValueError, match="one of x, y, z"):
+        replay.plot_paths("energy", axes=axes)
+
+
+def test_surfaces_are_drawn(client: FlowClient, embeddings: NDArray[np.float32]) -> None:
+    result = client.simulate(embeddings, outputs=["surface", "reached"])
+    axes = Figure().subplots()
+    assert result.plot_surface(1, axes=axes) is axes
+    (image,) = axes.images
+    drawn = image.get_array()
+    assert drawn is not None
+    reached = result.outputs["reached"][1].any(axis=0)
+    np.testing.assert_array_equal(np.ma.getmaskarray(drawn), ~reached)
+    np.testing.assert_array_equal(drawn[reached], result.surface[1][reached])
+    assert result.plot_surface(0) is not axes
+    pyplot.close("all")
+
+
+def test_records_are_counted(client: FlowClient, traced_run: Run) -> None:
+    records = client.trace(traced_run.run_id, kind=["spawn", "terminate"], sample=[0, 2])
+    counts = client.trace_counts(traced_run.run_id, kind=["spawn", "terminate"], sample=[0, 2])
+    assert counts.records == len(records)
+    assert [one.step for one in counts.steps] == np.unique(records["step"]).tolist()
+    assert sum(one.spawn for one in counts.steps) == np.count_nonzero(records["kind"] == 0)
+    assert not any(one.reflect for one in counts.steps)
 
 
 def test_compare(client: FlowClient, traced_run: Run, embeddings: NDArray[np.float32]) -> None:
