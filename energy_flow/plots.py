@@ -76,3 +76,17 @@ def draw_paths(axes: Axes, path: Columns, across: str, up: str) -> Any:
     axes.add_collection(lines)
     axes.set(xlabel=across, ylabel=up, xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), aspect="equal")
     return lines
+
+
+def add_colour_bar(axes: Axes, drawn: Any, label: str) -> None:
+    """Show beside axes what the colours of an image or of lines mean.
+
+    Args:
+        axes: where they were drawn.
+        drawn: the image or the lines.
+        label: name of the values.
+    """
+    figure = axes.get_figure(root=True)
+    # Axes that were removed belong to no figure.
+    if figure is not None:
+        figure.colorbar(drawn, ax=axes, shrink=0.8, label=label)

@@ -13,7 +13,7 @@ from energy_flow.client.answers import convert, read_object
 from energy_flow.client.displayed import Displayed
 from energy_flow.client.errors import UnexpectedAnswer
 from energy_flow.client.exchange import Reply
-from energy_flow.plots import choose_axes, draw_paths
+from energy_flow.plots import add_colour_bar, choose_axes, draw_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +129,7 @@ class Replay(Displayed):
         chosen = choose_axes(axes)
         lines = draw_paths(chosen, self.path, across, up)
         chosen.set_title(f"paths of sample {self.sample}")
-        chosen.get_figure(root=True).colorbar(lines, ax=chosen, shrink=0.8, label="energy")
+        add_colour_bar(chosen, lines, "energy")
         return chosen
 
 

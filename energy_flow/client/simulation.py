@@ -20,7 +20,7 @@ from energy_flow.client.measurements import Memory, Metrics, Timing
 from energy_flow.client.models import ModelVersion
 from energy_flow.client.tensors import embeddings_array
 from energy_flow.client.trace import Trace, columns_of
-from energy_flow.plots import choose_axes, draw_surface
+from energy_flow.plots import add_colour_bar, choose_axes, draw_surface
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +105,7 @@ class Simulation(Displayed):
         chosen = choose_axes(axes)
         image = draw_surface(chosen, surface)
         chosen.set_title(f"surface of sample {sample}")
-        chosen.get_figure(root=True).colorbar(image, ax=chosen, shrink=0.8)
+        add_colour_bar(chosen, image, "energy")
         return chosen
 
 
