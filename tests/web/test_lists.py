@@ -122,6 +122,7 @@ def test_name_tags_and_note_of_a_run_are_changed(server: LiveServer, new_page: N
 
 def test_a_new_run_and_a_new_experiment_have_labels(server: LiveServer, page: Page) -> None:
     page.goto(f"{server.url}/#/try")
+    page.get_by_text("Name, tags and note").click()
     page.get_by_label("name", exact=True).fill("from the form")
     page.get_by_label("tags").fill("form")
     page.get_by_role("button", name="Run", exact=True).click()
@@ -134,6 +135,7 @@ def test_a_new_run_and_a_new_experiment_have_labels(server: LiveServer, page: Pa
 
     page.goto(f"{server.url}/#/experiments/new")
     page.get_by_label("name", exact=True).fill("gamma")
+    page.get_by_text("Tags and note").click()
     page.get_by_label("tags").fill("form")
     page.get_by_label("note").fill("why")
     page.get_by_role("button", name="Start").click()

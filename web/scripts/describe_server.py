@@ -36,6 +36,7 @@ CLOSED_LISTS = (
     choices.ResultRows,
     choices.Ablation,
     choices.ValidationMetric,
+    choices.Preset,
 )
 
 

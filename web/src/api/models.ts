@@ -2,7 +2,7 @@
 
 import { getBytes, getJson, query, sendJson, uploadFile } from "./http";
 import { type NumberArray, readNpy } from "./npy";
-import type { Model, Page, SampleRows } from "./types";
+import type { Model, ModelBody, Page, SampleRows } from "./types";
 
 /** The model that the settings of the server define. */
 export const DEFAULT_MODEL = "default";
@@ -46,6 +46,11 @@ export async function findSampleRows(
 export async function getSampleFile(name: string): Promise<File> {
   const bytes = await getBytes(`${modelPath(name)}/sample?format=safetensors`);
   return new File([bytes], `${name}_sample.safetensors`);
+}
+
+/** @param key Idempotency-Key; the same request sent again with it makes no second model. */
+export function createModel(body: ModelBody, key: string): Promise<Model> {
+  return sendJson<Model>("POST", "/v1/models", body, { "Idempotency-Key": key });
 }
 
 export function uploadModel(name: string, file: File, signal?: AbortSignal): Promise<Model> {

@@ -17,6 +17,7 @@ import type {
   FlowConfig,
   LabelFields,
   MemoryAnswer,
+  ModelFields,
   ModelView,
   ProblemView,
   ProfileAnswer,
@@ -90,6 +91,7 @@ type Entered<Body> = { [Name in keyof Body]?: unknown };
 export type AblationBody = Entered<AblationFields>;
 export type RunBody = Entered<RunRequest>;
 export type ExperimentBody = Entered<ExperimentFields>;
+export type ModelBody = Entered<ModelFields>;
 export type Labels = Entered<LabelFields>;
 export type DeletionBody = Entered<RunDeletionFields | ExperimentDeletionFields>;
 

@@ -220,6 +220,10 @@ export type Ablation = keyof typeof ABLATIONS;
 export const VALIDATION_METRICS = ["cosine", "top_1", "top_10", "r2"] as const;
 export type ValidationMetric = (typeof VALIDATION_METRICS)[number];
 
+/** A config to start from. */
+export const PRESETS = ["debug", "experiment", "optimized"] as const;
+export type Preset = (typeof PRESETS)[number];
+
 /** States that are left by nothing but a retry of an experiment. */
 export const ENDED_STATES: readonly RunState[] = ["succeeded", "failed", "cancelled"];
 

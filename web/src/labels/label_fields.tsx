@@ -10,6 +10,22 @@ interface LabelFieldsProps {
   errors: ReadonlyMap<string, string[]>;
 }
 
+/** The fields in a form for something new, hidden until they are opened or one has an error. */
+export function LabelsFold(props: LabelFieldsProps) {
+  const { entry, hasName, errors } = props;
+  const isWrong = [...(hasName ? ["name"] : []), "tags", "note"].some((name) => errors.has(name));
+  const entered = [entry.name.trim(), entry.tags.trim(), entry.note.trim() && "a note"];
+  return (
+    <details class="fold" open={isWrong || undefined}>
+      <summary>
+        {hasName ? "Name, tags and note" : "Tags and note"}{" "}
+        <span class="quiet">{entered.filter(Boolean).join(", ")}</span>
+      </summary>
+      <LabelFields {...props} />
+    </details>
+  );
+}
+
 /** Fields for the name, the tags and the note of a run or an experiment. */
 export function LabelFields({ entry, onEntry, hasName, errors }: LabelFieldsProps) {
   return (

@@ -16,6 +16,7 @@ import {
 } from "../api/models";
 import { getSystem } from "../api/runs";
 import { Download } from "../parts/download";
+import { ModelForm } from "../models/model_form";
 import { Paging } from "../lists/paging";
 import { useActions, useTitle, useWatch } from "../parts/hooks";
 import { CreatedAt } from "../parts/created_at";
@@ -159,6 +160,7 @@ function Models() {
       {(failure ?? listed.failure) !== null && (
         <Notice tone="problem">{failure ?? listed.failure}</Notice>
       )}
+      <ModelForm onCreated={listed.reload} />
       <UploadForm what="model" accept=".safetensors" send={uploadModel} onDone={listed.reload}>
         A checkpoint, as .safetensors
       </UploadForm>

@@ -9,7 +9,7 @@ import { DatasetPicker } from "../experiments/dataset_picker";
 import { NO_SWEEP, type SweepEntry, buildSweep, listTrialFactors } from "../experiments/sweep";
 import { SweepFields } from "../experiments/sweep_fields";
 import { collectLabels, type LabelEntry, NO_LABELS } from "../labels/entry";
-import { LabelFields } from "../labels/label_fields";
+import { LabelsFold } from "../labels/label_fields";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice } from "../parts/notice";
 import { ALL_ROWS, type RowsEntry, rowsOf } from "../parts/rows_fields";
@@ -166,7 +166,7 @@ export function NewExperimentPage() {
               />
               cancel the other trials after a failure
             </label>
-            <LabelFields entry={labels} onEntry={setLabels} hasName={false} errors={fields} />
+            <LabelsFold entry={labels} onEntry={setLabels} hasName={false} errors={fields} />
           </fieldset>
           <section class="panel" aria-label="Trials">
             <h2>Trials</h2>

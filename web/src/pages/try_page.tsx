@@ -5,7 +5,7 @@ import { estimateRun, type RunEntry, submitRun } from "../api/submit";
 import type { Estimate } from "../api/types";
 import type { Output } from "../generated/choices";
 import { collectLabels, type LabelEntry, NO_LABELS } from "../labels/entry";
-import { LabelFields } from "../labels/label_fields";
+import { LabelsFold } from "../labels/label_fields";
 import { useLoad, useTitle } from "../parts/hooks";
 import { Notice } from "../parts/notice";
 import { linkTo, navigate, type Route } from "../route";
@@ -135,7 +135,7 @@ export function TryPage({ route }: { route: Route }) {
               errors={fields.get("seed")}
             />
             <OutputsField outputs={outputs} onOutputs={setOutputs} errors={fields.get("outputs")} />
-            <LabelFields entry={labels} onEntry={setLabels} hasName errors={fields} />
+            <LabelsFold entry={labels} onEntry={setLabels} hasName errors={fields} />
           </fieldset>
           <section class="panel" aria-label="Cost">
             <h2>Cost</h2>
