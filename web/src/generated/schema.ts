@@ -981,6 +981,10 @@ export type PartSourceView = {
    * name of the last column
    */
   last: string;
+  /**
+   * up to three that are not numbered as all others are
+   */
+  unlike: Array<string>;
 };
 
 /**
