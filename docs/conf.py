@@ -34,7 +34,7 @@ nitpick_ignore_regex = [
         "py:.*",
         r"(collections|concurrent|contextlib|datetime|httpx|numpy|os|pathlib|pd|pyarrow|torch)\..*",
     ),
-    ("py:.*", "ArrayLike|TypeAliasForwardRef"),
+    ("py:.*", "ArrayLike|Axes|TypeAliasForwardRef"),
     # Not public (docs/stability.md).
     ("py:class", r"energy_flow\.(choices|config|engine|model|simulation|telemetry|training)\..*"),
     ("py:class", r"energy_flow\.client\._sync\..*"),
