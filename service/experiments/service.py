@@ -384,9 +384,6 @@ def _make_trial(trial: TrialPlan, number: int, row: ExperimentRow) -> dict[str, 
         "request": request,
         "arithmetic": find_arithmetic(config, request),
         "version": row.version,
-        "worker": None,
-        "worker_kinds": [],
-        "attempts": 0,
         "experiment_id": row.experiment_id,
         "trial": number,
     }
@@ -400,6 +397,9 @@ _UNTOUCHED: Final[Mapping[str, Any]] = {
     "bytes": 0,
     "safe": True,
     "last_event_id": 0,
+    "worker": None,
+    "worker_kinds": [],
+    "attempts": 0,
 }
 _SAME = (
     "name",

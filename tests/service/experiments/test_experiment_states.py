@@ -279,7 +279,9 @@ def test_failed_trials_start_again_as_new_runs(client: httpx.Client) -> None:
     assert [after[1][name] for name in same] == [before[1][name] for name in same]
     assert after[1]["run_id"] != before[1]["run_id"]
     assert client.get(before[1]["run_url"]).status_code == 404
-    assert client.get(after[1]["run_url"]).status_code == 200
+    renewed = client.get(after[1]["run_url"]).json()
+    assert renewed["attempts"] == 1
+    assert renewed["worker_kinds"] == client.get(after[0]["run_url"]).json()["worker_kinds"]
     assert client.get(f"/v1/runs?experiment={over['experiment_id']}").json()["items"][1:]
     chosen = {"options": '{"projection_age": 4}', "tag": "again"}
     listed = client.get("/v1/experiments", params=chosen)
