@@ -178,8 +178,7 @@ class BackwardPass:
             out_grad[:, 1:4] = raw_grad
         grad = _linear_backward(carrier.heads_out, totals.heads_out, gelu(before), out_grad)
         grad = _aten.gelu_backward(grad, before)
-        state = self._after[-1][rows]
-        x = state.to(before.dtype)
+        x = self._after[-1][rows].to(carrier.heads_in.weight.dtype)
         state_grad = _linear_backward(carrier.heads_in, totals.heads_in, x, grad)
         return state_grad.to(carrier.layers[-1].w_xn.dtype)
 
@@ -267,8 +266,9 @@ def _linear_backward(
 ) -> Tensor:
     """Return the gradient of a linear layer's input [N, K]; O is the padded output width."""
     width = x_NK.shape[1]
-    _add_product(total.weight[:width], x_NK, grad_NO)
     total.bias.add_(grad_NO.sum(0))
+    grad_NO = grad_NO.to(linear.weight.dtype)
+    _add_product(total.weight[:width], x_NK, grad_NO)
     return grad_NO @ linear.weight[:width].t()
 
 
