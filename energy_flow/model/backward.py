@@ -26,6 +26,7 @@ from energy_flow.model.carrier import PackedGRULayer
 from energy_flow.model.hidden_state import Hidden
 from energy_flow.model.linear import WIDTH, PaddedLinear, pad_columns
 from energy_flow.model.networks import FlowBlock, Networks
+from energy_flow.runtime.ordered_sums import add_rows_
 
 _aten = torch.ops.aten
 
@@ -154,7 +155,7 @@ class BackwardPass:
                 kept = _KeptLayer(joined, gates, recurrent, candidate)
                 grad_NH, state_grad = _gru_backward(layer, total, kept, grad_NH, x.shape[1])
                 stored_grad = self._stored_grads[number]
-                stored_grad.index_add_(0, source, state_grad.to(stored_grad.dtype))
+                add_rows_(stored_grad, source, state_grad.to(stored_grad.dtype))
         self._neuron_output_grad[rows] = grad_NH
 
     def _heads_backward(
