@@ -58,11 +58,11 @@ def sum_segments(rows_NC: Tensor, length_S: Tensor, segment_N: Tensor, longest: 
     # Rows from here to the end of the segment.
     room_N1 = end_S.index_select(0, segment_N) - torch.arange(rows, device=rows_NC.device)
     room_N1 = room_N1.unsqueeze(1)
-    sums_NC, reach = rows_NC, 1
+    sums_NC, reach = rows_NC.clone(), 1
     # Each row is the sum of ``reach`` rows from it on, or of those up to the end of its segment.
     while reach < min(longest, rows):
         further = torch.where(room_N1[:-reach] > reach, sums_NC[reach:], 0.0)
-        sums_NC = torch.cat((sums_NC[:-reach] + further, sums_NC[-reach:]))
+        sums_NC[:-reach].add_(further)
         reach *= 2
     first_S = (end_S - length_S).clamp(max=max(rows - 1, 0))
     return torch.where((length_S > 0).unsqueeze(1), take_rows(sums_NC, first_S), 0.0)
