@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     for command in COMMANDS:
         if words[:1] == [command.NAME]:
-            return command.main(words[1:])
+            code: int = command.main(words[1:])
+            return code
     parser = _parser()
     parsed = parser.parse_args(words)
     if parsed.list:

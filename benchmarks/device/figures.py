@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -160,11 +160,8 @@ def measure_trace(options: Options) -> Findings:
             return of.simulate(inputs, options={"trace.capacity": capacity})
 
         capacity = processor.config.trace.capacity
-        with_and_without = {
-            "on": lambda on=capacity, run=run: run(on),
-            "off": lambda run=run: run(0),
-        }
-        times = time_in_turns(with_and_without, 2 if options.quick else ROUNDS, options.device)
+        contenders = {"on": partial(run, capacity), "off": partial(run, 0)}
+        times = time_in_turns(contenders, 2 if options.quick else ROUNDS, options.device)
         figures[shape.name] = {
             "on_seconds": times.median("on"),
             "off_seconds": times.median("off"),
@@ -191,14 +188,13 @@ def _measure_step(shape: Shape, batch: int, options: Options) -> dict[str, Any]:
     for number in range(FIRST_STEPS + STEPS):
         if not state.active_flows:
             break
-        held = [state]
-        taken = time_once(lambda held=held: held.append(processor.step(held.pop())), device)
-        after = held.pop()
+        after: list[FlowState] = []
+        taken = time_once(partial(_step, processor, state, after), device)
         if number >= FIRST_STEPS:
             seconds.append(taken)
             flows += state.active_flows
             computed += _computed_rows(state)
-        state = after
+        (state,) = after
     median = statistics.median(seconds)
     mean_flows = flows / len(seconds)
     rate = product_rate(device, Precision(shape.precision), options.quick)
@@ -212,13 +208,18 @@ def _measure_step(shape: Shape, batch: int, options: Options) -> dict[str, Any]:
         "busy": None,
     }
     if on_gpu:
+        found["reserved_bytes"] = torch.cuda.memory_reserved(device)
         # The samples and the model; the prediction is for as many flows as there may be.
         found["peak_bytes"] = torch.cuda.max_memory_allocated(device)
-        predicted = footprint(processor.config, batch).total
+        predicted = footprint(processor.config, batch, device=torch.device(device)).total
         found["peak_over_predicted"] = round(found["peak_bytes"] / predicted, 4)
         if state.active_flows:
             found |= _profile_step(processor, state, device)
     return found
+
+
+def _step(processor: FlowProcessor, state: FlowState, after: list[FlowState]) -> None:
+    after.append(processor.step(state))
 
 
 def _computed_rows(state: FlowState) -> int:
@@ -230,11 +231,7 @@ def _profile_step(processor: FlowProcessor, state: FlowState, device: str) -> di
     """Return the kernels of one step, and the share of its time in which they run."""
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
         seconds = time_once(lambda: processor.step(state), device)
-    kernels = [
-        event
-        for event in profiled.events() or ()
-        if event.device_type == torch.autograd.DeviceType.CUDA
-    ]
+    kernels = [event for event in profiled.events() or () if event.device_type.name == "CUDA"]
     busy = sum(event.time_range.elapsed_us() for event in kernels) / 1e6
     return {"launches": len(kernels), "busy": round(busy / seconds, 4)}
 

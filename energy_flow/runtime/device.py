@@ -71,7 +71,9 @@ def sum_products_in_float32(device: torch.device) -> None:
 
 def product_flags() -> tuple[object, ...]:
     """Return the settings of this process that can change the bits of matrix products."""
-    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn
+    cuda = torch.backends.cuda.matmul
+    # Its members are made when it is imported.
+    cpu: Any = torch.backends.mkldnn
     return (
         torch.get_num_threads(),
         cuda.fp32_precision,

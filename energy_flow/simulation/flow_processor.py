@@ -28,6 +28,7 @@ from energy_flow.model.embedding_mapper import Mapper, build_mappers
 from energy_flow.model.networks import Networks
 from energy_flow.model.neuron import SimpleNeuron
 from energy_flow.runtime.device import product_flags, sum_products_in_float32
+from energy_flow.runtime.packed_copy import copy_together
 from energy_flow.simulation.cohort import Cohort, CohortRequest
 from energy_flow.simulation.cohort_outputs import CohortOutputs, cohort_outputs
 from energy_flow.simulation.inputs import (
@@ -221,7 +222,7 @@ class FlowProcessor(nn.Module):
         """Return the pool with a cohort for each request, in order; faster than one by one."""
         with self.mode():
             rows = [request.embeddings for request in requests]
-            inputs = torch.tensor(np.concatenate(rows), device=self.device)
+            (inputs,) = copy_together([torch.tensor(np.concatenate(rows))], self.device)
             _, mapper_plan = self._block_plans(state.networks)
             energy = state.networks.map_embeddings(inputs, mapper_plan)
             return state.with_cohorts(self.lattice, energy, requests)

@@ -159,6 +159,7 @@ class DeviceWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         unordered: Sums of floats whose order no device fixes, by (operation, place).
         products: Floating-point operations of matrix products, by (dtype, phase).
         bytes: What operations read and write, by phase.
+        readings: How often the memory's statistics were read, by phase.
     """
 
     def __init__(self) -> None:
@@ -171,6 +172,7 @@ class DeviceWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.unordered: Counter[tuple[str, str]] = Counter()
         self.products: Counter[tuple[torch.dtype, str]] = Counter()
         self.bytes: Counter[str] = Counter()
+        self.readings: Counter[str] = Counter()
 
     def begin(self, phase: str) -> None:
         """Forget what was counted, and count for a phase.
@@ -182,7 +184,7 @@ class DeviceWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for counts in (self.waits, self.transfers, self.launches, self.products):
             for key in [key for key in counts if key[-1] == phase]:
                 del counts[key]
-        del self.bytes[phase]
+        del self.bytes[phase], self.readings[phase]
 
     def of_phase(self, counts: Counter[tuple[str, str, str]], phase: str) -> dict[str, int]:
         """Return the counts of a phase by "operation at place".
@@ -335,15 +337,26 @@ def pretended_device() -> Iterator[DeviceWatch]:
         "inference_mode": without_gradients,
         "is_inference_mode_enabled": lambda: not torch.is_grad_enabled(),
     }
-    # A CPU build of PyTorch has no statistics of a device.
-    statistics = ("memory_allocated", "memory_reserved", "max_memory_allocated")
     watch = DeviceWatch()
+
+    def read_statistics(device: Any = None) -> dict[str, Any]:
+        watch.readings[watch.phase] += 1
+        return {}
+
     with ExitStack() as stack:
         for name, function in replaced.items():
             stack.enter_context(mock.patch.object(torch, name, function))
         # Backward passes create tensors where no function of Python can replace the device.
-        for name in (*statistics, "reset_peak_memory_stats", "_lazy_init"):
+        for name in ("reset_peak_memory_stats", "_lazy_init"):
             stack.enter_context(mock.patch.object(torch.cuda, name, return_value=0))
+        # A CPU build of PyTorch has no statistics of a device.
+        memory = torch.cuda.memory
+        for module, name in (
+            (memory, "memory_stats_as_nested_dict"),
+            (memory, "memory_stats"),
+            (torch.cuda, "memory_stats"),
+        ):
+            stack.enter_context(mock.patch.object(module, name, read_statistics))
         stack.enter_context(_DeviceArguments(watch))
         stack.enter_context(watch)
         yield watch

@@ -23,8 +23,8 @@ def sum_on_device(rows: Tensor, lengths: list[int], longest: int | None = None) 
     length = torch.tensor(lengths)
     segment = torch.repeat_interleave(torch.arange(len(lengths)), length)
     with pretended_device() as watch:
-        moved = [PretendedTensor(one) for one in (rows, length, segment)]
-        sums = sum_segments(*moved, longest or max(lengths))
+        moved, *of = (PretendedTensor(one) for one in (rows, length, segment))
+        sums = sum_segments(moved, of[0], of[1], longest or max(lengths))
         assert watch.unordered == {}
         assert not watch.mixtures
         held: Tensor = sums.held  # type: ignore[attr-defined]
@@ -37,7 +37,7 @@ def test_sums_of_segments_are_those_of_the_numbers() -> None:
     length = torch.tensor(LENGTHS)
     segment = torch.repeat_interleave(torch.arange(len(LENGTHS)), length)
     on_cpu = sum_segments(rows, length, segment, max(LENGTHS))
-    for one, cpu, part in zip(sums, on_cpu, rows.split(LENGTHS), strict=True):
+    for one, cpu, part in zip(sums, on_cpu, torch.split(rows, LENGTHS), strict=True):
         for column in range(3):
             exact = math.fsum(part[:, column].tolist())
             assert float(one[column]) == pytest.approx(exact, rel=1e-15, abs=0)
@@ -63,7 +63,7 @@ def test_gradients_reach_each_row_once() -> None:
     with pretended_device():
         moved = PretendedTensor(rows.detach(), requires_grad=True)
         sums = sum_segments(moved, PretendedTensor(length), PretendedTensor(segment), 13)
-        (sums * PretendedTensor(weights.unsqueeze(1))).sum().backward()
+        torch.autograd.backward((sums * PretendedTensor(weights.unsqueeze(1))).sum())
         assert moved.grad is not None
         found = moved.grad.held  # type: ignore[attr-defined]
     assert torch.equal(found, weights[segment].unsqueeze(1).expand(-1, 3))
@@ -81,7 +81,7 @@ def test_rows_that_are_taken_or_added_several_times() -> None:
     with pretended_device() as watch:
         moved = PretendedTensor(rows.clone(), requires_grad=True)
         taken = take_rows(moved, PretendedTensor(index))
-        (taken * PretendedTensor(summands)).sum().backward()
+        torch.autograd.backward((taken * PretendedTensor(summands)).sum())
         total = PretendedTensor(rows.clone())
         add_rows_(total, PretendedTensor(index), PretendedTensor(summands))
         assert watch.unordered == {}

@@ -98,6 +98,10 @@ def test_a_step_copies_one_result_to_the_host_and_waits_for_nothing_else(
     empties = {at: transfers.pop(at, 0) for at in RING_IS_READ}
     assert all(empties.values()) == (kind == "a lossless trace")
     assert transfers == {"to host at step.py advance": steps}
+    assert watch.readings["step"] == steps
+    # The embeddings, and the options of the samples: of the empty pool, and of the full one.
+    admission = watch.of_phase(watch.transfers, "start")
+    assert admission == {"to device at packed_copy.py copy_together": 3}
     if moved.config.precision is Precision.BFLOAT16:
         # Sums that are rounded to 8 bits in another order lead flows elsewhere.
         return

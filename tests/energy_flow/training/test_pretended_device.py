@@ -31,6 +31,7 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
+NO_SCORES = {"min_displacement": 50.0}
 SEVERAL_CHILDREN = {"spawn.threshold": 0.05, "spawn.max_children": 3}
 
 
@@ -39,6 +40,8 @@ SEVERAL_CHILDREN = {"spawn.threshold": 0.05, "spawn.max_children": 3}
     [
         *((losses, mode, {}) for losses in LOSSES for mode in MODES),
         *(("row by row", mode, SEVERAL_CHILDREN) for mode in MODES),
+        ("row by row", "full", NO_SCORES),
+        ("the surface alone", "full", NO_SCORES),
     ],
 )
 def test_a_batch_of_a_training_stays_on_the_device(
