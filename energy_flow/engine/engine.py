@@ -55,6 +55,8 @@ class Engine(ModelLoader):
         device: name of the device, such as ``cpu`` or ``cuda:0``.
         memory_limit_bytes: largest predicted memory of models, pools and other work; no limit if
             none.
+        host_limit_bytes: largest predicted memory of the host that pools use, where the device has
+            another one; no limit if none.
         max_queued_flow_steps: largest sum of the upper bounds of the runs that wait; several
             clients share it. The first run that waits is always accepted.
         max_pool_flows: active flows up to which the pools admit samples; by default, as many as
