@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME...]`` and ``python -m benchmarks against COMMIT``."""
+"""``python -m benchmarks [NAME...]``, ``python -m benchmarks against COMMIT`` and ``device``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from functools import partial
 
 from benchmarks.against import command as against
 from benchmarks.command_line import common_options, measure_each, prepare, report
+from benchmarks.device import command as device
 from benchmarks.options import Benchmark, Findings, Options
 from benchmarks.registry import BENCHMARKS, select
 from energy_flow.choices import unknown_name
+
+COMMANDS = (against, device)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,17 +23,21 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: of the command line; by default those of this process.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] == [against.NAME]:
-        return against.main(words[1:])
+    for command in COMMANDS:
+        if words[:1] == [command.NAME]:
+            code: int = command.main(words[1:])
+            return code
     parser = _parser()
     parsed = parser.parse_args(words)
     if parsed.list:
         for one in BENCHMARKS:
             print(f"{one.name:<16}{'' if one.short else '(long) '}{one.about}")
         print(f"{against.NAME + ' COMMIT':<16}{against.ABOUT}")
+        print(f"{device.NAME:<16}{device.ABOUT}")
         return 0
-    if against.NAME in parsed.names:
-        parser.error(f"{against.NAME} must be the first word: {against.USAGE}")
+    for command in COMMANDS:
+        if command.NAME in parsed.names:
+            parser.error(f"{command.NAME} must be the first word: {command.USAGE}")
     known = [one.name for one in BENCHMARKS]
     for name in parsed.names:
         if name not in known:
@@ -51,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks",
         parents=[common_options()],
         description="Measure Energy Flow. Prints tables, then one line of JSON.",
-        epilog=f"{against.USAGE} measures against another commit; see its --help.",
+        epilog=f"{against.USAGE} measures against another commit, {device.USAGE} one device; see "
+        "their --help.",
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="benchmarks to run (default: the short ones)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,15 @@ class Options:
         device: name of the device, such as ``cpu`` or ``cuda:0``.
         long: whether a benchmark may take longer than a minute or two.
         pairs: number of rounds of every comparison; the benchmark's own number if none.
+        quick: whether small sizes do.
+        until: when nothing further begins, in seconds of ``time.perf_counter``.
     """
 
     device: str = "cpu"
     long: bool = False
     pairs: int | None = None
+    quick: bool = False
+    until: float = math.inf
 
     def rounds(self, usual: int) -> int:
         """Return the number of rounds of a comparison.

@@ -399,15 +399,17 @@ class Service:
 
     def _make_local_executor(self, device: str) -> LocalExecutor:
         settings = self.settings
+        host_limit = memory_limit("cpu", settings.memory_limit)
         engine = Engine(
             device=device,
             memory_limit_bytes=memory_limit(device, settings.memory_limit),
+            host_limit_bytes=None if device == "cpu" else host_limit,
             max_queued_flow_steps=settings.max_queued_flow_steps,
             max_pool_flows=self.limits.max_pool_flows,
             on_step=self.instruments.watch_steps(LOCAL),
             name=LOCAL,
         )
-        return LocalExecutor(engine, memory_limit("cpu", settings.memory_limit))
+        return LocalExecutor(engine, host_limit)
 
     async def _stop(self) -> None:
         was_ready = self.state is ServerState.READY

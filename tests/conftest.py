@@ -1,4 +1,4 @@
-"""The profile of generated examples, the marker ``slow``, and a server that many tests share."""
+"""The profile of generated examples, the device, the marker ``slow``, and a shared server."""
 
 from __future__ import annotations
 
@@ -27,6 +27,27 @@ settings.load_profile("tests")
 FOLDER = Path(__file__).parent
 SLOW_FOLDERS = ("compatibility", "fuzz", "repository", "web")
 SLOW_FIXTURES = ("shared_server",)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the device on which processors are made."""
+    parser.addoption("--device", default="cpu", help="where tests that name no device compute")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _device(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let processors be made on the chosen device where a test names none."""
+    device = request.config.getoption("--device")
+    if device == "cpu":
+        yield
+        return
+    from energy_flow import FlowProcessor
+
+    defaults = FlowProcessor.__init__.__kwdefaults__
+    before = defaults["device"]
+    defaults["device"] = device
+    yield
+    defaults["device"] = before
 
 
 @pytest.hookimpl(tryfirst=True)

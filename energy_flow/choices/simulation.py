@@ -25,7 +25,7 @@ class Precision(Choice):
 
 
 _ARITHMETICS: Final[Mapping[Precision, int]] = MappingProxyType(
-    {Precision.FLOAT32: 1, Precision.BFLOAT16: 1}
+    {Precision.FLOAT32: 1, Precision.BFLOAT16: 2}
 )
 
 ARITHMETIC: Final = max(_ARITHMETICS.values())

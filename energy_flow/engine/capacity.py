@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+import torch
+
 from energy_flow.choices import Precision
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine.schedule import Chunk
 from energy_flow.simulation.footprint import footprint
+from energy_flow.simulation.model_footprint import CPU
 
 POOL_FLOWS = {"cpu": 32_768, "cuda": 1_048_576}
 """Active flows up to which the pools of a device admit chunks."""
@@ -29,18 +32,28 @@ def pool_flows(device: str) -> int:
     return POOL_FLOWS.get(device, POOL_FLOWS["cpu"])
 
 
-def chunk_samples(config: FlowConfig, max_flows: int, limit_bytes: int | None) -> int:
+def chunk_samples(
+    config: FlowConfig,
+    max_flows: int,
+    limit_bytes: int | None,
+    device: torch.device = CPU,
+    host_limit_bytes: int | None = None,
+) -> int:
     """Return how many samples a chunk of a large run has: at least one, at most what fits.
 
     Args:
         config: config of the run.
         max_flows: active flows up to which the pools admit chunks.
         limit_bytes: largest predicted memory of the pools, without the models; no limit if none.
+        device: where the pools are.
+        host_limit_bytes: as of :class:`Capacity`.
     """
     samples = max_flows // CHUNKS_OF_POOL // config.surface_cells
+    one = footprint(config, 1, device=device)
     if limit_bytes is not None:
-        one = footprint(config, 1)
         samples = min(samples, (limit_bytes - one.workspace) // one.samples)
+    if host_limit_bytes is not None and one.host:
+        samples = min(samples, host_limit_bytes // one.host)
     return max(1, samples)
 
 
@@ -67,11 +80,14 @@ class Capacity:
     Attributes:
         max_flows: active flows up to which chunks are admitted.
         limit_bytes: largest predicted memory, without the models; no limit if none.
+        host_limit_bytes: largest predicted memory of the host, where that is another one than the
+            device's; no limit if none.
         may_exceed: whether a chunk enters empty pools also where it does not fit, because nothing
             will let memory go.
         flows: active flows, and initial flows of the chunks that enter now.
         complete_flows: those of them that belong to complete runs.
         bytes: predicted bytes of the samples.
+        host_bytes: predicted bytes of the samples on the host.
         workspace: predicted bytes of the temporary blocks of one pool.
         packed: predicted bytes of weights that are packed for other precisions than the model's.
         is_exclusive: whether the pools hold a chunk that needs them for itself.
@@ -80,10 +96,12 @@ class Capacity:
 
     max_flows: int
     limit_bytes: int | None
+    host_limit_bytes: int | None = None
     may_exceed: bool = True
     flows: int = 0
     complete_flows: int = 0
     bytes: int = 0
+    host_bytes: int = 0
     workspace: int = 0
     packed: dict[PackedKey, int] = field(default_factory=dict)
     is_exclusive: bool = False
@@ -91,7 +109,11 @@ class Capacity:
 
     @classmethod
     def beside(
-        cls, active_flows: Mapping[Chunk, int], max_flows: int, limit_bytes: int | None
+        cls,
+        active_flows: Mapping[Chunk, int],
+        max_flows: int,
+        limit_bytes: int | None,
+        host_limit_bytes: int | None = None,
     ) -> Capacity:
         """Return the capacity of pools that hold some chunks.
 
@@ -99,8 +121,9 @@ class Capacity:
             active_flows: number of active flows of each chunk in the pools.
             max_flows: active flows up to which the pools admit chunks.
             limit_bytes: largest predicted memory, without the models; no limit if none.
+            host_limit_bytes: as of the class.
         """
-        capacity = cls(max_flows, limit_bytes)
+        capacity = cls(max_flows, limit_bytes, host_limit_bytes)
         for chunk, flows in active_flows.items():
             capacity.reserve(chunk, flows)
         return capacity
@@ -132,6 +155,7 @@ class Capacity:
         if not chunk.is_partial:
             self.complete_flows += flows
         self.bytes += chunk.bytes
+        self.host_bytes += chunk.host_bytes
         self.workspace = max(self.workspace, chunk.run.workspace_bytes)
         self.packed[_packed_key(chunk)] = chunk.run.packed_bytes
         self.is_exclusive = self.is_exclusive or chunk.exclusive
@@ -176,6 +200,9 @@ class Capacity:
         return self.flows + chunk.flows <= self.max_flows
 
     def _has_memory_for(self, chunk: Chunk) -> bool:
+        on_host = self.host_bytes + chunk.host_bytes
+        if self.host_limit_bytes is not None and on_host > self.host_limit_bytes:
+            return False
         if self.limit_bytes is None:
             return True
         return self.total_with(chunk) <= self.limit_bytes

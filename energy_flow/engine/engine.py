@@ -55,6 +55,8 @@ class Engine(ModelLoader):
         device: name of the device, such as ``cpu`` or ``cuda:0``.
         memory_limit_bytes: largest predicted memory of models, pools and other work; no limit if
             none.
+        host_limit_bytes: largest predicted memory of the host that pools use, where the device has
+            another one; no limit if none.
         max_queued_flow_steps: largest sum of the upper bounds of the runs that wait; several
             clients share it. The first run that waits is always accepted.
         max_pool_flows: active flows up to which the pools admit samples; by default, as many as
@@ -77,6 +79,7 @@ class Engine(ModelLoader):
         *,
         device: str = "cpu",
         memory_limit_bytes: int | None = None,
+        host_limit_bytes: int | None = None,
         max_queued_flow_steps: int = 10**12,
         max_pool_flows: int | None = None,
         on_step: Callable[[float], None] | None = None,
@@ -94,13 +97,23 @@ class Engine(ModelLoader):
         self._queue: list[Run] = []
         self._jobs = JobQueue(self.device)
         self._models = LoadedModels()
-        self.memory = ModelMemory(memory_limit_bytes, self._models, self._lock, self._find_work)
+        self.memory = ModelMemory(
+            memory_limit_bytes, self._models, self._lock, self._find_work, self.device
+        )
         self._state = EngineState.STARTING
         self._failure: str | None = None
         self._thread: threading.Thread | None = None
         # Its thread starts with the first embeddings that are read.
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="energy-flow-reader")
-        self._pools = Pools(self.device, self.max_pool_flows, self.memory, self._readers, on_step)
+        self._host_limit_bytes = host_limit_bytes
+        self._pools = Pools(
+            self.device,
+            self.max_pool_flows,
+            self.memory,
+            self._readers,
+            on_step,
+            host_limit_bytes,
+        )
         self._heartbeat = time.monotonic()
         self._held: tuple[Chunk, ...] = ()
         self._active_flows = 0
@@ -218,10 +231,10 @@ class Engine(ModelLoader):
         available = self.memory.available_bytes(key)
         if available is None:
             return
-        require_fit(config, available)
+        require_fit(config, available, self.device, self._host_limit_bytes)
         if not self._models.has(key):
             self.memory.check_load(config)
-        needed = needed_bytes(config, samples, streams=streams)
+        needed = needed_bytes(config, samples, streams=streams, device=self.device)
         needed += packed_for_run(base or config, config)
         if needed > available:
             raise CapacityError(needed, available)
@@ -275,6 +288,7 @@ class Engine(ModelLoader):
             max_pool_flows=self.max_pool_flows,
             memory_limit_bytes=self.memory.available_bytes(model_key(model, config)),
             queue_wait_seconds=wait,
+            device=self.device,
         )
 
     @property

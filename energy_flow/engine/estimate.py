@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from energy_flow.choices import Output
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.simulation.footprint import footprint
+from energy_flow.simulation.model_footprint import CPU
 from energy_flow.simulation.tally.outputs import sample_bytes
 
 
@@ -36,6 +39,7 @@ class Estimate:
         max_pool_flows: int,
         memory_limit_bytes: int | None,
         queue_wait_seconds: float,
+        device: torch.device = CPU,
     ) -> Estimate:
         """Return what a run would cost.
 
@@ -46,15 +50,16 @@ class Estimate:
             memory_limit_bytes: largest predicted memory of the model and of its runs; no limit if
                 none.
             queue_wait_seconds: time until the run would start.
+            device: where it would be.
         """
         pool_samples = max(1, max_pool_flows // config.surface_cells)
         if memory_limit_bytes is not None:
-            one = footprint(config, 1)
+            one = footprint(config, 1, device=device)
             fitting = (memory_limit_bytes - one.weights - one.workspace) // one.samples
             pool_samples = max(1, min(pool_samples, fitting))
         return cls(
             flows=samples * config.surface_cells,
-            predicted_bytes=footprint(config, min(samples, pool_samples)).total,
+            predicted_bytes=footprint(config, min(samples, pool_samples), device=device).total,
             flow_steps_bound=flow_steps_bound(config, samples),
             queue_wait_seconds=queue_wait_seconds,
         )
@@ -70,15 +75,18 @@ def flow_steps_bound(config: FlowConfig, samples: int) -> int:
     return samples * config.active_limit * config.step_limit
 
 
-def needed_bytes(config: FlowConfig, samples: int, *, streams: bool) -> int:
+def needed_bytes(
+    config: FlowConfig, samples: int, *, streams: bool, device: torch.device = CPU
+) -> int:
     """Return the bytes of one sample in the pool, and of all inputs and results if not streamed.
 
     Args:
         config: config of the run.
         samples: number of its samples.
         streams: whether its results need not all be in memory at once.
+        device: where it would be.
     """
-    one = footprint(config, 1)
+    one = footprint(config, 1, device=device)
     if streams:
         return one.total
     embedding = 4 * config.embedding_dim

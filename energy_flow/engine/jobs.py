@@ -179,7 +179,7 @@ class ReplayJob(ModelJob[ReplayOutcome]):
     """
 
     def __init__(self, request: ReplayRequest, processor: FlowProcessor, kind: str) -> None:
-        one = footprint(request.config, 1)
+        one = footprint(request.config, 1, device=processor.device)
         super().__init__(processor, one.state + one.trace + one.workspace)
         self._request = request
         self._kind = kind
@@ -222,9 +222,10 @@ class AblationJob(ModelJob[AblationMeasurements]):
         max_pool_flows: int,
         memory_limit_bytes: int | None,
     ) -> None:
-        rows = chunk_samples(request.config, max_pool_flows, memory_limit_bytes)
+        device = processor.device
+        rows = chunk_samples(request.config, max_pool_flows, memory_limit_bytes, device)
         rows = min(rows, DEFAULT_ROWS_AT_ONCE)
-        predicted = footprint(request.config, rows)
+        predicted = footprint(request.config, rows, device=device)
         super().__init__(processor, predicted.samples + predicted.workspace)
         self._request = request
         self._run = AblationRun(

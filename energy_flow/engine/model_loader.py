@@ -57,9 +57,8 @@ class ModelLoader(JobRunner):
             OSError: the file cannot be read.
         """
         config = source if isinstance(source, FlowConfig) else describe(source)["config"]
-        with self.memory.reserved(
-            "loading the model", load_bytes(config, prepare=prepare), loaded_bytes(config)
-        ):
+        most_bytes = load_bytes(config, prepare=prepare, device=self.device)
+        with self.memory.reserved("loading the model", most_bytes, loaded_bytes(config)):
             make = partial(make_processor, source, str(self.device))
             # On a CPU, another thread does it, so that steps do not wait.
             processor: FlowProcessor = (

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import psutil
+import torch
 
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine.loaded_models import LoadedModels, ModelKey
@@ -24,7 +25,7 @@ from energy_flow.errors import CapacityError, MemoryInUse
 from energy_flow.runtime.malloc import trim_heap
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.simulation.footprint import require_fit
-from energy_flow.simulation.model_footprint import load_bytes, loaded_bytes
+from energy_flow.simulation.model_footprint import CPU, load_bytes, loaded_bytes
 
 WAIT_SECONDS = 1.5
 """Longest wait for memory: for a model that was loaded for a run which has still to use it."""
@@ -73,6 +74,7 @@ class ModelMemory:
         models: the models.
         lock: held while something enters or is forgotten; the engine's own.
         find_work: returns what uses models now; called with the lock.
+        device: whose memory it is.
 
     Attributes:
         limit_bytes: as given.
@@ -87,7 +89,9 @@ class ModelMemory:
         models: LoadedModels,
         lock: threading.Condition,
         find_work: Callable[[], ModelUse],
+        device: torch.device = CPU,
     ) -> None:
+        self._device = device
         self.limit_bytes = limit_bytes
         self.lock = lock
         self.pool_bytes = 0
@@ -148,7 +152,7 @@ class ModelMemory:
         """
         available = self.available_bytes(model)
         if available is not None:
-            require_fit(config, available)
+            require_fit(config, available, self._device)
 
     def check_load(self, config: FlowConfig) -> None:
         """Refuse a model that can never be loaded beside the models that always stay.
@@ -159,7 +163,7 @@ class ModelMemory:
         Raises:
             CapacityError: it can never fit.
         """
-        self._check_available("loading the model", load_bytes(config))
+        self._check_available("loading the model", load_bytes(config, device=self._device))
 
     def check_room(
         self, what: str, processor: FlowProcessor, needed_bytes: int, *, may_wait: bool

@@ -56,6 +56,8 @@ class Pools:
         memory: the memory that they share with the models.
         readers: reads embeddings that are not in memory.
         on_step: called with the seconds of every step of a pool.
+        host_limit_bytes: largest predicted memory of the host, where that is another one than the
+            device's; no limit if none.
 
     Attributes:
         throughput: what has been done so far.
@@ -68,7 +70,9 @@ class Pools:
         memory: ModelMemory,
         readers: Executor,
         on_step: Callable[[float], None] | None,
+        host_limit_bytes: int | None = None,
     ) -> None:
+        self._host_limit_bytes = host_limit_bytes
         self.throughput = Throughput()
         self._device = device
         self._max_flows = max_flows
@@ -159,7 +163,7 @@ class Pools:
         if following is None:
             return []
         active_flows = self._active_flows()
-        capacity = Capacity.beside(active_flows, self._max_flows, None)
+        capacity = Capacity.beside(active_flows, self._max_flows, None, self._host_limit_bytes)
         self._memory.make_room_in_pools(capacity.total + following.sample_bytes)
         flows_of_clients: Counter[str] = Counter()
         for chunk, flows in active_flows.items():
@@ -203,7 +207,10 @@ class Pools:
             capacity.limit_bytes, capacity.may_exceed = free, not others_end
             if free is not None:
                 free -= run.packed_bytes
-            chunk = run.next_chunk(chunk_samples(run.request.config, self._max_flows, free))
+            samples = chunk_samples(
+                run.request.config, self._max_flows, free, self._device, self._host_limit_bytes
+            )
+            chunk = run.next_chunk(samples)
             admission = capacity.admit(chunk)
             if admission is Admission.ENTERS:
                 self._memory.pool_bytes = capacity.total_with(chunk)

@@ -65,7 +65,14 @@ class Chunk:
     @property
     def bytes(self) -> int:
         """Predicted bytes in the pool, without the weights."""
-        return footprint(self.run.request.config, self.samples).samples
+        device = self.run.processor.device
+        return footprint(self.run.request.config, self.samples, device=device).samples
+
+    @property
+    def host_bytes(self) -> int:
+        """Predicted bytes on the host, where its memory is another one than the device's."""
+        device = self.run.processor.device
+        return footprint(self.run.request.config, self.samples, device=device).host
 
     def halves(self) -> list[Chunk]:
         """Return the exclusive chunks that replace this one: two, or one for a single sample."""
@@ -125,7 +132,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.next_sample = self.delivered = self.done_samples = self.request.first_sample
-        one = footprint(self.request.config, 1)
+        one = footprint(self.request.config, 1, device=self.processor.device)
         self.workspace_bytes = one.workspace
         self.packed_bytes = packed_for_run(self.processor.config, self.request.config)
         self.sample_bytes = one.samples + one.workspace + self.packed_bytes

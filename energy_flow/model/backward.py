@@ -26,6 +26,7 @@ from energy_flow.model.carrier import PackedGRULayer
 from energy_flow.model.hidden_state import Hidden
 from energy_flow.model.linear import WIDTH, PaddedLinear, pad_columns
 from energy_flow.model.networks import FlowBlock, Networks
+from energy_flow.runtime.ordered_sums import add_rows_
 
 _aten = torch.ops.aten
 
@@ -154,7 +155,7 @@ class BackwardPass:
                 kept = _KeptLayer(joined, gates, recurrent, candidate)
                 grad_NH, state_grad = _gru_backward(layer, total, kept, grad_NH, x.shape[1])
                 stored_grad = self._stored_grads[number]
-                stored_grad.index_add_(0, source, state_grad.to(stored_grad.dtype))
+                add_rows_(stored_grad, source, state_grad.to(stored_grad.dtype))
         self._neuron_output_grad[rows] = grad_NH
 
     def _heads_backward(
@@ -178,8 +179,7 @@ class BackwardPass:
             out_grad[:, 1:4] = raw_grad
         grad = _linear_backward(carrier.heads_out, totals.heads_out, gelu(before), out_grad)
         grad = _aten.gelu_backward(grad, before)
-        state = self._after[-1][rows]
-        x = state.to(before.dtype)
+        x = self._after[-1][rows].to(carrier.heads_in.weight.dtype)
         state_grad = _linear_backward(carrier.heads_in, totals.heads_in, x, grad)
         return state_grad.to(carrier.layers[-1].w_xn.dtype)
 
@@ -267,8 +267,9 @@ def _linear_backward(
 ) -> Tensor:
     """Return the gradient of a linear layer's input [N, K]; O is the padded output width."""
     width = x_NK.shape[1]
-    _add_product(total.weight[:width], x_NK, grad_NO)
     total.bias.add_(grad_NO.sum(0))
+    grad_NO = grad_NO.to(linear.weight.dtype)
+    _add_product(total.weight[:width], x_NK, grad_NO)
     return grad_NO @ linear.weight[:width].t()
 
 

@@ -127,8 +127,10 @@ class PackedCarrier:
 
     Attributes:
         layers: L GRU layers.
-        heads_in: the first layers of both heads side by side, in float32.
-        heads_out: their last layers; column 0 is the energy, columns 1 to 3 the displacement.
+        heads_in: the first layers of both heads side by side; their weights have the dtype of the
+            products, their biases and results that of positions.
+        heads_out: their last layers, in the dtype of positions; column 0 is the energy, columns 1
+            to 3 the displacement.
     """
 
     layers: tuple[PackedGRULayer, ...]
@@ -152,12 +154,13 @@ class PackedCarrier:
         )
 
     def with_product_dtype(self, dtype: torch.dtype) -> PackedCarrier:
-        """Return the same numbers, with the GRU's products in another dtype than its states."""
+        """Return the same numbers, with products in another dtype than hidden states."""
         layers = (
             replace(one, w_rz=one.w_rz.to(dtype), w_xn=one.w_xn.to(dtype), w_hn=one.w_hn.to(dtype))
             for one in self.layers
         )
-        return replace(self, layers=tuple(layers))
+        heads_in = replace(self.heads_in, weight=self.heads_in.weight.to(dtype))
+        return replace(self, layers=tuple(layers), heads_in=heads_in)
 
 
 class EnergyCarrier(nn.Module):
@@ -205,7 +208,7 @@ class EnergyCarrier(nn.Module):
 
         Args:
             neuron: the packed neuron; its last layer is multiplied into the first GRU layer.
-            dtype: of the GRU's products and of hidden states.
+            dtype: of the products of the GRU and of the heads' first layers, and of hidden states.
         """
         energy_in, energy_out = linears(self.energy_head)
         move_in, move_out = linears(self.displacement_head)
@@ -215,6 +218,7 @@ class EnergyCarrier(nn.Module):
         heads_in = PaddedLinear.pack(
             torch.cat((energy_in.weight, move_in.weight)),
             torch.cat((energy_in.bias, move_in.bias)),
+            dtype,
             head_dtype,
         )
         heads_out = PaddedLinear.pack(

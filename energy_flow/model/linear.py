@@ -44,9 +44,12 @@ def constant_columns(rows: int, width: int, like: Tensor) -> Tensor:
 class PaddedLinear:
     """``x @ weight + bias`` with both widths padded to multiples of 16.
 
+    Where the bias has another dtype than the weight, the product is rounded once to the dtype of
+    the weight, and the bias is added in its own.
+
     Attributes:
         weight: [padded in, padded out], contiguous.
-        bias: [padded out].
+        bias: [padded out], in the dtype of the result.
         out_width: columns of the result that are not padding.
     """
 
@@ -55,12 +58,25 @@ class PaddedLinear:
     out_width: int
 
     @classmethod
-    def pack(cls, weight_OI: Tensor, bias_O: Tensor, dtype: torch.dtype) -> PaddedLinear:
-        """Pack the weight [out, in] and bias of a ``torch.nn.Linear``; differentiable in both."""
+    def pack(
+        cls,
+        weight_OI: Tensor,
+        bias_O: Tensor,
+        dtype: torch.dtype,
+        out_dtype: torch.dtype | None = None,
+    ) -> PaddedLinear:
+        """Pack the weight [out, in] and bias of a ``torch.nn.Linear``; differentiable in both.
+
+        Args:
+            weight_OI: of the layer.
+            bias_O: of the layer.
+            dtype: of the product.
+            out_dtype: of the bias and the result, if it is another one.
+        """
         out_width, in_width = weight_OI.shape
         rows = padded_width(out_width) - out_width
         columns = padded_width(in_width) - in_width
-        bias = nn.functional.pad(bias_O.to(dtype), (0, rows))
+        bias = nn.functional.pad(bias_O.to(out_dtype or dtype), (0, rows))
         if torch.is_grad_enabled():
             weight = nn.functional.pad(weight_OI.to(dtype), (0, columns, 0, rows))
             return cls(weight.t().contiguous(), bias, out_width)
@@ -70,8 +86,11 @@ class PaddedLinear:
         return cls(packed, bias, out_width)
 
     def padded(self, x_NK: Tensor) -> Tensor:
-        """Return the result with its padding, [N, padded out]."""
-        return torch.addmm(self.bias, pad_columns(x_NK, self.weight.shape[0]), self.weight)
+        """Return the result with its padding, [N, padded out]; x has the weight's dtype."""
+        x_NK = pad_columns(x_NK, self.weight.shape[0])
+        if self.bias.dtype == self.weight.dtype:
+            return torch.addmm(self.bias, x_NK, self.weight)
+        return torch.mm(x_NK, self.weight).to(self.bias.dtype).add_(self.bias)
 
     def __call__(self, x_NK: Tensor) -> Tensor:
         """Return the result [N, out]."""

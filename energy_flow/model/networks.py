@@ -16,7 +16,15 @@ from torch import Tensor
 
 from energy_flow.model.backends import select_proposal
 from energy_flow.model.backends.interface import BlockProposal, HiddenBlock, ProposeBlock, Tape
-from energy_flow.model.block_plan import PROBE_ROWS, BlockPlan, candidate_heights, try_heights
+from energy_flow.model.block_plan import (
+    CALL_ROWS,
+    DEVICE_CALL_ROWS,
+    PROBE_ROWS,
+    BlockPlan,
+    candidate_heights,
+    device_heights,
+    try_heights,
+)
 from energy_flow.model.carrier import EnergyCarrier, PackedCarrier
 from energy_flow.model.embedding_mapper import Mapper, RowMap
 from energy_flow.model.hidden_state import Hidden
@@ -24,9 +32,18 @@ from energy_flow.model.neuron import PackedNeuron, SimpleNeuron
 from energy_flow.runtime.device import product_dtype
 
 STEP_ROWS = {"cpu": 2048, "cuda": 16384}
-"""Height of a full block of flows, by type of device."""
+"""Height of a full block of flows, by type of device; see :func:`step_rows`."""
 MAPPER_ROWS = 64
 """Height of a full block of samples."""
+
+
+def step_rows(device: torch.device) -> int:
+    """Return the height of a full block of flows.
+
+    Args:
+        device: where the networks are.
+    """
+    return STEP_ROWS.get(device.type, STEP_ROWS["cpu"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +218,9 @@ class Networks:
 
     def try_step_heights(self) -> Generator[None, None, BlockPlan]:
         """Try the block heights of ``propose`` on this model's shapes; see ``try_heights``."""
-        heights = candidate_heights(
-            STEP_ROWS.get(self.device.type, STEP_ROWS["cpu"]), _threads(self.device)
+        full, is_cpu = step_rows(self.device), self.device.type == "cpu"
+        heights = (
+            candidate_heights(full, torch.get_num_threads()) if is_cpu else device_heights(full)
         )
         rows = heights[-1] + PROBE_ROWS
         generator = torch.Generator().manual_seed(0)
@@ -224,7 +242,7 @@ class Networks:
                 for column in (proposal.energy, proposal.displacement, *proposal.hidden)
             ]
 
-        return try_heights(run, inputs, heights)
+        return try_heights(run, inputs, heights, CALL_ROWS if is_cpu else DEVICE_CALL_ROWS)
 
     def try_mapper_heights(self) -> Generator[None, None, BlockPlan]:
         """Try the block heights of the two mappers on this model's shapes; see ``try_heights``."""

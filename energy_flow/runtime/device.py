@@ -57,6 +57,33 @@ def product_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     return dtype
 
 
+def sum_products_in_float32(device: torch.device) -> None:
+    """Let sums of products of bfloat16 on a CUDA device be float32, in this process.
+
+    By default cuBLAS may add parts of them in bfloat16.
+
+    Args:
+        device: where products are computed; nothing is set for a CPU.
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+
+def product_flags() -> tuple[object, ...]:
+    """Return the settings of this process that can change the bits of matrix products."""
+    cuda = torch.backends.cuda.matmul
+    # Its members are made when it is imported.
+    cpu: Any = torch.backends.mkldnn
+    return (
+        torch.get_num_threads(),
+        cuda.fp32_precision,
+        cuda.allow_bf16_reduced_precision_reduction,
+        str(torch.backends.cuda.preferred_blas_library()),
+        cpu.enabled,
+        cpu.matmul.fp32_precision,
+    )
+
+
 def multiplies_bfloat16(capabilities: Mapping[str, Any]) -> bool:
     """Return whether a CPU has instructions for matrix products of bfloat16.
 

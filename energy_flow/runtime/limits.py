@@ -59,6 +59,7 @@ def memory_limit(device: str, share: float, root: Path = Path("/")) -> int:
 
     On a CPU this is a share of the machine's memory, or of what the limit of a control group leaves
     at this moment: beside this process, as it is before its first run, and the others of the group.
+    On a CUDA device it is a share of what other processes leave at this moment.
 
     Args:
         device: a CUDA device, or a CPU, which has the memory of the host.
@@ -66,7 +67,20 @@ def memory_limit(device: str, share: float, root: Path = Path("/")) -> int:
         root: of the file system.
     """
     if torch.device(device).type == "cuda":
-        return int(share * torch.cuda.get_device_properties(device).total_memory)
+        free, total = torch.cuda.mem_get_info(device)
+        return device_memory_limit(share, free, total, torch.cuda.memory_reserved(device))
     machine = int(psutil.virtual_memory().total)
     group = read_group_memory(root)
     return int(share * (machine if group is None else min(machine, group.free_bytes)))
+
+
+def device_memory_limit(share: float, free: int, total: int, reserved: int) -> int:
+    """Return the bytes of a device that may be used.
+
+    Args:
+        share: of what other processes leave, in (0, 1].
+        free: bytes that no process has.
+        total: bytes of the device.
+        reserved: bytes that this process has for tensors.
+    """
+    return int(share * min(total, free + reserved))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from energy_flow.choices import TraceKeep
@@ -79,7 +80,9 @@ class Cohort:
     failure: NonFiniteError | None = None
 
     @classmethod
-    def from_request(cls, request: CohortRequest, cells: int, tally: Span, ring: Span) -> Self:
+    def from_request(
+        cls, request: CohortRequest, cells: int, tally: Span, ring: Span, device: torch.device
+    ) -> Self:
         """Return the cohort of a request, before its first step.
 
         Args:
@@ -87,6 +90,7 @@ class Cohort:
             cells: initial flows of each sample.
             tally: its tally slots.
             ring: its rows of the array of trace records.
+            device: where the pool is.
         """
         config, count = request.config, request.samples
         is_lossless = config.trace.keep is TraceKeep.LOSSLESS and config.ring_records > 0
@@ -98,7 +102,7 @@ class Cohort:
             tally,
             ring,
             Ledger(count, cells),
-            MemoryReport(footprint(config, count).total),
+            MemoryReport(footprint(config, count, device=device).total),
             SpilledRecords(count, config.ring_records) if is_lossless else None,
         )
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from energy_flow.choices import Boundary, TraceKeep, TraceKind
 from energy_flow.config.flow_config import FlowConfig
+from energy_flow.runtime.packed_copy import copy_together
 
 
 class _Columns:
@@ -31,6 +32,12 @@ class _Columns:
     def take(self, index: Tensor) -> Self:
         """Return the rows at ``index``, int64."""
         return self.map(lambda column: column.index_select(0, index))
+
+    def copy_to(self, device: torch.device) -> Self:
+        """Return columns of the host on a device, by one copy."""
+        names = [name for name, _ in self._columns()]
+        moved = copy_together(self.tensors(), device)
+        return replace(self, **dict(zip(names, moved, strict=True)))  # type: ignore[type-var]
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
@@ -170,15 +177,15 @@ class SampleOptions(_Columns):
 
         def each(values: Sequence[Any]) -> Tensor:
             # A column on the host at once: a tensor for each run and column takes far longer.
-            return torch.from_numpy(np.repeat(np.array(values), counts, axis=0)).to(device)
+            return torch.from_numpy(np.repeat(np.array(values), counts, axis=0))
 
-        index = torch.from_numpy(within).to(device)
+        index = torch.from_numpy(within)
         keys = [np.array(one.sample_keys, dtype=np.int64) for one in placements]
         ring_capacity = column(lambda config: config.ring_records)
-        return cls(
+        columns = cls(
             seed_low=each([one.seed & 0xFFFFFFFF for one in placements]),
             seed_high=each([one.seed >> 32 for one in placements]),
-            sample_key=torch.from_numpy(np.concatenate(keys)).to(device),
+            sample_key=torch.from_numpy(np.concatenate(keys)),
             displacement_scale=column(lambda config: float(config.displacement_scale)),
             max_displacement=column(lambda config: float(config.max_displacement)),
             field_strength=column(lambda config: float(config.field_strength)),
@@ -207,6 +214,7 @@ class SampleOptions(_Columns):
             ring_lossless=column(lambda config: config.trace.keep is TraceKeep.LOSSLESS),
             trace_kinds=column(lambda config: [kind in config.trace.kinds for kind in TraceKind]),
         )
+        return columns.copy_to(device)
 
 
 @dataclass(frozen=True, slots=True)

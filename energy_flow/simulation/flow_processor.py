@@ -12,6 +12,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -26,6 +27,8 @@ from energy_flow.model.carrier import EnergyCarrier
 from energy_flow.model.embedding_mapper import Mapper, build_mappers
 from energy_flow.model.networks import Networks
 from energy_flow.model.neuron import SimpleNeuron
+from energy_flow.runtime.device import product_flags, sum_products_in_float32
+from energy_flow.runtime.packed_copy import copy_together
 from energy_flow.simulation.cohort import Cohort, CohortRequest
 from energy_flow.simulation.cohort_outputs import CohortOutputs, cohort_outputs
 from energy_flow.simulation.inputs import (
@@ -189,7 +192,7 @@ class FlowProcessor(nn.Module):
             networks = self._pack(config)
             step_plan, _ = self._block_plans(networks)
             if not config.batch_invariant:
-                step_plan = BlockPlan(step_plan.heights, step_plan.invariant, padded=False)
+                step_plan = replace(step_plan, padded=False)
             return FlowState.empty(config, networks, step_plan)
 
     def add_cohort(
@@ -219,7 +222,7 @@ class FlowProcessor(nn.Module):
         """Return the pool with a cohort for each request, in order; faster than one by one."""
         with self.mode():
             rows = [request.embeddings for request in requests]
-            inputs = torch.tensor(np.concatenate(rows), device=self.device)
+            (inputs,) = copy_together([torch.tensor(np.concatenate(rows))], self.device)
             _, mapper_plan = self._block_plans(state.networks)
             energy = state.networks.map_embeddings(inputs, mapper_plan)
             return state.with_cohorts(self.lattice, energy, requests)
@@ -393,6 +396,7 @@ class FlowProcessor(nn.Module):
 
     def _pack(self, config: FlowConfig) -> Networks:
         """Return the packed networks, packed again if a weight has changed or for gradients."""
+        sum_products_in_float32(self.device)
         state_dtype = next(self.neuron.parameters()).dtype
         dtype = torch.bfloat16 if config.precision is Precision.BFLOAT16 else state_dtype
         parts = (self.input_mapper, self.neuron, self.carrier, self.output_mapper)
@@ -426,7 +430,7 @@ class FlowProcessor(nn.Module):
 
 def _plan_key(networks: Networks) -> tuple[Any, ...]:
     dtypes = (networks.dtype, networks.state_dtype)
-    return (networks.shape, *dtypes, networks.device, torch.get_num_threads())
+    return (networks.shape, *dtypes, networks.device, *product_flags())
 
 
 def _build_parts(config: FlowConfig) -> dict[str, nn.Module]:

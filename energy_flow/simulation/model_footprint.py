@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
 from energy_flow.choices import MapperKind, Precision
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.model.carrier import HEAD_WIDTH
 from energy_flow.model.linear import WIDTH, padded_width
-from energy_flow.model.networks import MAPPER_ROWS, STEP_ROWS
+from energy_flow.model.networks import MAPPER_ROWS, step_rows
+
+CPU = torch.device("cpu")
 
 REAL_BYTES = 4
 """Bytes of a weight; packed ones have no more in any precision."""
@@ -56,15 +60,20 @@ def loaded_bytes(config: FlowConfig) -> int:
     return weights_bytes(config) + packed_bytes(config)
 
 
-def workspace_bytes(config: FlowConfig) -> int:
-    """Return the bytes of the temporary blocks of a step, or of samples that enter and leave."""
+def workspace_bytes(config: FlowConfig, device: torch.device = CPU) -> int:
+    """Return the bytes of the temporary blocks of a step, or of samples that enter and leave.
+
+    Args:
+        config: of the model.
+        device: whose block heights are used.
+    """
     hidden = config.carrier_num_layers * config.carrier_hidden_size
     width = 5 * config.carrier_hidden_size + 2 * hidden + config.mapper_hidden_dim
-    step = STEP_BLOCKS * STEP_ROWS["cpu"] * max(width, config.neuron_hidden_dim)
+    step = STEP_BLOCKS * step_rows(device) * max(width, config.neuron_hidden_dim)
     wide = config.mapper_hidden_dim if config.mapper is MapperKind.MLP else 0
     mapped = config.embedding_dim + config.surface_cells + config.mapped_cells + config.output_width
     blocks = REAL_BYTES * max(step, MAPPER_BLOCKS * MAPPER_ROWS * (mapped + wide))
-    if config.precision is not Precision.BFLOAT16:
+    if config.precision is not Precision.BFLOAT16 or device.type != "cpu":
         return blocks
     # On CPUs with units for such products, libraries reorder the weights for each.
     return blocks + BFLOAT16_BYTES * max(_packed_linears(config))
@@ -78,20 +87,21 @@ def packing_bytes(config: FlowConfig) -> int:
     return REAL_BYTES * copies * max(linear, GRU_COPIES * gru)
 
 
-def load_bytes(config: FlowConfig, *, prepare: bool = True) -> int:
+def load_bytes(config: FlowConfig, *, prepare: bool = True, device: torch.device = CPU) -> int:
     """Return the most bytes that loading a model needs.
 
     Args:
         config: of the model.
         prepare: whether the weights are packed and block heights are tried now.
+        device: where the model is to be.
     """
     largest = max(*_packed_linears(config), *_packed_gru_layers(config))
     # A weight is read, and then copied.
     drawn = max(create_bytes(config), weights_bytes(config) + REAL_BYTES * largest)
     if not prepare:
         return drawn
-    neuron = REAL_BYTES * NEURON_BLOCKS * STEP_ROWS["cpu"] * config.neuron_hidden_dim
-    temporary = max(packing_bytes(config), workspace_bytes(config), neuron)
+    neuron = REAL_BYTES * NEURON_BLOCKS * step_rows(device) * config.neuron_hidden_dim
+    temporary = max(packing_bytes(config), workspace_bytes(config, device), neuron)
     return max(drawn, loaded_bytes(config) + temporary)
 
 

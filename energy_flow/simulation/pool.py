@@ -22,6 +22,7 @@ from energy_flow.errors import NonFiniteError
 from energy_flow.model.block_plan import BlockPlan
 from energy_flow.model.hidden_state import Hidden
 from energy_flow.model.networks import Networks
+from energy_flow.runtime.packed_copy import copy_together
 from energy_flow.simulation.cohort import Cohort, CohortRequest
 from energy_flow.simulation.columns import Flows, SampleOptions, SamplePlacement, SampleProgress
 from energy_flow.simulation.lattice import EnergyLattice
@@ -161,7 +162,7 @@ class FlowState:
         window = max(*windows, self.progress.history.shape[1])
         progress = SampleProgress.start(count, cells, window, device)
         cohorts = (
-            Cohort.from_request(request, cells, tally_span, ring)
+            Cohort.from_request(request, cells, tally_span, ring, device)
             for request, (tally_span, ring) in zip(requests, spans, strict=True)
         )
         return replace(
@@ -185,21 +186,24 @@ class FlowState:
         samples_stay = np.repeat(stays, samples)
         device = self.flows.sample.device
 
-        def rows_where(mask: NDArray[np.bool_]) -> Tensor:
-            return torch.from_numpy(np.flatnonzero(mask)).to(device)
-
+        active = np.array([cohort.active_flows for cohort in self.cohorts], dtype=np.int64)
+        flows_stay = np.repeat(stays, active)
+        some_leave = not flows_stay.all()
+        rows = (
+            np.flatnonzero(flows_stay) if some_leave else np.zeros(0, dtype=np.int64),
+            np.cumsum(samples_stay) - 1,
+            np.flatnonzero(samples_stay),
+        )
+        flow_index, new_row, sample_index = copy_together(
+            [torch.from_numpy(one) for one in rows], device
+        )
         flows, source = self.flows, self.hidden.source
-        if any(cohort.active_flows for cohort in leaving):
-            active = np.array([cohort.active_flows for cohort in self.cohorts], dtype=np.int64)
-            flows_stay = np.repeat(stays, active)
-            flow_index = rows_where(flows_stay)
+        if some_leave:
             flows = flows.take(flow_index)
             # Flows at their first step have no stored state; they are the last ones.
             stepped = np.count_nonzero(flows_stay[: self.hidden.stepped])
             source = source.index_select(0, flow_index[:stepped])
-        new_row = torch.from_numpy(np.cumsum(samples_stay) - 1).to(device)
         flows = replace(flows, sample=new_row.index_select(0, flows.sample))
-        sample_index = rows_where(samples_stay)
         if self.ring_places.end * 2 < self.ring.records:
             self.ring.resize(self.ring_places.end)
         tally = self.tally

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from energy_flow.choices import ACTIVE, FAILED, OUTCOMES, TALLIED
+from energy_flow.runtime.ordered_sums import sum_segments
 from energy_flow.simulation.columns import counted_before, per_sample
 from energy_flow.simulation.pool import FlowState
 from energy_flow.simulation.rules.walls import Walls
@@ -122,9 +123,10 @@ def count_events(
 
 
 def sum_floats(state: FlowState, decided: Decisions) -> Tensor:
-    """Return sums over each sample's flows, float64 [B, Sum], in the order of flow ids."""
+    """Return sums over each sample's flows, float64 [B, Sum], in a fixed order."""
     length_N = decided.motion.length.detach().to(torch.float64)
     dz_N = decided.motion.displacement.detach()[:, 2].to(torch.float64)
     path_N = torch.where(decided.endings.outcome == ACTIVE, 0.0, decided.paths.length)
     columns = torch.stack((length_N, dz_N, dz_N * dz_N, path_N.to(torch.float64)), dim=1)
-    return torch.segment_reduce(columns, "sum", lengths=state.progress.active, axis=0, unsafe=True)
+    longest = max(min(one.active_flows, one.config.active_limit) for one in state.cohorts)
+    return sum_segments(columns, state.progress.active, state.flows.sample, longest)

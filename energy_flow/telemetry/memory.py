@@ -78,10 +78,15 @@ class MemoryProbe:
         rss = int(self._process.memory_info().rss)
         if self._device.type != "cuda":
             return Reading(None, None, None, rss)
+        # Each of torch's functions for one figure reads all of them.
+        figures = torch.cuda.memory.memory_stats_as_nested_dict(self._device)
+        allocated, reserved = (
+            figures.get(name, {}).get("all", {}) for name in ("allocated_bytes", "reserved_bytes")
+        )
         reading = Reading(
-            torch.cuda.memory_allocated(self._device),
-            torch.cuda.memory_reserved(self._device),
-            torch.cuda.max_memory_allocated(self._device),
+            allocated.get("current", 0),
+            reserved.get("current", 0),
+            allocated.get("peak", 0),
             rss,
         )
         torch.cuda.reset_peak_memory_stats(self._device)

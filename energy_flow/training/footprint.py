@@ -102,7 +102,7 @@ def train_footprint(
         # A flow scores once; children may replace all flows in any step.
         scores = flows[0] if model.spawn.mode is SpawnMode.OFF else sum(flows)
         graph += scores * DEPOSIT_BYTES
-    run = footprint(model, 0)
+    run = footprint(model, 0, device=device)
     parameters = parameter_count(model)
     widths = model.embedding_dim + model.surface_cells + model.mapped_cells + model.output_width
     mapped = 2 * widths + (8 * model.mapper_hidden_dim if model.mapper is MapperKind.MLP else 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,10 +78,12 @@ def unroll(
         if cohort.failure is not None:
             raise cohort.failure
     result = processor.finish(state, cohort, ("embedding", "surface", "planes", "reached"))
+    # What carries no gradients is on the host.
+    output = partial(torch.as_tensor, device=processor.device)
     return Unrolled(
-        embedding_BO=torch.as_tensor(result.outputs["embedding"]),
-        surface_BS=torch.as_tensor(result.outputs["surface"]).flatten(1),
-        planes_BPS=torch.as_tensor(result.outputs["planes"]).flatten(2),
-        reached_BPS=torch.as_tensor(result.outputs["reached"]).flatten(2),
+        embedding_BO=output(result.outputs["embedding"]),
+        surface_BS=output(result.outputs["surface"]).flatten(1),
+        planes_BPS=output(result.outputs["planes"]).flatten(2),
+        reached_BPS=output(result.outputs["reached"]).flatten(2),
         counters=result.metrics.counters,
     )

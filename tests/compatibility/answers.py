@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from tests.compatibility.bodies import body_of, with_named_tensors
-from tests.compatibility.difference import Comparison
+from tests.compatibility.difference import Comparison, mentions
 
 HEADERS = (
     "accept",
@@ -34,14 +34,17 @@ HEADERS = (
 """Headers that callers act on."""
 
 
+MODELS_IN_BFLOAT16 = ("half", "other")
+"""Names of models in bfloat16."""
+
+
 class Basis(StrEnum):
     """Where the numbers of an answer come from.
 
     ``stored``: from the data directory; the same on every machine. ``computed``: at least some were
     computed by the server that answers, so times differ, and on another kind of machine last bits.
-    ``rounded``: computed in bfloat16, whose products another kind of machine rounds elsewhere (with
-    or without instructions for it), so that flows may decide otherwise: there, only the form of the
-    answer is compared.
+    ``rounded``: computed in bfloat16, whose arithmetic has changed since, so that flows may decide
+    otherwise: only the form of the answer is compared.
     """
 
     STORED = "stored"
@@ -135,19 +138,54 @@ class Exchange:
         """Whether later versions accept the request, which this one refused."""
         return (self.name, self.request.headers.get("Content-Type", "")) in ACCEPTED_LATER
 
-    def differences(self, response: httpx.Response, is_same_machine: bool) -> list[str]:
-        """Every way in which an answer of today is another one."""
+    def is_in_bfloat16(self, run_ids: tuple[str, ...]) -> bool:
+        """Whether numbers of the answer are computed anew in bfloat16.
+
+        Args:
+            run_ids: of runs in bfloat16.
+        """
+        if self.basis is not Basis.COMPUTED:
+            return self.basis is Basis.ROUNDED
+        asked = self.request.json if isinstance(self.request.json, dict) else {}
+        is_of_run = any(run_id in self.request.path for run_id in run_ids)
+        return is_of_run or asked.get("model") in MODELS_IN_BFLOAT16
+
+    def is_left_out(self, stopped: tuple[str, ...]) -> bool:
+        """Whether the answer depends on experiments that cannot go on.
+
+        Args:
+            stopped: their names and ids.
+        """
+        asks = any(name in self.request.path for name in stopped)
+        is_first_part = re.search(r"limit=\d(&|$)", self.request.path) is not None
+        return asks or (is_first_part and mentions(asdict(self.answer), stopped))
+
+    def differences(
+        self,
+        response: httpx.Response,
+        is_same_machine: bool,
+        stopped: tuple[str, ...],
+        run_ids: tuple[str, ...],
+    ) -> list[str]:
+        """Every way in which an answer of today is another one.
+
+        Args:
+            response: the answer of today.
+            is_same_machine: whether the same bits are expected.
+            stopped: names and ids of experiments that cannot go on.
+            run_ids: of runs in bfloat16.
+        """
         now = Answer.of(response, values=self.basis is not Basis.STORED)
         is_exact = self.basis is Basis.STORED or is_same_machine
         ignored = ignored_of(self)
-        if self.basis is Basis.ROUNDED and not is_same_machine:
+        if self.is_in_bfloat16(run_ids):
             # Only which members there are.
             ignored = re.compile(f"{ignored.pattern}|body\\..*")
         recorded, found = (
             {**asdict(answer), "body": with_named_tensors(answer.body)}
             for answer in (self.answer, now)
         )
-        return list(Comparison(is_exact, ignored).differences(recorded, found))
+        return list(Comparison(is_exact, ignored, stopped).differences(recorded, found))
 
 
 _TIMES = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -21,8 +22,7 @@ def version(request: pytest.FixtureRequest) -> Version:
 def opened(version: Version, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     """One that no test changes: what was cut off has been finished, what was paused still is."""
     with opening(version, tmp_path_factory.mktemp("opened")) as found:
-        finish(found.client, found.made)
-        yield found
+        yield replace(found, stopped=finish(found.client, found.made))
 
 
 @pytest.fixture(scope="module")

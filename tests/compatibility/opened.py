@@ -13,6 +13,9 @@ import httpx
 from tests.compatibility.program import Server, serving
 from tests.compatibility.versions import Version
 
+RUNS_IN_BFLOAT16 = ("bfloat16", "half", "other")
+"""Names of runs in bfloat16."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -21,12 +24,20 @@ class Opened:
     Attributes:
         made: what there is, as the version noted it.
         folder: holds the data directory.
+        stopped: names and ids of experiments that cannot go on, and ids of their runs; what lists
+            state of them, and of what they would have made, is not compared.
     """
 
     version: Version
     made: dict[str, Any]
     folder: Path
     server: Server
+    stopped: tuple[str, ...] = ()
+
+    @property
+    def computed_in_bfloat16(self) -> tuple[str, ...]:
+        """Ids of runs in bfloat16."""
+        return tuple(self.made["runs"][name] for name in RUNS_IN_BFLOAT16)
 
     @property
     def client(self) -> httpx.Client:

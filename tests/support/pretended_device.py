@@ -102,6 +102,9 @@ LAUNCHES = {
 }
 """Kernels that an operation launches, estimated from PyTorch's sources; one where none is given."""
 
+ACCUMULATION_LAUNCHES = 8
+"""The same of ``index_put_`` that accumulates: it sorts first."""
+
 
 class PretendedTensor(Tensor):
     """A tensor that holds one of the CPU and says that it is on a CUDA device."""
@@ -153,6 +156,10 @@ class DeviceWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         waits: Operations after which the host waits, by (operation, place, phase).
         transfers: Copies between the devices, by (direction, place, phase).
         launches: Kernels, by (place, phase).
+        unordered: Sums of floats whose order no device fixes, by (operation, place).
+        products: Floating-point operations of matrix products, by (dtype, phase).
+        bytes: What operations read and write, by phase.
+        readings: How often the memory's statistics were read, by phase.
     """
 
     def __init__(self) -> None:
@@ -162,6 +169,10 @@ class DeviceWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.waits: Counter[tuple[str, str, str]] = Counter()
         self.transfers: Counter[tuple[str, str, str]] = Counter()
         self.launches: Counter[tuple[str, str]] = Counter()
+        self.unordered: Counter[tuple[str, str]] = Counter()
+        self.products: Counter[tuple[torch.dtype, str]] = Counter()
+        self.bytes: Counter[str] = Counter()
+        self.readings: Counter[str] = Counter()
 
     def begin(self, phase: str) -> None:
         """Forget what was counted, and count for a phase.
@@ -170,9 +181,10 @@ class DeviceWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             phase: Its name.
         """
         self.phase = phase
-        for counts in (self.waits, self.transfers, self.launches):
+        for counts in (self.waits, self.transfers, self.launches, self.products):
             for key in [key for key in counts if key[-1] == phase]:
                 del counts[key]
+        del self.bytes[phase], self.readings[phase]
 
     def of_phase(self, counts: Counter[tuple[str, str, str]], phase: str) -> dict[str, int]:
         """Return the counts of a phase by "operation at place".
@@ -220,10 +232,12 @@ class DeviceWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 for key, value in held_kwargs.items()
                 if key not in ("device", "non_blocking")
             }
+        if _is_unordered(name, held_args):
+            self.unordered[str(function), _place()] += 1
         result = function(*held_args, **held_kwargs)
         if (name == "_to_copy" and to_host) or name in ("_local_scalar_dense", "equal"):
             return result
-        self._count_launches(name, function, result)
+        self._count(name, function, args, result)
         # An operation in place returns the tensor that it was given.
         same = {id(one.held): one for one in pretended}
 
@@ -260,7 +274,7 @@ class DeviceWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if _waits(name, function, args, kwargs):
             self.waits[str(function), _place(), self.phase] += 1
 
-    def _count_launches(self, name: str, function: Any, result: Any) -> None:
+    def _count(self, name: str, function: Any, args: Any, result: Any) -> None:
         returns = function._schema.returns
         is_view = bool(returns) and all(
             one.alias_info is not None and not one.alias_info.is_write for one in returns
@@ -268,7 +282,14 @@ class DeviceWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = [one for one in pytree.tree_leaves(result) if isinstance(one, Tensor)]
         is_empty = bool(made) and all(one.numel() == 0 for one in made)
         if not is_view and not is_empty and name != "_unsafe_view":
-            self.launches[_place(), self.phase] += LAUNCHES.get(name, 1)
+            accumulates = "index_put" in name and len(args) > 3 and args[3]
+            launches = ACCUMULATION_LAUNCHES if accumulates else LAUNCHES.get(name, 1)
+            self.launches[_place(), self.phase] += launches
+            tensors = [one for one in pytree.tree_leaves((args, made)) if isinstance(one, Tensor)]
+            self.bytes[self.phase] += sum(one.nbytes for one in tensors)
+        if name in ("mm", "addmm", "addmm_"):
+            inner = args[-1].shape[0]
+            self.products[made[0].dtype, self.phase] += 2 * made[0].numel() * inner
 
 
 class _DeviceArguments(TorchFunctionMode):
@@ -316,15 +337,26 @@ def pretended_device() -> Iterator[DeviceWatch]:
         "inference_mode": without_gradients,
         "is_inference_mode_enabled": lambda: not torch.is_grad_enabled(),
     }
-    # A CPU build of PyTorch has no statistics of a device.
-    statistics = ("memory_allocated", "memory_reserved", "max_memory_allocated")
     watch = DeviceWatch()
+
+    def read_statistics(device: Any = None) -> dict[str, Any]:
+        watch.readings[watch.phase] += 1
+        return {}
+
     with ExitStack() as stack:
         for name, function in replaced.items():
             stack.enter_context(mock.patch.object(torch, name, function))
         # Backward passes create tensors where no function of Python can replace the device.
-        for name in (*statistics, "reset_peak_memory_stats", "_lazy_init"):
+        for name in ("reset_peak_memory_stats", "_lazy_init"):
             stack.enter_context(mock.patch.object(torch.cuda, name, return_value=0))
+        # A CPU build of PyTorch has no statistics of a device.
+        memory = torch.cuda.memory
+        for module, name in (
+            (memory, "memory_stats_as_nested_dict"),
+            (memory, "memory_stats"),
+            (torch.cuda, "memory_stats"),
+        ):
+            stack.enter_context(mock.patch.object(module, name, read_statistics))
         stack.enter_context(_DeviceArguments(watch))
         stack.enter_context(watch)
         yield watch
@@ -361,6 +393,23 @@ def _waits(name: str, function: Any, args: Any, kwargs: dict[str, Any]) -> bool:
     if name in ("index", "index_put", "index_put_"):
         return any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in args[1])
     return name in WAITING
+
+
+def _is_unordered(name: str, args: Any) -> bool:
+    """Return whether an operation adds several floats to one place by atomic operations.
+
+    Sums of zeros have no order. ``index_put_`` sorts before it accumulates.
+    """
+    if name.startswith("replication_pad") and name.endswith("backward"):
+        return True
+    if name.rstrip("_") not in ("index_add", "scatter_add"):
+        return False
+    _, dim, index, source, *_ = args
+    if not source.dtype.is_floating_point or dim != 0:
+        return bool(source.dtype.is_floating_point)
+    is_zero = (source == 0).flatten(1).all(1) if source.dim() > 1 else source == 0
+    places = index[~is_zero] if index.dim() == 1 else index
+    return len(places.unique(dim=0)) < len(places)
 
 
 def _place() -> str:

@@ -22,8 +22,7 @@ def make_fields(energy_BS: Tensor, width: int) -> Tensor:
         width: W.
     """
     field_BHW = energy_BS.view(len(energy_BS), -1, width)
-    padded = torch.nn.functional.pad(field_BHW.unsqueeze(1), (1, 1, 1, 1), mode="replicate")
-    padded = padded.squeeze(1)
+    padded = _repeat_edges(field_BHW)
     slope_x = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2
     slope_y = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) / 2
     return torch.stack((field_BHW, slope_x, slope_y), dim=-1).flatten(1, 2)
@@ -48,3 +47,16 @@ def sense(
     # Written out: how a reduction groups four columns may depend on the row.
     parts = (values_NCK * weight_NC.unsqueeze(2)).unbind(1)
     return (parts[0] + parts[1]) + (parts[2] + parts[3])
+
+
+def _repeat_edges(field_BHW: Tensor) -> Tensor:
+    """Return fields with each edge repeated once, [B, H + 2, W + 2]."""
+    if field_BHW.device.type == "cpu":
+        padded = torch.nn.functional.pad(field_BHW.unsqueeze(1), (1, 1, 1, 1), mode="replicate")
+        return padded.squeeze(1)
+    # On a CUDA device, the backward pass of padding adds gradients in any order.
+    rows, columns = (
+        torch.arange(-1, length + 1, device=field_BHW.device).clamp(0, length - 1)
+        for length in field_BHW.shape[1:]
+    )
+    return field_BHW[:, rows.unsqueeze(1), columns]

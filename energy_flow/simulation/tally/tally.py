@@ -10,9 +10,9 @@ its importance, and c and β depend on the aggregation mode:
 
 β is the background of ``splat``, and 0 in the other modes.
 
-Sums of floats run over segments of scores sorted by cell, in the order of flow ids, so that they
-round alike wherever the scores are. Scores are counted with ``scatter_add``, which may add them in
-any order: sums of integers do not depend on it.
+Sums of floats run over segments of scores sorted by cell, in an order that flow ids fix, so that
+they round alike wherever the scores are. Scores are counted with ``scatter_add``, which may add
+them in any order: sums of integers do not depend on it.
 
 Shape legend: K scores, T = 2 · S cells of each tally slot and one more at the end, P = 2 planes,
 C = 4 corners of a soft deposit, B samples.
@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from energy_flow.choices import AggregationMode, Plane
+from energy_flow.runtime.ordered_sums import sum_segments
 from energy_flow.simulation.corners import CORNERS, corner_offsets
 from energy_flow.simulation.span_allocator import Span
 from energy_flow.simulation.tally.deposition import Deposits
@@ -197,13 +198,8 @@ class Tally:
         peak_K = torch.where(no_peak_K | (length_K == 0), torch.zeros_like(peak_K), peak_K)
         scale_K = torch.where(no_peak_K, 1.0, exponential(old_peak_K - peak_K))
         share_K = _shares(aggregation_K, weight_K, peak_K.index_select(0, segment_K))
-        sums_K2 = torch.segment_reduce(
-            torch.stack((share_K, share_K * energy_K), dim=1),
-            "sum",
-            lengths=length_K,
-            axis=0,
-            unsafe=True,
-        )
+        shares_K2 = torch.stack((share_K, share_K * energy_K), dim=1)
+        sums_K2 = sum_segments(shares_K2, length_K, segment_K, len(key_K))
         return replace(
             self,
             peak=self.peak.index_copy(0, where_K, peak_K),
@@ -219,7 +215,7 @@ class Tally:
     def _deposit(self, scores: Scores) -> Tally:
         """Return a tally that includes the soft deposits among the scores.
 
-        Scores with the same first corner are summed in their order; these sums are then added to
+        Scores with the same first corner are summed; these sums are then added to
         the cells corner by corner, so that no cell gets two summands at once.
         """
         last = self.hits.shape[0] - 1
@@ -230,16 +226,13 @@ class Tally:
         segments = Segments.sort(first_K, last)
         share_KX = deposits.share.index_select(0, segments.order)
         energy_K1 = scores.energy.index_select(0, segments.order).unsqueeze(1)
-        sums = torch.segment_reduce(
-            torch.cat((share_KX, share_KX * energy_K1), dim=1),
-            "sum",
-            lengths=segments.length,
-            axis=0,
-            unsafe=True,
-        )
+        shares = torch.cat((share_KX, share_KX * energy_K1), dim=1)
+        is_none_K1 = (segments.key == last).unsqueeze(1)
+        sums = sum_segments(shares, segments.length, segments.segment, len(first_K))
+        # What belongs to no cell is not added up: several summands would meet there.
+        sums = sums.masked_fill(is_none_K1, 0.0)
         weight_KPC, energy_KPC = sums.view(-1, 2, PLANES, len(CORNERS)).unbind(1)
         plane_P = self.cells * torch.arange(PLANES, device=first_K.device)
-        is_none_K1 = (segments.key == last).unsqueeze(1)
         weight, energy = self.weight, self.energy
         for corner, offset in enumerate(corner_offsets(self.width)):
             where_KP = segments.key.unsqueeze(1) + plane_P + offset

@@ -25,8 +25,11 @@ def running_engine(device: str) -> Iterator[Engine]:
         ConfigError: there is no such device.
     """
     place = resolve_device(device)
+    share = SettingsTable.memory_limit
     engine = Engine(
-        device=place, memory_limit_bytes=memory_limit(place, SettingsTable.memory_limit)
+        device=place,
+        memory_limit_bytes=memory_limit(place, share),
+        host_limit_bytes=None if place == "cpu" else memory_limit("cpu", share),
     )
     engine.start()
     try:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from energy_flow import FlowProcessor
 from energy_flow.engine import RunListener, RunRequest
-from energy_flow.engine.capacity import Admission, Capacity
+from energy_flow.engine.capacity import Admission, Capacity, chunk_samples
 from energy_flow.engine.schedule import Chunk, Run
-from energy_flow.simulation.footprint import footprint
+from energy_flow.errors import ConfigError
+from energy_flow.model.networks import STEP_ROWS
+from energy_flow.simulation.footprint import footprint, require_fit
+from tests.support.pretended_device import DEVICE, move_to_pretended_device, pretended_device
 from tests.support.small_model import CELLS, make_untrained, small_config
 
 SAMPLES = 40
@@ -93,3 +98,36 @@ def test_a_chunk_without_memory_blocks_those_behind_it() -> None:
     limit = first.bytes + second.bytes + workspace
     assert holding(first, limit_bytes=limit).admit(second) is WAITS
     assert holding(first, limit_bytes=limit - 1).admit(second) is BLOCKS
+
+
+def test_records_that_are_written_out_use_the_memory_of_the_host() -> None:
+    """Where the pools are on a device with a memory of its own."""
+    config = small_config(trace={"keep": "lossless"})
+    on_cpu, on_device = footprint(config, 1), footprint(config, 1, device=DEVICE)
+    assert (on_device.host, on_device.spilled) == (on_cpu.spilled, 0)
+    assert on_device.samples == on_cpu.samples - on_cpu.spilled
+    limit = 3 * on_device.host
+    processor = FlowProcessor(config)
+    with pretended_device():
+        move_to_pretended_device(processor)
+        chunks = []
+        for samples in (1, 2):
+            embeddings = np.zeros((samples, config.embedding_dim), dtype=np.float32)
+            request = RunRequest("run", "digest", config, embeddings, 0, range(samples))
+            chunks.append(Chunk(Run(request, processor, RunListener(), 1), 0, samples))
+        one, two = chunks
+        capacity = Capacity(SAMPLES * CELLS, None, host_limit_bytes=limit)
+        capacity.reserve(two, two.flows)
+        assert capacity.admit(one) is ENTERS
+        assert capacity.admit(two) is BLOCKS
+    assert chunk_samples(config, 10**6, None, DEVICE, limit) == 3
+    require_fit(config, 10**12, DEVICE, limit)
+    with pytest.raises(ConfigError, match="of the host"):
+        require_fit(config, 10**12, DEVICE, on_device.host - 1)
+
+
+def test_the_workspace_is_that_of_the_heights_of_the_device() -> None:
+    config = small_config()
+    heights = STEP_ROWS["cuda"] / STEP_ROWS["cpu"]
+    one, other = (footprint(config, 1, device=place) for place in (DEVICE, torch.device("cpu")))
+    assert one.workspace == pytest.approx(heights * other.workspace)

@@ -151,6 +151,22 @@ def test_products_in_float32_are_no_less_exact(shape: dict[str, Any]) -> None:
             assert float((mine - truth).abs().max()) <= float((few - truth).abs().max()) + 1e-6
 
 
+def test_heads_of_bfloat16_round_their_first_product_once() -> None:
+    """Weights and states are rounded to bfloat16, and so is the product; the bias is float32."""
+    neuron, carrier = networks(SHAPES[0], torch.bfloat16)
+    _, exact = networks(SHAPES[0], torch.float64)
+    features, stored = block(SHAPES[0], torch.bfloat16, 256)
+    for compute in (NumbaNetworks(neuron, carrier), TensorNetworks(neuron, carrier)):
+        tape = Tape()
+        state = compute(features, stored, (), tape).hidden[-1].double()
+        product = state @ exact.heads_in.weight.bfloat16().double()
+        expected = product.bfloat16().float() + exact.heads_in.bias.float()
+        before = tape.tensors[-1]
+        assert before.dtype == torch.float32
+        # A sum that is rounded in float32 may lie on the other side of a tie.
+        assert float((before == expected).float().mean()) > 0.99
+
+
 @pytest.mark.parametrize(("dtype", "products"), DTYPES)
 def test_a_tape_changes_no_bit(dtype: torch.dtype, products: torch.dtype) -> None:
     neuron, carrier = networks(SHAPES[0], dtype, products)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from energy_flow.runtime.device import multiplies_bfloat16, product_dtype
+from energy_flow.runtime.limits import device_memory_limit
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,8 @@ def test_products_are_in_the_dtype_of_their_numbers_elsewhere() -> None:
         for dtype in (torch.float32, torch.float64):
             assert product_dtype(dtype, torch.device(device)) == dtype
     assert product_dtype(torch.bfloat16, torch.device("cuda")) == torch.bfloat16
+
+
+def test_the_limit_of_a_device_is_a_share_of_what_others_leave() -> None:
+    assert device_memory_limit(0.5, free=60, total=100, reserved=20) == 40
+    assert device_memory_limit(1.0, free=100, total=100, reserved=20) == 100

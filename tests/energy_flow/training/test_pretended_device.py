@@ -31,11 +31,24 @@ MODES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("losses", LOSSES)
-@pytest.mark.parametrize("mode", MODES)
-def test_a_batch_of_a_training_stays_on_the_device(losses: str, mode: str) -> None:
+NO_SCORES = {"min_displacement": 50.0}
+SEVERAL_CHILDREN = {"spawn.threshold": 0.05, "spawn.max_children": 3}
+
+
+@pytest.mark.parametrize(
+    ("losses", "mode", "spawning"),
+    [
+        *((losses, mode, {}) for losses in LOSSES for mode in MODES),
+        *(("row by row", mode, SEVERAL_CHILDREN) for mode in MODES),
+        ("row by row", "full", NO_SCORES),
+        ("the surface alone", "full", NO_SCORES),
+    ],
+)
+def test_a_batch_of_a_training_stays_on_the_device(
+    losses: str, mode: str, spawning: dict[str, Any]
+) -> None:
     config = training_config(losses=LOSSES[losses], back_propagation=MODES[mode])
-    options = {"displacement_scale": 0.5, "noise_std": 0.1}
+    options = {"displacement_scale": 0.5, "noise_std": 0.1, **spawning}
     index = np.arange(3, 11)
     expected = backward(model_of(config, WIDTH), config, pairs(), index, options, seed=5)
     processor = model_of(config, WIDTH)
@@ -43,6 +56,7 @@ def test_a_batch_of_a_training_stays_on_the_device(losses: str, mode: str) -> No
         move_to_pretended_device(processor)
         report = backward(processor, config, pairs(), index, options, seed=5)
     assert watch.mixtures == {}
+    assert watch.unordered == {}
     assert report["loss"] == pytest.approx(expected["loss"], rel=ROUNDING)
     for part, norm in expected["gradient_norms"].items():
         assert report["gradient_norms"][part] == pytest.approx(norm, rel=1e-2), part

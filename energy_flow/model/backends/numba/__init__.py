@@ -20,9 +20,9 @@ from energy_flow.runtime.numba_support import supports_numba
 def find_proposal(neuron: PackedNeuron, carrier: PackedCarrier) -> ProposeBlock | None:
     """Return these networks as a function of blocks, or None where they cannot be compiled.
 
-    Supported are float32 and bfloat16, with heads in float32.
+    Supported are float32 and bfloat16, with results of the heads in float32.
     """
-    weight, heads = neuron.first.weight, carrier.heads_in.weight
+    weight, heads = neuron.first.weight, carrier.heads_out.weight
     is_known = weight.dtype in (torch.float32, torch.bfloat16) and heads.dtype == torch.float32
     if not is_known or not supports_numba(weight.device):
         return None

@@ -65,8 +65,7 @@ class NumbaNetworks:
             self._step(number, x_NX, hidden, state, after, tape)
             states.append(state)
             x_NX = after
-        heads = self._carrier.heads_in
-        before = torch.addmm(heads.bias, x_NX, heads.weight)
+        before = self._carrier.heads_in.padded(x_NX)
         if tape is not None:
             tape.tensors.append(before)
         energy, displacement = features_NF.new_empty(rows), features_NF.new_empty((rows, 3))

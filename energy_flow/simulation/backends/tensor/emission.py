@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from energy_flow.choices import ACTIVE
+from energy_flow.runtime.ordered_sums import take_rows
 from energy_flow.simulation.backends.tensor.births import Births
 from energy_flow.simulation.backends.tensor.records import write_records
 from energy_flow.simulation.columns import Flows, segment_starts
@@ -56,8 +57,8 @@ def _next_flows(
         sample=births.sample,
         flow_id=births.flow_id,
         parent=flows.flow_id.index_select(0, births.parent),
-        position=flows.position.index_select(0, births.parent),
-        energy=energy_N.index_select(0, births.parent),
+        position=take_rows(flows.position, births.parent),
+        energy=take_rows(energy_N, births.parent),
         age=torch.zeros_like(births.flow_id),
         path_length=flows.path_length.new_zeros(count),
     )
