@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import logging
 import shlex
-from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -36,7 +35,7 @@ from service.settings import Settings, default_config
 from service.settings_table import PREFIX
 from service.store.archive import RunArchive
 from service.store.catalog import RunCatalog
-from service.store.database import Database, NewerIndexError
+from service.store.database import SUPERSEDED, Database, NewerIndexError
 from service.store.datasets import DatasetRegistry
 from service.store.disk_reserve import RESERVE, DiskReserve
 from service.store.fsync_thread import FsyncThread
@@ -51,7 +50,7 @@ from service.store.recovery.errors import (
 )
 from service.store.recovery.identity import open_index, read_default_model
 from service.store.recovery.leftovers import sort_out_leftovers
-from service.store.recovery.lock import IndexLock, lock_data_dir
+from service.store.recovery.server_locks import ServerLocks
 from service.store.run_ends import RunEnds
 from service.store.tables import RunRow
 from service.store.writer import Writer
@@ -111,6 +110,7 @@ class Service:
         tracer_provider: Makes spans of requests and runs, and exports them, if that is set.
         keys: API keys that requests may carry.
         failure: Why the server could not start.
+        is_superseded: Whether another server has become active on its index, so that it ends.
         executor: Carries out work; like the following attributes, it exists once the server is
             ready.
         archive: Stored runs.
@@ -166,8 +166,8 @@ class Service:
                 settings.parser_seconds, settings.parser_memory_bytes, settings.max_upload_bytes
             )
         )
-        self._locks: ExitStack | None = None
-        self._index_lock: IndexLock | None = None
+        self.is_superseded = False
+        self._locks = ServerLocks(settings.data_dir, settings.index_url)
         self._database: Database | None = None
         self._writer = Writer()
         self._fsync_thread: FsyncThread | None = None
@@ -179,21 +179,13 @@ class Service:
     def lock_data_dir(self) -> None:
         """Create the data directory, and lock it and its index until the service stops.
 
+        With an index in PostgreSQL, the server takes the locks when it starts, or waits for them.
+
         Raises:
             DataDirInUseError: Another server uses the data directory or the index.
             OSError: The data directory cannot be used.
         """
-        folder, advice = (
-            self.settings.data_dir,
-            "use that server, or choose another {} for this one",
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as locks:
-            locks.enter_context(lock_data_dir(folder, advice.format("--data-dir")))
-            self._index_lock = locks.enter_context(
-                IndexLock(self.settings.index_url, advice.format("--database-url"))
-            )
-            self._locks = locks.pop_all()
+        self._locks.open()
 
     def check_access(self) -> None:
         """Refuse to serve without an API key at an address that other machines can reach.
@@ -230,7 +222,7 @@ class Service:
             config = default_config(self.settings)
             device = resolve_device(self.settings.device)
             self.check_access()
-            if self._locks is None:
+            if not self._locks.is_open:
                 self.lock_data_dir()
         except Exception as error:
             self.failure = error
@@ -246,8 +238,12 @@ class Service:
 
     def rejection_reason(self) -> str | None:
         """Return why new work is rejected; ``None`` if it is accepted."""
+        if self.is_superseded:
+            return SUPERSEDED
         if self.state is ServerState.FAILED:
             return f"the server could not start: {self.failure}"
+        if self.state is ServerState.STANDBY:
+            return f"the server is standby: {self._locks.standby_reason}"
         if self.state is not ServerState.READY:
             return f"the server is {self.state}"
         workers = self.executor.status()
@@ -256,7 +252,10 @@ class Service:
             return failure
         lost = None if self._database is None else self._database.places.find_lost()
         if lost is not None:
-            return str(lost)
+            return lost.detail
+        full = None if self._database is None else self._database.find_full_disk()
+        if full is not None:
+            return full
         faults = [self._find_fault(worker.engine) for worker in workers]
         return faults[0] if all(faults) else None
 
@@ -300,6 +299,8 @@ class Service:
 
     async def _start(self, config: FlowConfig, device: str) -> None:
         try:
+            if not await self._become_active():
+                return
             queued, fsync_thread = await asyncio.to_thread(self._open, config, device)
             loop = asyncio.get_running_loop()
             self.runs = ActiveRuns(
@@ -336,6 +337,23 @@ class Service:
             else:
                 self.failure = problem
 
+    async def _become_active(self) -> bool:
+        """Wait until no other server has the locks; return false if the server stops before."""
+
+        def note_standby() -> None:
+            if self.state is ServerState.STARTING:
+                self.state = ServerState.STANDBY
+
+        is_active = await self._locks.wait_until_active(note_standby)
+        if self.state is ServerState.STANDBY:
+            self.state = ServerState.STARTING
+        return is_active
+
+    def _end_superseded(self) -> None:
+        """Let whoever runs the server end it: another one has become active."""
+        self.is_superseded = True
+        self.state = ServerState.FAILED
+
     def _make_experiments(self, loop: asyncio.AbstractEventLoop) -> ExperimentService:
         assert self._database is not None
         store = ExperimentStore(self._database)
@@ -361,8 +379,7 @@ class Service:
         self._database = open_index(
             settings.data_dir, settings.index_url, reserve, self.limits.max_index_wait_seconds
         )
-        if self._index_lock is not None:
-            self._database.places.add_check(self._index_lock.find_loss)
+        self._locks.guard(self._database, self._end_superseded)
         self.keys.start(StoredKeys(self._database))
         sort_out_leftovers(settings.data_dir, self._database)
         self.datasets = DatasetRegistry(
@@ -413,19 +430,24 @@ class Service:
 
     async def _stop(self) -> None:
         was_ready = self.state is ServerState.READY
+        # The one that has become active waits for the data directory.
+        seconds = 0.0 if self.is_superseded else self.settings.drain_seconds
         if self.state is not ServerState.FAILED:
             self.state = ServerState.DRAINING
+        self._locks.stop()
+        if self._database is not None:
+            self._database.limit_waits(seconds)
         # Pieces of uploads are refused from now on as well.
         await asyncio.to_thread(self.parsers.close)
         if self._starting is not None:
             await self._starting
+        was_ready |= self.is_superseded and hasattr(self, "experiments")
         if was_ready:
             self.experiments.runner.stop()
             self.runs.stop()
         if self._resuming is not None:
             self._resuming.cancel()
         if self._executor_started:
-            seconds = self.settings.drain_seconds
             log.info("running work has up to %g s; a second SIGINT ends it", seconds)
             await asyncio.to_thread(self.executor.drain, seconds)
         await asyncio.to_thread(self._writer.stop)
@@ -439,8 +461,7 @@ class Service:
         await asyncio.to_thread(self.keys.stop)
         if self._database is not None:
             self._database.close()
-        if self._locks is not None:
-            self._locks.close()
+        self._locks.close()
         if self.tracer_provider is not None:
             await asyncio.to_thread(self.tracer_provider.shutdown)
         if self.state is not ServerState.FAILED:

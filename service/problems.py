@@ -67,6 +67,13 @@ _FULL_CODES: Final = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZ
 _LOCKED_CODES: Final = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
 _LOST_TABLES: Final = ("no such table", "no such column")
 
+# The same of PostgreSQL, as codes that its errors have as `sqlstate`.
+_FULL_STATES: Final = frozenset(("53100",))
+# Lock not available, deadlock, serialization failure.
+_LOCKED_STATES: Final = frozenset(("55P03", "40P01", "40001"))
+# Data or index corrupted, a file lost, an error of its disk, no such table, no such column.
+_DAMAGE_STATES: Final = frozenset(("XX001", "XX002", "58P01", "58030", "42P01", "42703"))
+
 _GRANT: Final = "give the user that runs Energy Flow permission to read and write it"
 _RAISE_LIMIT: Final = "let the process open more files (ulimit -n), and start it again"
 # What to do about errors of the system that are no fault of a request, and no damage.
@@ -240,6 +247,32 @@ class UnusablePath(Problem):
         )
 
 
+class IndexUnreachable(Problem):
+    """A refusal of a request while the database of the index cannot be used; it can come back.
+
+    Its document has no reason, which names hosts and users.
+
+    Attributes:
+        reason: What the database or its driver reports.
+
+    Args:
+        what: What is wrong.
+        reason: What the database or its driver reports.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        self.reason = " ".join(reason.split())
+        super().__init__(
+            503,
+            f"{what}; try again",
+            title="Index unreachable",
+            headers={"Retry-After": "2"},
+        )
+
+    def __str__(self) -> str:
+        return f"{self.detail.removesuffix('; try again')}: {self.reason}"
+
+
 def invalid(faults: Iterable[Fault]) -> Problem:
     """Return 422 for the faults of a request."""
     faults = tuple(faults)
@@ -343,8 +376,14 @@ def is_disk_full(error: BaseException | None) -> bool:
         one.errno in (errno.ENOSPC, errno.EDQUOT)
         if isinstance(one, OSError)
         else getattr(one, "sqlite_errorcode", None) in _FULL_CODES
+        or getattr(one, "sqlstate", None) in _FULL_STATES
         for one in _with_causes(error)
     )
+
+
+def find_unreachable(error: BaseException | None) -> IndexUnreachable | None:
+    """Return the refusal for a database that cannot be used now, if an error reports one."""
+    return next((one for one in _with_causes(error) if isinstance(one, IndexUnreachable)), None)
 
 
 def find_unusable_path(error: BaseException | None) -> UnusablePath | None:
@@ -367,6 +406,7 @@ def is_storage_fault(error: BaseException | None) -> bool:
     """Return whether an error is that of the storage, so that the same work can succeed later."""
     return (
         is_disk_full(error)
+        or find_unreachable(error) is not None
         or find_unusable_path(error) is not None
         or find_damage(error) is not None
     )
@@ -387,7 +427,9 @@ def _find_refused(paths: list[Path]) -> Path:
 def is_index_locked(error: BaseException | None) -> bool:
     """Return whether an error, or one that caused it, is that of an index that others lock."""
     return any(
-        getattr(one, "sqlite_errorcode", 0) & 0xFF in _LOCKED_CODES for one in _with_causes(error)
+        getattr(one, "sqlite_errorcode", 0) & 0xFF in _LOCKED_CODES
+        or getattr(one, "sqlstate", None) in _LOCKED_STATES
+        for one in _with_causes(error)
     )
 
 
@@ -399,6 +441,7 @@ def find_damage(error: BaseException | None) -> Problem | None:
         # Of the extended code, the lowest byte is the kind of the error.
         code = getattr(one, "sqlite_errorcode", None)
         is_damage = code is not None and code & 0xFF in _DAMAGE_CODES
+        is_damage |= getattr(one, "sqlstate", None) in _DAMAGE_STATES
         if is_damage or (isinstance(one, sqlite3.Error) and str(one).startswith(_LOST_TABLES)):
             return damaged_index(str(one))
     return None
@@ -475,6 +518,8 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(499, "the client disconnected")
         case _ if is_disk_full(error):
             return disk_full()
+        case _ if (unreachable := find_unreachable(error)) is not None:
+            return unreachable
         case _ if (unusable := find_unusable_path(error)) is not None:
             return unusable
         case _ if is_index_locked(error):

@@ -42,6 +42,9 @@ _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 # As browsers write it: they compare whole origins.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
+# The one driver of PostgreSQL whose errors and options the index knows.
+_DRIVER = "psycopg"
+
 _SIZE = TypeAdapter(ByteSize)
 
 _SIZES = tuple(setting.name for setting in SETTINGS if setting.is_size)
@@ -130,14 +133,20 @@ class Settings(SettingsTable, BaseSettings):
     def _refuse_unknown_database(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                make_url(value).get_dialect().import_dbapi()
+                url = make_url(value)
+                url.get_dialect().import_dbapi()
             except ArgumentError:
                 # Without the value, which may hold a password.
                 raise ValueError(
                     "must be a SQLAlchemy URL, such as sqlite:////path/index.sqlite3"
                 ) from None
             except ModuleNotFoundError as error:
-                raise ValueError(f"needs the package {error.name}; install it") from None
+                extra = "energy-flow[postgres]" if error.name == _DRIVER else "it"
+                raise ValueError(f"needs the package {error.name}; install {extra}") from None
+            if url.get_backend_name() == "postgresql" and url.get_driver_name() != _DRIVER:
+                raise ValueError(
+                    f"needs the driver {_DRIVER} for PostgreSQL: postgresql+{_DRIVER}://..."
+                )
         return value
 
     @field_validator("otel")

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from energy_flow.client import FlowClient, Run
+from tests.support.index_databases import DATABASES
 from tests.support.live_server import TRACED_OPTIONS, LiveServer, live_server, put_dataset
 
 # The same examples on every machine, however slow it is.
@@ -30,8 +31,13 @@ SLOW_FIXTURES = ("shared_server",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the device on which processors are made."""
+    """Add the device on which processors are made, and the database of all indexes."""
     parser.addoption("--device", default="cpu", help="where tests that name no device compute")
+    parser.addoption(
+        "--postgres",
+        action="store_true",
+        help="let servers have their indexes in PostgreSQL, without the tests marked as sqlite",
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,13 +57,38 @@ def _device(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark whole folders as slow, and the tests that use a server in another process."""
+    if config.getoption("postgres"):
+        left_out = [item for item in items if item.get_closest_marker("sqlite")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         folder = item.path.relative_to(FOLDER).parts[0]
         fixtures = getattr(item, "fixturenames", ())
         if folder in SLOW_FOLDERS or any(name in fixtures for name in SLOW_FIXTURES):
             item.add_marker("slow")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def index_databases(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Run PostgreSQL for the indexes of all servers, if the option chooses it."""
+    if not pytestconfig.getoption("postgres"):
+        yield
+        return
+    with DATABASES.running():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def dropped_databases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Drop the databases of the test after it."""
+    if not request.config.getoption("postgres"):
+        yield
+        return
+    folder: Path = request.getfixturevalue("tmp_path")
+    yield
+    DATABASES.drop_below(folder)
 
 
 @pytest.fixture(scope="session")

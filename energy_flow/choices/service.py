@@ -102,9 +102,10 @@ class EngineState(Choice):
 
 
 class ServerState(Choice):
-    """State of a server."""
+    """State of a server; one that is standby waits until no other one is active."""
 
     STARTING = "starting"
+    STANDBY = "standby"
     READY = "ready"
     DRAINING = "draining"
     STOPPED = "stopped"

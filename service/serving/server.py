@@ -115,7 +115,8 @@ class FlowServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Check connections, drain or stop; uvicorn calls this ten times a second."""
         self._connections.sweep()
-        if self._stop_requested and self._draining is None:
+        ends = self._stop_requested or self.service.is_superseded
+        if ends and self._draining is None:
             self._draining = asyncio.create_task(self.service.drain())
         if self._ends_work and self._ending_work is None:
             self._ending_work = asyncio.create_task(self.service.end_running_work())

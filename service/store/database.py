@@ -10,16 +10,26 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import orjson
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.json_encoding import to_json
-from service.problems import Problem, damaged_index, is_disk_full, removal_on_full_disk
+from service.problems import (
+    IndexUnreachable,
+    Problem,
+    damaged_index,
+    is_disk_full,
+    removal_on_full_disk,
+    unavailable,
+)
+from service.store import postgres
 from service.store.disk_reserve import DiskReserve
 from service.store.index_file import explain_failures, find_index_file, show_url
 from service.store.lock_wait import LockWait
 from service.store.places import Places, guard_index
+from service.store.tables import IdentityRow
 from service.threads import is_request
 
 Result = TypeVar("Result")
@@ -28,6 +38,15 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 MAX_WAIT_SECONDS: Final = 60.0
 """How long what the server does by itself waits for a locked index."""
+
+
+SUPERSEDED: Final = "another server has become active on the index; use that one"
+
+# More than a file of the database has to spare.
+_TAKE_ROOM: Final = (
+    "CREATE TEMPORARY TABLE room ON COMMIT DROP AS "
+    "SELECT md5(number::text) FROM generate_series(1, 20000) AS number"
+)
 
 
 class NewerIndexError(RuntimeError):
@@ -64,6 +83,9 @@ class Database:
     ) -> None:
         self._reserve = reserve
         self.places = Places()
+        self._wait = postgres.ReconnectWait()
+        self._index_id: str | None = None
+        self._is_full = False
         self._engine = _open(url, "NORMAL", is_changing=is_changing)
         # By whether a transaction is durable, and whether it is one of a request.
         self._engines = dict.fromkeys(product((False, True), repeat=2), self._engine)
@@ -74,6 +96,12 @@ class Database:
                 engine = _open(url, synchronous, is_changing=is_changing)
                 wait.limit(engine)
                 self._engines[is_durable, True] = engine
+        elif self.is_shared:
+            of_requests = _open(url, "", is_changing=is_changing, lock_seconds=request_seconds)
+            self._engines |= {(False, True): of_requests, (True, True): of_requests}
+            self._wait.apply(self._engine)
+            for engine in (self._engine, of_requests):
+                event.listen(engine, "handle_error", self._note_full_disk)
         if not is_changing:
             return
         try:
@@ -113,6 +141,59 @@ class Database:
         """
         with self._engines[durable, is_request()].begin() as connection:
             yield connection
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the index is in PostgreSQL, where processes of other machines can change it."""
+        return postgres.is_postgres(self._engine.url)
+
+    @property
+    def index_id(self) -> str:
+        """The id of a shared index that this process keeps active."""
+        assert self._index_id is not None
+        return self._index_id
+
+    def keep_active(self, index_id: str) -> None:
+        """Change rows of a shared index from now on only while it has an id.
+
+        A server that starts gives the index another id. It waits for the transactions that have
+        found this one, and those after them change nothing. Nothing happens to another index.
+
+        What the server does by itself waits from now on for a database that cannot be reached.
+
+        Args:
+            index_id: The id.
+        """
+        if not self.is_shared:
+            return
+        self._index_id = index_id
+        self._wait.begin()
+        for engine in set(self._engines.values()):
+            postgres.check_writes(engine, self._check_active)
+
+    def limit_waits(self, seconds: float) -> None:
+        """Wait no longer than some seconds from now for a database that cannot be reached.
+
+        Args:
+            seconds: The seconds.
+        """
+        self._wait.limit(seconds)
+
+    def find_full_disk(self) -> str | None:
+        """Return that the disk of a shared index is full, if it was at the last attempt."""
+        return "the disk of the database of the index is full" if self._is_full else None
+
+    def look_for_room(self) -> None:
+        """Find out whether the disk of a shared index has room again, if it was full."""
+        if not self._is_full:
+            return
+        try:
+            with self._engines[False, True].begin() as connection:
+                connection.exec_driver_sql(_TAKE_ROOM)
+        except Exception as error:
+            self._is_full = is_disk_full(error)
+        else:
+            self._is_full = False
 
     @property
     def is_current(self) -> bool:
@@ -159,6 +240,21 @@ class Database:
             self.places.add(path.with_name(f"{path.name}-wal"), can_be_new=True)
         for engine in set(self._engines.values()):
             guard_index(engine, self.places)
+
+    def _check_active(self, connection: Connection) -> None:
+        """Refuse a change after another server has become active, or while that is not known."""
+        while (lost := self.places.find_lost()) is not None:
+            is_passing = isinstance(lost, IndexUnreachable) and not is_request()
+            if not is_passing or not self._wait.pause():
+                raise lost
+        # Until the end of the transaction, nobody else can change the id.
+        held = select(IdentityRow.id).where(IdentityRow.id == self._index_id)
+        if connection.scalar(held.with_for_update(read=True, key_share=True)) is None:
+            raise unavailable(SUPERSEDED)
+
+    def _note_full_disk(self, context: ExceptionContext) -> None:
+        if is_disk_full(context.original_exception):
+            self._is_full = True
 
     def close(self) -> None:
         """Close all connections."""
@@ -276,9 +372,18 @@ def _parse_json(text: str) -> Any:
         raise damaged_index(f"a value is no JSON ({error})") from error
 
 
-def _open(url: URL | str, synchronous: str, *, is_changing: bool) -> Engine:
+def _open(
+    url: URL | str,
+    synchronous: str,
+    *,
+    is_changing: bool,
+    lock_seconds: float = MAX_WAIT_SECONDS,
+) -> Engine:
+    url = make_url(url)
+    is_shared = postgres.is_postgres(url)
     engine = create_engine(
         url,
+        connect_args=postgres.connect_options(url, lock_seconds) if is_shared else {},
         json_serializer=lambda value: to_json(value).decode(),
         json_deserializer=_parse_json,
         pool_pre_ping=True,

@@ -13,6 +13,7 @@ from sqlalchemy import URL, Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from service.problems import Problem, UnusablePath, damaged_index, find_unusable_path
+from service.store import postgres
 from service.store.folders import explain_refusal
 
 # Kinds of SQLite's errors that have many causes.
@@ -73,11 +74,14 @@ def show_url(url: URL) -> str:
 def explain_failures(engine: Engine) -> None:
     """Let an engine raise what the system reports, where SQLite reports less.
 
-    Its errors become an :class:`UnusablePath`, or the ``OSError`` of a full disk.
+    Its errors become an :class:`UnusablePath`, or the ``OSError`` of a full disk. Those of
+    PostgreSQL can become an :class:`~service.problems.IndexUnreachable`.
 
     Args:
-        engine: Engine of an index; nothing happens unless it is a file.
+        engine: Engine of an index.
     """
+    if postgres.is_postgres(engine.url):
+        postgres.explain_failures(engine)
     path = find_index_file(engine.url)
     if path is None:
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, event
 
-from service.problems import UnusablePath
+from service.problems import Problem, UnusablePath
 from service.store.index_file import find_index_file
 
 ADVICE = (
@@ -25,7 +25,7 @@ class Places:
 
     def __init__(self) -> None:
         self._opened: dict[Path, tuple[int, int] | None] = {}
-        self._checks: list[Callable[[], UnusablePath | None]] = []
+        self._checks: list[Callable[[], Problem | None]] = []
 
     def add(self, path: Path, *, can_be_new: bool = False) -> None:
         """Remember what is at a path now, if there is anything.
@@ -38,7 +38,7 @@ class Places:
         if found is not None:
             self._opened[path] = None if can_be_new else found
 
-    def add_check(self, find_loss: Callable[[], UnusablePath | None]) -> None:
+    def add_check(self, find_loss: Callable[[], Problem | None]) -> None:
         """Add something else that must stay what it is.
 
         Args:
@@ -46,8 +46,11 @@ class Places:
         """
         self._checks.append(find_loss)
 
-    def find_lost(self) -> UnusablePath | None:
-        """Return the refusal for the first path that has no longer what was there, if any."""
+    def find_lost(self) -> Problem | None:
+        """Return the refusal for the first path that has no longer what was there, if any.
+
+        It is that of a check if all paths have.
+        """
         for path, opened in list(self._opened.items()):
             try:
                 found = _identify(path)

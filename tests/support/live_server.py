@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from energy_flow.client import FlowClient
 from energy_flow.testing import TINY_FIELDS
+from tests.support.index_databases import DATABASES
 from tests.support.waits import LIMIT_SECONDS
 
 TINY_FLAGS = tuple(
@@ -85,7 +86,9 @@ def live_server(
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
-    at = ("--port", str(port), "--data-dir", str(folder / "data"))
+    at: tuple[str, ...] = ("--port", str(port), "--data-dir", str(folder / "data"))
+    for url in DATABASES.settings_of(folder / "data").values():
+        at += ("--database-url", url)
     command = energy_flow("serve", *at, *flags)
     if groups:
         entering = "".join(f"echo $$ > {group}/cgroup.procs; " for group in groups)

@@ -23,6 +23,7 @@ from service.lifespan import DEFAULT_LIMITS, Service, ServiceLimits
 from service.serving import FlowServer
 from service.settings import Settings
 from tests.support.bodies import NPY, npy
+from tests.support.index_databases import DATABASES
 from tests.support.waits import LIMIT_SECONDS, until
 
 TINY = tuple(f"{name}={value}" for name, value in TINY_FIELDS.items())
@@ -140,7 +141,12 @@ def serving(
     **settings: Any,
 ) -> Iterator[RunningServer]:
     """Run a server on a free port until the end of the block."""
-    settings = {"set": TINY, "drain_seconds": 0.2, **settings}
+    settings = {
+        "set": TINY,
+        "drain_seconds": 0.2,
+        **({} if "database_url" in settings else DATABASES.settings_of(data_dir)),
+        **settings,
+    }
     server = FlowServer(Settings(port=0, data_dir=data_dir, **settings), limits, executor)
     bound = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})

@@ -97,7 +97,8 @@ def open_directory(data_dir: Path | None, database_url: str | None) -> Iterator[
             RecoveryError,
             storage_errors_reported,
         )
-        from service.store.recovery.lock import IndexLock, lock_data_dir
+        from service.store.recovery.lock import lock_data_dir
+        from service.store.recovery.server_lock import make_index_lock
     settings = read_directory_settings(data_dir, database_url)
     folder, url = settings.data_dir, settings.index_url
     if not any((folder / name).exists() for name in _SIGNS):
@@ -109,7 +110,7 @@ def open_directory(data_dir: Path | None, database_url: str | None) -> Iterator[
             private_files(),
             storage_errors_reported(folder, url),
             lock_data_dir(folder, "stop that server first"),
-            IndexLock(url, "stop that server first"),
+            make_index_lock(url, "stop that server first"),
         ):
             yield DataDirectory(folder, url, settings.keep_runs_bytes)
     except (DataDirInUseError, DataDirMismatchError, RecoveryError) as error:

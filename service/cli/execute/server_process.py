@@ -24,6 +24,7 @@ from service.monitoring.log_writer import LogWriter
 from service.problems import find_unusable_path, is_disk_full
 from service.serving import FlowServer
 from service.settings import Settings
+from service.store.database import SUPERSEDED
 from service.store.recovery.errors import (
     DataDirInUseError,
     RecoveryError,
@@ -114,6 +115,8 @@ def _run(settings: Settings, bound: socket.socket) -> None:
     with suppress(SystemExit), LogWriter() as log:
         _set_up_log(log, settings.log_format)
         server.run(sockets=[bound])
+    if server.service.is_superseded:
+        raise CommandFailed(f"the server has ended: {SUPERSEDED}")
     if server.exit_code != 0:
         raise CommandFailed(f"the server could not start: {server.service.failure}")
 

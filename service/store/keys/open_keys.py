@@ -13,6 +13,7 @@ from service.store.index_file import is_missing
 from service.store.keys.stored_keys import StoredKeys
 from service.store.recovery.identity import check_not_lost
 from service.store.recovery.lock import lock_data_dir
+from service.store.recovery.server_lock import make_index_lock
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def open_keys(data_dir: Path, url: URL) -> Iterator[StoredKeys]:
     """
     if not _is_current(url):
         advice = "its index is that of another version or elsewhere; stop that server first"
-        with lock_data_dir(data_dir, advice):
+        with lock_data_dir(data_dir, advice), make_index_lock(url, advice):
             check_not_lost(data_dir, url)
             Database(url).close()
     with closing(Database(url)) as database:

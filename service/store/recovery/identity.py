@@ -8,6 +8,9 @@ between any two of them leaves a pair that is recognised:
 2. The row gets the new id.
 3. The file gets the new id alone.
 
+An index in PostgreSQL is changed only by the server that has given it its id: each transaction
+that changes rows looks whether the id is still there.
+
 A file with two ids belongs to an index that has one of them. Where there was none before, the file
 counts only once the row has its id.
 
@@ -108,7 +111,7 @@ def open_index(
             raise DataDirMismatchError(mismatch)
         if content.id is None:
             describe_stored(data_dir, database)
-        _renew(data_dir, database, content.id)
+        database.keep_active(_renew(data_dir, database, content.id, reserve))
     except BaseException:
         database.close()
         raise
@@ -129,13 +132,16 @@ def check_not_lost(data_dir: Path, url: URL) -> None:
         raise DataDirMismatchError(_describe_lost(data_dir, show_url(url)))
 
 
-def renew(data_dir: Path, database: Database, before: str | None) -> None:
+def renew(data_dir: Path, database: Database, before: str | None) -> str:
     """Give a data directory and an index a new id, whatever ids they have.
 
     Args:
         data_dir: The data directory.
         database: The index.
         before: Id of the index; ``None`` if it has none.
+
+    Returns:
+        The new id.
 
     Raises:
         OSError: The file could not be written.
@@ -145,6 +151,7 @@ def renew(data_dir: Path, database: Database, before: str | None) -> None:
     begin(data_dir, new, before)
     set_index_id(database, new)
     settle(data_dir, new)
+    return new
 
 
 def make_id() -> str:
@@ -271,14 +278,23 @@ def _find_default(data_dir: Path) -> str | None:
         return None
 
 
-def _renew(data_dir: Path, database: Database, before: str | None) -> None:
+def _renew(
+    data_dir: Path, database: Database, before: str | None, reserve: DiskReserve | None
+) -> str:
+    """Give both a new id, and return the one that the index has then."""
     try:
-        renew(data_dir, database, before)
+        return renew(data_dir, database, before)
     except Exception as error:
         # The ids before are still accepted. Without them nothing may be stored.
         if before is None or not is_disk_full(error):
             raise
-        log.warning("the disk is full: the data directory keeps its id")
+    if database.is_shared:
+        # By the new id, a server that was active before changes nothing any more.
+        if reserve is not None:
+            reserve.release()
+        return renew(data_dir, database, before)
+    log.warning("the disk is full: the data directory keeps its id")
+    return before
 
 
 def _find_mismatch(data_dir: Path, content: IndexContent, index: str) -> str | None:

@@ -68,8 +68,8 @@ def lock_data_dir(folder: Path, advice: str) -> ExitStack:
 class IndexLock:
     """The lock of an index for this process, from the start of a block to its end.
 
-    Only a file is locked, and only in a folder that exists. Another database has locks of its own,
-    which would be taken here.
+    Only a file is locked, and only in a folder that exists. An index in PostgreSQL has a
+    :class:`~service.store.recovery.server_lock.ServerLock`; one in another database has none.
 
     Args:
         url: URL of the index.
