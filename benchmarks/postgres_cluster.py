@@ -159,7 +159,9 @@ def postgres_cluster(settings: tuple[str, ...] = ()) -> Iterator[PostgresCluster
     """
     programs = find_programs()
     if programs is None:
-        raise RuntimeError("there is no PostgreSQL; on Debian and Ubuntu: apt-get install postgresql")
+        raise RuntimeError(
+            "there is no PostgreSQL; on Debian and Ubuntu: apt-get install postgresql"
+        )
     # Other users may not look into folders of root.
     with tempfile.TemporaryDirectory(prefix="energy-flow-postgres-") as name:
         folder = Path(name)

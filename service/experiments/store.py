@@ -155,8 +155,9 @@ class ExperimentStore:
             values: New values by column.
         """
         statement = update(ExperimentRow).where(ExperimentRow.experiment_id == experiment_id)
-        with self.database.session(durable=durable) as session:
-            session.execute(statement.values(**values))
+        self.database.carry_out(
+            lambda session: session.execute(statement.values(**values)), durable=durable
+        )
 
     def relabel(self, experiment_id: str, **labels: Any) -> ExperimentRow | None:
         """Change tags or note of an experiment durably.

@@ -142,8 +142,9 @@ class RunCatalog:
             Whether there is a run of that id.
         """
         statement = _RUNS.update().where(_RUNS.c.run_id == run_id).values(**values)
-        with self.database.connection(durable=durable) as connection:
-            return connection.execute(statement).rowcount > 0
+        return self.database.carry_out(
+            lambda session: session.connection().execute(statement).rowcount > 0, durable=durable
+        )
 
     def find_labels(self, run_id: str) -> tuple[str, list[str], str] | None:
         """Return name, tags and note of a run, if there is one of that id."""

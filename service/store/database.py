@@ -142,6 +142,23 @@ class Database:
         with self._engines[durable, is_request()].begin() as connection:
             yield connection
 
+    def carry_out(self, change: Callable[[Session], Result], *, durable: bool = False) -> Result:
+        """Carry out a transaction that may be repeated; return what the function returned.
+
+        Unless it is for a request, it is repeated while the database cannot be reached.
+
+        Args:
+            change: Function that changes rows in a session.
+            durable: Whether to wait until the transaction is on the disk.
+        """
+        while True:
+            try:
+                with self.session(durable=durable) as session:
+                    return change(session)
+            except IndexUnreachable:
+                if is_request() or not self._wait.pause():
+                    raise
+
     @property
     def is_shared(self) -> bool:
         """Whether the index is in PostgreSQL, where processes of other machines can change it."""
@@ -311,8 +328,7 @@ class Removal:
             raise removal_on_full_disk(are_removed=are_removed) from error
 
     def _run(self, remove: Callable[[Session], Result]) -> Result:
-        with self._database.session(durable=True) as session:
-            return remove(session)
+        return self._database.carry_out(remove, durable=True)
 
 
 def check_version(connection: Connection) -> bool:

@@ -29,14 +29,18 @@ class IndexDatabases:
 
     def settings_of(self, data_dir: Path) -> dict[str, str]:
         """Return the settings of a server by which a data directory has its index."""
+        return {} if self._cluster is None else {"database_url": self.url_of(data_dir)}
+
+    def url_of(self, data_dir: Path) -> str:
+        """Return the URL of the index of a data directory."""
         if self._cluster is None:
-            return {}
+            return f"sqlite:///{data_dir / 'index.sqlite3'}"
         path = data_dir.resolve()
         if path not in self._names:
             name = f"index_{hashlib.sha256(bytes(path)).hexdigest()[:16]}"
             self._cluster.execute(f"CREATE DATABASE {name}")
             self._names[path] = name
-        return {"database_url": self._cluster.url(self._names[path])}
+        return self._cluster.url(self._names[path])
 
     def drop_below(self, folder: Path) -> None:
         """Drop the databases of data directories in a folder, which need some megabytes each."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import create_engine
+
+from service.store.tables import Table
+from tests.support.index_databases import DATABASES
 
 
 def change_rows(
@@ -20,10 +23,11 @@ def change_rows(
         where: Values by column that the rows have; all rows by default.
         values: New values by column.
     """
-    columns = ", ".join(f"{name} = ?" for name in values)
-    conditions = " AND ".join(f"{name} = ?" for name in where or {}) or "1"
-    with closing(sqlite3.connect(data_dir / "index.sqlite3")) as index, index:
-        index.execute(
-            f"UPDATE {table} SET {columns} WHERE {conditions}",
-            (*values.values(), *(where or {}).values()),
-        )
+    rows = Table.metadata.tables[table]
+    conditions = [rows.c[name] == value for name, value in (where or {}).items()]
+    engine = create_engine(DATABASES.url_of(data_dir))
+    try:
+        with engine.begin() as index:
+            index.execute(rows.update().where(*conditions).values(**values))
+    finally:
+        engine.dispose()

@@ -185,7 +185,8 @@ class ServerLock:
         return self._connection.scalar(select(IdentityRow.id))
 
     def _disconnect(self) -> None:
-        self._hold = _Hold.UNKNOWN
+        if self._hold is not _Hold.SUPERSEDED:
+            self._hold = _Hold.UNKNOWN
         connection, self._connection = self._connection, None
         if connection is not None:
             # It may have ended already.
