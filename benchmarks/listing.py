@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,24 @@ def measure(options: Options) -> Findings:
     Args:
         options: how to measure.
     """
+    return measure_lists(options)
+
+
+def measure_lists(options: Options, database_url: str | None = None) -> Findings:
+    """Measure lists of an index.
+
+    Args:
+        options: how to measure.
+        database_url: URL of an empty index; by default, it is in the data directory.
+    """
     rounds = options.rounds(ROUNDS)
     with tempfile.TemporaryDirectory(prefix="energy-flow-bench-") as folder:
-        with server_of(Path(folder), options.device) as server:
+        serve = partial(server_of, Path(folder), options.device, database_url=database_url)
+        with serve() as server:
             _compute_one(server.url)
         print_line(f"listing: {COUNT:,} runs and {COUNT:,} experiments")
-        _fill(Path(folder) / "data" / "index.sqlite3")
-        with server_of(Path(folder), options.device) as server:
+        _fill(database_url or f"sqlite:///{folder}/data/index.sqlite3")
+        with serve() as server:
             times = _times(server.url, rounds)
     figures = {path: _summary(of) for path, of in times.items()}
     show(
@@ -98,9 +110,9 @@ def _compute_one(url: str) -> None:
             time.sleep(0.1)
 
 
-def _fill(index: Path) -> None:
+def _fill(url: str) -> None:
     """Copy the rows of the index, in every state, until there are ``COUNT`` of each kind."""
-    database = Database(f"sqlite:///{index}")
+    database = Database(url)
     with database.session() as session:
         run = _columns(session.query(RunRow).filter_by(kind="simulate").one())
         trial = _columns(session.query(RunRow).filter_by(kind="trial").one())

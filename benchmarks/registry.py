@@ -36,6 +36,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     _benchmark(
         "interrupted", "a sweep whose server is killed against one undisturbed", short=False
     ),
+    _benchmark(
+        "failover", "a sweep whose active server is killed beside standby ones", short=False
+    ),
+    _benchmark("listing_postgres", "lists with an index in PostgreSQL", short=False),
     _benchmark("kills", "a server under work that is killed: nothing is lost", short=False),
     _benchmark("flood", "steady clients of a server beside hundreds of others", short=False),
     _benchmark("bodies", "large bodies sent at once to a server in a small group", short=False),

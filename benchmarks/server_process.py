@@ -57,7 +57,11 @@ def energy_flow_server(device: str, *assignments: str) -> Iterator[RunningServer
 
 @contextmanager
 def server_of(
-    folder: Path, device: str, *assignments: str, kill: bool = False
+    folder: Path,
+    device: str,
+    *assignments: str,
+    kill: bool = False,
+    database_url: str | None = None,
 ) -> Iterator[RunningServer]:
     """Run a server as :func:`energy_flow_server` does, with a data directory that is kept.
 
@@ -66,16 +70,39 @@ def server_of(
         device: device of the server.
         assignments: further ``FIELD=VALUE`` changes of the preset.
         kill: whether to end the server by ``SIGKILL``.
+        database_url: URL of its index; by default, it is in the data directory.
 
     Yields:
         The server.
     """
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0"]
-    command += ["--data-dir", str(folder / "data"), "--device", device]
-    for change in (f"embedding_dim={all_embeddings().shape[1]}", *assignments):
-        command += ["--set", change]
+    command = serve_command(folder / "data", device, *assignments, database_url=database_url)
     with running(command, folder / "server.log", own=not kill) as server:
         yield server
+
+
+def serve_command(
+    data_dir: Path,
+    device: str,
+    *assignments: str,
+    port: int = 0,
+    database_url: str | None = None,
+) -> list[str]:
+    """Return the command line of a server with the preset ``debug`` for the bundled embeddings.
+
+    Args:
+        data_dir: its data directory.
+        device: its device.
+        assignments: further ``FIELD=VALUE`` changes of the preset.
+        port: its port; 0 for a free one.
+        database_url: URL of its index; by default, it is in the data directory.
+    """
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
+    command += ["--data-dir", str(data_dir), "--device", device]
+    if database_url is not None:
+        command += ["--database-url", database_url]
+    for change in (f"embedding_dim={all_embeddings().shape[1]}", *assignments):
+        command += ["--set", change]
+    return command
 
 
 @contextmanager
@@ -94,17 +121,12 @@ def running(command: list[str], log: Path, *, own: bool = True) -> Iterator[Runn
     Raises:
         RuntimeError: the server did not start, or ended with an error.
     """
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("ENERGY_FLOW_")
-    }
-    environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())
-    environment["PYTHONUNBUFFERED"] = "1"
     with (
         log.open("wb") as out,
         subprocess.Popen(
             command,
             cwd=ROOT,
-            env=environment,
+            env=server_environment(),
             stdout=subprocess.PIPE,
             stderr=out,
             text=True,
@@ -130,6 +152,17 @@ def running(command: list[str], log: Path, *, own: bool = True) -> Iterator[Runn
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
             process.kill()
+
+
+def server_environment() -> dict[str, str]:
+    """Return the environment of a server: this one's without settings, and with its threads."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("ENERGY_FLOW_")
+    }
+    return environment | {
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def end_of(log: Path) -> str:
