@@ -13,6 +13,10 @@ BROWSER := $(shell command -v chromium || command -v chromium-browser || command
 # Not in the path of every user.
 NGINX := $(shell PATH="$$PATH:/usr/sbin:/usr/local/sbin" && command -v nginx)
 PROMETHEUS := $(shell command -v prometheus && command -v promtool)
+# Debian has its programs outside the path.
+POSTGRES := $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) $(shell command -v initdb))
+# They run on both databases; a test that is about the file of an index is marked as sqlite.
+ON_POSTGRES := tests/service/experiments tests/service/runs tests/service/store
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -47,9 +51,12 @@ test: check ## Lint, types, import rules, then all tests; ARGS='-k ring' goes to
 	@test -n "$(BROWSER)" || echo "note: no Chromium found, so the tests of the pages in a browser are left out" >&2
 	@test -n "$(NGINX)" || echo "note: no nginx found, so the tests of the server behind it are left out" >&2
 	@test -n "$(PROMETHEUS)" || echo "note: no Prometheus found, so the tests of its rules and of the dashboard are left out" >&2
+	@test -n "$(POSTGRES)" || echo "note: no PostgreSQL found, so the tests with it are left out" >&2
+	$(if $(ARGS),,$(if $(POSTGRES),$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --postgres $(ON_POSTGRES)))
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(if $(BROWSER),,--ignore=tests/web) \
 		$(if $(NGINX),,--ignore=tests/service/test_behind_nginx.py) \
-		$(if $(PROMETHEUS),,--ignore=tests/service/monitoring/test_prometheus.py) $(ARGS)
+		$(if $(PROMETHEUS),,--ignore=tests/service/monitoring/test_prometheus.py) \
+		$(if $(POSTGRES),,--ignore=tests/service/postgres) $(ARGS)
 
 quick: $(STAMP) ## The tests that are not marked as slow, in two minutes; ARGS='-k ring' goes to pytest
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
