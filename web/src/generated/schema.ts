@@ -1696,9 +1696,9 @@ export type ServerMemory = {
 };
 
 /**
- * State of a server.
+ * State of a server; one that is standby waits until no other one is active.
  */
-export type ServerState = "starting" | "ready" | "draining" | "stopped" | "failed";
+export type ServerState = "starting" | "standby" | "ready" | "draining" | "stopped" | "failed";
 
 /**
  * All results of a simulation.
