@@ -58,7 +58,6 @@ class PostgresCluster:
         Args:
             database: its name.
         """
-        # The time zone and the language must not depend on the machine.
         return URL.create(
             "postgresql+psycopg",
             username=USER,
