@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from service.cli import main
+from tests.support.index_databases import DATABASES
 from tests.support.live_server import energy_flow
 from tests.support.waits import LIMIT_SECONDS
 
@@ -110,8 +111,14 @@ class Caller:
         self._capsys = capsys
 
     def __call__(self, *arguments: str | Path) -> Done:
+        words = [str(argument) for argument in arguments]
+        if words[0] in ("data", "key") and "--database-url" not in words:
+            # The index is where servers of the tests have it.
+            folder = Path(words[words.index("--data-dir") + 1]) if "--data-dir" in words else None
+            for url in DATABASES.settings_of(folder).values() if folder is not None else ():
+                words += ["--database-url", url]
         try:
-            main([str(argument) for argument in arguments])
+            main(words)
         except SystemExit as ended:
             code = ended.code or 0
         else:

@@ -33,6 +33,7 @@ from tests.support.experiments import (
     wait_until_ended,
     wait_until_quiet,
 )
+from tests.support.index_databases import DATABASES
 from tests.support.interrupted import (
     SAMPLES,
     SWEEP,
@@ -125,7 +126,7 @@ def test_runs_missing_from_the_index_after_a_power_cut_are_restored(tmp_path: Pa
         wait_until_ended(first.client, "forgotten")
         before = read_stored_results(first.client, "forgotten")
         found = read_trials(first.client, "forgotten")
-    database = Database(f"sqlite:///{tmp_path / 'index.sqlite3'}")
+    database = Database(DATABASES.url_of(tmp_path))
     catalog, store = RunCatalog(database), ExperimentStore(database)
     # All files are on the disk; the rows are as while the trials were running or queued.
     for trial in found[:2]:
@@ -146,7 +147,7 @@ def test_a_crash_after_a_cancel_or_a_failure_does_not_undo_it(tmp_path: Path) ->
         _, found = paused_midway(first, "cut-short")
     begun = [trial for trial in found if trial["samples_done"]]
     assert len(begun) >= 2
-    database = Database(f"sqlite:///{tmp_path / 'index.sqlite3'}")
+    database = Database(DATABASES.url_of(tmp_path))
     catalog, store = RunCatalog(database), ExperimentStore(database)
     # Noted before the folders were sealed, which the crash prevented.
     verdict = {"type": "about:blank", "title": "", "status": 422, "detail": "broken", "errors": []}
@@ -215,6 +216,7 @@ def test_a_full_disk_pauses_an_experiment_and_breaks_nothing(tmp_path: Path) -> 
         check_as_if_undisturbed(client, data_dir, "squeezed")
 
 
+@pytest.mark.sqlite
 def test_a_start_on_a_full_disk_pauses_an_interrupted_experiment(tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "32m") as disk:
         data_dir, filler = disk / "data", disk / "filler"

@@ -112,6 +112,7 @@ def test_a_repetition_of_the_request_is_no_second_training(server: RunningServer
     assert wait_until_ended(client, "own")["state"] == "succeeded"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", ["taken", "TAKEN"])
 def test_a_training_of_an_earlier_version_gets_a_free_name(tmp_path: Path, name: str) -> None:
     with serving(tmp_path) as server:

@@ -112,6 +112,7 @@ def test_an_experiment_keeps_its_name_and_has_tags_and_a_note(server: RunningSer
     assert labels_of(client, trial["run_id"]) == NONE
 
 
+@pytest.mark.sqlite
 def test_a_rebuilt_index_has_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(tmp_path) as server:
         client = server.client
@@ -136,6 +137,7 @@ def test_a_rebuilt_index_has_them(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert files == {path: path.read_bytes() for path in tmp_path.glob("runs/*/surface.npy")}
 
 
+@pytest.mark.sqlite
 def test_a_description_of_an_earlier_version_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ from tests.support.damage import empty, truncate
 from tests.support.data_directories import refusal
 from tests.support.servers import TINY, rows, serving
 
+pytestmark = pytest.mark.sqlite
+
 
 def overwrite(path: Path) -> None:
     """Replace everything but the size of a file."""

@@ -22,6 +22,8 @@ from tests.support.live_server import live_server
 from tests.support.privileges import call_without_privileges
 from tests.support.servers import rows, serving
 
+pytestmark = pytest.mark.sqlite
+
 COMMANDS = ("energy-flow data rebuild-index", "energy-flow data adopt")
 
 

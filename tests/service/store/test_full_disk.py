@@ -14,7 +14,7 @@ from tests.support.disks import fill, mounted
 from tests.support.experiments import put_dataset, start_experiment, wait_for_state
 from tests.support.servers import CONFIG, find_leftovers, rows, serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite]
 
 BYTES = {"accept": "application/octet-stream"}
 

@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks.kills import run_campaign
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.mark.slow
 def test_kills_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:

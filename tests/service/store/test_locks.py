@@ -15,6 +15,8 @@ from service.store.recovery.errors import DataDirInUseError
 from tests.support.command_line import Caller, assert_refused
 from tests.support.servers import TINY, serving
 
+pytestmark = pytest.mark.sqlite
+
 
 def assert_in_use(data_dir: Path, *words: str, **settings: Any) -> None:
     """Assert that a second server does not start."""

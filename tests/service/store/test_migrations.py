@@ -15,6 +15,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from service.store.catalog import RunCatalog
 from service.store.database import MIGRATIONS, Database
 from service.store.tables import Table
+from tests.support.index_databases import DATABASES
 
 RUN = {
     "run_id": "'r'",
@@ -59,7 +60,7 @@ def shape(engine: Engine) -> dict[str, Any]:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'index.sqlite3'}"
+    return DATABASES.url_of(tmp_path)
 
 
 def test_a_run_of_the_first_version_is_listed(url: str) -> None:

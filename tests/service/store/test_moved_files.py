@@ -10,6 +10,8 @@ import pytest
 from tests.support.bodies import NPY, npy
 from tests.support.servers import rows, serving
 
+pytestmark = pytest.mark.sqlite
+
 
 def request_changes(client: httpx.Client) -> dict[str, httpx.Response]:
     """Send requests that would store something."""

@@ -139,6 +139,7 @@ def leave_free(path: Path, free: int) -> None:
     os.truncate(path, path.stat().st_size - free)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("free", [0, 100_000, 300_000])
 def test_a_start_on_a_full_disk_keeps_an_interrupted_run(
     crashed: Crashed, disk: Path, free: int
@@ -182,6 +183,7 @@ def find_complete(client: httpx.Client, run_id: str) -> dict[str, Any] | None:
     return run if run["ended_at"] else None
 
 
+@pytest.mark.sqlite
 def test_a_queued_run_that_meets_a_full_disk_keeps_its_samples(
     crashed: Crashed, disk: Path
 ) -> None:
@@ -209,6 +211,7 @@ def test_a_queued_run_that_meets_a_full_disk_keeps_its_samples(
         assert again.status_code == 200
 
 
+@pytest.mark.sqlite
 def test_a_run_that_waits_for_room_can_be_deleted(crashed: Crashed, disk: Path) -> None:
     data_dir, filler = disk / "data", disk / "filler"
     crashed.copy(data_dir)
@@ -229,6 +232,7 @@ def test_a_run_that_waits_for_room_can_be_deleted(crashed: Crashed, disk: Path) 
         assert client.get("/v1/system").json()["store"]["ended_runs_bytes"] == 0
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("damage", [one for one in DAMAGES.values() if one is not flip])
 def test_a_damaged_part_of_the_trace_does_not_take_the_rest_with_it(
     crashed: Crashed, tmp_path: Path, damage: Damage, capsys: pytest.CaptureFixture[str]
@@ -272,6 +276,7 @@ def test_a_damaged_part_of_the_trace_does_not_take_the_rest_with_it(
         assert server.client.get(f"{url}/trace").status_code == 200
 
 
+@pytest.mark.sqlite
 def test_a_lost_output_does_not_take_the_rest_with_it(crashed: Crashed, tmp_path: Path) -> None:
     folder = crashed.copy(tmp_path / "data")
     (folder / "hits.npy.part").unlink()
@@ -284,6 +289,7 @@ def test_a_lost_output_does_not_take_the_rest_with_it(crashed: Crashed, tmp_path
         assert surface == crashed.undisturbed.outputs["surface"][: crashed.samples]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", ["other numbers", "other axes", "vast rows"])
 def test_an_output_with_a_changed_header_does_not_take_the_rest_with_it(
     crashed: Crashed, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -309,6 +315,7 @@ def test_an_output_with_a_changed_header_does_not_take_the_rest_with_it(
     assert finding["file"] == file
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("intact", [0, 2])
 def test_samples_before_a_line_of_another_form_are_kept(
     crashed: Crashed, tmp_path: Path, intact: int
@@ -326,6 +333,7 @@ def test_samples_before_a_line_of_another_form_are_kept(
             crashed.undisturbed.check(server.client, run)
 
 
+@pytest.mark.sqlite
 def test_a_run_whose_folder_is_lost_has_failed(crashed: Crashed, tmp_path: Path) -> None:
     shutil.rmtree(crashed.copy(tmp_path / "data"))
     with serving(tmp_path / "data") as server:

@@ -17,6 +17,7 @@ from service.serving import FlowServer
 from service.settings import Settings
 from service.store.run_folder import RunFolder
 from tests.support.bodies import NPY, npy
+from tests.support.index_databases import DATABASES
 from tests.support.live_server import live_server
 from tests.support.servers import (
     ENDLESS,
@@ -165,7 +166,7 @@ def test_a_power_cut_that_damaged_a_run_removes_it(tmp_path: Path) -> None:
     with serving(tmp_path) as first:
         fields = {"embeddings": rows().tolist()}
         ids = [first.client.post("/v1/simulate", json=fields).json()["run_id"] for _ in range(2)]
-    database = Database(f"sqlite:///{tmp_path / 'index.sqlite3'}")
+    database = Database(DATABASES.url_of(tmp_path))
     catalog = RunCatalog(database)
     for run_id in ids:
         row = catalog.get(run_id)

@@ -21,7 +21,7 @@ from tests.support.privileges import call_without_privileges
 from tests.support.servers import CONFIG, RunningServer, queue, rows, serving, wait_until_ended
 from tests.support.stored_rows import change_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite]
 
 BYTES = {"accept": "application/octet-stream"}
 
