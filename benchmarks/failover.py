@@ -40,7 +40,6 @@ from benchmarks.sweep import (
     run_sweep,
     start_sweep,
     wait_until_ended,
-    wait_until_ready,
 )
 from benchmarks.tables import print_line, show
 from benchmarks.workload import ROOT
@@ -71,7 +70,7 @@ class Member:
         """Return what it answers to ``/readyz``; nothing while it does not accept connections."""
         try:
             return self.client.get("/readyz").text
-        except httpx.ConnectError:
+        except httpx.TransportError:
             return ""
 
     def kill(self) -> float:
@@ -155,10 +154,9 @@ class _Servers:
     def __init__(self, folder: Path, device: str, url: str, held: ExitStack) -> None:
         self._folder, self._device, self._url, self._held = folder, device, url, held
         self._number = 0
-        self._others: list[Member] = []
-        self.active = self._start()
-        wait_until_ready(self.active.client)
-        self._others += [self._start() for _ in range(STANDBYS)]
+        self._others = [self._start()]
+        self.active = self._find("ready")
+        self._others = [self._start() for _ in range(STANDBYS)]
 
     def fail_over(self) -> float:
         """Kill the active server beside a standby, and start another one.
