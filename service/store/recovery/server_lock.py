@@ -155,6 +155,10 @@ class ServerLock:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
+        if self._connection is not None:
+            # PostgreSQL notices the end of a connection a moment later.
+            with contextlib.suppress(Exception):
+                self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
         self._disconnect()
         self._engine.dispose()
 

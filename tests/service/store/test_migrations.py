@@ -24,7 +24,7 @@ RUN = {
     "created_at": "1.5",
     "model": "'default'",
     "model_digest": "'d'",
-    "trained": "0",
+    "trained": "false",
     "seed": "3",
     "samples": "2",
     "samples_done": "2",
@@ -32,7 +32,7 @@ RUN = {
     "request": "'{}'",
     "warnings": "'[]'",
     "bytes": "7",
-    "safe": "1",
+    "safe": "true",
     "last_event_id": "4",
 }
 
