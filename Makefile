@@ -16,7 +16,8 @@ PROMETHEUS := $(shell command -v prometheus && command -v promtool)
 # Debian has its programs outside the path.
 POSTGRES := $(firstword $(wildcard /usr/lib/postgresql/*/bin/initdb) $(shell command -v initdb))
 # They run on both databases; a test that is about the file of an index is marked as sqlite.
-ON_POSTGRES := tests/service/experiments tests/service/runs tests/service/store
+ON_POSTGRES := tests/service/experiments tests/service/runs \
+	$(addprefix tests/service/store/test_, limits.py migrations.py run_ends.py store.py)
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help

@@ -161,7 +161,8 @@ def find_left_over(data_dir: Path, client: httpx.Client) -> list[str]:
     """Return the files that should not exist."""
     known = {run["run_id"] for run in client.get("/v1/runs?limit=1000").json()["items"]}
     wanted = {f"{name}.npy" for name in OUTPUTS}
-    wanted |= {"trace.parquet", "chunks.jsonl", "memory.json", "profile.json", "run.json"}
+    wanted |= {"reached.npy", "trace.parquet", "chunks.jsonl"}
+    wanted |= {"memory.json", "profile.json", "run.json"}
     return sorted(
         str(path.relative_to(data_dir))
         for path in (data_dir / "runs").rglob("*")

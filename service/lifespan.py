@@ -379,6 +379,9 @@ class Service:
         self._database = open_index(
             settings.data_dir, settings.index_url, reserve, self.limits.max_index_wait_seconds
         )
+        if self.state is not ServerState.STARTING:
+            # It stops already, and must not wait for a database.
+            self._database.limit_waits(0)
         self._locks.guard(self._database, self._end_superseded)
         self.keys.start(StoredKeys(self._database))
         sort_out_leftovers(settings.data_dir, self._database)
