@@ -21,8 +21,8 @@ USER = "postgres"
 
 START_SECONDS = 120
 
-# A crash of the machine may lose everything.
-UNSAFE = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
+# A crash of the machine may lose everything, one of PostgreSQL nothing.
+UNSAFE = ("fsync=off", "full_page_writes=off")
 
 
 def find_programs() -> Path | None:

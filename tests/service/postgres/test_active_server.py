@@ -34,6 +34,12 @@ def wait_until_ready(client: httpx.Client) -> None:
     until(lambda: client.get("/readyz").status_code == 200)
 
 
+def wait_for_lock(url: str) -> None:
+    """Wait until a server holds the lock of an index."""
+    with session_of(url) as session:
+        until(lambda: session.execute(text(HOLDERS)).all())
+
+
 def create_model(client: httpx.Client, name: str) -> httpx.Response:
     return client.post("/v1/models", json={"name": name})
 
@@ -94,8 +100,7 @@ def test_a_lock_whose_session_ends_is_taken_again(tmp_path: Path, url: str) -> N
     with serving(tmp_path, database_url=url) as server:
         for name in ("a", "b"):
             end_lock(url)
-            with session_of(url) as session:
-                until(lambda held=session: held.execute(text(HOLDERS)).all())
+            wait_for_lock(url)
             wait_until_ready(server.client)
             assert create_model(server.client, name).status_code == 201
 
@@ -198,9 +203,9 @@ def test_commands_are_refused_while_a_server_is_active(
             refused = call("data", *words, *other)
             assert_refused(refused, "another server uses the index", "stop that server first")
         created = call("key", "create", "ci", *at)
-        assert created.exit_code == 0, created.stderr
+        assert created.returncode == 0, created.stderr
         assert len(session.execute(text(HOLDERS)).all()) == 1
-    assert call("data", "adopt", *at).exit_code == 0
+    assert call("data", "adopt", *at).returncode == 0
     assert session_count(url) == 1
 
 
