@@ -50,6 +50,7 @@ def _device(request: pytest.FixtureRequest) -> Iterator[None]:
     from energy_flow import FlowProcessor
 
     defaults = FlowProcessor.__init__.__kwdefaults__
+    assert defaults is not None
     before = defaults["device"]
     defaults["device"] = device
     yield
