@@ -16,6 +16,7 @@ from energy_flow.training.initial_weights import set_initial_weights
 from energy_flow.training.model_source import change_config, untrained_config
 from energy_flow.training.store import ResumableStore, TrainingFolder
 from energy_flow.training.trainer import Trainer
+from energy_flow.training.training_files import check_unused
 
 
 def model_of(
@@ -81,10 +82,9 @@ def from_files(
         OSError: a file cannot be read.
     """
     store = TrainingFolder(folder)
-    if not resume and not store.is_empty():
+    if not resume:
         _require_data(config)
-        message = f"{folder} holds a training already; resume it or choose another folder"
-        raise ConfigError(Fault((), message))
+        check_unused(store.path)
     return start_training(
         config, store, device=device, memory_limit_bytes=memory_limit_bytes, read=read
     )
