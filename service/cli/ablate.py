@@ -45,6 +45,7 @@ def ablate(
             metavar="MODEL",
             help="File of a checkpoint or name of a trained model of the package "
             f"({', '.join(pretrained.names())}); with --url, name of a model of the server.",
+            autocompletion=complete(pretrained.names()),
         ),
     ],
     data: Annotated[
