@@ -193,10 +193,10 @@ def simulate(
         with needing_extra("sim", _IN_PROCESS):
             from service.cli.execute.local_model import choose_model
         local_job = read(source)
-        chosen = choose_model(local_job, preset, checkpoint)
+        local_model = choose_model(local_job, preset, checkpoint)
         with needing_extra("sim", _IN_PROCESS):
             from service.cli.execute import local_run
-        outcome = local_run.simulate(local_job, chosen, device=device or "auto")
+        outcome = local_run.simulate(local_job, local_model, device=device or "auto")
     files = outcome.write(out) if out is not None else []
     if as_json:
         print_json({**outcome.report, "files": [printable(path) for path in files]})

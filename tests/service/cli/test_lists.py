@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 from collections.abc import Iterator
 
@@ -15,6 +16,9 @@ from service.cli.execute.outcome import describe_time
 from tests.support.command_line import Caller
 from tests.support.live_server import LiveServer, energy_flow
 from tests.support.waits import LIMIT_SECONDS
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+"""Codes of colours."""
 
 NAMES = ("cut-a", "cut-b", "cut-c")
 
@@ -41,7 +45,7 @@ def show(*words: str, columns: int) -> str:
             check=True,
             env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns)},
         )
-        return os.read(screen, 65536).decode()
+        return ANSI.sub("", os.read(screen, 65536).decode())
     finally:
         os.close(theirs)
         os.close(screen)
