@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import prange
 from numpy.typing import NDArray
 
 from energy_flow.runtime.numba_kernel import Kernel
@@ -12,7 +13,7 @@ from energy_flow.runtime.preparation import PREPARATION
 
 
 def fill(target: NDArray[Any], value: float) -> None:
-    for place in range(len(target)):
+    for place in prange(len(target)):
         target[place] = value
 
 
