@@ -1,13 +1,28 @@
-"""Where the files of a training are in its folder, read without torch."""
+"""Which files a training reads and where it keeps its own, found without torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from energy_flow.errors import ConfigError, Fault
+from energy_flow.training.config import TrainConfig
 from energy_flow.training.event_log import EVENTS
 
 CHECKPOINTS = "checkpoints"
+
+
+def require_data(config: TrainConfig) -> str:
+    """Return the file to train on.
+
+    Args:
+        config: config of the training.
+
+    Raises:
+        ConfigError: the config names none.
+    """
+    if config.data.train is None:
+        raise ConfigError(Fault(("data", "train"), "must name a file to train on"))
+    return config.data.train
 
 
 def find_snapshots(folder: Path) -> list[Path]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from energy_flow.errors import ConfigError, EnergyFlowError, Fault
+from energy_flow.errors import ConfigError, EnergyFlowError
 from energy_flow.training import TrainConfig
 from energy_flow.training.data import Pairs
-from energy_flow.training.training_files import check_unused
+from energy_flow.training.training_files import check_unused, require_data
 from service.cli.execute.embeddings_file import RowRange
 from service.cli.execute.pairs_file import PairsOptions, read_pairs
 from service.cli.input.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
@@ -55,9 +55,7 @@ class TrainingStart:
             CommandFailed: a file cannot be read.
         """
         data = self.config.data
-        if data.train is None:
-            raise ConfigError(Fault(("data", "train"), "must name a file to train on"))
-        for path, rows in ((data.train, data.rows), (data.val, None)):
+        for path, rows in ((require_data(self.config), data.rows), (data.val, None)):
             if path is not None and (path, rows) not in self._held:
                 chosen = RowRange() if rows is None else RowRange(*rows)
                 self._held[path, rows] = read_pairs(Path(path), chosen, options)
@@ -87,6 +85,7 @@ def prepare_training(
         raise CommandFailed(f"{folder} is a file, not a folder; choose another --out")
     try:
         start = TrainingStart(TrainConfig.from_dict(fields, changes), changes, folder, resume)
+        require_data(start.config)
         if not resume:
             check_unused(folder)
         start.read(options)
