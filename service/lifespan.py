@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import shlex
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -32,21 +31,19 @@ from service.runs.recorder import RunObserver, RunRecorder
 from service.runs.replays import Replays
 from service.runs.request_shares import RequestShares
 from service.settings import Settings, default_config
-from service.settings_table import PREFIX
 from service.store.archive import RunArchive
 from service.store.catalog import RunCatalog
 from service.store.database import SUPERSEDED, Database, NewerIndexError
 from service.store.datasets import DatasetRegistry
 from service.store.disk_reserve import RESERVE, DiskReserve
 from service.store.fsync_thread import FsyncThread
+from service.store.keys.access import check_access
 from service.store.keys.key_ring import KeyRing
-from service.store.keys.open_keys import has_active_key
 from service.store.keys.stored_keys import StoredKeys
 from service.store.names import DEFAULT
 from service.store.recovery.errors import (
     DataDirMismatchError,
     describe_full_disk,
-    storage_errors_reported,
 )
 from service.store.recovery.identity import open_index, read_default_model
 from service.store.recovery.leftovers import sort_out_leftovers
@@ -93,10 +90,6 @@ DEFAULT_LIMITS = ServiceLimits()
 
 # Name of the worker in the server's own process.
 LOCAL = "local"
-
-
-class OpenAddressError(ValueError):
-    """Other machines can reach the server, and there is no API key."""
 
 
 class Service:
@@ -187,25 +180,6 @@ class Service:
         """
         self._locks.open()
 
-    def check_access(self) -> None:
-        """Refuse to serve without an API key at an address that other machines can reach.
-
-        Raises:
-            OpenAddressError: There is no key, neither in the settings nor in the index.
-            RecoveryError: The index cannot be read.
-        """
-        settings = self.settings
-        if not settings.needs_key or settings.api_key is not None:
-            return
-        with storage_errors_reported(settings.data_dir, settings.index_url):
-            if has_active_key(settings.index_url):
-                return
-        raise OpenAddressError(
-            f"other machines can reach host {settings.host!r} and there is no API key; create one "
-            f"with: energy-flow key create NAME --data-dir {shlex.quote(str(settings.data_dir))}, "
-            f"or set {PREFIX}API_KEY, or {PREFIX}ALLOW_OPEN=1 to serve without one"
-        )
-
     def begin(self) -> None:
         """Check the settings, and start everything else in the background.
 
@@ -221,7 +195,7 @@ class Service:
         try:
             config = default_config(self.settings)
             device = resolve_device(self.settings.device)
-            self.check_access()
+            check_access(self.settings)
             if not self._locks.is_open:
                 self.lock_data_dir()
         except Exception as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -85,6 +85,8 @@ class NoResponse:
     broken: bool
 
 
+NOT_FOUND: Final = 404
+
 _MEMBERS = frozenset({"type", "title", "status", "detail", "errors"})
 
 
@@ -97,6 +99,14 @@ def read_problem(reply: Reply) -> ProblemError:
     if not isinstance(data, dict):
         text = reply.body[:200].decode("utf-8", "replace").strip()
         data = {"detail": text or "the answer gives no reason"}
+    if reply.status == NOT_FOUND and "title" not in data:
+        # Every 404 of a server of Energy Flow about a resource is a problem document.
+        data = {
+            "title": "Not Found",
+            "detail": "no server of Energy Flow answers at this address; check the URL of the "
+            "client: it is the address alone, such as http://127.0.0.1:8000, without /v1, or with "
+            "the prefix below which a proxy serves it",
+        }
     retry_after = parse_retry_after(reply.headers.get("retry-after"))
     return problem_from_json({**data, "status": reply.status}, retry_after)
 

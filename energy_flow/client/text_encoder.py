@@ -287,6 +287,9 @@ def _load_model(name: str) -> Any:
         ModuleNotFoundError: sentence-transformers is not installed.
         EncoderUnavailable: the model cannot be loaded.
     """
+    path = Path(name)
+    if not path.exists() and (path.is_absolute() or name.startswith((".", "~"))):
+        raise EncoderUnavailable(f"the encoder {name} does not exist; check the path of its folder")
     try:
         from sentence_transformers import SentenceTransformer
     except ModuleNotFoundError as error:
@@ -295,9 +298,6 @@ def _load_model(name: str) -> Any:
             "pip install 'energy-flow[text]'",
             name=error.name,
         ) from None
-    path = Path(name)
-    if not path.exists() and (path.is_absolute() or name.startswith((".", "~"))):
-        raise EncoderUnavailable(f"the encoder {name} does not exist; check the path of its folder")
     # Without a network, each of its files would be tried again for a minute or longer.
     no_network = None if path.exists() else _find_network_fault(name)
     try:

@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from energy_flow.choices import unknown_name
 from energy_flow.client.displayed import Displayed
 from energy_flow.client.errors import UnexpectedAnswer
 from energy_flow.client.exchange import Reply
@@ -39,6 +40,8 @@ class TraceRecords:
         return len(self.columns["seq"])
 
     def __getitem__(self, column: str) -> NDArray[Any]:
+        if column not in self.columns:
+            raise KeyError(f"there is no column {column!r}; {unknown_name(column, self.columns)}")
         return self.columns[column]
 
     def __repr__(self) -> str:

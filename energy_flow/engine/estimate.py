@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from energy_flow.choices import Output
+from energy_flow.choices import Output, SpawnMode
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.simulation.footprint import footprint
 from energy_flow.simulation.model_footprint import CPU
@@ -72,7 +72,18 @@ def flow_steps_bound(config: FlowConfig, samples: int) -> int:
         config: config of the run.
         samples: number of its samples.
     """
-    return samples * config.active_limit * config.step_limit
+    flows, bound = config.surface_cells, 0
+    for step in range(config.step_limit):
+        # As many as there can be from here on.
+        if flows == config.active_limit or not _spawns(config):
+            return samples * (bound + flows * (config.step_limit - step))
+        bound += flows
+        flows = min(config.active_limit, flows * (1 + config.spawn.max_children))
+    return samples * bound
+
+
+def _spawns(config: FlowConfig) -> bool:
+    return config.spawn.mode is not SpawnMode.OFF and config.spawn.max_children > 0
 
 
 def needed_bytes(

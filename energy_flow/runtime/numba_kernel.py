@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,6 +13,8 @@ import numba
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from energy_flow.runtime.preparation import PREPARATION
 
 logger = logging.getLogger("energy_flow.kernels.kernel")
 
@@ -43,7 +46,7 @@ class Kernel:
 
     def __init__(self, function: Callable[..., None]) -> None:
         self._function = function
-        self._compiled: Callable[..., None] | None = None
+        self._compiled: Any = None
 
     def __call__(self, *arguments: Any) -> None:
         """Run on as many threads as PyTorch's operations, without the interpreter's lock."""
@@ -53,12 +56,17 @@ class Kernel:
         if threads != getattr(_masked, "threads", None):
             numba.set_num_threads(min(threads, _settings.NUMBA_NUM_THREADS))
             _masked.threads = threads
+        # For each combination of types.
+        known, begun = len(self._compiled.overloads), time.perf_counter()
         try:
             self._compiled(*arguments)
         except OSError as error:
             # It was compiled but could not be cached; the next call finds it in memory.
             logger.warning("a compiled kernel could not be cached on disk: %s", error)
             self._compiled(*arguments)
+        if len(self._compiled.overloads) != known:
+            # The call itself takes milliseconds.
+            PREPARATION.add(time.perf_counter() - begun)
 
     def _prepare(self) -> Any:
         prepare: Any = partial(numba.njit, parallel=True, nogil=True, error_model="numpy")

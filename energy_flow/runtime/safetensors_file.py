@@ -7,7 +7,6 @@ system ends the process that reads it.
 from __future__ import annotations
 
 import math
-import os
 from typing import IO, Final
 
 import torch
@@ -15,9 +14,8 @@ from torch import Tensor
 
 from energy_flow.runtime.safetensors_header import (
     SafetensorsError,
-    SafetensorsHeader,
     TensorEntry,
-    parse_header,
+    read_header,
 )
 
 DTYPES: Final = {
@@ -56,7 +54,7 @@ class SafetensorsFile:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        header = _read_header(file)
+        header = read_header(file)
         self._first = header.bytes
         self._entries = {entry.name: _check(entry) for entry in header.tensors}
         self.metadata = header.metadata
@@ -94,24 +92,6 @@ class SafetensorsFile:
                 raise SafetensorsError(f"it ends within the bytes of {name!r}")
             rest = rest[count:]
         return data.view(DTYPES[entry.dtype]).reshape(entry.shape)
-
-
-def _read_header(file: IO[bytes]) -> SafetensorsHeader:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    start = file.read(8)
-    header = parse_header(start)
-    if len(start) == 8:
-        # Its length has been checked.
-        header = parse_header(start + file.read(int.from_bytes(start, "little")))
-    if header is None:
-        raise SafetensorsError("it ends within its header")
-    held = size - header.bytes
-    if held != header.promised_bytes:
-        raise SafetensorsError(
-            f"its header states {header.promised_bytes:,} bytes of numbers, and it has {held:,}"
-        )
-    return header
 
 
 def _check(entry: TensorEntry) -> TensorEntry:

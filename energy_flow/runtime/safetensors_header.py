@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import orjson
 
@@ -87,6 +88,33 @@ def parse_header(start: bytes) -> SafetensorsHeader | None:
         raise SafetensorsError("its header is not a JSON object")
     metadata = document.pop("__metadata__", None)
     return SafetensorsHeader(8 + length, _parse_tensors(document), _parse_metadata(metadata))
+
+
+def read_header(file: IO[bytes]) -> SafetensorsHeader:
+    """Return the header of a complete file.
+
+    Args:
+        file: Open for reading.
+
+    Raises:
+        SafetensorsError: It is no such file, or it has not as many bytes as its header states.
+        OSError: It cannot be read.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    start = file.read(8)
+    header = parse_header(start)
+    if len(start) == 8:
+        # Its length has been checked.
+        header = parse_header(start + file.read(int.from_bytes(start, "little")))
+    if header is None:
+        raise SafetensorsError("it ends within its header")
+    held = size - header.bytes
+    if held != header.promised_bytes:
+        raise SafetensorsError(
+            f"its header states {header.promised_bytes:,} bytes of numbers, and it has {held:,}"
+        )
+    return header
 
 
 def _parse_metadata(metadata: Any) -> dict[str, str]:

@@ -23,25 +23,20 @@ from torch import Tensor
 
 from energy_flow.choices import AggregationMode
 from energy_flow.config.flow_config import COORD_VERSION, FlowConfig
-from energy_flow.errors import CheckpointError, ConfigError, Fault
+from energy_flow.errors import CheckpointError, Fault
 from energy_flow.runtime.safetensors_file import SafetensorsFile
 from energy_flow.runtime.safetensors_header import SafetensorsError
+from energy_flow.simulation.checkpoint_metadata import (
+    FIRST_VERSION,
+    FORMAT,
+    SECOND_FIELDS,
+    SECOND_VERSION,
+    check_metadata,
+    damaged_file,
+    parse_config,
+)
 from energy_flow.simulation.flow_processor import FlowProcessor, digest_weights
 
-FORMAT = "energy_flow"
-FIRST_VERSION = "1"
-"""Version of a file whose config has none of :data:`SECOND_FIELDS`."""
-SECOND_VERSION = "2"
-SECOND_FIELDS = (
-    "mapper",
-    "output_dim",
-    "output_planes",
-    "energy_update",
-    "sensing",
-    "field_strength",
-    "background",
-)
-"""Fields that version 2 has added; a file of version 1 means their defaults."""
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -122,8 +117,8 @@ def describe(path: str | Path | IO[bytes]) -> dict[str, Any]:
         OSError: the file cannot be read.
     """
     with _open(path) as file:
-        metadata = _check_metadata(file.metadata)
-        config = _check_config(metadata)
+        metadata = check_metadata(file.metadata)
+        config = parse_config(metadata)
         _check_shapes(config, {name: file.shape(name) for name in file.names})
     return {
         "config": config,
@@ -274,49 +269,7 @@ def _open(source: str | Path | IO[bytes]) -> Iterator[SafetensorsFile]:
         with Path(source).open("rb") as file:
             yield SafetensorsFile(file)
     except SafetensorsError as error:
-        raise CheckpointError(
-            Fault((), f"is not a safetensors file, or is damaged: {error}")
-        ) from None
-
-
-def _check_metadata(metadata: dict[str, str]) -> dict[str, str]:
-    expected = {
-        "format": (FORMAT,),
-        "format_version": (FIRST_VERSION, SECOND_VERSION),
-        "coord_version": (str(COORD_VERSION),),
-    }
-    if "trained" in metadata:
-        expected["trained"] = ("true", "false")
-    faults = [
-        Fault(
-            (name,),
-            f"this version reads {name} {' and '.join(known)}, the checkpoint has "
-            f"{metadata.get(name, 'none')}",
-            metadata.get(name),
-        )
-        for name, known in expected.items()
-        if metadata.get(name) not in known
-    ]
-    if faults:
-        raise CheckpointError(*faults)
-    return metadata
-
-
-def _check_config(metadata: dict[str, str]) -> FlowConfig:
-    try:
-        fields = json.loads(metadata["config"])
-        config = FlowConfig.from_dict(fields)
-    except ConfigError as error:
-        raise CheckpointError(
-            *(Fault(("config", *fault.loc), fault.msg, fault.got) for fault in error.faults)
-        ) from None
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
-        raise CheckpointError(Fault(("config",), "must hold the config as a JSON object")) from None
-    newer = [name for name in SECOND_FIELDS if name in fields]
-    if newer and metadata["format_version"] == FIRST_VERSION:
-        message = f"belongs to format_version {SECOND_VERSION}, not {FIRST_VERSION}"
-        raise CheckpointError(*(Fault(("config", name), message, fields[name]) for name in newer))
-    return config
+        raise damaged_file(error) from None
 
 
 def _check_shapes(config: FlowConfig, shapes: dict[str, list[int]]) -> None:

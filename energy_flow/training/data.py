@@ -19,7 +19,6 @@ from energy_flow.choices import DatasetFormat, MapperKind
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.messages import describe_width
 from energy_flow.errors import DataError, EmbeddingError, Fault
-from energy_flow.runtime.safetensors_file import SafetensorsFile
 from energy_flow.runtime.safetensors_header import SafetensorsError
 from energy_flow.simulation.inputs import MAX_FLOAT32, check_embeddings
 from energy_flow.training.config import TrainConfig
@@ -98,6 +97,9 @@ class Pairs:
 
     @classmethod
     def _read(cls, opened: IO[bytes], path: str, rows: tuple[int, int] | None) -> Pairs:
+        # Here, so that pairs of other files are read without torch.
+        from energy_flow.runtime.safetensors_file import SafetensorsFile
+
         try:
             file = SafetensorsFile(opened)
             names = file.names

@@ -8,20 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from pydantic import Field
-from torch.utils.checkpoint import checkpoint
 
 from energy_flow.choices import BackPropagationMode
 from energy_flow.config.flow_config import PositiveInt
 from energy_flow.config.validation import Group
-from energy_flow.simulation.flow_processor import FlowProcessor
-from energy_flow.simulation.footprint import FLOW_BYTES
-from energy_flow.simulation.pool import FlowState
-from energy_flow.simulation.step import Observer, advance
-from energy_flow.telemetry.ledger import StepReport
-from energy_flow.telemetry.memory import MemoryProbe
+
+if TYPE_CHECKING:
+    from energy_flow.simulation.flow_processor import FlowProcessor
+    from energy_flow.simulation.pool import FlowState
+    from energy_flow.simulation.step import Observer
+    from energy_flow.telemetry.ledger import StepReport
 
 
 class BackPropagationConfig(Group):
@@ -127,6 +126,12 @@ class TruncatedMode:
         self, processor: FlowProcessor, state: FlowState, steps: int, observe: Observer | None
     ) -> FlowState:
         """Do the steps of one window."""
+        # Here: a config is checked without torch.
+        from torch.utils.checkpoint import checkpoint
+
+        from energy_flow.simulation.step import advance
+        from energy_flow.telemetry.memory import MemoryProbe
+
         (cohort,) = state.cohorts
         # Before the first step there is only the input mapper, to which gradients do go back.
         begun = _detach_flows(state) if cohort.ledger.history else state
@@ -152,6 +157,8 @@ class TruncatedMode:
 
     def graph_bytes(self, flows: Sequence[int], kept: FlowBytes, steps: int) -> int:
         """Return what the graph keeps of all windows, and of the largest one, in bytes."""
+        from energy_flow.simulation.footprint import FLOW_BYTES
+
         windows = [flows[first : first + steps] for first in range(0, len(flows), steps)]
         states = sum(window[0] for window in windows) * (kept.state + FLOW_BYTES)
         return states + max(map(sum, windows)) * (kept.state + kept.rules + kept.activations)

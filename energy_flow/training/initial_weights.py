@@ -6,15 +6,18 @@ reads.
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from pydantic import Field
-from torch import Tensor, nn
 
 from energy_flow.choices import InitialHead, InitialMappers
 from energy_flow.config.flow_config import FlowConfig
 from energy_flow.config.validation import Group
-from energy_flow.model.linear import linears
-from energy_flow.simulation.flow_processor import FlowProcessor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from energy_flow.simulation.flow_processor import FlowProcessor
 
 
 class InitialWeights(Group):
@@ -34,7 +37,6 @@ class InitialWeights(Group):
     )
 
 
-@torch.no_grad()
 def set_initial_weights(processor: FlowProcessor, initial: InitialWeights) -> None:
     """Change the weights of an untrained model.
 
@@ -42,21 +44,28 @@ def set_initial_weights(processor: FlowProcessor, initial: InitialWeights) -> No
         processor: the model, with weights as they are drawn.
         initial: how it is to begin; what is drawn depends on the ``model_seed`` alone.
     """
+    # Here: a config is checked without torch.
+    import torch
+    from torch import nn
+
+    from energy_flow.model.linear import linears
+
     carrier = processor.carrier
-    if initial.displacement_head != 1.0:
-        *_, last = linears(carrier.displacement_head)
-        last.weight.mul_(initial.displacement_head)
-    if initial.energy_head is InitialHead.ZERO:
-        *_, last = linears(carrier.energy_head)
-        last.weight.zero_()
-        last.bias.zero_()
-    if initial.mappers is InitialMappers.ISOMETRY:
-        into, out_of = _isometry(processor.config)
-        for part, weight in (("input_mapper", into), ("output_mapper", out_of)):
-            layer = processor.get_submodule(f"{part}.layers.0")
-            assert isinstance(layer, nn.Linear)
-            layer.weight.copy_(weight)
-            layer.bias.zero_()
+    with torch.no_grad():
+        if initial.displacement_head != 1.0:
+            *_, last = linears(carrier.displacement_head)
+            last.weight.mul_(initial.displacement_head)
+        if initial.energy_head is InitialHead.ZERO:
+            *_, last = linears(carrier.energy_head)
+            last.weight.zero_()
+            last.bias.zero_()
+        if initial.mappers is InitialMappers.ISOMETRY:
+            into, out_of = _isometry(processor.config)
+            for part, weight in (("input_mapper", into), ("output_mapper", out_of)):
+                layer = processor.get_submodule(f"{part}.layers.0")
+                assert isinstance(layer, nn.Linear)
+                layer.weight.copy_(weight)
+                layer.bias.zero_()
 
 
 def _isometry(config: FlowConfig) -> tuple[Tensor, Tensor]:
@@ -70,6 +79,9 @@ def _isometry(config: FlowConfig) -> tuple[Tensor, Tensor]:
     Args:
         config: of the model.
     """
+    import torch
+    from torch import nn
+
     generator = torch.Generator().manual_seed(config.model_seed)
     into_SE = torch.empty(config.surface_cells, config.embedding_dim)
     nn.init.orthogonal_(into_SE, generator=generator)

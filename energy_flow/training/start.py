@@ -7,7 +7,6 @@ from pathlib import Path
 
 from energy_flow.choices import Preset
 from energy_flow.config.presets import preset
-from energy_flow.errors import ConfigError, Fault
 from energy_flow.simulation import checkpoint
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.config import TrainConfig
@@ -16,6 +15,7 @@ from energy_flow.training.initial_weights import set_initial_weights
 from energy_flow.training.model_source import change_config, untrained_config
 from energy_flow.training.store import ResumableStore, TrainingFolder
 from energy_flow.training.trainer import Trainer
+from energy_flow.training.training_files import check_unused, require_data
 
 
 def model_of(
@@ -81,10 +81,9 @@ def from_files(
         OSError: a file cannot be read.
     """
     store = TrainingFolder(folder)
-    if not resume and not store.is_empty():
-        _require_data(config)
-        message = f"{folder} holds a training already; resume it or choose another folder"
-        raise ConfigError(Fault((), message))
+    if not resume:
+        require_data(config)
+        check_unused(store.path)
     return start_training(
         config, store, device=device, memory_limit_bytes=memory_limit_bytes, read=read
     )
@@ -114,7 +113,7 @@ def start_training(
         CheckpointError: the model or the snapshot cannot be used.
         OSError: a file cannot be read.
     """
-    pairs = read(_require_data(config), config.data.rows)
+    pairs = read(require_data(config), config.data.rows)
     val = None if config.data.val is None else read(config.data.val, None)
     snapshot = store.latest(device) if store.has_snapshot() else None
     trainer = Trainer(
@@ -130,14 +129,3 @@ def start_training(
     )
     store.rewind(trainer.step)
     return trainer
-
-
-def _require_data(config: TrainConfig) -> str:
-    """Return the file to train on.
-
-    Raises:
-        ConfigError: the config names none.
-    """
-    if config.data.train is None:
-        raise ConfigError(Fault(("data", "train"), "must name a file to train on"))
-    return config.data.train

@@ -26,10 +26,10 @@ from energy_flow.simulation import checkpoint
 from energy_flow.simulation.flow_processor import FlowProcessor
 from energy_flow.training.config import TrainConfig
 from energy_flow.training.event_log import EventLog
+from energy_flow.training.training_files import CHECKPOINTS, find_snapshots
 
 MODEL, OPTIMISER, STATE = "model.safetensors", "optimiser.safetensors", "state.json"
 DIGESTS = "digests.json"
-CHECKPOINTS = "checkpoints"
 
 RESTORE = "restore it from a backup"
 """What to do about a damaged file."""
@@ -105,13 +105,9 @@ class TrainingFolder:
         self.path = Path(path)
         self._events = EventLog(self.path)
 
-    def is_empty(self) -> bool:
-        """Return whether there is no training in the folder."""
-        return not self.has_snapshot() and not self._events.exists()
-
     def has_snapshot(self) -> bool:
         """Return whether there is a snapshot to resume from."""
-        return bool(self._snapshots())
+        return bool(find_snapshots(self.path))
 
     def save(self, snapshot: Snapshot, keep: int) -> None:
         """Keep a snapshot and the ``keep - 1`` before it.
@@ -144,7 +140,7 @@ class TrainingFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         _fsync(self._checkpoints)
-        for old in self._snapshots()[:-keep]:
+        for old in find_snapshots(self.path)[:-keep]:
             shutil.rmtree(old)
         for incomplete in self._checkpoints.glob(".writing-*"):
             shutil.rmtree(incomplete)
@@ -159,7 +155,7 @@ class TrainingFolder:
             DamagedTrainingError: one of its files is damaged or lost.
             CheckpointError: there is none.
         """
-        snapshots = self._snapshots()
+        snapshots = find_snapshots(self.path)
         if not snapshots:
             raise CheckpointError(Fault((), f"{self.path} holds no snapshot to resume from"))
         place = snapshots[-1]
@@ -227,7 +223,7 @@ class TrainingFolder:
         checks: list[tuple[Path, Callable[[], None]]] = []
         if (self.path / DIGESTS).exists():
             checks.append((self.path / DIGESTS, self.check_best))
-        checks += [(place, partial(_check_snapshot, place)) for place in self._snapshots()]
+        checks += [(place, partial(_check_snapshot, place)) for place in find_snapshots(self.path)]
         for place, check in checks:
             try:
                 check()
@@ -282,9 +278,6 @@ class TrainingFolder:
     @property
     def _checkpoints(self) -> Path:
         return self.path / CHECKPOINTS
-
-    def _snapshots(self) -> list[Path]:
-        return sorted(self._checkpoints.glob("step-*"))
 
 
 def _digest(path: Path) -> str:

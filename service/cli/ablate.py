@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -16,7 +16,13 @@ from energy_flow.ablation.result import (
 )
 from energy_flow.choices import ValidationMetric
 from service.cli.input.assignments import parse_assignments
-from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice, needing_extra
+from service.cli.input.failures import (
+    EXIT_USAGE,
+    CommandFailed,
+    check_choice,
+    needing_extra,
+    require_package,
+)
 from service.cli.input.file_format import check_format
 from service.cli.input.options import (
     ApiKey,
@@ -29,6 +35,8 @@ from service.cli.input.options import (
 )
 from service.cli.input.terminal import print_json, print_text
 
+_IN_PROCESS: Final = "ablate without --url"
+
 
 def ablate(
     model: Annotated[
@@ -37,6 +45,7 @@ def ablate(
             metavar="MODEL",
             help="File of a checkpoint or name of a trained model of the package "
             f"({', '.join(pretrained.names())}); with --url, name of a model of the server.",
+            autocompletion=complete(pretrained.names()),
         ),
     ],
     data: Annotated[
@@ -105,11 +114,16 @@ def ablate(
         model, data, RowRange.parse(rows), resamples, parse_assignments(assignments or ())
     )
     if url is None:
-        with needing_extra("sim", "ablate without --url"):
-            from service.cli.execute import local_ablation
+        require_package("torch", "sim", _IN_PROCESS)
+        # All that can be refused without torch is refused before its import, which takes seconds.
+        with needing_extra("sim", _IN_PROCESS):
+            from service.cli.execute.ablation_start import prepare_ablation
             from service.cli.execute.pairs_file import PairsOptions
         options = PairsOptions(column, target_column, file_format, as_json)
-        outcome = local_ablation.ablate(job, options=options, device=device or "auto")
+        checkpoint, pairs = prepare_ablation(job, options)
+        with needing_extra("sim", _IN_PROCESS):
+            from service.cli.execute import local_ablation
+        outcome = local_ablation.ablate(job, checkpoint, pairs, device=device or "auto")
     elif given is not None:
         raise CommandFailed(f"{given} is for files; leave it out with --url", EXIT_USAGE)
     elif device is not None:

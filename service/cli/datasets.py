@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +9,11 @@ import msgspec
 import typer
 
 from energy_flow.choices import DatasetFormat
-from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_datasets
+from service.cli.execute.deletion import delete_named
+from service.cli.execute.server_client import open_client, open_for_datasets, page_size
 from service.cli.input.file_format import choose_embeddings_format
 from service.cli.input.file_source import describe_rows
+from service.cli.input.listing import print_listed, take_listed
 from service.cli.input.options import (
     DEFAULT_URL,
     ApiKey,
@@ -26,7 +27,6 @@ from service.cli.input.options import (
 from service.cli.input.regular_file import describe_path, regular_file
 from service.cli.input.terminal import (
     columns_table,
-    confirm_deletion,
     format_bytes,
     print_json,
     print_note,
@@ -125,7 +125,8 @@ def list_datasets(
 ) -> None:
     """List datasets, newest first."""
     with open_client(url, api_key) as client:
-        datasets = list(islice(client.datasets.list(page_size=min(limit, PAGE_SIZE)), limit))
+        every = client.datasets.list(page_size=page_size(limit))
+        datasets = take_listed(every, limit)
     if as_json:
         print_json([dataset.data for dataset in datasets])
         return
@@ -144,7 +145,7 @@ def list_datasets(
             format_bytes(dataset.bytes),
             dataset.created_at,
         )
-    print_text(table)
+    print_listed(table, ("created", "size", "targets"))
 
 
 @app.command()
@@ -157,12 +158,15 @@ def show(
 
 
 @app.command()
-def delete(name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None, yes: Yes = False) -> None:
-    """Delete a dataset; the runs of its rows can still be replayed."""
-    confirm_deletion(f"dataset {name} on {url}", is_confirmed=yes)
-    with open_for_datasets(url, api_key, name) as client:
-        client.datasets.delete(name)
-    print_text(f"deleted {name}")
+def delete(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of datasets.")],
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    yes: Yes = False,
+) -> None:
+    """Delete datasets; the runs of their rows can still be replayed."""
+    with open_for_datasets(url, api_key, *names) as client:
+        delete_named("dataset", names, client.datasets.get, client.datasets.delete, url, yes)
 
 
 def _print(dataset: Dataset, as_json: bool) -> None:

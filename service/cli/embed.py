@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from energy_flow.choices import TextFormat
 from energy_flow.choices.files import COMPRESSED
-from energy_flow.client.text_encoder import DEFAULT_ENCODER, TextEncoder
+from energy_flow.client.text_encoder import DEFAULT_ENCODER, TEXTS_AT_ONCE, TextEncoder
 from energy_flow.errors import EmbeddingError, EncoderUnavailable
 from service.cli.execute.embeddings_output import check_output, write_embeddings
 from service.cli.input.failures import (
@@ -24,7 +26,7 @@ from service.cli.input.failures import (
 )
 from service.cli.input.file_format import choose_format
 from service.cli.input.options import AsJson
-from service.cli.input.regular_file import STDIN
+from service.cli.input.regular_file import STDIN, describe_path
 from service.cli.input.terminal import Activity, activity, print_json, print_text
 
 
@@ -78,10 +80,13 @@ def embed(
     if chosen is TextFormat.PARQUET:
         require_package("pyarrow", "sim", "reading .parquet files")
     try:
-        with activity(f"loading the encoder {encoder}") as shown:
+        with activity(f"reading {describe_path(file)}") as shown:
+            texts = _Texts(file, chosen, column)
+            texts.check()
+            shown.advance(0, None, f"loading the encoder {encoder}")
             loaded = TextEncoder(encoder)
             loaded.load()
-            rows, dim = write_embeddings(target, _encode(file, chosen, column, loaded, shown))
+            rows, dim = write_embeddings(target, _encode(texts, loaded, shown))
     except (EmbeddingError, EncoderUnavailable) as error:
         raise CommandFailed(str(error)) from None
     if as_json:
@@ -90,9 +95,70 @@ def embed(
         print_text(f"{target}: {rows:,} × {dim}, encoded by {encoder}")
 
 
-def _encode(
-    file: Path, file_format: TextFormat, column: str | None, encoder: TextEncoder, shown: Activity
-) -> Iterator[NDArray[np.float32]]:
+class _Texts:
+    """The texts of a file, which can be checked before an encoder is loaded.
+
+    Args:
+        file: the file, or stdin.
+        file_format: its format.
+        column: name of the column or member with the texts.
+
+    Attributes:
+        progress: how much has been read.
+    """
+
+    def __init__(self, file: Path, file_format: TextFormat, column: str | None) -> None:
+        self._file = file
+        self._format = file_format
+        self._column = column
+        self._first: list[str] = []
+        self._rest: Iterator[str] = iter(())
+        self._begin()
+
+    def _begin(self) -> None:
+        with needing_extra("server", "embed"):
+            from service.datasets.text_file import TextFile
+        file = None if self._file == STDIN else self._file
+        self.progress = TextFile(file, self._format, self._column)
+        self._rest = self.progress.read()
+
+    def check(self) -> None:
+        """Read all texts of a file; of stdin, those that are encoded first.
+
+        Raises:
+            CommandFailed: the file is refused.
+            OSError: the file cannot be read.
+        """
+        with self._named_faults():
+            if self._file == STDIN:
+                self._first = list(islice(self._rest, TEXTS_AT_ONCE))
+            else:
+                for _ in self._rest:
+                    pass
+                self._begin()
+
+    def read(self) -> Iterator[str]:
+        """Yield the texts.
+
+        Raises:
+            CommandFailed: the file is refused.
+            OSError: the file cannot be read.
+        """
+        with self._named_faults():
+            yield from self._first
+            yield from self._rest
+
+    @contextmanager
+    def _named_faults(self) -> Iterator[None]:
+        from service.datasets.text_file import TextFileError
+
+        try:
+            yield
+        except TextFileError as error:
+            raise CommandFailed(f"{describe_path(self._file)}: {error}") from None
+
+
+def _encode(texts: _Texts, encoder: TextEncoder, shown: Activity) -> Iterator[NDArray[np.float32]]:
     """Encode the texts of a file and show the progress.
 
     Raises:
@@ -100,20 +166,15 @@ def _encode(
         EmbeddingError: the encoder returns something else than numbers.
         OSError: the file cannot be read.
     """
-    with needing_extra("server", "embed"):
-        from service.datasets.text_file import TextFile, TextFileError
-    texts = TextFile(None if file == STDIN else file, file_format, column)
     count = reported = 0
-    try:
-        for rows in encoder.encode_parts(texts.read()):
-            count += len(rows)
-            # Each report is a line where stderr is no terminal.
-            if texts.total is not None or count >= 2 * reported:
-                shown.advance(texts.done, texts.total, f"encoded {count:,} texts")
-                reported = count
-            yield rows
-    except TextFileError as error:
-        raise CommandFailed(f"{'stdin' if file == STDIN else file}: {error}") from None
+    for rows in encoder.encode_parts(texts.read()):
+        count += len(rows)
+        total = texts.progress.total
+        # Each report is a line where stderr is no terminal.
+        if total is not None or count >= 2 * reported:
+            shown.advance(texts.progress.done, total, f"encoded {count:,} texts")
+            reported = count
+        yield rows
 
 
 def _choose_output(file: Path, out: Path | None) -> Path:

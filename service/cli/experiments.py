@@ -19,6 +19,7 @@ from service.cli.execute.server_client import (
     open_client,
     open_for_datasets,
     open_for_experiments,
+    page_size,
 )
 from service.cli.experiment.compare import compare
 from service.cli.experiment.results import MAX_FAILURES_SHOWN, results
@@ -42,6 +43,7 @@ from service.cli.input.list_filters import (
     Tags,
     list_filters,
 )
+from service.cli.input.listing import print_listed, take_listed
 from service.cli.input.options import (
     DEFAULT_URL,
     ApiKey,
@@ -163,13 +165,14 @@ def list_experiments(
     if kind is not None:
         check_choice("--kind", kind, ExperimentKind)
     with open_client(url, api_key) as client:
-        page_size = min(limit, PAGE_SIZE)
-        every = client.experiments.list(state=state, kind=kind, page_size=page_size, **filters)
-        experiments = list(islice(every, limit))
+        every = client.experiments.list(
+            state=state, kind=kind, page_size=page_size(limit), **filters
+        )
+        experiments = take_listed(every, limit)
     if as_json:
         print_json([experiment.data for experiment in experiments])
     elif experiments:
-        print_text(experiment_list(experiments))
+        print_listed(experiment_list(experiments), ("tags", "created", "kind", "failed", "done"))
     else:
         print_text("no experiments")
 
@@ -317,6 +320,9 @@ def delete(
         if not chosen:
             print_text("no experiments")
             return
+        if len(chosen) == 1:
+            # Before the question.
+            client.experiments.get(chosen[0])
         one = f"experiment {chosen[0]} and its runs"
         what = one if len(chosen) == 1 else f"{len(chosen):,} experiments and their runs"
         confirm_deletion(f"{what} on {url}", is_confirmed=yes)

@@ -12,6 +12,7 @@ from energy_flow.choices import KeyRole, closest_name, names_of
 from service.cli.data.open_directory import DatabaseUrl, DataDir, read_directory_settings
 from service.cli.execute.private_files import private_files
 from service.cli.input.failures import CommandFailed, check_choice, needing_extra
+from service.cli.input.listing import print_listed
 from service.cli.input.options import AsJson, complete
 from service.cli.input.read_settings import read_settings
 from service.cli.input.terminal import columns_table, print_json, print_note, print_text
@@ -78,7 +79,7 @@ def list_keys(
     for row in map(_describe, rows):
         times = (row["created_at"], row["revoked_at"] or "")
         table.add_row(row["name"], row["id"], row["role"], *times)
-    print_text(table)
+    print_listed(table, ("created", "revoked"))
 
 
 @app.command()

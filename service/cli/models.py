@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_flow.choices import Preset
+from service.cli.execute.deletion import delete_named
 from service.cli.execute.option_faults import naming_options
 from service.cli.execute.server_client import open_client
 from service.cli.input.assignments import parse_assignments
+from service.cli.input.listing import print_listed
 from service.cli.input.options import (
     DEFAULT_URL,
     MAX_SEED,
@@ -25,7 +27,6 @@ from service.cli.input.regular_file import regular_file
 from service.cli.input.terminal import (
     activity,
     columns_table,
-    confirm_deletion,
     print_json,
     print_text,
     properties_table,
@@ -104,7 +105,9 @@ def list_models(url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson 
             model.created_at,
             _description(model),
         )
-    print_text(table)
+    print_listed(
+        table, ("description", "created", "dimensions", "lattice", "loaded"), text="description"
+    )
 
 
 @app.command()
@@ -136,12 +139,15 @@ def unload(
 
 
 @app.command()
-def delete(name: Name, url: Url = DEFAULT_URL, api_key: ApiKey = None, yes: Yes = False) -> None:
-    """Delete a model."""
-    confirm_deletion(f"model {name} on {url}", is_confirmed=yes)
+def delete(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of models.")],
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    yes: Yes = False,
+) -> None:
+    """Delete models."""
     with open_client(url, api_key) as client:
-        client.delete_model(name)
-    print_text(f"deleted {name}")
+        delete_named("model", names, client.model, client.delete_model, url, yes)
 
 
 def _print(model: Model, as_json: bool) -> None:

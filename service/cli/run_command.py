@@ -71,6 +71,13 @@ def _describe_failure(error: Exception) -> tuple[str, int] | None:
 def _describe_usage_error(error: TyperException) -> str:
     """Return what is wrong with the words of the command line, and where its help is."""
     context = getattr(error, "ctx", None)
+    refused = getattr(error.__cause__, "errors", None)
+    if refused is not None and hasattr(error, "message"):
+        # Of pydantic, which reads the values of options for typer.
+        from energy_flow.config.messages import describe_error
+
+        fault = refused()[0]
+        error.message = f"{describe_error(fault)} (got {fault['input']!r})"
     # A command without the words that it needs has printed its help.
     message = error.format_message().strip().rstrip(".")
     if not message or message.endswith("?") or context is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +18,12 @@ from service.cli.execute.outcome import (
     describe_version,
 )
 from service.cli.execute.remote_run import failure_reason
-from service.cli.execute.server_client import PAGE_SIZE, open_client, open_for_experiments
+from service.cli.execute.server_client import (
+    PAGE_SIZE,
+    open_client,
+    open_for_experiments,
+    page_size,
+)
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
 from service.cli.input.list_filters import (
     CreatedAfter,
@@ -33,6 +37,7 @@ from service.cli.input.list_filters import (
     Tags,
     list_filters,
 )
+from service.cli.input.listing import print_listed, take_listed
 from service.cli.input.options import DEFAULT_URL, ApiKey, AsJson, Limit, Url, Yes, choice_filter
 from service.cli.input.terminal import (
     activity,
@@ -83,10 +88,10 @@ def list_runs(
             state=state,
             kind=kind,
             experiment=experiment,
-            page_size=min(limit, PAGE_SIZE),
+            page_size=page_size(limit),
             **filters,
         )
-        runs = list(islice(every, limit))
+        runs = take_listed(every, limit)
         experiments = {} if as_json else _name_experiments(client, runs)
     if as_json:
         print_json([run.data for run in runs])
@@ -111,7 +116,7 @@ def list_runs(
             ", ".join(run.tags),
             experiment,
         )
-    print_text(table)
+    print_listed(table, ("tags", "experiment", "samples", "created", "model", "name"))
 
 
 def _name_experiments(client: FlowClient, runs: Iterable[Run]) -> dict[str, str]:
@@ -253,6 +258,9 @@ def delete(
         if not chosen:
             print_text("no runs")
             return
+        if len(chosen) == 1:
+            # Before the question.
+            client.run(chosen[0])
         one = f"run {chosen[0]} and its results"
         what = one if len(chosen) == 1 else f"{len(chosen):,} runs and their results"
         confirm_deletion(f"{what} on {url}", is_confirmed=yes)

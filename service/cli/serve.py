@@ -6,6 +6,7 @@ import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
+from service.cli.execute.private_files import private_files
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, needing_extra
 from service.cli.input.read_settings import read_settings
 from service.cli.input.setting_options import settings_signature
@@ -25,6 +26,7 @@ def serve(**flags: Any) -> None:
         settings = read_settings(flags)
     _check_model(settings)
     with _listen(settings.host, settings.port) as bound:
+        _check_data_dir(settings)
         with needing_extra("server", "serve"):
             from service.cli.execute import server_process
         server_process.run(settings, bound)
@@ -43,6 +45,27 @@ def _check_model(settings: Settings) -> None:
         raise CommandFailed(str(error), EXIT_USAGE) from None
     if settings.model is not None and not settings.model.exists():
         raise CommandFailed(f"there is no checkpoint {settings.model}; check --model", EXIT_USAGE)
+
+
+def _check_data_dir(settings: Settings) -> None:
+    """Make the data directory, and refuse one that cannot be used and a server without a key."""
+    from service.store.keys.access import OpenAddressError, check_access
+    from service.store.recovery.errors import RecoveryError
+
+    folder = settings.data_dir
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise CommandFailed(f"{folder} is a file, not a folder; choose another --data-dir")
+        with private_files():
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandFailed(
+            f"folder {folder} cannot be created: {error.strerror}; choose another --data-dir"
+        ) from None
+    try:
+        check_access(settings)
+    except (OpenAddressError, RecoveryError) as error:
+        raise CommandFailed(str(error), EXIT_USAGE) from None
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -25,6 +25,8 @@ from service.cli.input.terminal import print_json, print_note, print_text
 
 if TYPE_CHECKING:
     from service.cli.execute.embeddings_file import EmbeddingsFile
+
+_IN_PROCESS: Final = "simulating without --url"
 
 
 def simulate(
@@ -83,6 +85,7 @@ def simulate(
             metavar="MODEL",
             help="File of a checkpoint or name of a trained model of the package "
             f"({', '.join(pretrained.names())}); with --url, name of a model of the server.",
+            autocompletion=complete(pretrained.names()),
         ),
     ] = None,
     assignments: Assignments = None,
@@ -184,12 +187,16 @@ def simulate(
         if out is not None:
             # Before the run, whose results would be lost.
             require_package("matplotlib", "plots", "--out")
-        with needing_extra("sim", "simulating without --url"):
-            from service.cli.execute import local_run
+        require_package("torch", "sim", _IN_PROCESS)
         checkpoint = None if model is None else find_checkpoint(model, "--model")
-        outcome = local_run.simulate(
-            read(source), preset=preset, checkpoint=checkpoint, device=device or "auto"
-        )
+        # All that can be refused without torch is refused before its import, which takes seconds.
+        with needing_extra("sim", _IN_PROCESS):
+            from service.cli.execute.local_model import choose_model
+        local_job = read(source)
+        local_model = choose_model(local_job, preset, checkpoint)
+        with needing_extra("sim", _IN_PROCESS):
+            from service.cli.execute import local_run
+        outcome = local_run.simulate(local_job, local_model, device=device or "auto")
     files = outcome.write(out) if out is not None else []
     if as_json:
         print_json({**outcome.report, "files": [printable(path) for path in files]})

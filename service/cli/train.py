@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service.cli.input.assignments import parse_assignments
-from service.cli.input.failures import EXIT_INTERRUPTED, needing_extra
+from service.cli.input.failures import EXIT_INTERRUPTED, needing_extra, require_package
 from service.cli.input.file_format import check_format
 from service.cli.input.options import AsJson, Assignments, Column, FormatOfPairs, TargetColumn
 from service.cli.input.streams import printable
@@ -48,18 +48,16 @@ def train(
     """
     check_format(file_format)
     fields, changes = read_toml(config), parse_assignments(assignments or ())
+    require_package("torch", "sim", "train")
+    # All that can be refused without torch is refused before its import, which takes seconds.
+    with needing_extra("sim", "train"):
+        from service.cli.execute.pairs_file import PairsOptions
+        from service.cli.execute.training_start import prepare_training
+    options = PairsOptions(column, target_column, file_format, as_json)
+    start = prepare_training(fields, changes, out, options=options, resume=resume)
     with needing_extra("sim", "train"):
         from service.cli.execute import local_training
-        from service.cli.execute.pairs_file import PairsOptions
-    trainer = local_training.train(
-        fields,
-        changes,
-        out,
-        options=PairsOptions(column, target_column, file_format, as_json),
-        resume=resume,
-        device=device,
-        memory_share=memory_limit,
-    )
+    trainer = local_training.train(start, device=device, memory_share=memory_limit)
     if as_json:
         print_json({**trainer.progress, "folder": printable(out)})
     elif trainer.ended:

@@ -22,13 +22,13 @@ from energy_flow.errors import (
 )
 from energy_flow.training import TrainConfig
 from energy_flow.training.store import (
-    CHECKPOINTS,
     DIGESTS,
     MODEL,
     RESTORE,
     ResumableStore,
     TrainingFolder,
 )
+from energy_flow.training.training_files import CHECKPOINTS
 from service.experiments.active_training import ActiveTraining
 from service.models.registry import ModelRegistry
 from service.problems import DamagedFile, Problem, is_storage_fault

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from energy_flow.training.losses.term import LossTerm, Predictions, mean_cosine_distance
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class CosineTerm(LossTerm):

@@ -5,13 +5,15 @@ Shape legend: B rows, O output embedding width, K candidates.
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
 
 from energy_flow.choices import Negatives
 from energy_flow.training.losses.term import LossTerm, Predictions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class InfoNCETerm(LossTerm):
@@ -29,6 +31,10 @@ class InfoNCETerm(LossTerm):
 
     def value(self, predictions: Predictions) -> Tensor:
         """Return the term without its weight, a scalar."""
+        # Here, as in the other terms: a config is checked without torch.
+        import torch
+        from torch.nn.functional import cross_entropy, normalize
+
         embedding_BO = normalize(predictions.embedding_BO)
         cosine_BK = embedding_BO @ normalize(predictions.candidates_KO).t()
         own_B1 = predictions.own_B.unsqueeze(1)

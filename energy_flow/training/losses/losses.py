@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from pydantic import Field
-from torch import Tensor
 
 from energy_flow.choices import Negatives
 from energy_flow.config.validation import Group
@@ -14,6 +14,9 @@ from energy_flow.training.losses.mse import MSETerm
 from energy_flow.training.losses.r2 import R2Term
 from energy_flow.training.losses.surface import SurfaceTerm
 from energy_flow.training.losses.term import LossTerm, Predictions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Losses(Group):
@@ -56,5 +59,7 @@ class Losses(Group):
         Args:
             values: terms of :meth:`values`.
         """
+        import torch
+
         terms = self.terms
         return torch.stack([terms[name].weight * value for name, value in values.items()]).sum()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from energy_flow.choices import ComparedOutput
 from energy_flow.training.losses.term import LossTerm, Predictions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class MSETerm(LossTerm):
@@ -19,4 +22,6 @@ class MSETerm(LossTerm):
 
     def value(self, predictions: Predictions) -> Tensor:
         """Return the term without its weight, a scalar."""
+        from torch.nn.functional import mse_loss
+
         return mse_loss(predictions.of(self.on), predictions.target_BO)

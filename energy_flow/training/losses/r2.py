@@ -5,11 +5,15 @@ Shape legend: B rows, O output embedding width.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
-from torch import Tensor
 
 from energy_flow.choices import ComparedOutput
 from energy_flow.training.losses.term import LossTerm, Predictions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class R2Term(LossTerm):

@@ -5,10 +5,14 @@ Shape legend: B rows, S surface cells.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
-from torch import Tensor
 
 from energy_flow.training.losses.term import LossTerm, Predictions, mean_cosine_distance
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class SurfaceTerm(LossTerm):

@@ -9,13 +9,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from energy_flow.choices import ComparedOutput
 from energy_flow.config.validation import Group
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +74,6 @@ class LossTerm(Group):
 
 def mean_cosine_distance(one_BX: Tensor, other_BX: Tensor) -> Tensor:
     """Return the mean over rows of ``1 - cos(one, other)``, in [0, 2]."""
+    from torch.nn.functional import cosine_similarity
+
     return (1.0 - cosine_similarity(one_BX, other_BX)).mean()

@@ -13,38 +13,33 @@ from energy_flow.runtime.process import configure_process
 from energy_flow.training.data import Pairs
 from service.cli.execute.ablation_job import AblationJob, AblationOutcome, describe_progress
 from service.cli.execute.local_engine import running_engine
-from service.cli.execute.model_file import find_checkpoint
+from service.cli.execute.model_file import Checkpoint
 from service.cli.execute.option_faults import refuse_config
-from service.cli.execute.pairs_file import PairsOptions, read_pairs
-from service.cli.input.failures import CommandFailed, require_file
-from service.cli.input.regular_file import is_stream
+from service.cli.input.failures import CommandFailed
 from service.cli.input.streams import printable
 from service.cli.input.terminal import activity
 
 
-def ablate(job: AblationJob, *, options: PairsOptions, device: str) -> AblationOutcome:
-    """Load the model and the rows, and measure all variants.
+def ablate(job: AblationJob, model: Checkpoint, pairs: Pairs, *, device: str) -> AblationOutcome:
+    """Load the model and measure all variants.
 
     Args:
         job: what to measure.
-        options: how the file is read.
+        model: its model.
+        pairs: its rows.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         CommandFailed: the job is refused or fails.
     """
-    model, data = find_checkpoint(job.model, "MODEL"), Path(job.data)
-    if not is_stream(data):
-        require_file(data)
     configure_process()
     try:
         with running_engine(device) as engine:
             loaded = _load(engine, model.path)
-            pairs = read_pairs(data, job.rows, options)
             config = loaded.config.with_options(job.fields)
             result = _measure(engine, loaded, config, pairs, job)
     except DataError as error:
-        raise CommandFailed(f"{data}: {error}") from None
+        raise CommandFailed(f"{job.data}: {error}") from None
     except ConfigError as error:
         raise refuse_config(error.faults) from error
     except EnergyFlowError as error:

@@ -9,57 +9,49 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from energy_flow import pretrained
-from energy_flow.choices import Output, Preset
-from energy_flow.config.flow_config import MODEL_FIELDS, FlowConfig
-from energy_flow.config.presets import preset as preset_config
+from energy_flow.choices import Output
+from energy_flow.config.flow_config import FlowConfig
 from energy_flow.engine import Engine, LoadedModel, RunListener, RunRequest
-from energy_flow.errors import CheckpointError, ConfigError, EnergyFlowError, Fault
+from energy_flow.errors import CheckpointError, ConfigError, EnergyFlowError
+from energy_flow.runtime.preparation import PREPARATION
 from energy_flow.runtime.process import configure_process
-from energy_flow.simulation.checkpoint import describe
 from energy_flow.simulation.inputs import (
     check_embeddings,
     check_keys,
     check_outputs,
     check_seed,
-    describe_seed_fault,
 )
 from energy_flow.simulation.tally.result import SimulationResult
 from energy_flow.telemetry.ledger import StepMetrics
 from energy_flow.trace.formats.parquet import write_parquet
 from service.cli.execute.job import FileJob
 from service.cli.execute.local_engine import running_engine
-from service.cli.execute.model_file import Checkpoint
-from service.cli.execute.option_faults import refuse_config, refuse_request
+from service.cli.execute.local_model import LocalModel
+from service.cli.execute.option_faults import refuse_config
 from service.cli.execute.outcome import Outcome
 from service.cli.input.failures import CommandFailed
 from service.cli.input.streams import printable
-from service.cli.input.terminal import activity, print_note
+from service.cli.input.terminal import activity
 from service.plots.unreached_cells import add_marks, hide_unreached
 
 RUN_ID = "local"
 
 
-def simulate(
-    job: FileJob, *, preset: str | None, checkpoint: Checkpoint | None, device: str
-) -> Outcome:
+def simulate(job: FileJob, chosen: LocalModel, *, device: str) -> Outcome:
     """Make or load the model and simulate the samples of the job.
 
     Args:
         job: what to simulate.
-        preset: config of an untrained model.
-        checkpoint: file of a model; without both, the default model, or an untrained one of
-            ``debug`` for other rows and for options that set fields of the model.
+        chosen: the model, and the config of the run.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         CommandFailed: the simulation is refused or fails.
     """
     configure_process()
-    if checkpoint is None and preset is None:
-        checkpoint = _find_default(job)
+    config = chosen.config
     with _failures_in_one_line(), running_engine(device) as engine:
-        model, config = _load(engine, job, preset, checkpoint)
+        model = _load(engine, chosen)
         results = _simulate(engine, _request(job, model, config))
     result = SimulationResult.concatenate(results.parts)
     metrics = result.metrics.to_dict()
@@ -68,7 +60,7 @@ def simulate(
         "url": None,
         "page": None,
         "model": {
-            "name": printable(checkpoint.name if checkpoint else preset or Preset.DEBUG.value),
+            "name": printable(chosen.name),
             "trained": model.trained,
             "coord_version": config.coord_version,
             "digest": model.digest,
@@ -99,26 +91,6 @@ def simulate(
     return Outcome(outputs, report, lambda path: write_parquet(result.trace, path), write_picture)
 
 
-def _find_default(job: FileJob) -> Checkpoint | None:
-    """Return the default model, if it takes the rows and no option is one of another model."""
-    if _sets_model(job):
-        return None
-    width = _read_dimension(pretrained.DEFAULT)
-    if width == _dimension(job):
-        return Checkpoint(pretrained.DEFAULT, pretrained.find(pretrained.DEFAULT).checkpoint)
-    if _dimension(job) == preset_config(Preset.DEBUG).embedding_dim:
-        print_note(
-            f"note: an untrained model of the preset {Preset.DEBUG} is used, because the rows have "
-            f"{_dimension(job)} numbers; the default model {pretrained.DEFAULT}, as of a new "
-            f"server, takes {width}"
-        )
-    return None
-
-
-def _sets_model(job: FileJob) -> bool:
-    return any(name.partition(".")[0] in MODEL_FIELDS for name in job.fields)
-
-
 class _Results(RunListener):
     """The results of a run, chunk by chunk, and its progress for another thread.
 
@@ -133,6 +105,7 @@ class _Results(RunListener):
         self._steps: SimpleQueue[tuple[int, StepMetrics] | None] = SimpleQueue()
         self._submitted_at = time.perf_counter()
         self._started_at = self._ended_at = self._submitted_at
+        self._prepared = -PREPARATION.seconds
 
     def started(self, entering_seconds: float) -> None:
         """Record when the first samples entered the pool."""
@@ -149,6 +122,8 @@ class _Results(RunListener):
     def ended(self, error: EnergyFlowError | None) -> None:
         """Record the end."""
         self._ended_at = time.perf_counter()
+        # One run is in this process, so that all compiled meanwhile is compiled for it.
+        self._prepared += PREPARATION.seconds
         self.error = error
         self._steps.put(None)
 
@@ -159,65 +134,27 @@ class _Results(RunListener):
     def timing(self, flow_steps: int) -> dict[str, Any]:
         """Return the times of the run as JSON data."""
         compute = self._ended_at - self._started_at
+        stepping = compute - self._prepared
         return {
             "queue_ms": (self._started_at - self._submitted_at) * 1e3,
             "compute_ms": compute * 1e3,
+            "preparation_ms": self._prepared * 1e3,
             "total_ms": (self._ended_at - self._submitted_at) * 1e3,
-            "flow_steps_per_second": flow_steps / compute if compute > 0 else None,
+            "flow_steps_per_second": flow_steps / stepping if stepping > 0 else None,
         }
 
 
-def _load(
-    engine: Engine, job: FileJob, preset: str | None, checkpoint: Checkpoint | None
-) -> tuple[LoadedModel, FlowConfig]:
-    """Return the model and the config of the run."""
-    if checkpoint is None:
-        config = preset_config(preset or Preset.DEBUG).replace(job.fields)
-        # Before a large model is made.
-        if _dimension(job) != config.embedding_dim:
-            if preset is None and not _sets_model(job):
-                what, expected = (
-                    f"default model {pretrained.DEFAULT}",
-                    _read_dimension(pretrained.DEFAULT),
-                )
-            else:
-                what, expected = f"preset {preset or Preset.DEBUG}", config.embedding_dim
-            raise _refuse_dimension(job, what, expected)
-        return engine.load_model(config), config
+def _load(engine: Engine, chosen: LocalModel) -> LoadedModel:
+    if chosen.path is None:
+        return engine.load_model(chosen.config)
     try:
-        model = engine.load_model(checkpoint.path)
+        return engine.load_model(chosen.path)
     except CheckpointError as error:
-        raise CommandFailed(f"{checkpoint.path}: {error}") from None
-    if _dimension(job) != model.config.embedding_dim:
-        raise _refuse_dimension(job, f"model {checkpoint.name}", model.config.embedding_dim)
-    return model, model.config.with_options(job.fields)
-
-
-def _dimension(job: FileJob) -> int:
-    return int(job.embeddings.shape[1])
-
-
-def _read_dimension(name: str) -> int:
-    """Return the numbers of a row that a model of the package takes."""
-    dimension: int = describe(pretrained.find(name).checkpoint)["config"].embedding_dim
-    return dimension
-
-
-def _refuse_dimension(job: FileJob, what: str, expected: int) -> CommandFailed:
-    given = _dimension(job)
-    fitting = [f"--model {name}" for name in pretrained.names() if _read_dimension(name) == given]
-    remedies = [*fitting, f"--set embedding_dim={given} for untrained weights"]
-    return CommandFailed(
-        f"the rows have {given} numbers, and the {printable(what)} takes {expected}; use "
-        f"{' or '.join(remedies)}"
-    )
+        raise CommandFailed(f"{chosen.path}: {error}") from None
 
 
 def _request(job: FileJob, model: LoadedModel, config: FlowConfig) -> RunRequest:
     embeddings = check_embeddings(job.embeddings, config.embedding_dim)
-    fault = describe_seed_fault(job.seed, config)
-    if fault is not None:
-        raise refuse_request([Fault(("seed",), fault, job.seed)])
     seed = config.seed if job.seed is None else check_seed(job.seed)
     return RunRequest(
         RUN_ID,

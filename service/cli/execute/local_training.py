@@ -6,23 +6,19 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from energy_flow.choices import TrainingEvent
-from energy_flow.errors import ConfigError, EnergyFlowError
+from energy_flow.errors import EnergyFlowError
 from energy_flow.runtime.device import resolve_device
 from energy_flow.runtime.limits import memory_limit
 from energy_flow.runtime.process import configure_process
 from energy_flow.simulation.model_footprint import parameter_count
-from energy_flow.training import TrainConfig, Trainer
-from energy_flow.training.data import Pairs
+from energy_flow.training import Trainer
 from energy_flow.training.start import from_files
-from service.cli.execute.embeddings_file import RowRange
-from service.cli.execute.pairs_file import PairsOptions, read_pairs
-from service.cli.input.failures import EXIT_FAILED, EXIT_USAGE, CommandFailed
+from service.cli.execute.training_start import TrainingStart
 from service.cli.input.terminal import activity, count_things, print_note
 
 MEBIBYTE = 2**20
@@ -30,24 +26,11 @@ MAX_PLAIN = 1e6
 """Figures of this magnitude and above are shown with an exponent."""
 
 
-def train(
-    fields: Mapping[str, Any],
-    changes: Mapping[str, Any],
-    folder: Path,
-    *,
-    options: PairsOptions,
-    resume: bool,
-    device: str,
-    memory_share: float,
-) -> Trainer:
+def train(start: TrainingStart, *, device: str, memory_share: float) -> Trainer:
     """Train to the end, or until SIGINT or SIGTERM, and show the progress.
 
     Args:
-        fields: of the config, as in its file.
-        changes: other values of fields, by dotted name.
-        folder: for the model, checkpoints, log and curves.
-        options: how the files are read.
-        resume: whether to continue from the last checkpoint in the folder.
+        start: the config, the folder and the pairs.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         memory_share: share of the device's memory that the training may use.
 
@@ -57,36 +40,25 @@ def train(
     Raises:
         CommandFailed: the training is refused or fails.
     """
-    if folder.exists() and not folder.is_dir():
-        raise CommandFailed(f"{folder} is a file, not a folder; choose another --out")
     configure_process()
     try:
-        config, place = TrainConfig.from_dict(fields, changes), resolve_device(device)
+        place = resolve_device(device)
         limit = memory_limit(place, memory_share)
         trainer = from_files(
-            config,
-            folder,
-            resume=resume,
+            start.config,
+            start.folder,
+            resume=start.resume,
             device=place,
             memory_limit_bytes=limit,
-            read=partial(_read, options),
+            read=start.pairs,
         )
         print_note(_describe_start(trainer))
-        for warning in config.warnings(trainer.processor.config):
+        for warning in start.config.warnings(trainer.processor.config):
             print_note(f"warning: {warning}")
         _run(trainer)
-    except ConfigError as error:
-        # Other faults are those of the file.
-        chosen = {*changes, "device"}
-        is_usage = all(".".join(map(str, fault.loc)) in chosen for fault in error.faults)
-        raise CommandFailed(str(error), EXIT_USAGE if is_usage else EXIT_FAILED) from error
     except EnergyFlowError as error:
-        raise CommandFailed(str(error)) from error
+        raise start.refuse(error) from error
     return trainer
-
-
-def _read(options: PairsOptions, path: str, rows: tuple[int, int] | None) -> Pairs:
-    return read_pairs(Path(path), RowRange() if rows is None else RowRange(*rows), options)
 
 
 def summary(progress: Mapping[str, Any], out: Path) -> str:

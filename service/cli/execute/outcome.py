@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _REPORT: Final = "metrics.json"
 _OUTPUTS: Final = frozenset(f"{known}.npy" for known in Output)
+SHORT_PREPARATION_SECONDS = 0.1
+"""Time of preparation up to which it is not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,11 @@ def describe_memory(memory: Mapping[str, Any]) -> str:
 
 def describe_time(timing: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """Return duration and speed of the run."""
-    text = f"{timing['compute_ms'] / 1000:.2f} s for {metrics['flow_steps']:,} flow-steps"
+    text = f"{timing['compute_ms'] / 1000:.2f} s"
+    # Servers do not report it.
+    preparation = timing.get("preparation_ms", 0.0) / 1000
+    if preparation >= SHORT_PREPARATION_SECONDS:
+        text += f", of which {preparation:.2f} s preparation that later runs do not need,"
+    text += f" for {metrics['flow_steps']:,} flow-steps"
     speed = timing.get("flow_steps_per_second")
     return f"{text}, {speed:,.0f} a second" if speed else text

@@ -20,6 +20,11 @@ MAX_NAMES = 1000
 PAGE_SIZE = 100
 
 
+def page_size(limit: int) -> int:
+    """Return how many items to request at once for the first ones of a list, and the next one."""
+    return min(limit + 1, PAGE_SIZE)
+
+
 def open_client(url: str, api_key: str | None, retry: Retry | None = None) -> FlowClient:
     """Return a client of the server at an address.
 

@@ -8,7 +8,6 @@ import resource
 import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from energy_flow.choices import LogFormat, ServerState
@@ -18,7 +17,6 @@ from energy_flow.runtime.process import configure_process
 from energy_flow.simulation.checkpoint import describe
 from service.cli.execute.private_files import private_files
 from service.cli.input.failures import EXIT_USAGE, CommandFailed
-from service.lifespan import OpenAddressError
 from service.monitoring.log_lines import JsonLines, TextLines
 from service.monitoring.log_writer import LogWriter
 from service.problems import find_unusable_path, is_disk_full
@@ -85,7 +83,6 @@ def run(settings: Settings, bound: socket.socket) -> None:
 
 def _run(settings: Settings, bound: socket.socket) -> None:
     # Here a fault is reported in one line; later it would be an exception in the log.
-    _create_data_dir(settings.data_dir)
     try:
         resolve_device(settings.device)
     except ConfigError as error:
@@ -103,11 +100,10 @@ def _run(settings: Settings, bound: socket.socket) -> None:
     except ConfigError as error:
         raise CommandFailed(str(error), EXIT_USAGE) from None
     try:
-        server.service.check_access()
         server.service.lock_data_dir()
     except DataDirInUseError as error:
         raise CommandFailed(f"the server could not start: {error}") from None
-    except (OpenAddressError, RecoveryError) as error:
+    except RecoveryError as error:
         raise CommandFailed(str(error), EXIT_USAGE) from None
     except OSError as error:
         raise CommandFailed(f"the server could not start: {_describe(error, settings)}") from None
@@ -128,17 +124,6 @@ def _allow_open_files(connections: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < needed:
         allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-
-
-def _create_data_dir(folder: Path) -> None:
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise CommandFailed(f"{folder} is a file, not a folder; choose another --data-dir")
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandFailed(
-            f"folder {folder} cannot be created: {error.strerror}; choose another --data-dir"
-        ) from None
 
 
 def _describe(error: OSError, settings: Settings) -> str:

@@ -91,7 +91,12 @@ def require_package(package: str, extra: str, what: str) -> None:
     Raises:
         CommandFailed: the package is missing.
     """
-    if find_spec(package) is None:
+    try:
+        is_there = find_spec(package) is not None
+    except ValueError:
+        # So is a package of which Python knows already that it cannot be imported.
+        is_there = False
+    if not is_there:
         raise _missing(package, extra, what)
 
 

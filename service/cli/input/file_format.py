@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from energy_flow.choices import DatasetFormat, FileFormat, TextFormat, names_of
 from service.cli.input.failures import EXIT_USAGE, CommandFailed, check_choice
@@ -50,11 +50,35 @@ def choose_format(
     known = formats.of_file(path.name)
     if known is not None:
         return known
+    advice = _advise(path) if formats in (DatasetFormat, TextFormat) else None
+    if advice is not None:
+        raise CommandFailed(f"{path} {advice}", EXIT_USAGE)
     raise CommandFailed(
         f"{option}{path}: the suffix belongs to no format; add --format with one of "
         f"{', '.join(names_of(formats))}",
         EXIT_USAGE,
     )
+
+
+def _advise(path: Path) -> str | None:
+    """Return what a file is that no format can read, and what to do; ``None`` if it may be one."""
+    if path.is_dir():
+        return "is a folder, not a file; give a file in it"
+    return _ADVICE.get(path.suffix.lower())
+
+
+_PICKLE: Final = "is a pickle, which is never read; save its rows as .npy, .parquet or .jsonl"
+_PACKED: Final = "is compressed in a way that is not read; unpack it, or compress it with gzip"
+_ADVICE: Final = {
+    ".npz": "may hold several arrays and is not read; save one of them as .npy, with numpy.save",
+    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), _PICKLE),
+    **dict.fromkeys((".bz2", ".xz", ".zst", ".lz4", ".zip", ".tar", ".tgz", ".7z"), _PACKED),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "is a spreadsheet; save its sheet as .csv"),
+    **dict.fromkeys(
+        (".h5", ".hdf5", ".mat"), "is a file of several arrays; save one of them as .npy"
+    ),
+}
+"""What files are that have the suffix of no format, and what to do with them."""
 
 
 def choose_embeddings_format(name: str | None, path: Path) -> DatasetFormat:

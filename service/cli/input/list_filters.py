@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from energy_flow import pretrained
 from energy_flow.choices import LIST_SORTS, ListOrder
 from service.cli.input.assignments import parse_assignments
 from service.cli.input.failures import check_choice
@@ -25,7 +26,13 @@ TagFilter = Annotated[
     typer.Option("--tag", metavar="TAG", help="Only those with this tag; repeatable: all of them."),
 ]
 ModelFilter = Annotated[
-    str | None, typer.Option("--model", metavar="NAME", help="Only those of this model.")
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Only those of this model.",
+        autocompletion=complete(pretrained.names()),
+    ),
 ]
 OptionFilter = Annotated[
     list[str] | None,

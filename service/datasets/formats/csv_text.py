@@ -108,6 +108,11 @@ class CsvReader:
         """Read a line, and return whether it holds a row; else, it holds the names."""
         if self._names is None:
             self._delimiter = find_delimiter(row)
+            if _has_spaces_between_numbers(row):
+                self._refuse_line(
+                    "has numbers between spaces; write commas between them, as numpy.savetxt does "
+                    "with delimiter=',', or save the array with numpy.save"
+                )
             if _has_decimal_commas(row):
                 self._refuse_line(
                     "has numbers with decimal commas between semicolons; write them with points"
@@ -317,6 +322,14 @@ def _has_decimal_commas(row: bytes) -> bool:
     return any(are_decimal) and all(
         is_decimal or _NUMBER.fullmatch(field)
         for field, is_decimal in zip(fields, are_decimal, strict=True)
+    )
+
+
+def _has_spaces_between_numbers(row: bytes) -> bool:
+    """Return whether a line has several numbers with nothing but spaces between them."""
+    fields = row.split()
+    return (
+        len(fields) > 1 and all(_NUMBER.fullmatch(field) for field in fields) and b"\t" not in row
     )
 
 

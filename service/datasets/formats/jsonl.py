@@ -28,6 +28,7 @@ _OTHER_FORMS: Final = (
     "a file has a row on each line, a list of rows [[...]] or of objects, or an object with "
     "embeddings [[...]]"
 )
+_AS_RECORDS: Final = "a list of objects, as pandas writes with orient='records', can be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,8 @@ class JsonLinesReader:
             members = {"inputs": document}
             names = {"inputs": _OF_A_LIST}
         elif isinstance(document, dict):
+            if document and all(isinstance(value, dict) for value in document.values()):
+                raise self._malformed(f"has a column in each member; {_AS_RECORDS}")
             columns = [_describe_member(name, value) for name, value in document.items()]
             chosen = choose_columns(columns, self._rows.selection, "a list of numbers")
             faults = [
@@ -201,8 +204,7 @@ def _describe_member(name: str, value: Any) -> Column:
         return Column(name, content, f"a list that begins with {describe_type(first)}")
     if isinstance(value, dict):
         # As pandas writes a frame, unless it is told otherwise.
-        advice = "a list of objects, as pandas writes with orient='records', can be read"
-        return Column(name, Content.OTHER, f"{describe_type(value)}; {advice}")
+        return Column(name, Content.OTHER, f"{describe_type(value)}; {_AS_RECORDS}")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     other = Content.TEXT if isinstance(value, str) else Content.OTHER
     return Column(name, Content.NUMBER if is_number else other, describe_type(value))

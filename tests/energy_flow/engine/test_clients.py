@@ -12,6 +12,7 @@ import pytest
 
 from energy_flow.engine import Engine, RunListener, RunRequest
 from energy_flow.engine.clients import Clients, has_room
+from energy_flow.engine.estimate import flow_steps_bound
 from energy_flow.engine.schedule import Run
 from energy_flow.errors import QueueFull, RunCancelled
 from tests.support.run_listener import RecordingListener, assert_equal
@@ -197,7 +198,7 @@ def test_room_in_the_queue_is_shared_among_those_who_wait() -> None:
 
 def test_a_client_with_a_full_queue_leaves_room_for_others() -> None:
     config = small_config(**ENDED_AT_ONCE)
-    bound = 4 * config.active_limit * config.step_limit
+    bound = flow_steps_bound(config, 4)
     with running(max_pool_samples=4, max_queued_flow_steps=4 * bound) as engine:
         with held(engine):
             sent = [send(engine, "many") for _ in range(4)]

@@ -20,7 +20,8 @@ from energy_flow.errors import CheckpointError, ConfigError
 from energy_flow.training import TrainConfig, Trainer
 from energy_flow.training.event_log import EVENTS
 from energy_flow.training.start import from_files
-from energy_flow.training.store import CHECKPOINTS, MODEL
+from energy_flow.training.store import MODEL
+from energy_flow.training.training_files import CHECKPOINTS
 from tests.support.damage import DAMAGES, damaged
 from tests.support.repository import ROOT
 from tests.support.small_training import TINY, pairs

@@ -13,9 +13,9 @@ import orjson
 import pytest
 
 from energy_flow.choices import KeyRole, ServerState
-from service.lifespan import OpenAddressError
 from service.settings import Settings
 from service.store.database import Database
+from service.store.keys.access import OpenAddressError
 from service.store.keys.stored_keys import StoredKeys
 from tests.support.inference_requests import INFER, make_request, read_refusal
 from tests.support.servers import ENDLESS, RunningServer, rows, serving

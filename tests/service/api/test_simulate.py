@@ -295,7 +295,11 @@ def test_a_dry_run_returns_the_cost_and_runs_nothing(server: RunningServer) -> N
     assert answer.status_code == 200
     document = answer.json()
     assert document["flows"] == 3 * 16
-    assert document["flow_steps_bound"] == 3 * 64 * 4
+    # Flows can double in each step, up to the limit of 64.
+    assert document["flow_steps_bound"] == 3 * (16 + 32 + 64 + 64)
+    body = {"embeddings": rows().tolist(), "options": {"spawn.mode": "off"}}
+    without_spawning = client.post("/v1/simulate?dry_run=true", json=body).json()
+    assert without_spawning["flow_steps_bound"] == 3 * 16 * 4
     assert document["predicted_bytes"] > 0
     assert document["queue_wait_ms"] >= 0
     assert client.get("/v1/system").json()["engine"]["flow_steps"] == before
