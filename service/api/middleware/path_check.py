@@ -28,7 +28,7 @@ class CheckPath:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] == "http" and _CONTROL.search(scope["path"]):
-            message = "a path has no control characters"
-            await Problem(400, message)(scope, receive, send)
+            message = "there is nothing at this path; it has a control character"
+            await Problem(404, message)(scope, receive, send)
             return
         await self.app(scope, receive, send)

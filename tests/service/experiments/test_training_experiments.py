@@ -213,6 +213,8 @@ def test_a_pause_and_a_restart_change_nothing(tmp_path: Path, undisturbed: str) 
         assert digest(client, "trained") == undisturbed
 
 
+# An index in PostgreSQL belongs to the place of its data directory in these tests.
+@pytest.mark.sqlite
 def test_a_training_continues_in_a_moved_data_directory(tmp_path: Path, undisturbed: str) -> None:
     with experiment_server(tmp_path / "before") as server:
         client = server.client

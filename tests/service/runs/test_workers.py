@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +78,9 @@ def test_a_replay_on_another_kind_of_worker_says_so(tmp_path: Path) -> None:
         for run_id in runs:
             wait_for_run(server.client, run_id)
     other, mixed, earlier = runs
-    change_rows(tmp_path, "runs", {"run_id": other}, worker_kinds=json.dumps([OTHER]))
-    change_rows(tmp_path, "runs", {"run_id": mixed}, worker_kinds=json.dumps([OTHER, "fedcba"]))
-    change_rows(
-        tmp_path, "runs", {"run_id": earlier}, worker_kinds="[]", worker=None, attempts=None
-    )
+    change_rows(tmp_path, "runs", {"run_id": other}, worker_kinds=[OTHER])
+    change_rows(tmp_path, "runs", {"run_id": mixed}, worker_kinds=[OTHER, "fedcba"])
+    change_rows(tmp_path, "runs", {"run_id": earlier}, worker_kinds=[], worker=None, attempts=None)
     with serving(tmp_path) as server:
         own = read_worker(server.client)["kind"]
         note = replay_note(server.client, other)
@@ -102,7 +99,7 @@ def test_a_trial_that_continues_on_another_kind_is_marked(tmp_path: Path) -> Non
         _, found = paused_midway(first, "waiting")
         begun = [trial for trial in found if trial["samples_done"]]
         assert begun
-    change_rows(tmp_path, "runs", {"state": "paused"}, worker_kinds=json.dumps([OTHER]))
+    change_rows(tmp_path, "runs", {"state": "paused"}, worker_kinds=[OTHER])
     with experiment_server(tmp_path) as second:
         client = second.client
         kind = read_worker(client)["kind"]
@@ -121,7 +118,7 @@ def test_a_trial_that_continues_on_another_kind_is_marked(tmp_path: Path) -> Non
 def test_a_trial_of_an_earlier_version_takes_the_kind_that_continues_it(tmp_path: Path) -> None:
     with experiment_server(tmp_path) as first:
         paused_midway(first, "waiting")
-    change_rows(tmp_path, "runs", worker_kinds="[]", worker=None, attempts=None)
+    change_rows(tmp_path, "runs", worker_kinds=[], worker=None, attempts=None)
     with experiment_server(tmp_path) as second:
         client = second.client
         kind = read_worker(client)["kind"]
