@@ -56,7 +56,8 @@ interface Part {
 /** Follow until the last event, or until the signal aborts. */
 async function takePart({ path, take, signal, onConnection, lastId }: Part): Promise<void> {
   // Pages that are neither of HTTPS nor of this machine have no locks.
-  if (!("locks" in navigator)) {
+  const locks = navigator.locks as LockManager | null | undefined;
+  if (!locks) {
     return follow(path, take, signal, onConnection, lastId());
   }
   const name = new URL(addressOf(path), location.href).href;
@@ -84,7 +85,7 @@ async function takePart({ path, take, signal, onConnection, lastId }: Part): Pro
     }
   };
   try {
-    const wasFirst = await navigator.locks.request(name, { ifAvailable: true }, async (lock) => {
+    const wasFirst = await locks.request(name, { ifAvailable: true }, async (lock) => {
       if (lock !== null) {
         await connect();
       }
@@ -93,7 +94,7 @@ async function takePart({ path, take, signal, onConnection, lastId }: Part): Pro
     if (!wasFirst && !signal.aborted && !over.signal.aborted) {
       onConnection(true);
       const waiting = AbortSignal.any([signal, over.signal]);
-      await navigator.locks.request(name, { signal: waiting }, connect);
+      await locks.request(name, { signal: waiting }, connect);
     }
   } catch (error) {
     if (!signal.aborted && !over.signal.aborted) {
