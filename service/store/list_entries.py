@@ -5,6 +5,7 @@ A tag or an option is found by an index, and a text in a table that has little e
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -62,7 +63,11 @@ def option_value(value: Any) -> str:
     """Return the value of an option as text; equal numbers have the same."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str).decode()
+    except orjson.JSONEncodeError:
+        # An integer beyond 64 bits, or a text that is no UTF-8.
+        return json.dumps(value, sort_keys=True, default=str)
 
 
 def find_text(name: str, tags: Iterable[str], note: str) -> str:

@@ -212,6 +212,8 @@ _ANYWHERE = (
 )
 _COMPUTED = (
     VOLATILE,
+    # An upper bound, which later versions know better.
+    r"body\.json\.flow_steps_bound",
     # A simulation that is not kept has a new id.
     r"body\.json\.(parameters\.)?run_id",
     r"body\.tensors\.answer\.run_id",
@@ -225,6 +227,8 @@ _REFUSED = (
     r"headers\.accept(-post)?",
     # What there is of memory now.
     r"body\.json\.\w+_bytes",
+    # An experiment can end from more states than before.
+    r"body\.json\.transitions(\.\d+)?",
 )
 ACCEPTED_LATER = frozenset(
     (

@@ -283,7 +283,7 @@ WRONG: dict[str, tuple[str, bytes, int, str]] = {
         "safetensors",
         save({"weights": INPUTS, "bias": INPUTS}),
         422,
-        "embeddings: is required",
+        "embeddings: can be any of 'bias', 'weights'",
     ),
     "safetensors: two": (
         "safetensors",

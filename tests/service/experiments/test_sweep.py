@@ -131,6 +131,7 @@ def test_a_seed_keeps_its_points_from_version_to_version() -> None:
         ([1, 2, 1.0, 2.5], [2]),
         ([True, 1, "1", None, None, True], [4, 5]),
         ([[1, 2], [2, 1], [1, 2]], [2]),
+        ([10**30, 1, 10**30, 10**31], [2]),
     ],
 )
 def test_values_that_are_there_twice_are_named(values: list[Any], places: list[int]) -> None:

@@ -82,6 +82,7 @@ def names(made: tuple[httpx.Client, dict[str, str]], **query: Any) -> list[str]:
         ({"model": "default", "tag": "x"}, {"alpha", "beta"}),
         ({"model": "other"}, set()),
         ({"options": '{"noise_std": 0.05}'}, {"beta"}),
+        ({"options": f'{{"noise_std": {10**30}}}'}, set()),
         ({"options": '{"noise_std": 0.0}'}, {"gamma"}),
         ({"options": '{"spawn.mode": "off"}'}, {"gamma", "delta"}),
         ({"options": '{"spawn": {"mode": "off"}, "noise_std": 0}'}, {"gamma"}),
