@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.options import Findings, Options
+from energy_flow.choices import unknown_name
 from energy_flow.runtime.waiting import bound_spinning
 
 
@@ -28,6 +29,32 @@ def common_options() -> argparse.ArgumentParser:
         "--json", type=Path, metavar="FILE", help="also write the figures to a file"
     )
     return parser
+
+
+def add_parts(parser: argparse.ArgumentParser, parts: Mapping[str, str]) -> None:
+    """Add the option ``--only``, which chooses parts of a command.
+
+    Args:
+        parser: of the command line.
+        parts: what each part measures, by its name.
+    """
+
+    def choose(text: str) -> list[str]:
+        names = text.split(",")
+        for name in names:
+            if name not in parts:
+                raise argparse.ArgumentTypeError(
+                    f"there is no part '{name}'; {unknown_name(name, parts)}"
+                )
+        return list(dict.fromkeys(names))
+
+    parser.add_argument(
+        "--only",
+        type=choose,
+        default=list(parts),
+        metavar="PART,...",
+        help=f"parts to measure, of {', '.join(parts)} (default: all)",
+    )
 
 
 def prepare(parsed: argparse.Namespace) -> tuple[Options, dict[str, Any]]:

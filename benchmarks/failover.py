@@ -38,10 +38,11 @@ from benchmarks.sweep import (
     find_left_over,
     read_trials,
     run_sweep,
+    show_differences,
     start_sweep,
     wait_until_ended,
 )
-from benchmarks.tables import print_line, show
+from benchmarks.tables import print_line
 from benchmarks.workload import ROOT
 
 KILLS = 20
@@ -126,15 +127,9 @@ def measure(options: Options) -> Findings:
         "left_over_files": left,
         **find_differences(expected, found),
     }
-    show(
+    show_differences(
         f"An experiment of {TRIALS} trials with {kills} kills of the active server",
-        ("compared", "number", "different"),
-        [
-            ("trials", figures["trials_compared"], figures["trials_different"]),
-            ("bytes of outputs", figures["output_bytes_compared"], figures["outputs_different"]),
-            ("trace records", figures["records_compared"], figures["traces_different"]),
-            ("samples", figures["samples_compared"], figures["samples_different"]),
-        ],
+        figures,
         note=f"{figures['kills_before_its_end']} of the kills before the end of the experiment; "
         f"takeovers took {statistics.median(times):.2f} s, at most {max(times):.2f} s.",
     )

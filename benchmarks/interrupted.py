@@ -23,10 +23,11 @@ from benchmarks.sweep import (
     find_left_over,
     read_trials,
     run_sweep,
+    show_differences,
     start_sweep,
     wait_until_ended,
 )
-from benchmarks.tables import print_line, show
+from benchmarks.tables import print_line
 
 KILLS = 20
 
@@ -68,15 +69,9 @@ def measure(options: Options) -> Findings:
         "left_over_files": left,
         **find_differences(expected, found),
     }
-    show(
+    show_differences(
         f"An experiment of {TRIALS} trials with {KILLS} kills against one without",
-        ("compared", "number", "different"),
-        [
-            ("trials", figures["trials_compared"], figures["trials_different"]),
-            ("bytes of outputs", figures["output_bytes_compared"], figures["outputs_different"]),
-            ("trace records", figures["records_compared"], figures["traces_different"]),
-            ("samples", figures["samples_compared"], figures["samples_different"]),
-        ],
+        figures,
         note=f"{figures['kills_before_its_end']} of the kills before the end of the experiment; "
         f"{seconds:.0f} s without kills, {killed_seconds:.0f} s with kills and restarts.",
     )

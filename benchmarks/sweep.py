@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 
+from benchmarks.tables import show
 from benchmarks.workload import DATA
 
 TRIALS = 30
@@ -155,6 +156,24 @@ def find_differences(expected: list[TrialData], found: list[TrialData]) -> dict[
         "samples_compared": len(samples),
         "samples_different": sum(one != other for one, other in samples),
     }
+
+
+def show_differences(title: str, differences: Mapping[str, Any], note: str) -> None:
+    """Print how much was compared, and how much of it differs.
+
+    Args:
+        title: line above the table.
+        differences: figures, with those of :func:`find_differences`.
+        note: text below the table.
+    """
+    kinds = (
+        ("trials", "trials_compared", "trials_different"),
+        ("bytes of outputs", "output_bytes_compared", "outputs_different"),
+        ("trace records", "records_compared", "traces_different"),
+        ("samples", "samples_compared", "samples_different"),
+    )
+    rows = [(kind, differences[number], differences[other]) for kind, number, other in kinds]
+    show(title, ("compared", "number", "different"), rows, note=note)
 
 
 def find_left_over(data_dir: Path, client: httpx.Client) -> list[str]:

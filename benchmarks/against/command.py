@@ -13,9 +13,8 @@ from pathlib import Path
 from benchmarks.against.turns import NAMES
 from benchmarks.against.version import Version
 from benchmarks.against.worktree import UnknownCommit, copy_of, resolve_commit, worktree
-from benchmarks.command_line import common_options, measure_each, prepare, report
+from benchmarks.command_line import add_parts, common_options, measure_each, prepare, report
 from benchmarks.options import Findings, Options
-from energy_flow.choices import unknown_name
 
 NAME = "against"
 USAGE = f"python -m benchmarks {NAME} COMMIT"
@@ -84,16 +83,6 @@ def _load(part: str) -> Callable[[Mapping[str, Version], Options], Findings]:
     return measure
 
 
-def _parts(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in PARTS:
-            raise argparse.ArgumentTypeError(
-                f"there is no part '{name}'; {unknown_name(name, PARTS)}"
-            )
-    return list(dict.fromkeys(names))
-
-
 def _parser() -> argparse.ArgumentParser:
     parts = "\n".join(f"  {name:<9}{about}" for name, about in PARTS.items())
     parser = argparse.ArgumentParser(
@@ -113,13 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
     )
     parser.add_argument("commit", metavar="COMMIT", help="a branch, a tag, a hash, HEAD~3")
-    parser.add_argument(
-        "--only",
-        type=_parts,
-        default=list(PARTS),
-        metavar="PART,...",
-        help=f"parts to measure, of {', '.join(PARTS)} (default: all)",
-    )
+    add_parts(parser, PARTS)
     parser.add_argument(
         "--other-python",
         default=sys.executable,

@@ -10,9 +10,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from benchmarks.command_line import common_options, measure_each, prepare, report
+from benchmarks.command_line import add_parts, common_options, measure_each, prepare, report
 from benchmarks.options import Findings, Options
-from energy_flow.choices import unknown_name
 
 NAME = "device"
 USAGE = f"python -m benchmarks {NAME}"
@@ -61,16 +60,6 @@ def _has_failed(found: Mapping[str, Any]) -> bool:
     return not found.get("figures", {}).get("passed", True)
 
 
-def _parts(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in PARTS:
-            raise argparse.ArgumentTypeError(
-                f"there is no part '{name}'; {unknown_name(name, PARTS)}"
-            )
-    return list(dict.fromkeys(names))
-
-
 def _parser() -> argparse.ArgumentParser:
     parts = "\n".join(f"  {name:<11}{about}" for name, about in PARTS.items())
     parser = argparse.ArgumentParser(
@@ -84,13 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"parts:\n{parts}",
     )
     parser.set_defaults(device="auto", long=False)
-    parser.add_argument(
-        "--only",
-        type=_parts,
-        default=list(PARTS),
-        metavar="PART,...",
-        help=f"parts, of {', '.join(PARTS)} (default: all)",
-    )
+    add_parts(parser, PARTS)
     parser.add_argument(
         "--quick", action="store_true", help="the preset debug alone, and small sizes"
     )
