@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from energy_flow.errors import Fault
-from service.api.list_query import check_size
+from service.api.list_query import bound_filter
 from service.problems import Problem, invalid, problem_of
 from service.schemas.list_filter import DeletionFields, ListFilterFields, parse_instant
 from service.store.listing import ListFilter
@@ -32,17 +32,16 @@ def make_filter(
     after, before = fields.created_after, fields.created_before
     chosen = ListFilter(
         search=fields.search,
-        tags=list(dict.fromkeys(fields.tag or ())),
+        tags=fields.tag or (),
         options=fields.options or {},
         state=fields.state,
-        kinds=None if kinds is None else list(dict.fromkeys(kinds)),
+        kinds=None if kinds is None else list(kinds),
         model=fields.model,
         created_after=None if after is None else parse_instant(after),
         created_before=None if before is None else parse_instant(before),
         experiment_id=experiment_id,
     )
-    check_size(chosen)
-    return chosen
+    return bound_filter(chosen)
 
 
 async def choose(

@@ -7,7 +7,7 @@ import binascii
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final
 
 import orjson
@@ -99,14 +99,13 @@ class ListQuery:
             tags=split_tags(self.tag or ()),
             options=options,
             state=self.state,
-            kinds=None if kinds is None else list(dict.fromkeys(kinds)),
+            kinds=kinds,
             model=self.model,
             created_after=moments["created_after"],
             created_before=moments["created_before"],
             experiment_id=experiment_id,
         )
-        check_size(chosen)
-        return chosen
+        return bound_filter(chosen)
 
     def parse_sort(self) -> ListSort:
         """Return the order.
@@ -142,18 +141,23 @@ ListQueryDep = Annotated[ListQuery, Depends()]
 def split_tags(values: Sequence[str]) -> list[str]:
     """Return the tags of a filter, each of which may be several separated by commas."""
     tags = (tag.strip() for value in values for tag in value.split(","))
-    return list(dict.fromkeys(tag for tag in tags if tag))
+    return [tag for tag in tags if tag]
 
 
-def check_size(chosen: ListFilter) -> None:
-    """Refuse a filter with more conditions than the index can answer in reasonable time.
+def bound_filter(chosen: ListFilter) -> ListFilter:
+    """Return a filter without repetitions, which the index can answer in reasonable time.
 
     Args:
         chosen: The filter.
 
     Raises:
-        Problem: 422, it has more than ``MAX_CONDITIONS`` tags or options.
+        Problem: 422, it has more than ``MAX_CONDITIONS`` different tags, or options.
     """
+    chosen = replace(
+        chosen,
+        tags=list(dict.fromkeys(chosen.tags)),
+        kinds=None if chosen.kinds is None else list(dict.fromkeys(chosen.kinds)),
+    )
     counts = {"tag": len(chosen.tags), "options": sum(1 for _ in list_options(chosen.options))}
     message = f"may be at most {MAX_CONDITIONS}"
     faults = [
@@ -161,6 +165,7 @@ def check_size(chosen: ListFilter) -> None:
     ]
     if faults:
         raise invalid(faults)
+    return chosen
 
 
 def render_page(

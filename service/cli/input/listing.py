@@ -1,4 +1,4 @@
-"""Lists: what is left out of them is said, and they fit the terminal."""
+"""Lists that fit the terminal, with notes of what is left out of them."""
 
 from __future__ import annotations
 
